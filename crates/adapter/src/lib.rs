@@ -1,0 +1,1 @@
+//! Platform payloads into events: batch splitting, required paths, key recipes.

@@ -1,0 +1,1 @@
+//! Grouping alerts into few messages: groups, windows, deterministic bundle ids, templates.

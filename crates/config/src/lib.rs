@@ -1,0 +1,1 @@
+//! hookline.toml as one checked whole.

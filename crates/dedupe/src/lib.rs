@@ -1,0 +1,1 @@
+//! First offset wins: the decision, the changelog codec, the window store.

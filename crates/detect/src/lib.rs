@@ -1,0 +1,1 @@
+//! Panes, thresholds and rule states over pre-aggregated signals.

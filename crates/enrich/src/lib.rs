@@ -1,0 +1,1 @@
+//! Channel, referrer class, bots, internal and test traffic.

@@ -1,0 +1,1 @@
+//! Producers, lanes and their fence, topics, lag: the only crate that names rdkafka.

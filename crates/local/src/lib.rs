@@ -1,0 +1,1 @@
+//! The local engines: real Kafka and real ClickHouse as supervised children.

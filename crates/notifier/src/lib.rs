@@ -1,0 +1,1 @@
+//! Alerts into planned bundles, and bundles to their destinations.

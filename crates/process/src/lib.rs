@@ -1,0 +1,1 @@
+//! One Kafka-to-Kafka step: adapt, deduplicate, enrich, route.

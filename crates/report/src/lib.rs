@@ -1,0 +1,1 @@
+//! Events into ClickHouse blocks, read back, once each.

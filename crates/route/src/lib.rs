@@ -1,0 +1,1 @@
+//! Rules: which events count and alert, and why.

@@ -1,0 +1,1 @@
+//! Webhook authentication: verify what a sender signed, and sign what we send.

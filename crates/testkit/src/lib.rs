@@ -1,0 +1,1 @@
+//! Fixtures, engines for tests, load generator, crash oracle.

@@ -1,0 +1,1 @@
+//! The pipeline on the real engines, seen from outside.

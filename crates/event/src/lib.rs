@@ -1,1 +1,27 @@
-//! The language of the house: the event record, its Avro codecs, and the ids everything is known by.
+//! The language of the house: what every other crate speaks.
+//!
+//! A record of the `raw` topic ([`raw`]) becomes exactly one [`LinkEvent`] on `events`; rules turn events into
+//! [`SignalBatch`]es and [`Alert`]s; alerts become [`Delivery`] entries. Each is one Avro record declared once, in its own
+//! file, by [`avro_record!`](macro@avro_record): the struct, its schema, its codec and the ClickHouse columns
+//! come from that one list. Bytes on Kafka carry the Confluent wire format ([`wire`]).
+
+mod alert;
+pub mod avro;
+mod cut;
+mod dead_letter;
+mod delivery;
+mod ids;
+pub mod lane;
+mod link_event;
+pub mod raw;
+mod signal;
+pub mod wire;
+
+pub use alert::{Alert, Transition};
+pub use avro::{Column, DecodeError, Kind, Map, Millis, Value};
+pub use cut::Cut;
+pub use dead_letter::DeadLetter;
+pub use delivery::{Delivery, DeliveryStage};
+pub use ids::{AlertId, EventKey, keyed_hash_hex};
+pub use link_event::{Counted, EventType, LinkEvent, Outcome};
+pub use signal::{Signal, SignalBatch};

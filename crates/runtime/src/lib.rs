@@ -1,1 +1,32 @@
-//! Metrics, tracing, health, shutdown.
+//! What every service needs around its work: metrics, health, logs, a clean stop, and lanes that are watched.
+
+pub mod health;
+pub mod lanes;
+pub mod listen;
+pub mod logs;
+mod metrics;
+mod shutdown;
+
+pub use health::{Component, Health};
+pub use lanes::{LaneEnd, LaneSet};
+pub use metrics::{LaneMetrics, Metrics};
+pub use shutdown::Shutdown;
+
+/// What a service is handed at its start. Cheap to clone; `hookline up` hands the same one to every service.
+#[derive(Clone)]
+pub struct Telemetry {
+    /// Where metrics are registered.
+    pub metrics: Metrics,
+    /// Who is ready and who is not, and why.
+    pub health: Health,
+}
+
+impl Telemetry {
+    /// Fresh metrics and health for this process; `config_hash` is shown by `hookline_config_info`.
+    ///
+    /// # Errors
+    /// When a metric cannot be registered, which is a defect of this build.
+    pub fn new(config_hash: &str) -> Result<Self, prometheus::Error> {
+        Ok(Self { metrics: Metrics::new(config_hash)?, health: Health::default() })
+    }
+}

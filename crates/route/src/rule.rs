@@ -1,0 +1,119 @@
+//! One rule.
+
+use std::borrow::Cow;
+
+use event::{AlertId, LinkEvent, Signal, Transition, keyed_hash_hex};
+
+use crate::{Alert, Per, When, attributes, pane_start};
+
+/// One rule: which events, what makes it speak, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    name: String,
+    owner: String,
+    when: When,
+    alert: Option<Alert>,
+    shadow: bool,
+    version: String,
+}
+
+impl Rule {
+    /// A rule. Without an `alert` it is matched and explained, and says nothing.
+    pub fn new(name: impl Into<String>, owner: impl Into<String>, when: When, alert: Option<Alert>) -> Self {
+        let canonical = alert.as_ref().map_or_else(String::new, Alert::canonical);
+        let mut version = keyed_hash_hex(&["rule.v1", &when.to_string(), &canonical]);
+        version.truncate(12);
+        Self { name: name.into(), owner: owner.into(), when, alert, shadow: false, version }
+    }
+
+    /// The same rule, evaluated and counted, whose alerts are sent nowhere.
+    #[must_use]
+    pub fn in_shadow(mut self, shadow: bool) -> Self {
+        self.shadow = shadow;
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Which events it is about.
+    pub fn when(&self) -> &When {
+        &self.when
+    }
+
+    /// What makes it speak.
+    pub fn alert(&self) -> Option<&Alert> {
+        self.alert.as_ref()
+    }
+
+    /// Whether it is only tried out: its alerts are recorded and sent nowhere.
+    pub fn is_shadow(&self) -> bool {
+        self.shadow
+    }
+
+    /// 12 hex digits of what it decides by: its conditions and its alert, whatever their order. Name, owner and where
+    /// its messages go are not part of it, so that changing those keeps counts and alert ids.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What it counts per; none for a rule that fires on every event or never.
+    pub fn per(&self) -> Option<Per> {
+        self.alert.as_ref().and_then(Alert::per)
+    }
+
+    /// The alert about one event, for a rule that fires on every event; none for others.
+    ///
+    /// Its key is the event's, so its id is the same however often the event is processed.
+    pub fn each_alert(&self, event: &LinkEvent<'_>) -> Option<event::Alert<'static>> {
+        if self.alert != Some(Alert::Each) {
+            return None;
+        }
+        let received = event.received_at;
+        let id = AlertId::new(&self.name, &self.version, &event.event_key, received.0, Transition::Each);
+        Some(event::Alert {
+            alert_id: id.0.into(),
+            rule: self.name.clone().into(),
+            rule_version: self.version.clone().into(),
+            owner: self.owner.clone().into(),
+            key: event.event_key.clone().into_owned().into(),
+            transition: Transition::Each,
+            window_start: received,
+            window_end: received,
+            observed: 1,
+            threshold: 0,
+            received_at: received,
+            sample: event.event_key.clone().into_owned().into(),
+            test: event.test,
+            attributes: attributes(event),
+        })
+    }
+
+    /// What one event adds to a rule that counts: its key and the start of its pane, in milliseconds of received time.
+    /// None for rules that do not count, and for events without the key.
+    pub fn count_of<'e>(&self, event: &'e LinkEvent<'_>) -> Option<(Cow<'e, str>, i64)> {
+        let Some(Alert::Count { per, pane_ms, .. }) = &self.alert else { return None };
+        Some((per.key(event)?, pane_start(event.received_at.0, *pane_ms)))
+    }
+
+    /// The signal of `count` matches under `key` in the pane that starts at `pane`; `event` is one of them.
+    pub fn signal(&self, key: &str, pane: i64, count: u64, event: &LinkEvent<'_>) -> Signal<'static> {
+        Signal {
+            rule: self.name.clone().into(),
+            rule_version: self.version.clone().into(),
+            key: key.to_owned().into(),
+            pane: event::Millis(pane),
+            count,
+            test: event.test,
+            sample: event.event_key.clone().into_owned().into(),
+            attributes: attributes(event),
+        }
+    }
+}

@@ -1,1 +1,58 @@
-//! Producers, lanes and their fence, topics, lag: the only crate that names rdkafka.
+//! Producers, lanes and their fence, topics, lag: the only crate that names `rdkafka`.
+//!
+//! Three ways to write and one to read:
+//!
+//! - [`edge::EdgeProducer`] takes records from async request handlers and acknowledges them once the in-sync replicas have them.
+//! - [`lane::LaneProducer`], made by [`lane::Fence::open`], writes records and positions in transactions under a fixed id;
+//!   opening the same id elsewhere fences it. Blocking, for the thread of one lane.
+//! - [`topics::ensure`] and [`control::read_or_create`] prepare the cluster once, however many services start together.
+//! - [`lane::LaneReader`] reads one partition from an offset that the caller knows, and never jumps.
+//!
+//! One turn of a lane:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use kafka::{Cluster, Topic};
+//! use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, TxnError};
+//! use kafka::positions::Positions;
+//!
+//! fn lane(cluster: &Cluster, lane: u16) -> Result<(), Box<dyn std::error::Error>> {
+//!     // Fence first: only then is the committed position served and final.
+//!     let mut producer = Fence::open(cluster, "process", lane, Duration::from_secs(10))?;
+//!     let positions = Positions::open(cluster, "hookline-process", Duration::from_secs(10))?;
+//!     let start = positions.committed(Topic::Raw, lane)?.map_or(0, |committed| committed.next);
+//!     let mut reader = LaneReader::open(cluster, Topic::Raw, lane, start, Isolation::Uncommitted)?;
+//!     loop {
+//!         let records = reader.fetch(10_000, Duration::from_millis(100))?;
+//!         if records.is_empty() {
+//!             continue;
+//!         }
+//!         producer.begin()?;
+//!         for record in &records {
+//!             producer.send(Topic::Events, lane, record.key(), record.payload(), NO_HEADERS)?;
+//!         }
+//!         let written = producer.flush()?;
+//!         let metadata = format!("events={:?}", written.last(Topic::Events, lane));
+//!         let position = Position { topic: Topic::Raw, partition: lane, next: reader.position(), metadata };
+//!         drop(records);
+//!         match producer.commit("hookline-process", &[position]) {
+//!             Ok(()) => {}
+//!             Err(TxnError::Abortable { .. }) => {
+//!                 producer.abort()?;
+//!                 reader.seek(start)?; // back to the last committed position
+//!             }
+//!             Err(ended) => return Err(ended.into()),
+//!         }
+//!     }
+//! }
+//! ```
+
+mod cluster;
+pub mod control;
+pub mod edge;
+pub mod lane;
+pub mod positions;
+pub mod topics;
+
+pub use cluster::{ClientError, Cluster};
+pub use topics::Topic;

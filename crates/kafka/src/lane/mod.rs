@@ -1,0 +1,21 @@
+//! One lane of a stage: its fenced, transactional producer and its reader. Blocking, for the thread of that lane.
+
+mod fence;
+mod producer;
+mod reader;
+mod scan;
+
+use std::time::Duration;
+
+pub use fence::Fence;
+pub(crate) use producer::owned_headers;
+pub use producer::{LaneProducer, NO_HEADERS, Position, TxnError, Written};
+pub use reader::{HeaderView, Isolation, LaneReader, ReadError, Record};
+pub use scan::{ScanError, Scanned, read_all_committed};
+
+/// Stops the calling thread for a while, saying why. The one sleep that lanes may use; async code has `tokio::time::sleep`.
+#[allow(clippy::disallowed_methods, reason = "this is the named wait that the ban points to")]
+pub fn pause(why: &'static str, how_long: Duration) {
+    tracing::trace!(why, ?how_long, "waits");
+    std::thread::sleep(how_long);
+}

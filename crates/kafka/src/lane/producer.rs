@@ -1,0 +1,445 @@
+//! The transactional producer of a lane.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::pause;
+use crate::cluster::{Cluster, Quiet, Voice};
+use crate::topics::Topic;
+
+/// For records without headers.
+pub const NO_HEADERS: &[(&str, &[u8])] = &[];
+
+/// A position to commit: the records of `partition` before `next` are done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The input topic.
+    pub topic: Topic,
+    /// The input partition.
+    pub partition: u16,
+    /// The offset of the next record to read.
+    pub next: i64,
+    /// Kept beside the position and read back with it, such as the end of `seen`. At most 4 KiB (the broker's default).
+    pub metadata: String,
+}
+
+/// Why a transaction did not go through, by what the lane has to do now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TxnError {
+    /// Another owner has taken the id. Nothing of this transaction will be seen. The lane ends; the process does not.
+    #[error("{id} was fenced while about to {doing}: another owner has the lane; this one ends")]
+    Fenced {
+        /// The transactional id.
+        id: String,
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// This transaction cannot commit, the producer can go on: [`LaneProducer::abort`], forget what it held, seek back.
+    #[error("the transaction of {id} must be aborted, it could not {doing}: {reason}")]
+    Abortable {
+        /// The transactional id.
+        id: String,
+        /// What was tried.
+        doing: &'static str,
+        /// Kafka's words.
+        reason: String,
+    },
+    /// The producer is of no more use: drop it, take the fence again, and read the position back. If it failed to commit, the
+    /// transaction may have been committed or not; the position tells.
+    #[error(
+        "the producer of {id} is of no more use, it could not {doing}: {reason}; the lane starts again from its committed position"
+    )]
+    Fatal {
+        /// The transactional id.
+        id: String,
+        /// What was tried.
+        doing: &'static str,
+        /// Kafka's words.
+        reason: String,
+    },
+    /// One record is larger than Kafka takes. It was not sent; the transaction is unharmed.
+    #[error(
+        "a record for {topic}/{partition} of {bytes} bytes is larger than Kafka takes (2,000,000 bytes); it was not sent"
+    )]
+    TooLarge {
+        /// The target topic.
+        topic: Topic,
+        /// The target partition.
+        partition: u16,
+        /// Key and payload.
+        bytes: usize,
+    },
+}
+
+impl TxnError {
+    /// Where there is no transaction to abort, an abortable error is a fatal one.
+    pub(super) fn unless_abortable(self) -> Self {
+        match self {
+            TxnError::Abortable { id, doing, reason } => TxnError::Fatal { id, doing, reason },
+            other => other,
+        }
+    }
+}
+
+/// Sorts the client's error by what has to follow.
+pub(super) fn classify(
+    producer: &BaseProducer<LaneContext>,
+    id: &str,
+    doing: &'static str,
+    error: &KafkaError,
+) -> TxnError {
+    let id = id.to_owned();
+    let fenced = |code: RDKafkaErrorCode| {
+        matches!(
+            code,
+            RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch
+        )
+    };
+    if let Some((code, reason)) = producer.client().fatal_error() {
+        return if fenced(code) { TxnError::Fenced { id, doing } } else { TxnError::Fatal { id, doing, reason } };
+    }
+    let reason = error.to_string();
+    match error {
+        KafkaError::Transaction(error) if error.is_fatal() && fenced(error.code()) => TxnError::Fenced { id, doing },
+        KafkaError::Transaction(error) if error.txn_requires_abort() => TxnError::Abortable { id, doing, reason },
+        KafkaError::Transaction(_) => TxnError::Fatal { id, doing, reason },
+        // A record that was not taken or not delivered: the transaction it belongs to is void.
+        _ => TxnError::Abortable { id, doing, reason },
+    }
+}
+
+/// The last offsets that a transaction has written so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    last: Vec<((Topic, u16), i64)>,
+}
+
+impl Written {
+    /// The offset of the last record written to the partition in this transaction, if there is one.
+    #[must_use]
+    pub fn last(&self, topic: Topic, partition: u16) -> Option<i64> {
+        self.last.iter().find(|(target, _)| *target == (topic, partition)).map(|(_, offset)| *offset)
+    }
+
+    /// All partitions written to, with their last offsets.
+    pub fn iter(&self) -> impl Iterator<Item = (Topic, u16, i64)> + '_ {
+        self.last.iter().map(|((topic, partition), offset)| (*topic, *partition, *offset))
+    }
+}
+
+/// What the delivery reports of the open transaction said.
+#[derive(Default)]
+struct Reports {
+    written: Written,
+    failed: u64,
+    first_failure: Option<KafkaError>,
+}
+
+pub(super) struct LaneContext {
+    voice: Voice,
+    reports: Mutex<Reports>,
+}
+
+impl LaneContext {
+    pub(super) fn new(id: &str) -> Self {
+        Self { voice: Voice::new(id), reports: Mutex::default() }
+    }
+
+    fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for LaneContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.voice.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.voice.error(&error, reason);
+    }
+}
+
+impl ProducerContext for LaneContext {
+    /// The topic, as its place in [`Topic::ALL`]: the report itself names it as a C string only.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, topic: usize) {
+        let mut reports = self.reports();
+        match report {
+            Ok(message) => {
+                let target = (Topic::ALL[topic], message.partition() as u16);
+                let offset = message.offset();
+                match reports.written.last.iter_mut().find(|(known, _)| *known == target) {
+                    Some((_, last)) => *last = (*last).max(offset),
+                    None => reports.written.last.push((target, offset)),
+                }
+            }
+            Err((error, _)) => {
+                reports.failed += 1;
+                reports.first_failure.get_or_insert_with(|| error.clone());
+            }
+        }
+    }
+}
+
+/// The producer of one lane, alone under its transactional id.
+///
+/// It opens one transaction at a time. Everything that [`TxnError`] does not call otherwise leaves it usable.
+pub struct LaneProducer {
+    cluster: Cluster,
+    id: String,
+    producer: BaseProducer<LaneContext>,
+    txn_timeout: Duration,
+    groups: Vec<(String, ConsumerGroupMetadata)>,
+}
+
+impl std::fmt::Debug for LaneProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LaneProducer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl LaneProducer {
+    pub(super) fn new(
+        cluster: Cluster,
+        id: String,
+        producer: BaseProducer<LaneContext>,
+        txn_timeout: Duration,
+    ) -> Self {
+        Self { cluster, id, producer, txn_timeout, groups: Vec::new() }
+    }
+
+    /// The transactional id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Opens a transaction. No broker is asked.
+    ///
+    /// # Errors
+    /// When the producer is fenced or broken, or a transaction is open already.
+    pub fn begin(&mut self) -> Result<(), TxnError> {
+        *self.producer.context().reports() = Reports::default();
+        self.producer.begin_transaction().map_err(|error| self.classify("begin", &error).unless_abortable())
+    }
+
+    /// Hands a record to the client, which copies it. It is written by the time [`LaneProducer::flush`] has returned.
+    ///
+    /// A full queue is waited for, at most half of the transaction's timeout.
+    ///
+    /// # Errors
+    /// [`TxnError::TooLarge`] leaves the transaction as it was; any other error does not.
+    pub fn send<N: AsRef<str>, V: AsRef<[u8]>>(
+        &self,
+        topic: Topic,
+        partition: u16,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+        headers: &[(N, V)],
+    ) -> Result<(), TxnError> {
+        let mut record = BaseRecord::with_opaque_to(topic.name(), topic as usize).partition(i32::from(partition));
+        record.key = key;
+        record.payload = payload;
+        record.headers = owned_headers(headers);
+        let mut give_up = None;
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
+                    let now = Instant::now();
+                    if now >= *give_up.get_or_insert(now + self.txn_timeout / 2) {
+                        return Err(TxnError::Abortable {
+                            id: self.id.clone(),
+                            doing: "send",
+                            reason: "the queue to the broker stayed full".into(),
+                        });
+                    }
+                    self.producer.poll(Duration::ZERO);
+                    pause("room in the queue to the broker", Duration::from_millis(1));
+                    record = same;
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                    let bytes = key.map_or(0, <[u8]>::len) + payload.map_or(0, <[u8]>::len);
+                    return Err(TxnError::TooLarge { topic, partition, bytes });
+                }
+                Err((error, _)) => return Err(self.classify("send", &error)),
+            }
+        }
+    }
+
+    /// Waits until everything sent is written, and tells the last offset of each partition of this transaction.
+    ///
+    /// # Errors
+    /// When a record was not delivered, in time or at all: the transaction cannot commit.
+    pub fn flush(&mut self) -> Result<Written, TxnError> {
+        // The client's own flush polls in steps of 100 ms. Asked with no time at all, it only tells the brokers' threads to stop
+        // lingering.
+        let lingering = self.producer.flush(Duration::ZERO);
+        let deadline = Instant::now() + self.txn_timeout;
+        if lingering.is_err() {
+            while self.producer.in_flight_count() > 0 {
+                self.producer.poll(Duration::ZERO);
+                if self.producer.in_flight_count() == 0 {
+                    break;
+                }
+                if Instant::now() >= deadline {
+                    return Err(self.classify(
+                        "deliver all records in time",
+                        &KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut),
+                    ));
+                }
+                pause("deliveries of the transaction", Duration::from_millis(1));
+            }
+        }
+        self.producer.poll(Duration::ZERO);
+        let reports = self.producer.context().reports();
+        match &reports.first_failure {
+            None => Ok(reports.written.clone()),
+            Some(first) => {
+                let error = self.classify("deliver all records", first);
+                tracing::debug!(id = self.id, failed = reports.failed, %error, "records were not delivered");
+                Err(error)
+            }
+        }
+    }
+
+    /// Commits the transaction together with the positions, which `group` keeps (a group without members, `hookline-<stage>`).
+    ///
+    /// With no positions, only the records are committed.
+    ///
+    /// # Errors
+    /// [`TxnError::Fatal`] after a commit that was not answered: whether it happened is told by the position, once the fence is
+    /// taken again.
+    pub fn commit(&mut self, group: &str, positions: &[Position]) -> Result<(), TxnError> {
+        self.flush()?;
+        if !positions.is_empty() {
+            self.send_positions(group, positions)?;
+        }
+        let deadline = Instant::now() + self.txn_timeout;
+        loop {
+            match self.producer.commit_transaction(self.txn_timeout) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
+                    tracing::warn!(id = self.id, %error, "the commit is not answered yet; asking again");
+                    self.producer.poll(Duration::ZERO);
+                    pause("the transaction coordinator", Duration::from_millis(20));
+                }
+                Err(error) => return Err(self.classify("commit", &error)),
+            }
+        }
+    }
+
+    fn send_positions(&mut self, group: &str, positions: &[Position]) -> Result<(), TxnError> {
+        let place = self.group(group)?;
+        let mut offsets = TopicPartitionList::with_capacity(positions.len());
+        for position in positions {
+            let partition = i32::from(position.partition);
+            offsets.add_partition(position.topic.name(), partition);
+            offsets
+                .set_partition_offset(position.topic.name(), partition, Offset::Offset(position.next))
+                .map_err(|error| self.classify("commit its position", &error))?;
+            if let Some(mut element) = offsets.find_partition(position.topic.name(), partition) {
+                element.set_metadata(&position.metadata);
+            }
+        }
+        let deadline = Instant::now() + self.txn_timeout;
+        loop {
+            match self.producer.send_offsets_to_transaction(&offsets, &self.groups[place].1, self.txn_timeout) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && !error.txn_requires_abort() && Instant::now() < deadline =>
+                {
+                    self.producer.poll(Duration::ZERO);
+                    pause("the group coordinator", Duration::from_millis(20));
+                }
+                Err(error) => return Err(self.classify("commit its position", &error)),
+            }
+        }
+    }
+
+    /// The place of a group's metadata. A consumer that only has the group's id gives it; nobody joins.
+    fn group(&mut self, group: &str) -> Result<usize, TxnError> {
+        if let Some(place) = self.groups.iter().position(|(known, _)| known == group) {
+            return Ok(place);
+        }
+        let fatal = |reason: String| TxnError::Fatal { id: self.id.clone(), doing: "name its group", reason };
+        let consumer: BaseConsumer<Quiet> = self
+            .cluster
+            .config(&self.id, &[], &[("group.id", group), ("enable.auto.commit", "false")])
+            .map_err(|error| fatal(error.to_string()))?
+            .create_with_context(Quiet(Voice::new(self.id.clone())))
+            .map_err(|error| fatal(error.to_string()))?;
+        let metadata = consumer.group_metadata().ok_or_else(|| fatal("the client gave no group metadata".into()))?;
+        self.groups.push((group.to_owned(), metadata));
+        Ok(self.groups.len() - 1)
+    }
+
+    /// Aborts the open transaction: what it sent is never shown. Then forget what it held and seek back.
+    ///
+    /// # Errors
+    /// [`TxnError::Fenced`] or [`TxnError::Fatal`]: as told there.
+    pub fn abort(&mut self) -> Result<(), TxnError> {
+        let deadline = Instant::now() + self.txn_timeout;
+        loop {
+            // An abort waits for what is in flight, whose reports somebody must take meanwhile. In short steps it need not be
+            // another thread: an abort that ran out of time goes on where it stood.
+            self.producer.poll(Duration::ZERO);
+            let step = if self.producer.in_flight_count() > 0 { Duration::from_millis(5) } else { self.txn_timeout };
+            match self.producer.abort_transaction(step) {
+                Ok(()) => {
+                    self.producer.poll(Duration::ZERO);
+                    return Ok(());
+                }
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                Err(error) => return Err(self.classify("abort", &error).unless_abortable()),
+            }
+        }
+    }
+
+    /// Proves that nobody else has taken the id since: a transaction of its own, which the coordinator commits under this epoch.
+    ///
+    /// An empty transaction would prove nothing, the client commits it without asking anyone. This one writes a position to a
+    /// group of its own, `<id>-proof`. Between transactions only; 8 to 10 ms on the local broker.
+    ///
+    /// # Errors
+    /// [`TxnError::Fenced`] when somebody has; the others as told there, an open transaction being aborted.
+    pub fn prove(&mut self) -> Result<(), TxnError> {
+        self.begin()?;
+        let group = format!("{}-proof", self.id);
+        let position = Position { topic: Topic::Control, partition: 0, next: 0, metadata: String::new() };
+        match self.commit(&group, &[position]) {
+            Err(TxnError::Abortable { id, doing, reason }) => {
+                self.abort()?;
+                Err(TxnError::Abortable { id, doing, reason })
+            }
+            other => other,
+        }
+    }
+
+    fn classify(&self, doing: &'static str, error: &KafkaError) -> TxnError {
+        classify(&self.producer, &self.id, doing, error)
+    }
+}
+
+/// Copies headers into the client's own form.
+pub(crate) fn owned_headers<N: AsRef<str>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Option<OwnedHeaders> {
+    if headers.is_empty() {
+        return None;
+    }
+    let new = OwnedHeaders::new_with_capacity(headers.len());
+    Some(
+        headers
+            .iter()
+            .fold(new, |new, (name, value)| new.insert(Header { key: name.as_ref(), value: Some(value.as_ref()) })),
+    )
+}

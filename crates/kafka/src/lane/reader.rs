@@ -1,0 +1,460 @@
+//! The reader of one partition: from an offset that the caller knows, and never a silent jump.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::cluster::{ClientError, Cluster, Voice};
+use crate::positions::{self, PositionError};
+use crate::topics::Topic;
+
+/// What of a partition is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Records of committed transactions, up to the last stable offset. Offsets have gaps: aborted records and markers.
+    Committed,
+    /// All records. For `raw`, which nobody writes transactionally.
+    Uncommitted,
+}
+
+/// Why reading ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The partition does not have the offset, most often because it was deleted before it was read.
+    #[error("{topic}/{partition} has no offset {requested}: it holds {low} to {high}; {}", out_of_range(*requested, *low))]
+    OutOfRange {
+        /// Which topic.
+        topic: Topic,
+        /// Which partition.
+        partition: u16,
+        /// The offset that was to be read.
+        requested: i64,
+        /// The first offset kept.
+        low: i64,
+        /// One past the last offset.
+        high: i64,
+    },
+    /// Offsets of a topic without gaps jumped, or went back.
+    #[error("{topic}/{partition} gave offset {found} where {expected} was next; reading ends, nothing was passed over")]
+    Gap {
+        /// Which topic.
+        topic: Topic,
+        /// Which partition.
+        partition: u16,
+        /// The offset that was next.
+        expected: i64,
+        /// The offset that came.
+        found: i64,
+    },
+    /// The cluster refuses.
+    #[error("{topic}/{partition} cannot be read: {source}")]
+    Refused {
+        /// Which topic.
+        topic: Topic,
+        /// Which partition.
+        partition: u16,
+        /// The client's words.
+        source: KafkaError,
+    },
+    /// The partition's start and end could not be asked for.
+    #[error(transparent)]
+    Position(#[from] PositionError),
+}
+
+fn out_of_range(requested: i64, low: i64) -> String {
+    if requested < low {
+        format!("{} records were deleted before they were read", low - requested)
+    } else {
+        "the partition ends before it, so it is not the one that the position was taken on".into()
+    }
+}
+
+/// A record, borrowed from the reader's buffer.
+#[derive(Debug)]
+pub struct Record<'a>(BorrowedMessage<'a>);
+
+impl Record<'_> {
+    /// Its offset.
+    #[must_use]
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+
+    /// Its value; `None` is Kafka's null, a cut on `events` or a deletion on compacted topics.
+    #[must_use]
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.0.payload()
+    }
+
+    /// Milliseconds since 1970: the broker's clock on `raw`, the producer's elsewhere; −1, as in Kafka, if there is none.
+    #[must_use]
+    pub fn timestamp_ms(&self) -> i64 {
+        self.0.timestamp().to_millis().unwrap_or(-1)
+    }
+
+    /// Its headers. They are parsed on the first call.
+    #[must_use]
+    pub fn headers(&self) -> HeaderView<'_> {
+        HeaderView(self.0.headers())
+    }
+}
+
+/// The headers of a record, borrowed.
+#[derive(Clone, Copy)]
+pub struct HeaderView<'a>(Option<&'a BorrowedHeaders>);
+
+impl<'a> HeaderView<'a> {
+    /// Names and values in order; a null value is empty.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        let headers = self.0;
+        (0..).map_while(move |place| {
+            let header = headers?.try_get(place)?;
+            Some((header.key, header.value.unwrap_or_default()))
+        })
+    }
+
+    /// The value of the first header of that name.
+    #[must_use]
+    pub fn get(self, name: &str) -> Option<&'a [u8]> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0.is_none_or(|headers| headers.count() == 0)
+    }
+}
+
+/// Keeps the partition's end, from the client's statistics.
+pub(super) struct ReaderContext {
+    voice: Voice,
+    isolation: Isolation,
+    end: AtomicI64,
+}
+
+impl ClientContext for ReaderContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.voice.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.voice.error(&error, reason);
+    }
+
+    fn stats_raw(&self, json: &[u8]) {
+        // The reader has one partition; the client also lists −1, its own for messages without one.
+        match serde_json::from_slice::<Statistics>(json) {
+            Ok(statistics) => {
+                let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
+                for (_, partition) in partitions.filter(|(id, _)| id != "-1") {
+                    let end = match self.isolation {
+                        Isolation::Committed => partition.ls_offset,
+                        Isolation::Uncommitted => partition.hi_offset,
+                    };
+                    self.end.store(end, Ordering::Relaxed);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(client = self.voice.role(), %error, "the client's statistics are unreadable; no lag")
+            }
+        }
+    }
+}
+
+impl ConsumerContext for ReaderContext {}
+
+/// The part of librdkafka's STATISTICS.md that tells a partition's end.
+#[derive(serde::Deserialize)]
+struct Statistics {
+    #[serde(default)]
+    topics: BTreeMap<String, TopicStatistics>,
+}
+
+#[derive(serde::Deserialize)]
+struct TopicStatistics {
+    partitions: BTreeMap<String, PartitionStatistics>,
+}
+
+#[derive(serde::Deserialize)]
+struct PartitionStatistics {
+    hi_offset: i64,
+    ls_offset: i64,
+}
+
+/// Reads one partition of one topic, without being a member of any group.
+pub struct LaneReader {
+    consumer: BaseConsumer<ReaderContext>,
+    topic: Topic,
+    partition: u16,
+    next: Cell<i64>,
+    at_end: Cell<bool>,
+    last_timestamp_ms: Cell<i64>,
+}
+
+impl std::fmt::Debug for LaneReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LaneReader")
+            .field("topic", &self.topic)
+            .field("partition", &self.partition)
+            .field("next", &self.next.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl LaneReader {
+    /// Opens the partition at `start`, the offset of the next record to read. Up to 16 MiB are fetched ahead.
+    ///
+    /// No broker is asked yet: an offset that the partition does not have is told by the first [`LaneReader::fetch`].
+    ///
+    /// # Errors
+    /// When the client's settings are refused.
+    pub fn open(
+        cluster: &Cluster,
+        topic: Topic,
+        partition: u16,
+        start: i64,
+        isolation: Isolation,
+    ) -> Result<Self, ReadError> {
+        let reader = Self::unassigned(cluster, topic, partition, isolation)?;
+        reader.assign(Offset::Offset(start))?;
+        reader.next.set(start);
+        Ok(reader)
+    }
+
+    pub(super) fn unassigned(
+        cluster: &Cluster,
+        topic: Topic,
+        partition: u16,
+        isolation: Isolation,
+    ) -> Result<Self, ReadError> {
+        let role = format!("read-{}-{partition}", topic.name());
+        let level = match isolation {
+            Isolation::Committed => "read_committed",
+            Isolation::Uncommitted => "read_uncommitted",
+        };
+        let config = cluster.config(
+            &role,
+            &[
+                // An event waits for no other: the broker answers as soon as it has a byte.
+                ("fetch.min.bytes", "1"),
+                ("fetch.wait.max.ms", "100"),
+                // The default waits a second after a fetch that filled the queue, and half a second after an error.
+                ("fetch.queue.backoff.ms", "5"),
+                ("fetch.error.backoff.ms", "50"),
+                ("queued.max.messages.kbytes", "16384"),
+                ("queued.min.messages", "100000"),
+                ("statistics.interval.ms", "1000"),
+                ("check.crcs", "true"),
+            ],
+            &[
+                // Required by the client for an assignment; nobody joins, nothing is committed.
+                ("group.id", "hookline-readers"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+                ("enable.partition.eof", "true"),
+                ("isolation.level", level),
+            ],
+        )?;
+        let context = ReaderContext { voice: Voice::new(role.clone()), isolation, end: AtomicI64::new(-1) };
+        let consumer = config.create_with_context(context).map_err(|source| ClientError::Refused { role, source })?;
+        Ok(Self {
+            consumer,
+            topic,
+            partition,
+            next: Cell::new(0),
+            at_end: Cell::new(false),
+            last_timestamp_ms: Cell::new(-1),
+        })
+    }
+
+    pub(super) fn assign(&self, at: Offset) -> Result<(), ReadError> {
+        let mut assignment = TopicPartitionList::with_capacity(1);
+        assignment
+            .add_partition_offset(self.topic.name(), i32::from(self.partition), at)
+            .and_then(|()| self.consumer.assign(&assignment))
+            .map_err(|source| self.refused(source))?;
+        self.at_end.set(false);
+        Ok(())
+    }
+
+    /// Takes up to `max_records` records that follow the last ones. Waits at most `max_wait` for the first; once there is one, it
+    /// takes what has been fetched already and returns. Empty if none came.
+    ///
+    /// A broker that is away is waited for like a quiet one (and logged by the client): reading goes on when it is back.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfRange`] if the partition does not have the next offset, [`ReadError::Gap`] if offsets of `raw` jumped.
+    pub fn fetch(&self, max_records: usize, max_wait: Duration) -> Result<Vec<Record<'_>>, ReadError> {
+        let mut records = Vec::new();
+        let deadline = Instant::now() + max_wait;
+        while records.len() < max_records {
+            let wait =
+                if records.is_empty() { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            match self.step(wait)? {
+                Step::Record(record) => records.push(record),
+                Step::End if !records.is_empty() => break,
+                Step::Nothing if !records.is_empty() || Instant::now() >= deadline => break,
+                Step::End | Step::Nothing => {}
+            }
+        }
+        Ok(records)
+    }
+
+    pub(super) fn step(&self, wait: Duration) -> Result<Step<'_>, ReadError> {
+        match self.consumer.poll(wait) {
+            None => Ok(Step::Nothing),
+            Some(Ok(message)) => {
+                let (expected, found) = (self.next.get(), message.offset());
+                if found < expected || (found > expected && self.topic == Topic::Raw) {
+                    let (topic, partition) = (self.topic, self.partition);
+                    return Err(ReadError::Gap { topic, partition, expected, found });
+                }
+                self.next.set(found + 1);
+                self.at_end.set(false);
+                self.last_timestamp_ms.set(message.timestamp().to_millis().unwrap_or(-1));
+                Ok(Step::Record(Record(message)))
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => {
+                self.at_end.set(true);
+                Ok(Step::End)
+            }
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                    let range = positions::range(&self.consumer, self.topic, self.partition, Duration::from_secs(5))?;
+                    Err(ReadError::OutOfRange {
+                        topic: self.topic,
+                        partition: self.partition,
+                        requested: self.next.get(),
+                        low: range.low,
+                        high: range.end,
+                    })
+                }
+                Some(code) if passes(code) => Ok(Step::Nothing),
+                _ => Err(self.refused(error)),
+            },
+        }
+    }
+
+    /// Goes to another offset, back as a rule; what was fetched ahead is dropped.
+    ///
+    /// # Errors
+    /// When the client refuses.
+    pub fn seek(&mut self, offset: i64) -> Result<(), ReadError> {
+        self.assign(Offset::Offset(offset))?;
+        self.next.set(offset);
+        Ok(())
+    }
+
+    /// The offset after the last record that was fetched: what to commit as `next`.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.next.get()
+    }
+
+    /// Which topic.
+    #[must_use]
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// Which partition.
+    #[must_use]
+    pub fn partition(&self) -> u16 {
+        self.partition
+    }
+
+    /// Whether the end of the partition was reached and nothing has come since.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.at_end.get()
+    }
+
+    /// One past the partition's last readable record, as of a second ago at most; `None` until the first fetch is answered.
+    #[must_use]
+    pub fn end(&self) -> Option<i64> {
+        let end = self.consumer.context().end.load(Ordering::Relaxed);
+        (end >= 0).then_some(end)
+    }
+
+    /// How many offsets the reader is behind the end; 0 at the end, `None` until the first fetch is answered.
+    #[must_use]
+    pub fn lag_records(&self) -> Option<i64> {
+        if self.at_end.get() { Some(0) } else { self.end().map(|end| (end - self.next.get()).max(0)) }
+    }
+
+    /// How many milliseconds lie between the last record read and `now_ms`; 0 at the end, `None` before the first record.
+    #[must_use]
+    pub fn lag_ms(&self, now_ms: i64) -> Option<i64> {
+        match (self.at_end.get(), self.last_timestamp_ms.get()) {
+            (true, _) => Some(0),
+            (false, -1) => None,
+            (false, last) => Some((now_ms - last).max(0)),
+        }
+    }
+
+    fn refused(&self, source: KafkaError) -> ReadError {
+        ReadError::Refused { topic: self.topic, partition: self.partition, source }
+    }
+
+    pub(super) fn set_next(&self, next: i64) {
+        self.next.set(next);
+    }
+
+    pub(super) fn consumer(&self) -> &BaseConsumer<ReaderContext> {
+        &self.consumer
+    }
+}
+
+/// What one poll gave.
+pub(super) enum Step<'a> {
+    Record(Record<'a>),
+    /// The end of what may be read.
+    End,
+    Nothing,
+}
+
+/// Errors that the client gets over by itself: brokers that are away, elections, a topic that was created a moment ago.
+fn passes(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::TimedOutQueue
+            | Code::RequestTimedOut
+            | Code::NetworkException
+            | Code::BrokerNotAvailable
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::ReplicaNotAvailable
+            | Code::OffsetNotAvailable
+            | Code::UnknownLeaderEpoch
+            | Code::FencedLeaderEpoch
+            | Code::KafkaStorageError
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::NotCoordinator
+            | Code::WaitingForCoordinator
+    )
+}

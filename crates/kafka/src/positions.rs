@@ -1,0 +1,185 @@
+//! What the cluster knows of positions: those committed by a stage, and where partitions start and end.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::cluster::{ClientError, Cluster, Quiet, Voice};
+use crate::topics::Topic;
+
+/// A position that a stage committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the next record to read.
+    pub next: i64,
+    /// What was committed beside it.
+    pub metadata: String,
+}
+
+/// Offsets of one partition: `low` is the first one kept, `end` is one past the last one that may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first offset still kept.
+    pub low: i64,
+    /// One past the last readable offset.
+    pub end: i64,
+}
+
+/// The cluster did not tell a position.
+#[derive(Debug, thiserror::Error)]
+pub enum PositionError {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The committed position is not served, most often because a transaction on it is pending.
+    #[error(
+        "the position of {group} on {topic}/{partition} was not served within {waited:?}: {source}; a transaction on it may be pending: take the lane's fence first"
+    )]
+    NotServed {
+        /// The group that holds the position.
+        group: String,
+        /// Which topic.
+        topic: Topic,
+        /// Which partition.
+        partition: u16,
+        /// How long was waited.
+        waited: Duration,
+        /// The client's words.
+        source: KafkaError,
+    },
+    /// The start and end of a partition are unknown.
+    #[error("{topic}/{partition} did not tell {what} within {waited:?}: {source}")]
+    Unknown {
+        /// Which topic.
+        topic: Topic,
+        /// Which partition.
+        partition: u16,
+        /// What was asked.
+        what: &'static str,
+        /// How long was waited.
+        waited: Duration,
+        /// The client's words.
+        source: KafkaError,
+    },
+}
+
+/// Asks the cluster for positions under a group that has no members. Blocking.
+pub struct Positions {
+    committed: BaseConsumer<Quiet>,
+    appended: BaseConsumer<Quiet>,
+    group: String,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Positions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Positions").field("group", &self.group).field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl Positions {
+    /// Opens the positions of `group` (`hookline-<stage>`); each question waits at most `timeout`.
+    ///
+    /// # Errors
+    /// When the client's settings are refused. No broker is asked yet.
+    pub fn open(cluster: &Cluster, group: &str, timeout: Duration) -> Result<Self, PositionError> {
+        Ok(Self {
+            committed: asking(cluster, group, "read_committed")?,
+            appended: asking(cluster, group, "read_uncommitted")?,
+            group: group.to_owned(),
+            timeout,
+        })
+    }
+
+    /// The position that the group committed, or `None` if it never did (or it expired).
+    ///
+    /// While a transaction that commits this position is pending, the broker does not serve it and the call ends in
+    /// [`PositionError::NotServed`]: take the lane's fence first, which ends the transaction.
+    ///
+    /// # Errors
+    /// When the broker does not serve the position in time.
+    pub fn committed(&self, topic: Topic, partition: u16) -> Result<Option<Committed>, PositionError> {
+        let failed = |source| PositionError::NotServed {
+            group: self.group.clone(),
+            topic,
+            partition,
+            waited: self.timeout,
+            source,
+        };
+        let mut asked = TopicPartitionList::with_capacity(1);
+        asked.add_partition(topic.name(), i32::from(partition));
+        let answer = self.committed.committed_offsets(asked, self.timeout).map_err(failed)?;
+        let element = answer
+            .find_partition(topic.name(), i32::from(partition))
+            .ok_or_else(|| failed(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition)))?;
+        element.error().map_err(failed)?;
+        match element.offset() {
+            Offset::Offset(next) => Ok(Some(Committed { next, metadata: element.metadata().to_owned() })),
+            _ => Ok(None),
+        }
+    }
+
+    /// The partition's first offset and one past its last record, pending transactions included.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer in time.
+    pub fn watermarks(&self, topic: Topic, partition: u16) -> Result<Range, PositionError> {
+        range(&self.appended, topic, partition, self.timeout)
+    }
+
+    /// The partition's first offset and its last stable offset: all below it is committed or aborted.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer in time.
+    pub fn stable(&self, topic: Topic, partition: u16) -> Result<Range, PositionError> {
+        range(&self.committed, topic, partition, self.timeout)
+    }
+
+    /// The first offset whose timestamp is at or after `timestamp_ms` (since 1970), or `None` if every record is older.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer in time.
+    pub fn offset_at(&self, topic: Topic, partition: u16, timestamp_ms: i64) -> Result<Option<i64>, PositionError> {
+        let failed = |source| PositionError::Unknown {
+            topic,
+            partition,
+            what: "the offset of a time",
+            waited: self.timeout,
+            source,
+        };
+        let mut asked = TopicPartitionList::with_capacity(1);
+        asked.add_partition_offset(topic.name(), i32::from(partition), Offset::Offset(timestamp_ms)).map_err(failed)?;
+        let answer = self.appended.offsets_for_times(asked, self.timeout).map_err(failed)?;
+        let element = answer
+            .find_partition(topic.name(), i32::from(partition))
+            .ok_or_else(|| failed(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition)))?;
+        element.error().map_err(failed)?;
+        match element.offset() {
+            Offset::Offset(offset) => Ok(Some(offset)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A consumer that is only asked, never assigned.
+fn asking(cluster: &Cluster, group: &str, isolation: &str) -> Result<BaseConsumer<Quiet>, ClientError> {
+    let role = format!("{group}-positions");
+    cluster
+        .config(&role, &[], &[("group.id", group), ("isolation.level", isolation), ("enable.auto.commit", "false")])?
+        .create_with_context(Quiet(Voice::new(role.clone())))
+        .map_err(|source| ClientError::Refused { role, source })
+}
+
+/// Start and end as the consumer's isolation sees them.
+pub(crate) fn range<C: rdkafka::consumer::ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: Topic,
+    partition: u16,
+    timeout: Duration,
+) -> Result<Range, PositionError> {
+    consumer.fetch_watermarks(topic.name(), i32::from(partition), timeout).map(|(low, end)| Range { low, end }).map_err(
+        |source| PositionError::Unknown { topic, partition, what: "its start and end", waited: timeout, source },
+    )
+}

@@ -23,4 +23,4 @@ pub use changelog::SeenRecord;
 pub use decision::{Candidate, Verdict, Window};
 pub use key::{Id128, KeyHasher};
 pub use restore::{Restore, RestoreError};
-pub use store::{Entry, Hit, MemoryStore, SeenPosition, StoreError, WindowStore};
+pub use store::{Entry, Hit, Identity, LogStore, MemoryStore, Opened, SeenPosition, StoreError, WindowStore};

@@ -3,11 +3,21 @@
 //! It is a cache of the lane's `seen` topic and carries the position up to which it reflects that topic, so it may be
 //! lost, discarded or left behind at any time: reading the rest of `seen` makes it whole again.
 
+mod folder;
+mod growth;
+mod index;
+mod log;
+mod log_store;
 mod memory;
+mod recovery;
+mod segment;
+mod table;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+pub use folder::{Identity, Opened};
+pub use log_store::LogStore;
 pub use memory::MemoryStore;
 
 use crate::key::Id128;
@@ -157,6 +167,13 @@ pub enum StoreError {
         /// Cells (ids and transactions) in the log.
         cells: u64,
     },
+}
+
+impl StoreError {
+    /// For `map_err`: what was being done to which path.
+    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, path: path.to_owned(), source }
+    }
 }
 
 /// The order that every store holds its callers to.

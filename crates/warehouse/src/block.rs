@@ -1,0 +1,174 @@
+//! A block: the rows between two cuts of a lane, as they go to ClickHouse.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use event::{LinkEvent, Value};
+
+use crate::native::{Columns, Constant};
+use crate::{Side, WarehouseError};
+
+/// What a block is known by, for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BlockId {
+    /// The incarnation of the topics.
+    pub incarnation: String,
+    /// The lane.
+    pub lane: u16,
+    /// The offset on `events` of the cut that ends the block.
+    pub cut: u64,
+}
+
+impl fmt::Display for BlockId {
+    /// The deduplication token: `<incarnation>-<lane>-<cut>`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.incarnation, self.lane, self.cut)
+    }
+}
+
+/// The rows of one block that go to one database.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    columns: Columns,
+    offsets: Vec<u64>,
+    received: Option<(i64, i64)>,
+}
+
+impl Rows {
+    fn new() -> Self {
+        Self { columns: Columns::new(LinkEvent::COLUMNS), offsets: Vec::new(), received: None }
+    }
+
+    fn push(&mut self, event: &LinkEvent<'_>) -> Result<(), WarehouseError> {
+        let mut row = self.columns.row();
+        event.visit(|value| row.push(value));
+        row.finish()?;
+        self.offsets.push(event.raw_offset);
+        let at = event.received_at.0;
+        self.received = Some(self.received.map_or((at, at), |(low, high)| (low.min(at), high.max(at))));
+        Ok(())
+    }
+
+    /// The raw offsets, one a row.
+    pub(crate) fn offsets(&self) -> &[u64] {
+        &self.offsets
+    }
+
+    /// The names of the columns and the bytes of the block.
+    pub(crate) fn native(&self, id: &BlockId) -> Result<(String, Vec<u8>), WarehouseError> {
+        let constants = [
+            Constant { name: "incarnation", value: Value::Text(&id.incarnation) },
+            Constant { name: "lane", value: Value::Short(id.lane) },
+            Constant { name: "cut", value: Value::Unsigned(id.cut) },
+        ];
+        Ok((self.columns.names(&constants), self.columns.native(&constants)?))
+    }
+
+    /// Only the rows with these raw offsets.
+    pub(crate) fn only(&self, mut wanted: impl FnMut(u64) -> bool) -> Self {
+        let rows: Vec<usize> = (0..self.offsets.len()).filter(|row| wanted(self.offsets[*row])).collect();
+        Self {
+            columns: self.columns.take(&rows),
+            offsets: rows.iter().map(|row| self.offsets[*row]).collect(),
+            received: self.received,
+        }
+    }
+}
+
+/// Collects the events of a lane until a cut ends the block.
+#[derive(Debug)]
+pub struct BlockBuilder {
+    incarnation: String,
+    lane: u16,
+    production: Rows,
+    test: Rows,
+}
+
+impl BlockBuilder {
+    /// An empty block of a lane.
+    pub fn new(incarnation: impl Into<String>, lane: u16) -> Self {
+        Self { incarnation: incarnation.into(), lane, production: Rows::new(), test: Rows::new() }
+    }
+
+    /// Adds an event; test data is kept apart.
+    ///
+    /// # Errors
+    /// [`WarehouseError::ColumnShape`] when the event's declaration does not fit its columns; the block is then of no use.
+    #[inline]
+    pub fn push(&mut self, event: &LinkEvent<'_>) -> Result<(), WarehouseError> {
+        if event.test { self.test.push(event) } else { self.production.push(event) }
+    }
+
+    /// How many rows wait, of both kinds.
+    pub fn rows(&self) -> usize {
+        self.production.offsets.len() + self.test.offsets.len()
+    }
+
+    /// About how many bytes the rows take.
+    pub fn bytes(&self) -> usize {
+        self.production.columns.bytes() + self.test.columns.bytes()
+    }
+
+    /// Ends the block at the cut with this offset on `events`, and starts the next one.
+    pub fn finish(&mut self, cut: u64) -> Block {
+        Block {
+            id: BlockId { incarnation: self.incarnation.clone(), lane: self.lane, cut },
+            production: std::mem::replace(&mut self.production, Rows::new()),
+            test: std::mem::replace(&mut self.test, Rows::new()),
+        }
+    }
+
+    /// Forgets what was collected, as after a rewind to the last cut.
+    pub fn clear(&mut self) {
+        self.production = Rows::new();
+        self.test = Rows::new();
+    }
+}
+
+/// The rows between two cuts of a lane: one INSERT, or two if some are test data.
+#[derive(Debug, Clone)]
+pub struct Block {
+    id: BlockId,
+    production: Rows,
+    test: Rows,
+}
+
+impl Block {
+    /// What the block is known by.
+    pub fn id(&self) -> &BlockId {
+        &self.id
+    }
+
+    /// How many rows it has, of both kinds.
+    pub fn rows(&self) -> usize {
+        self.production.offsets.len() + self.test.offsets.len()
+    }
+
+    /// How many rows go to one of the databases.
+    pub fn rows_of(&self, side: Side) -> usize {
+        self.side(side).offsets.len()
+    }
+
+    /// The raw offsets of its rows, in ascending order.
+    pub fn offsets(&self) -> Vec<u64> {
+        let mut offsets = [self.production.offsets(), self.test.offsets()].concat();
+        offsets.sort_unstable();
+        offsets
+    }
+
+    /// The smallest and the largest received time of its rows, in milliseconds since 1970.
+    pub fn received(&self) -> Option<RangeInclusive<i64>> {
+        let (low, high) = [self.production.received, self.test.received]
+            .into_iter()
+            .flatten()
+            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))?;
+        Some(low..=high)
+    }
+
+    pub(crate) fn side(&self, side: Side) -> &Rows {
+        match side {
+            Side::Production => &self.production,
+            Side::Test => &self.test,
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Blocks into ClickHouse, each row exactly once.
+//!
+//! A block's token makes ClickHouse drop a repeat; the read-back by raw offset is the proof, and completes what an engine that
+//! was killed in the middle believes it has. Rows never go in under another token while an insert of theirs may still be under way.
+
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use bytes::Bytes;
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::block::Rows;
+use crate::connect::quote;
+use crate::{Block, BlockId, Side, Warehouse, WarehouseError};
+
+/// How long one piece of an insert may wait for the socket.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long ClickHouse may take to answer an insert.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pieces of a block on their way: LZ4 sees 64 KiB back, so larger ones compress no better.
+const PIECE: usize = 1 << 20;
+/// Acknowledged repairs after which the lane stops: each heals one crash inside an insert.
+const MAX_REPAIRS: u32 = 5;
+
+/// What an insert depends on, pinned because ClickHouse's defaults change between versions.
+const INSERT_SETTINGS: &[(&str, &str)] = &[
+    ("async_insert", "0"),
+    ("insert_deduplicate", "1"),
+    ("deduplicate_insert", "enable"),
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    // One insert stays one part: a token speaks for all of it.
+    ("max_insert_block_size", "10000000"),
+    ("max_insert_block_size_bytes", "0"),
+    ("min_insert_block_size_rows", "0"),
+    ("min_insert_block_size_bytes", "0"),
+    ("max_insert_threads", "1"),
+    ("use_strict_insert_block_limits", "0"),
+    ("throw_on_max_partitions_per_insert_block", "1"),
+];
+
+/// What came of completing an uncertain block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// Rows that were missing after the block went in whole again.
+    pub missing: usize,
+    /// Repairs that ClickHouse acknowledged.
+    pub repairs: u32,
+    /// Raw offsets that rest more than once: nothing here makes them, so somebody should look.
+    pub repeated: Vec<u64>,
+}
+
+/// The way of a lane's blocks into `records` of both databases, and back out.
+#[derive(Debug, Clone)]
+pub struct BlockStore {
+    warehouse: Warehouse,
+}
+
+impl Warehouse {
+    /// The store of blocks.
+    pub fn blocks(&self) -> BlockStore {
+        BlockStore { warehouse: self.clone() }
+    }
+}
+
+impl BlockStore {
+    /// Inserts a block under its own token. A repeat is absorbed, as long as the deduplication window remembers the block.
+    ///
+    /// # Errors
+    /// Any error leaves the block uncertain: [`Self::complete_uncertain`] settles it.
+    pub async fn insert(&self, block: &Block) -> Result<(), WarehouseError> {
+        for side in Side::BOTH {
+            self.insert_rows(block.id(), side, block.side(side), &block.id().to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// Settles a block of which it is not known how much went in: sends it whole again under its own token, reads back by
+    /// offset, and inserts only what is still missing, until nothing is.
+    ///
+    /// # Errors
+    /// A retryable error leaves the block uncertain: call again. [`WarehouseError::StillMissing`] stops the lane.
+    pub async fn complete_uncertain(&self, block: &Block) -> Result<Completion, WarehouseError> {
+        let Some(received) = block.received() else {
+            return Ok(Completion { missing: 0, repairs: 0, repeated: Vec::new() });
+        };
+        self.insert(block).await?;
+        let (mut at_first, mut repairs) = (None, 0);
+        loop {
+            let present = self.counts(block, received.clone()).await?;
+            let missing: Vec<u64> =
+                block.offsets().into_iter().filter(|offset| !present.contains_key(offset)).collect();
+            let at_first = *at_first.get_or_insert(missing.len());
+            let Some(first) = missing.first().copied() else {
+                let repeated: Vec<u64> =
+                    present.iter().filter(|(_, count)| **count > 1).map(|(offset, _)| *offset).collect();
+                if let Some(first) = repeated.first() {
+                    tracing::error!(block = %block.id(), rows = repeated.len(), first, "rows of a block rest more than once");
+                }
+                return Ok(Completion { missing: at_first, repairs, repeated });
+            };
+            if repairs == MAX_REPAIRS {
+                let block = block.id().to_string();
+                return Err(WarehouseError::StillMissing { block, missing: missing.len(), first, repairs });
+            }
+            repairs += 1;
+            tracing::warn!(
+                block = %block.id(), missing = missing.len(), first, repair = repairs,
+                "ClickHouse acknowledged a block whose rows are not all there"
+            );
+            // A new number only after the insert before it was acknowledged: the same rows never go in under two tokens at
+            // once. After a crash the count starts again at 1, and repairs that are there already are absorbed.
+            for side in Side::BOTH {
+                let rows = block.side(side).only(|offset| missing.binary_search(&offset).is_ok());
+                self.insert_rows(block.id(), side, &rows, &format!("{}-r{repairs}", block.id())).await?;
+            }
+        }
+    }
+
+    /// Which of these raw offsets of a lane rest in ClickHouse, in ascending order, in either database.
+    ///
+    /// `received` (milliseconds since 1970) bounds the search to the parts of that time: without it, a read of the whole lane.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn present(
+        &self,
+        incarnation: &str,
+        lane: u16,
+        offsets: Range<u64>,
+        received: Option<RangeInclusive<i64>>,
+    ) -> Result<Vec<u64>, WarehouseError> {
+        Ok(self.read_back(incarnation, lane, offsets, received).await?.into_keys().collect())
+    }
+
+    /// The largest raw offset of a lane in either database. `None` when it has no row of this incarnation.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn max_offset(&self, incarnation: &str, lane: u16) -> Result<Option<u64>, WarehouseError> {
+        Ok(self.highest(incarnation, lane).await?.map(|highest| highest.raw_offset))
+    }
+
+    /// The largest cut (an offset on `events`) of a lane's blocks in either database.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn max_cut(&self, incarnation: &str, lane: u16) -> Result<Option<u64>, WarehouseError> {
+        Ok(self.highest(incarnation, lane).await?.map(|highest| highest.cut))
+    }
+
+    /// Blocks of a lane whose cut is at or beyond a position on `events`, with their numbers of rows, by ascending cut.
+    ///
+    /// At start, everything from the committed position on must be explained by the open block.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn rows_beyond(
+        &self,
+        incarnation: &str,
+        lane: u16,
+        position: u64,
+    ) -> Result<Vec<(u64, u64)>, WarehouseError> {
+        // The projection by lane answers the usual case (nothing beyond) without a read of the rows.
+        if self.max_cut(incarnation, lane).await?.is_none_or(|cut| cut < position) {
+            return Ok(Vec::new());
+        }
+        #[derive(Row, Deserialize)]
+        struct Cut {
+            cut: u64,
+            number: u64,
+        }
+        let of = |side| {
+            format!(
+                "SELECT cut FROM {}.records WHERE incarnation = {} AND lane = {lane} AND cut >= {position}",
+                self.warehouse.database(side),
+                quote(incarnation),
+            )
+        };
+        let sql = format!(
+            "SELECT cut, count() AS number FROM ({} UNION ALL {}) GROUP BY cut ORDER BY cut",
+            of(Side::Production),
+            of(Side::Test),
+        );
+        let rows: Vec<Cut> = self.warehouse.rows("look for blocks beyond the position", sql).await?;
+        Ok(rows.into_iter().map(|row| (row.cut, row.number)).collect())
+    }
+
+    async fn highest(&self, incarnation: &str, lane: u16) -> Result<Option<Highest>, WarehouseError> {
+        let of = |side| {
+            format!(
+                "SELECT count() AS number, max(raw_offset) AS raw_offset, max(cut) AS cut FROM {}.records \
+                 WHERE incarnation = {} AND lane = {lane}",
+                self.warehouse.database(side),
+                quote(incarnation),
+            )
+        };
+        let sql = format!(
+            "SELECT sum(number) AS number, max(raw_offset) AS raw_offset, max(cut) AS cut FROM ({} UNION ALL {})",
+            of(Side::Production),
+            of(Side::Test),
+        );
+        let rows: Vec<Highest> = self.warehouse.rows("look up the end of a lane", sql).await?;
+        Ok(rows.into_iter().find(|row| row.number > 0))
+    }
+
+    async fn counts(&self, block: &Block, received: RangeInclusive<i64>) -> Result<BTreeMap<u64, u64>, WarehouseError> {
+        let offsets = block.offsets();
+        let range = match (offsets.first(), offsets.last()) {
+            (Some(first), Some(last)) => *first..last + 1,
+            _ => 0..0,
+        };
+        let BlockId { incarnation, lane, .. } = block.id();
+        self.read_back(incarnation, *lane, range, Some(received)).await
+    }
+
+    async fn read_back(
+        &self,
+        incarnation: &str,
+        lane: u16,
+        offsets: Range<u64>,
+        received: Option<RangeInclusive<i64>>,
+    ) -> Result<BTreeMap<u64, u64>, WarehouseError> {
+        #[derive(Row, Deserialize)]
+        struct Present {
+            raw_offset: u64,
+            number: u64,
+        }
+        let bounds = received.map_or_else(String::new, |received| {
+            format!(
+                " AND received_at BETWEEN fromUnixTimestamp64Milli({}) AND fromUnixTimestamp64Milli({})",
+                received.start(),
+                received.end(),
+            )
+        });
+        let of = |side| {
+            format!(
+                "SELECT raw_offset FROM {}.records WHERE incarnation = {} AND lane = {lane} \
+                 AND raw_offset >= {} AND raw_offset < {}{bounds}",
+                self.warehouse.database(side),
+                quote(incarnation),
+                offsets.start,
+                offsets.end,
+            )
+        };
+        let sql = format!(
+            "SELECT raw_offset, count() AS number FROM ({} UNION ALL {}) GROUP BY raw_offset",
+            of(Side::Production),
+            of(Side::Test),
+        );
+        let rows: Vec<Present> = self.warehouse.rows("read a block back", sql).await?;
+        Ok(rows.into_iter().map(|row| (row.raw_offset, row.number)).collect())
+    }
+
+    async fn insert_rows(&self, id: &BlockId, side: Side, rows: &Rows, token: &str) -> Result<(), WarehouseError> {
+        if rows.offsets().is_empty() {
+            return Ok(());
+        }
+        let (names, bytes) = rows.native(id)?;
+        let table = format!("{}.records", self.warehouse.database(side));
+        self.warehouse.insert_native(&table, &names, bytes.into(), token).await
+    }
+}
+
+#[derive(Row, Deserialize)]
+struct Highest {
+    number: u64,
+    raw_offset: u64,
+    cut: u64,
+}
+
+impl Warehouse {
+    /// Sends one block of Native bytes under a deduplication token.
+    pub(crate) async fn insert_native(
+        &self,
+        table: &str,
+        names: &str,
+        bytes: Bytes,
+        token: &str,
+    ) -> Result<(), WarehouseError> {
+        let what = || format!("insert block {token} into {table}");
+        let mut insert = self
+            .client()
+            .insert_formatted_with(format!("INSERT INTO {table} ({names}) FORMAT Native"))
+            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
+            .with_setting("insert_deduplication_token", token);
+        for (name, value) in INSERT_SETTINGS {
+            insert = insert.with_setting(*name, *value);
+        }
+        if self.settings().cluster.is_some() {
+            // Sequential reads need quorums one after the other.
+            insert = insert.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "0");
+        }
+        let mut left = bytes;
+        while !left.is_empty() {
+            let piece = left.split_to(left.len().min(PIECE));
+            insert.send(piece).await.map_err(|error| self.error(what(), error))?;
+        }
+        insert.end().await.map_err(|error| self.error(what(), error))
+    }
+}

@@ -69,6 +69,9 @@ impl Code {
 
     /// Reads a written code; `None` if it is not one.
     pub(crate) fn decode(text: &[u8], encoding: Encoding) -> Option<Self> {
+        if text.is_empty() {
+            return None;
+        }
         let mut bytes = [0; Self::ROOM];
         let len = match encoding {
             Encoding::Hex => {

@@ -53,7 +53,8 @@ impl Key {
 pub(crate) enum MacKey {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
-    Sha512(Hmac<Sha512>),
+    /// Boxed, since it is twice the size of the others and rare.
+    Sha512(Box<Hmac<Sha512>>),
 }
 
 impl MacKey {
@@ -63,7 +64,7 @@ impl MacKey {
         match algorithm {
             Algorithm::Sha1 => Self::Sha1(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
             Algorithm::Sha256 => Self::Sha256(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
-            Algorithm::Sha512 => Self::Sha512(Hmac::new_from_slice(key).expect(ANY_LENGTH)),
+            Algorithm::Sha512 => Self::Sha512(Box::new(Hmac::new_from_slice(key).expect(ANY_LENGTH))),
         }
     }
 
@@ -72,7 +73,7 @@ impl MacKey {
         match self {
             Self::Sha1(mac) => finish(mac.clone(), content),
             Self::Sha256(mac) => finish(mac.clone(), content),
-            Self::Sha512(mac) => finish(mac.clone(), content),
+            Self::Sha512(mac) => finish(Hmac::clone(mac), content),
         }
     }
 }

@@ -3,6 +3,20 @@
 //! A [`Verifier`] is made once per source from a [`Scheme`] and that source's [`Secret`]s, and answers each [`Request`]
 //! with [`Authentic`] or a [`Refusal`]. A [`Signer`] does the reverse. Everything works on the raw bytes of the body.
 //!
+//! ```
+//! use signature::{Request, Scheme, Secret, Verifier, sign};
+//!
+//! let secret = Secret::new("2026-09", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+//! let verifier = Verifier::new(Scheme::StandardWebhooks, vec![secret.clone()])?;
+//!
+//! let headers = sign(&Scheme::StandardWebhooks, &secret, "msg_1", 1_767_225_600, b"{}")?;
+//! let headers = headers.as_slice();
+//! let request = Request { method: "POST", url: "/v1/webhooks/shop", headers: &headers, body: b"{}" };
+//! let authentic = verifier.verify(&request, 1_767_225_610)?;
+//! assert_eq!((authentic.secret_id, authentic.delivery_id), ("2026-09", Some("msg_1")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! What holds for every scheme:
 //! - Codes are compared decoded and in constant time; static secrets as SHA-256 digests, so that length does not leak either.
 //! - Every secret that is live at `now` is tried, and every signature the sender lists; one match is enough.
@@ -11,6 +25,7 @@
 //! - No secret appears in `Debug`, in an error or in a refusal.
 
 mod claim;
+mod diagnose;
 mod key;
 mod recipe;
 mod request;
@@ -24,6 +39,7 @@ mod token;
 mod twilio;
 mod verify;
 
+pub use diagnose::{BodyChange, Finding, SecretChange, diagnose};
 pub use request::{Authentic, Headers, Refusal, Request};
 pub use scheme::{Algorithm, Encoding, HmacScheme, Scheme, TOLERANCE_SECONDS, TimestampHeader, UnknownScheme};
 pub use secret::{ConfigError, Secret, UnixSeconds};

@@ -89,17 +89,12 @@ impl Recipe {
         })
     }
 
-    /// The codes in a header value. They may be separated by spaces or commas, and the prefix may stand before each or, as
-    /// Outpost writes it, before the first only.
+    /// The codes in a header value: all that stands, separated by commas or spaces, after the first prefix. The prefix may
+    /// be repeated before each (`v1=a,v1=b`) or not (`v0=a,b`), and other fields may come first (`t=1,v1=a`).
     fn codes<'v>(&'v self, value: &'v str) -> impl Iterator<Item = &'v str> {
         let prefix = self.prefix.as_str();
-        value.split_ascii_whitespace().flat_map(move |word| {
-            let list = word.strip_prefix(prefix);
-            list.unwrap_or(word).split(',').filter_map(move |code| match code.strip_prefix(prefix) {
-                Some(code) => Some(code),
-                None => list.map(|_| code),
-            })
-        })
+        let list = value.split_once(prefix).map_or("", |(_, list)| list);
+        list.split([',', ' ']).map(move |code| code.strip_prefix(prefix).unwrap_or(code))
     }
 }
 

@@ -114,7 +114,9 @@ pub enum ConfigError {
         prefix: &'static str,
     },
     /// The decoded key has a length the scheme forbids.
-    #[error("secret {id:?} decodes to {found} bytes; {prefix} keys have {expected}: copy it again from the sender's page")]
+    #[error(
+        "secret {id:?} decodes to {found} bytes; {prefix} keys have {expected}: copy it again from the sender's page"
+    )]
     KeyLength {
         /// The secret's id.
         id: String,
@@ -138,7 +140,9 @@ pub enum ConfigError {
         id: String,
     },
     /// A secret that travels in a header must be visible ASCII.
-    #[error("secret {id:?} cannot travel in a header: it holds characters other than visible ASCII (a line break at its end?)")]
+    #[error(
+        "secret {id:?} cannot travel in a header: it holds characters other than visible ASCII (a line break at its end?)"
+    )]
     NotHeaderText {
         /// The secret's id.
         id: String,
@@ -161,7 +165,9 @@ pub enum ConfigError {
         problem: String,
     },
     /// Freshness needs a timestamp that the signature covers.
-    #[error("the timestamp header {header:?} is not part of the signed template: anyone could change it; add {{header:{header}}} or leave the timestamp out")]
+    #[error(
+        "the timestamp header {header:?} is not part of the signed template: anyone could change it; add {{header:{header}}} or leave the timestamp out"
+    )]
     TimestampNotSigned {
         /// The header's name.
         header: String,

@@ -1,6 +1,7 @@
 //! Signing: what a sender of each scheme would send.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use base64::Engine as _;
 
@@ -32,13 +33,19 @@ pub struct Message<'m> {
     pub body: &'m [u8],
 }
 
-/// What to add to the delivery. `Debug` is left out: it may hold the secret itself.
+/// What to add to the delivery. `Debug` shows header names only, since a value or the URL may hold the secret itself.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signed {
     /// The URL to send to: the message's, with a parameter added where the scheme wants one (`query`, Twilio's body hash).
     pub url: String,
     /// Headers to set, names in lower case.
     pub headers: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.headers.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 /// Why a message cannot be signed.
@@ -66,7 +73,9 @@ pub enum SignError {
         id: String,
     },
     /// The template reads a header that is neither the timestamp nor the delivery id, so nobody knows its value here.
-    #[error("the signed template reads the header {header:?}, which is neither the timestamp nor the delivery id: it cannot be signed here")]
+    #[error(
+        "the signed template reads the header {header:?}, which is neither the timestamp nor the delivery id: it cannot be signed here"
+    )]
     UnknownHeader {
         /// The header's name, in lower case.
         header: String,

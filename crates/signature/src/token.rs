@@ -65,8 +65,7 @@ fn is_header_text(value: &[u8]) -> bool {
 
 /// The credentials of the `authorization` header; the name of its scheme is case-insensitive (RFC 9110, 11.1).
 fn authorization<'r>(request: &Request<'r>, scheme: &str) -> Result<&'r str, Refusal> {
-    let (name, credentials) =
-        request.header("authorization")?.split_once(' ').ok_or(Refusal::MalformedHeader)?;
+    let (name, credentials) = request.header("authorization")?.split_once(' ').ok_or(Refusal::MalformedHeader)?;
     if name.eq_ignore_ascii_case(scheme) { Ok(credentials.trim()) } else { Err(Refusal::MalformedHeader) }
 }
 

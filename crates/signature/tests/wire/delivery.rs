@@ -69,12 +69,6 @@ impl Delivery {
         String::from_utf8(found.1.clone()).unwrap()
     }
 
-    /// Calls `look` with this delivery as a request.
-    pub(crate) fn with_request<T>(&self, look: impl FnOnce(&Request<'_>) -> T) -> T {
-        let headers = self.headers.as_slice();
-        look(&Request { method: &self.method, url: &self.url, headers: &headers, body: &self.body })
-    }
-
     pub(crate) fn verify(&self, verifier: &Verifier, now: i64) -> Result<Verdict, Refusal> {
         let headers = self.headers.as_slice();
         let request = Request { method: &self.method, url: &self.url, headers: &headers, body: &self.body };

@@ -39,7 +39,9 @@ fn svix_differs_in_header_names_only() {
 #[test]
 fn the_ed25519_example_of_the_go_library_is_authentic_by_either_half_of_the_key() {
     let signature = "v1a,tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag==";
-    for key in ["whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=", "whpk_ZlN4eg7dSSqi0moX9hQUk3orrOouK3QVQSlJa248c/g="] {
+    for key in
+        ["whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=", "whpk_ZlN4eg7dSSqi0moX9hQUk3orrOouK3QVQSlJa248c/g="]
+    {
         let verdict = spec(signature).verify(&verifier(Scheme::StandardWebhooks, key), 1_614_265_330).unwrap();
         assert_eq!(verdict.delivery_id.as_deref(), Some(SPEC_ID), "{key}");
     }
@@ -62,8 +64,7 @@ fn dub_signs_the_body_with_the_whole_secret_string() {
 #[test]
 fn the_test_values_of_the_github_documentation_are_authentic() {
     let signature = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
-    let headers =
-        [("X-Hub-Signature-256", signature), ("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958")];
+    let headers = [("X-Hub-Signature-256", signature), ("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958")];
     let delivery = Delivery::post(&headers, b"Hello, World!");
     let verdict = delivery.verify(&verifier(Scheme::GitHub, "It's a Secret to Everybody"), 0).unwrap();
     assert_eq!(verdict.delivery_id.as_deref(), Some("72d3162e-cc78-11e3-81ab-4c9367dc0958"));
@@ -111,8 +112,7 @@ fn shopify_and_hookdeck_sign_the_body_in_base64() {
     assert_eq!(verdict.delivery_id.as_deref(), Some("b54557e4-bdd9-4b37-8a5f-bf7d70bcd043"));
     assert!(!verdict.delivery_id_signed);
 
-    let hookdeck =
-        Delivery::post(&[("x-hookdeck-signature", signature), ("x-hookdeck-event-id", "evt_vRbd7dT")], body);
+    let hookdeck = Delivery::post(&[("x-hookdeck-signature", signature), ("x-hookdeck-event-id", "evt_vRbd7dT")], body);
     let verdict = hookdeck.verify(&verifier(Scheme::Hookdeck, "hush"), 0).unwrap();
     assert_eq!(verdict.delivery_id.as_deref(), Some("evt_vRbd7dT"));
 }
@@ -176,8 +176,7 @@ mod twilio {
     fn a_json_body_is_covered_by_its_hash_in_the_url() {
         let url = format!("{URL}&bodySHA256=0a1ff7634d9ab3b95db5c9a2dfe9416e41502b283a80c7cf19632632f96e6620");
         let body = br#"{"property": "value", "boolean": true}"#;
-        let headers =
-            [("Content-Type", "application/json"), ("X-Twilio-Signature", "a9nBmqA0ju/hNViExpshrM61xv4=")];
+        let headers = [("Content-Type", "application/json"), ("X-Twilio-Signature", "a9nBmqA0ju/hNViExpshrM61xv4=")];
         let delivery = Delivery { url, ..Delivery::post(&headers, body) };
         is_authentic(&delivery).unwrap();
 

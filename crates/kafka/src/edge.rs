@@ -43,7 +43,7 @@ impl Default for EdgeOptions {
 }
 
 /// A record of a request; everything is borrowed, the client copies it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct EdgeRecord<'a, N = std::borrow::Cow<'static, str>, V = Vec<u8>> {
     /// The target topic.
     pub topic: Topic,
@@ -55,6 +55,14 @@ pub struct EdgeRecord<'a, N = std::borrow::Cow<'static, str>, V = Vec<u8>> {
     pub payload: &'a [u8],
     /// Names and values.
     pub headers: &'a [(N, V)],
+}
+
+// By hand: a derive would ask that names and values are `Copy`, though they are borrowed.
+impl<N, V> Copy for EdgeRecord<'_, N, V> {}
+impl<N, V> Clone for EdgeRecord<'_, N, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
 impl<N: AsRef<str>, V: AsRef<[u8]>> EdgeRecord<'_, N, V> {

@@ -339,7 +339,11 @@ impl LaneProducer {
         }
     }
 
-    fn send_positions(&mut self, group: &str, positions: &[Position]) -> Result<(), TxnError> {
+    /// Adds positions to the open transaction without committing it; [`LaneProducer::commit`] does both.
+    ///
+    /// # Errors
+    /// As for [`LaneProducer::commit`].
+    pub fn send_positions(&mut self, group: &str, positions: &[Position]) -> Result<(), TxnError> {
         let place = self.group(group)?;
         let mut offsets = TopicPartitionList::with_capacity(positions.len());
         for position in positions {

@@ -147,6 +147,8 @@ impl<'a> HeaderView<'a> {
 pub(super) struct ReaderContext {
     voice: Voice,
     isolation: Isolation,
+    /// As the statistics name it.
+    partition: String,
     end: AtomicI64,
 }
 
@@ -160,11 +162,12 @@ impl ClientContext for ReaderContext {
     }
 
     fn stats_raw(&self, json: &[u8]) {
-        // The reader has one partition; the client also lists −1, its own for messages without one.
         match serde_json::from_slice::<Statistics>(json) {
             Ok(statistics) => {
-                let partitions = statistics.topics.into_values().flat_map(|topic| topic.partitions);
-                for (_, partition) in partitions.filter(|(id, _)| id != "-1") {
+                // The client lists every partition of the topic, and all but its own without a value (below 0).
+                for partition in
+                    statistics.topics.into_values().filter_map(|topic| topic.partitions.get(&self.partition).copied())
+                {
                     let end = match self.isolation {
                         Isolation::Committed => partition.ls_offset,
                         Isolation::Uncommitted => partition.hi_offset,
@@ -193,7 +196,7 @@ struct TopicStatistics {
     partitions: BTreeMap<String, PartitionStatistics>,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Clone, Copy, serde::Deserialize)]
 struct PartitionStatistics {
     hi_offset: i64,
     ls_offset: i64,
@@ -261,7 +264,7 @@ impl LaneReader {
                 ("fetch.error.backoff.ms", "50"),
                 ("queued.max.messages.kbytes", "16384"),
                 ("queued.min.messages", "100000"),
-                ("statistics.interval.ms", "1000"),
+                ("statistics.interval.ms", "2000"),
                 ("check.crcs", "true"),
             ],
             &[
@@ -274,7 +277,12 @@ impl LaneReader {
                 ("isolation.level", level),
             ],
         )?;
-        let context = ReaderContext { voice: Voice::new(role.clone()), isolation, end: AtomicI64::new(-1) };
+        let context = ReaderContext {
+            voice: Voice::new(role.clone()),
+            isolation,
+            partition: partition.to_string(),
+            end: AtomicI64::new(-1),
+        };
         let consumer = config.create_with_context(context).map_err(|source| ClientError::Refused { role, source })?;
         Ok(Self {
             consumer,
@@ -303,7 +311,13 @@ impl LaneReader {
     ///
     /// # Errors
     /// [`ReadError::OutOfRange`] if the partition does not have the next offset, [`ReadError::Gap`] if offsets of `raw` jumped.
+    /// The position is then where it was before the call: [`LaneReader::seek`] before reading on.
     pub fn fetch(&self, max_records: usize, max_wait: Duration) -> Result<Vec<Record<'_>>, ReadError> {
+        let before = self.next.get();
+        self.take(max_records, max_wait).inspect_err(|_| self.next.set(before))
+    }
+
+    fn take(&self, max_records: usize, max_wait: Duration) -> Result<Vec<Record<'_>>, ReadError> {
         let mut records = Vec::new();
         let deadline = Instant::now() + max_wait;
         while records.len() < max_records {
@@ -388,7 +402,7 @@ impl LaneReader {
         self.at_end.get()
     }
 
-    /// One past the partition's last readable record, as of a second ago at most; `None` until the first fetch is answered.
+    /// One past the partition's last readable record, as of two seconds ago at most; `None` until the first fetch is answered.
     #[must_use]
     pub fn end(&self) -> Option<i64> {
         let end = self.consumer.context().end.load(Ordering::Relaxed);

@@ -1,1 +1,236 @@
-//! hookline.toml as one checked whole.
+//! `hookline.toml` as one checked whole.
+//!
+//! [`Config::load`] reads the file, what it includes and its overrides from the environment, and either returns a
+//! [`Config`] in which everything refers to something that exists, or [`Problems`]: all of them, each with its line
+//! and, where a name is misspelt, a suggestion. There is no state in between: nothing starts on a configuration that
+//! has an error. What this version cannot do yet is refused or said, by the one list in `availability.rs`; defaults
+//! stand in `defaults.rs`.
+
+mod availability;
+mod defaults;
+mod destination;
+mod document;
+mod environment;
+mod fresh;
+mod labels;
+mod mapping;
+mod owners;
+mod platform;
+mod privacy;
+mod problem;
+mod rule;
+mod scheme;
+mod secret;
+mod section;
+mod source;
+mod values;
+mod version;
+mod window;
+
+use std::path::Path;
+use std::rc::Rc;
+
+use jiff::tz::TimeZone;
+
+pub use destination::{Destination, DestinationKind, OpenHours, Outside};
+pub use environment::Environment;
+pub use fresh::{Fresh, FreshError};
+pub use owners::{Owner, ReviewEvery, Workflow};
+pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process};
+pub use privacy::{Ignore, Internal, Keep, Network, Privacy, TestTraffic};
+pub use problem::{Problem, Problems};
+pub use rule::{Rule, Sending, Silence};
+pub use secret::SecretText;
+pub use source::{Quota, Source, WhenOver};
+pub use values::{Rate, Weekly};
+pub use window::{horizon, memory_bytes};
+
+use document::{Entry, Table};
+use owners::Declared;
+use problem::{Origin, Place, Sink};
+use section::{Reading, Section};
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// For quiet hours and daily reports; everything is stored in UTC.
+    pub timezone: TimeZone,
+    /// Who owns things.
+    pub owners: Vec<Owner>,
+    /// Who does what about the workflow as a whole.
+    pub workflow: Option<Workflow>,
+    /// Who sends.
+    pub sources: Vec<Source>,
+    /// What is kept, and for how long.
+    pub privacy: Privacy,
+    /// Whose traffic does not count.
+    pub ignore: Ignore,
+    /// Where messages go.
+    pub destinations: Vec<Destination>,
+    /// Which events alert.
+    pub rules: Vec<Rule>,
+    /// When rules say nothing.
+    pub silences: Vec<Silence>,
+    /// Where Kafka is.
+    pub kafka: Kafka,
+    /// Where ClickHouse is.
+    pub clickhouse: ClickHouse,
+    /// The HTTP edge.
+    pub ingest: Ingest,
+    /// The process stage.
+    pub process: Process,
+    /// Metrics and health of every service.
+    pub metrics: Metrics,
+    /// The console.
+    pub console: Console,
+    /// What is worth knowing, though nothing is wrong.
+    pub warnings: Vec<Problem>,
+    version: String,
+}
+
+impl Config {
+    /// Reads `path`, the files it includes and the overrides of the environment, and checks everything.
+    ///
+    /// # Errors
+    /// All problems of one run, each with its place.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, Problems> {
+        let sink = Sink::default();
+        let mut root = document::read(path, &sink);
+        environment.override_keys(&mut root, &sink);
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let origin = Rc::new(Origin { name: path.display().to_string(), folder, environment: false });
+        let config = read(&root, &Place::whole(&origin), environment, &sink);
+        let problems = sink.into_problems();
+        if problems.errors.is_empty() { Ok(Self { warnings: problems.warnings, ..config }) } else { Err(problems) }
+    }
+
+    /// 12 hex digits that name this configuration: stamped on events as `config_version`.
+    ///
+    /// It covers everything but the platform's half, which differs between instances of one system.
+    pub fn version_hash(&self) -> &str {
+        &self.version
+    }
+
+    /// The source of that name.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+
+    /// The destination of that name.
+    pub fn destination(&self, name: &str) -> Option<&Destination> {
+        self.destinations.iter().find(|destination| destination.name == name)
+    }
+
+    /// The rule of that name.
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.route.name() == name)
+    }
+
+    /// The owner of that id.
+    pub fn owner(&self, id: &str) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.id == id)
+    }
+
+    /// All rules, ready to be matched.
+    pub fn routes(&self) -> route::Routes {
+        route::Routes::new(self.rules.iter().map(|rule| rule.route.clone()).collect())
+    }
+}
+
+/// Reads every section, however many problems there are.
+fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> Config {
+    let utc = TimeZone::UTC;
+    let zone = {
+        let top = Section::new("the configuration".to_owned(), whole, root, Reading { sink, environment, zone: &utc });
+        check_version(&top);
+        read_zone(&top)
+    };
+    let reading = Reading { sink, environment, zone: &zone };
+    let top = Section::new("the configuration".to_owned(), whole, root, reading);
+    for read_before in ["version", "timezone"] {
+        top.has(read_before);
+    }
+    let section = |key: &'static str| {
+        let mut section = top.section(key)?;
+        section.title = format!("[{key}]");
+        Some(section)
+    };
+    let owner_section = section("owner");
+    let owners = owner_section.as_ref().map(owners::read_owners).unwrap_or_default();
+    let known_owners = declared(owner_section.as_ref());
+    let ingest = platform::read_ingest(section("ingest"));
+    let source_section = section("source");
+    if source_section.as_ref().is_none_or(|sources| sources.entries().is_empty()) {
+        sink.error(whole, "there is no [source]: nothing could be received", "add one");
+    }
+    let sources = source_section.map(|all| source::read(&all, &known_owners, ingest.max_body)).unwrap_or_default();
+    let destination_section = section("destination");
+    let known_destinations = declared(destination_section.as_ref());
+    let destinations = destination_section.map(|all| destination::read(&all, &known_owners)).unwrap_or_default();
+    let rule_section = section("rule");
+    let known_rules = declared(rule_section.as_ref());
+    let rules = rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations)).unwrap_or_default();
+    let silences = section("silence").map(|all| rule::read_silences(&all, &known_rules)).unwrap_or_default();
+    let workflow = section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners));
+    let (privacy, ignore) = (privacy::read_privacy(section("privacy")), privacy::read_ignore(section("ignore")));
+    if let Some(naming) = section("naming") {
+        labels::check_naming(&naming);
+    }
+    if let Some(catalogue) = section("catalogue") {
+        labels::check_catalogue(catalogue);
+    }
+    if let Some(partners) = section("partner") {
+        labels::check_partners(&partners);
+    }
+    if let Some(launches) = section("launch") {
+        labels::check_launches(&launches);
+    }
+    if let Some(tests) = section("test") {
+        rule::check_tests(&tests);
+    }
+    let config = Config {
+        owners,
+        workflow,
+        sources,
+        privacy,
+        ignore,
+        destinations,
+        rules,
+        silences,
+        kafka: platform::read_kafka(section("kafka")),
+        clickhouse: platform::read_clickhouse(section("clickhouse")),
+        ingest,
+        process: platform::read_process(section("process")),
+        metrics: platform::read_metrics(section("metrics")),
+        console: platform::read_console(section("console")),
+        warnings: Vec::new(),
+        version: version::hash(root),
+        timezone: zone.clone(),
+    };
+    top.finish();
+    config
+}
+
+/// The names of a section's entries.
+fn declared(section: Option<&Section<'_>>) -> Declared {
+    let entries: &[Entry] = section.map_or(&[], |section| section.entries());
+    Declared::of(entries.iter().map(|entry| (entry.key.as_str(), &entry.at)))
+}
+
+fn check_version(top: &Section<'_>) {
+    if !top.has("version") {
+        top.missing("version", "start the file with version = 1");
+    }
+    top.integer("version", 1..=1);
+}
+
+fn read_zone(top: &Section<'_>) -> TimeZone {
+    let (name, at) = match top.placed("timezone") {
+        Some((name, at)) => (name, at),
+        None => (defaults::TIMEZONE.to_owned(), top.at.clone()),
+    };
+    TimeZone::get(&name).unwrap_or_else(|_| {
+        top.error(&at, format!("unknown time zone {name:?}"), "use an IANA name, such as \"Europe/Berlin\"");
+        TimeZone::UTC
+    })
+}

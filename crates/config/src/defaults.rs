@@ -1,0 +1,57 @@
+//! What holds where the configuration says nothing. Every default of `hookline.toml` stands here.
+
+use std::time::Duration;
+
+const HOUR: u64 = 3_600;
+
+/// `timezone`.
+pub(crate) const TIMEZONE: &str = "UTC";
+
+/// `remember_for` of a source: how long a duplicate is recognised. 72 h, unless the sender is known to retry for longer
+/// (see [`crate::window::horizon`]): then the next whole hours beyond that.
+pub(crate) const REMEMBER_FOR: Duration = Duration::from_secs(72 * HOUR);
+/// The shortest and longest `remember_for`.
+pub(crate) const REMEMBER_FOR_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(35 * 24 * HOUR);
+
+/// `max_body` of `[ingest]`, and of a source that says nothing: 256 KiB.
+pub(crate) const MAX_BODY: u64 = 256 << 10;
+/// The smallest and largest `max_body`: 1 KiB and 16 MiB.
+pub(crate) const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1 << 10..=16 << 20;
+
+/// `tolerance` of an `hmac` scheme with a timestamp, in seconds.
+pub(crate) const TOLERANCE_SECONDS: i64 = signature::TOLERANCE_SECONDS;
+
+/// `keep` of `[privacy]`.
+pub(crate) mod keep {
+    use super::{Duration, HOUR};
+    pub(crate) const RAW: Duration = Duration::from_secs(7 * 24 * HOUR);
+    pub(crate) const EVENTS: Duration = Duration::from_secs(400 * 24 * HOUR);
+    pub(crate) const ROLLUPS: Duration = Duration::from_secs(5 * 365 * 24 * HOUR);
+    pub(crate) const DELIVERIES: Duration = Duration::from_secs(400 * 24 * HOUR);
+}
+/// `hide_groups_under` of `[privacy]`: 0 hides nothing.
+pub(crate) const HIDE_GROUPS_UNDER: u32 = 0;
+
+/// `lanes` of `[kafka]`, with the local engine and with brokers.
+pub(crate) const LANES: (u16, u16) = (4, 12);
+/// `replication` of `[kafka]`, with the local engine and with brokers.
+pub(crate) const REPLICATION: (u16, u16) = (1, 3);
+
+/// `user` of `[clickhouse]`.
+pub(crate) const CLICKHOUSE_USER: &str = "default";
+
+/// `listen` of `[ingest]`.
+pub(crate) const INGEST_LISTEN: &str = "127.0.0.1:8080";
+/// `listen` of `[console]`.
+pub(crate) const CONSOLE_LISTEN: &str = "127.0.0.1:8081";
+/// `listen` of `[metrics]`.
+pub(crate) const METRICS_LISTEN: &str = "127.0.0.1:9464";
+
+/// `data` of `[process]`.
+pub(crate) const PROCESS_DATA: &str = "hookline-data";
+
+/// `first` of a rule's `send`: the wait before the first message; at once.
+pub(crate) const FIRST: Duration = Duration::ZERO;
+/// `then_every` of a rule's `send`: five-minute summaries.
+pub(crate) const THEN_EVERY: Duration = Duration::from_secs(300);

@@ -1,0 +1,206 @@
+//! The platform's half: where things are. Every key has a `HOOKLINE_<SECTION>_<KEY>` override.
+
+use std::path::PathBuf;
+
+use crate::defaults;
+use crate::document::Value;
+use crate::privacy::{Network, networks};
+use crate::secret::{Resolved, SecretText};
+use crate::section::{Section, table_from_environment};
+
+/// `[kafka]`.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `host:port`, separated by commas; none means the local engine of `hookline up`.
+    pub brokers: Option<String>,
+    /// Partitions of `raw`, `events` and `seen`; never changed in place. 4 with the local engine, 12 with brokers.
+    pub lanes: u16,
+    /// Replicas of every topic. 1 with the local engine, 3 with brokers.
+    pub replication: u16,
+    /// Further librdkafka properties, such as those of SASL. Their values are hidden, since some are secrets.
+    pub properties: Vec<(String, SecretText)>,
+}
+
+/// `[clickhouse]`.
+#[derive(Debug, Clone)]
+pub struct ClickHouse {
+    /// Its HTTP address; none means the local engine of `hookline up`.
+    pub url: Option<String>,
+    /// The user, `default` when left out.
+    pub user: String,
+    /// The password, if there is one.
+    pub password: Option<SecretText>,
+    /// The cluster that tables are created on; none: one server.
+    pub cluster: Option<String>,
+}
+
+/// `[ingest]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingest {
+    /// `host:port` to listen on.
+    pub listen: String,
+    /// The largest body in bytes, for sources that say nothing.
+    pub max_body: u64,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// `[process]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// The folder of the window store: a cache, may be lost. Relative paths start where the service is started.
+    pub data: PathBuf,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// `host:port` to listen on.
+    pub listen: String,
+}
+
+/// `[console]`.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// `host:port` to listen on.
+    pub listen: String,
+    /// What changes need; without it the console only reads.
+    pub token: Option<SecretText>,
+}
+
+pub(crate) fn read_kafka(section: Option<Section<'_>>) -> Kafka {
+    let Some(section) = section else {
+        let (lanes, replication) = (defaults::LANES.0, defaults::REPLICATION.0);
+        return Kafka { brokers: None, lanes, replication, properties: Vec::new() };
+    };
+    let brokers = section.placed("brokers").and_then(|(text, at)| {
+        let sound = text.split(',').map(str::trim).all(is_address);
+        if !sound {
+            section.error(&at, format!("brokers {text:?} are not addresses"), "write \"host:port,host:port\"");
+        }
+        sound.then(|| text.split(',').map(str::trim).collect::<Vec<_>>().join(","))
+    });
+    let remote = section.has("brokers");
+    let choose = |(local, cluster): (u16, u16)| if remote { cluster } else { local };
+    let number = |key, high: i64, default| {
+        section.integer(key, 1..=high).and_then(|number| u16::try_from(number).ok()).unwrap_or(choose(default))
+    };
+    let lanes = number("lanes", 1_024, defaults::LANES);
+    let replication = number("replication", 15, defaults::REPLICATION);
+    let properties = read_properties(&section);
+    section.finish();
+    Kafka { brokers, lanes, replication, properties }
+}
+
+fn read_properties(section: &Section<'_>) -> Vec<(String, SecretText)> {
+    let Some(node) = section.node("properties") else { return Vec::new() };
+    let parsed;
+    let table = match &node.value {
+        Value::Table(table) => table,
+        Value::Text(_) if node.at.origin.environment => {
+            parsed = table_from_environment(node, section.reading.sink);
+            match parsed.as_ref().map(|node| &node.value) {
+                Some(Value::Table(table)) => table,
+                _ => {
+                    section.error(&node.at, "is not a table", "write { \"security.protocol\" = \"SSL\" }");
+                    return Vec::new();
+                }
+            }
+        }
+        _ => {
+            section.error(&node.at, format!("properties is {}, not a table", node.value.kind()), "");
+            return Vec::new();
+        }
+    };
+    let properties = Section::new("properties of [kafka]".to_owned(), &node.at, table, section.reading);
+    let mut pairs = Vec::new();
+    for entry in &table.0 {
+        let value = match &entry.node.value {
+            Value::Text(text) => Some(SecretText::new(text.clone())),
+            Value::Integer(number) => Some(SecretText::new(number.to_string())),
+            Value::Flag(flag) => Some(SecretText::new(flag.to_string())),
+            Value::Table(_) => properties.secret_of(&entry.node, &entry.key).value(),
+            other => {
+                section.error(&entry.node.at, format!("{} is {}, not a text", entry.key, other.kind()), "");
+                None
+            }
+        };
+        pairs.extend(value.map(|value| (entry.key.clone(), value)));
+    }
+    pairs
+}
+
+pub(crate) fn read_clickhouse(section: Option<Section<'_>>) -> ClickHouse {
+    let mut clickhouse =
+        ClickHouse { url: None, user: defaults::CLICKHOUSE_USER.to_owned(), password: None, cluster: None };
+    let Some(section) = section else { return clickhouse };
+    clickhouse.url = section.placed("url").and_then(|(url, at)| {
+        let sound = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+        if !sound {
+            section.error(&at, format!("url {url:?} is no http address"), "write \"https://host:8443\"");
+        }
+        sound.then(|| url.trim_end_matches('/').to_owned())
+    });
+    clickhouse.user = section.text("user").unwrap_or(clickhouse.user);
+    clickhouse.password = section.secret("password").and_then(Resolved::value);
+    clickhouse.cluster = section.text("cluster");
+    section.finish();
+    clickhouse
+}
+
+pub(crate) fn read_ingest(section: Option<Section<'_>>) -> Ingest {
+    let Some(section) = section else {
+        let (listen, max_body) = (defaults::INGEST_LISTEN.to_owned(), defaults::MAX_BODY);
+        return Ingest { listen, max_body, trusted_proxies: Vec::new() };
+    };
+    let ingest = Ingest {
+        listen: listen(&section, defaults::INGEST_LISTEN),
+        max_body: section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(defaults::MAX_BODY),
+        trusted_proxies: networks(&section, "trusted_proxies"),
+    };
+    section.finish();
+    ingest
+}
+
+pub(crate) fn read_process(section: Option<Section<'_>>) -> Process {
+    let Some(section) = section else { return Process { data: defaults::PROCESS_DATA.into() } };
+    // Not relative to the file: data does not rest beside a configuration, which may be read-only.
+    let data = section.text("data").unwrap_or_else(|| defaults::PROCESS_DATA.to_owned());
+    section.finish();
+    Process { data: data.into() }
+}
+
+pub(crate) fn read_metrics(section: Option<Section<'_>>) -> Metrics {
+    let Some(section) = section else { return Metrics { listen: defaults::METRICS_LISTEN.to_owned() } };
+    let metrics = Metrics { listen: listen(&section, defaults::METRICS_LISTEN) };
+    section.finish();
+    metrics
+}
+
+pub(crate) fn read_console(section: Option<Section<'_>>) -> Console {
+    let Some(section) = section else {
+        return Console { listen: defaults::CONSOLE_LISTEN.to_owned(), token: None };
+    };
+    let console = Console {
+        listen: listen(&section, defaults::CONSOLE_LISTEN),
+        token: section.secret("token").and_then(Resolved::value),
+    };
+    section.finish();
+    console
+}
+
+fn listen(section: &Section<'_>, default: &str) -> String {
+    let Some((text, at)) = section.placed("listen") else { return default.to_owned() };
+    if is_address(&text) {
+        return text;
+    }
+    section.error(&at, format!("listen {text:?} is no address"), format!("write \"{default}\""));
+    default.to_owned()
+}
+
+/// `host:port`; the host is not looked up.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok()
+    })
+}

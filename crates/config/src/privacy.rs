@@ -1,0 +1,190 @@
+//! What is kept, for how long, and who does not count: `[privacy]` and `[ignore.*]`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::availability::{self, Part};
+use crate::defaults;
+use crate::section::{Placed, Section};
+
+/// What is kept of people's traces, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Privacy {
+    /// Query parameters of destination URLs that are kept; the rest is cut.
+    pub keep_query_params: Vec<String>,
+    /// Groups of fewer people than this are hidden in views by geography; 0 hides none.
+    pub hide_groups_under: u32,
+    /// How long things are kept.
+    pub keep: Keep,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// The topics `raw` and `events`: what can be replayed, and where personal data rests.
+    pub raw: Duration,
+    /// Rows of `records`.
+    pub events: Duration,
+    /// Finished days of the reports.
+    pub rollups: Duration,
+    /// The log of deliveries.
+    pub deliveries: Duration,
+}
+
+/// Whose traffic does not count as people outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ignore {
+    /// Our own people and machines: kept, counted as internal.
+    pub internal: Internal,
+    /// Test data: kept in a database of its own.
+    pub test: TestTraffic,
+}
+
+/// How internal traffic is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Internal {
+    /// Networks of visitors.
+    pub networks: Vec<Network>,
+    /// Referring hosts, with `*`.
+    pub referrer_hosts: Vec<String>,
+    /// User agents, with `*`.
+    pub user_agents: Vec<String>,
+}
+
+/// How test data is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestTraffic {
+    /// Starts of slugs.
+    pub slug_prefixes: Vec<String>,
+    /// Campaigns.
+    pub campaigns: Vec<String>,
+    /// Tags of links.
+    pub tags: Vec<String>,
+}
+
+/// A network in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Its address, with all bits after the prefix zero.
+    pub address: IpAddr,
+    /// Length of its prefix in bits.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Reads `203.0.113.0/24`, `2001:db8::/32` or a single address.
+    ///
+    /// # Errors
+    /// Why it is no network.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a network: write it as \"203.0.113.0/24\"");
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix: u8 = prefix.map_or(Ok(bits), str::parse).map_err(|_| wrong())?;
+        if prefix > bits {
+            return Err(wrong());
+        }
+        let network = Self { address: masked(address, prefix), prefix };
+        if network.address == address {
+            Ok(network)
+        } else {
+            Err(format!("{text:?} has bits set behind its prefix: did you mean \"{}/{prefix}\"?", network.address))
+        }
+    }
+
+    /// Whether an address lies in it. An IPv4 address written as IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
+    }
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    let prefix = u32::from(prefix);
+    match address {
+        IpAddr::V4(v4) => {
+            IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32_u32.saturating_sub(prefix)).unwrap_or(0)).into())
+        }
+        IpAddr::V6(v6) => {
+            IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(128_u32.saturating_sub(prefix)).unwrap_or(0)).into())
+        }
+    }
+}
+
+pub(crate) fn read_privacy(section: Option<Section<'_>>) -> Privacy {
+    let mut privacy = Privacy {
+        keep_query_params: Vec::new(),
+        hide_groups_under: defaults::HIDE_GROUPS_UNDER,
+        keep: Keep {
+            raw: defaults::keep::RAW,
+            events: defaults::keep::EVENTS,
+            rollups: defaults::keep::ROLLUPS,
+            deliveries: defaults::keep::DELIVERIES,
+        },
+    };
+    let Some(section) = section else { return privacy };
+    if section.choice("visitors", &[("daily", true), ("off", false)]) == Some(true) {
+        availability::check(Part::Visitors, section.place("visitors"), section.reading.sink);
+    }
+    if let Some(number) = section.integer("hide_groups_under", 0..=100_000) {
+        privacy.hide_groups_under = u32::try_from(number).unwrap_or_default();
+        if number > 0 {
+            availability::check(Part::HideGroups, section.place("hide_groups_under"), section.reading.sink);
+        }
+    }
+    privacy.keep_query_params = section.names("keep_query_params");
+    if let Some(keep) = section.section("keep") {
+        let range = Duration::from_secs(3_600)..=Duration::from_secs(100 * 365 * 86_400);
+        for (key, target) in [
+            ("raw", &mut privacy.keep.raw),
+            ("events", &mut privacy.keep.events),
+            ("rollups", &mut privacy.keep.rollups),
+            ("deliveries", &mut privacy.keep.deliveries),
+        ] {
+            if let Some(duration) = keep.duration(key, range.clone()) {
+                *target = duration;
+            }
+        }
+        keep.finish();
+    }
+    section.finish();
+    privacy
+}
+
+pub(crate) fn read_ignore(section: Option<Section<'_>>) -> Ignore {
+    let Some(section) = section else { return Ignore::default() };
+    let mut ignore = Ignore::default();
+    if let Some(mut internal) = section.section("internal") {
+        internal.title = "[ignore.internal]".to_owned();
+        ignore.internal = Internal {
+            networks: networks(&internal, "networks"),
+            referrer_hosts: internal.names("referrer_hosts").iter().map(|host| host.to_ascii_lowercase()).collect(),
+            user_agents: internal.names("user_agents"),
+        };
+        internal.finish();
+    }
+    if let Some(mut test) = section.section("test") {
+        test.title = "[ignore.test]".to_owned();
+        ignore.test = TestTraffic {
+            slug_prefixes: test.names("slug_prefixes"),
+            campaigns: test.names("campaigns"),
+            tags: test.names("tags"),
+        };
+        test.finish();
+    }
+    section.finish();
+    ignore
+}
+
+/// A list of networks.
+pub(crate) fn networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
+    let parse = |(text, at): Placed| match Network::parse(&text) {
+        Ok(network) => Some(network),
+        Err(why) => {
+            section.error(&at, why, "");
+            None
+        }
+    };
+    section.texts(key).unwrap_or_default().into_iter().filter_map(parse).collect()
+}

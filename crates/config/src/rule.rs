@@ -1,0 +1,344 @@
+//! Rules, silences and route tests.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use route::{Alert, Condition, EventPattern, Field, Per, When, WindowError};
+
+use crate::availability::{self, Part};
+use crate::defaults;
+use crate::document::{Node, Value};
+use crate::owners::Declared;
+use crate::problem::did_you_mean;
+use crate::section::Section;
+use crate::source::is_name;
+use crate::values;
+
+/// A rule: which events, what makes it speak, and what is sent where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// What it decides by; its name and owner are there too.
+    pub route: route::Rule,
+    /// What is sent where; none for rules that are only recorded.
+    pub send: Option<Sending>,
+    /// What the people who get the message should do (`do`): words, or the path of a runbook.
+    pub instruction: Option<String>,
+}
+
+/// What a rule sends, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    /// The names of destinations, each declared.
+    pub to: Vec<String>,
+    /// Whether the owner of the link is mentioned (`mention = "link.owner"`).
+    pub mention_link_owner: bool,
+    /// How long the first message waits for others; zero sends at once.
+    pub first: Duration,
+    /// How often a summary follows while there is something to say.
+    pub then_every: Duration,
+    /// Whether the end of a condition is a message as well.
+    pub say_when_over: bool,
+    /// One open message (ticket) per key; none: each stands for itself.
+    pub one_open_per: Option<Per>,
+}
+
+/// A time in which rules say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// Its name.
+    pub name: String,
+    /// The rules, each declared.
+    pub rules: Vec<String>,
+    /// From when.
+    pub from: Timestamp,
+    /// Until when, not included.
+    pub until: Timestamp,
+    /// Why, for whoever wonders.
+    pub why: String,
+}
+
+pub(crate) fn read(sections: &Section<'_>, owners: &Declared, destinations: &Declared) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for entry in sections.entries() {
+        if !is_name(&entry.key) {
+            sections.error(&entry.at, format!("{:?} cannot name a rule", entry.key), "use letters, digits, - and _");
+        }
+        let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
+        section.title = format!("[rule.{}]", entry.key);
+        rules.extend(read_one(entry.key.clone(), section, owners, destinations));
+    }
+    rules
+}
+
+fn read_one(name: String, section: Section<'_>, owners: &Declared, destinations: &Declared) -> Option<Rule> {
+    let sink = section.reading.sink;
+    let owner = section.owner("owner", owners);
+    if !section.has("when") {
+        section.missing("when", "say which events: when = { event = \"visit\" }");
+    }
+    let when = section.section("when").and_then(read_when);
+    let alert = section.section("alert").map(read_alert);
+    let send = section.section("send").map(|send| read_send(send, destinations));
+    if section.has("report") {
+        availability::check(Part::Report, section.place("report"), sink);
+        if let Some(report) = section.section("report") {
+            check_report(report, destinations);
+        }
+    }
+    let instruction = section.text("do");
+    let shadow = section.flag("shadow").unwrap_or(false);
+    match (section.has("alert"), section.has("send")) {
+        (false, true) => {
+            let hint = "add alert = { each = true } or alert = { count = N, per = \"link\", within = \"5m\" }";
+            section.error(section.place("send"), format!("{} sends but never alerts", section.title), hint);
+        }
+        (false, false) if !section.has("report") => {
+            sink.warn(section.at, format!("{} has no alert: it only shows in hookline explain", section.title), "");
+        }
+        _ => {}
+    }
+    section.finish();
+    // An alert or a send that could not be read is recorded; the rule must not come out as one without it.
+    let alert = alert.map_or(Some(None), |alert| alert.map(Some))?;
+    let send = send.map_or(Some(None), |send| send.map(Some))?;
+    Some(Rule { route: route::Rule::new(name, owner?, when?, alert).in_shadow(shadow), send, instruction })
+}
+
+/// The conditions of `when`. An unknown field is a problem with a suggestion.
+pub(crate) fn read_when(section: Section<'_>) -> Option<When> {
+    let sink = section.reading.sink;
+    let (mut events, mut conditions, mut sound) = (Vec::new(), Vec::new(), true);
+    for entry in section.entries() {
+        let Some(texts) = patterns(&section, &entry.key, &entry.node) else {
+            sound = false;
+            continue;
+        };
+        match (entry.key.as_str(), Field::parse(&entry.key)) {
+            ("event", _) => {
+                for text in texts {
+                    let pattern = EventPattern::parse(&text);
+                    if pattern.is_none() {
+                        sink.error(
+                            &entry.node.at,
+                            format!("unknown event {text:?}"),
+                            did_you_mean(&text, EventPattern::names()),
+                        );
+                        sound = false;
+                    }
+                    events.extend(pattern);
+                }
+            }
+            ("tag", _) => availability::check(Part::Tag, &entry.at, sink),
+            (_, Some(field)) => {
+                if field == Field::PartnerApproved {
+                    availability::check(Part::PartnerApproved, &entry.at, sink);
+                }
+                if field == Field::Country
+                    && let Some(text) = texts.iter().find(|text| text.len() != 2 && !text.contains('*'))
+                {
+                    let hint = "use two letters (ISO 3166-1), such as \"DE\"";
+                    sink.error(&entry.node.at, format!("{text:?} is no country"), hint);
+                }
+                conditions.push(Condition::new(field, texts));
+            }
+            (key, None) => {
+                let names = Field::ALL.iter().map(|field| field.name()).chain(["event", "tag"]);
+                let message = format!("unknown field {key:?} in {}", section.title);
+                sink.error(&entry.at, message, nearest_field(key, names));
+                sound = false;
+            }
+        }
+    }
+    sound.then(|| When::new(events, conditions))
+}
+
+fn nearest_field<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+    match did_you_mean(key, names.clone()) {
+        hint if hint.is_empty() => format!("one of: {}", names.collect::<Vec<_>>().join(", ")),
+        hint => hint,
+    }
+}
+
+/// The patterns of one condition: a text, a list of texts, or true and false.
+fn patterns(section: &Section<'_>, key: &str, node: &Node) -> Option<Vec<String>> {
+    match &node.value {
+        Value::Text(text) if !text.is_empty() => Some(vec![text.clone()]),
+        Value::Flag(flag) if key == Field::PartnerApproved.name() => Some(vec![flag.to_string()]),
+        Value::List(items) if !items.is_empty() => {
+            let texts = section.texts_of(node, key);
+            (texts.len() == items.len()).then(|| texts.into_iter().map(|(text, _)| text).collect())
+        }
+        Value::List(_) => {
+            section.error(
+                &node.at,
+                format!("{key} is an empty list: nothing would match"),
+                "leave it out to match everything",
+            );
+            None
+        }
+        other => {
+            let hint = "write a text, a list of texts, or a text with *";
+            section.error(&node.at, format!("{key} in {} is {}", section.title, other.kind()), hint);
+            None
+        }
+    }
+}
+
+fn read_alert(section: Section<'_>) -> Option<Alert> {
+    let pers = Per::EVERY.map(|per| (per.name(), per));
+    let alert = if section.has("spike") {
+        availability::check(Part::Spike, section.at, section.reading.sink);
+        section.parsed("spike", |text| match text.strip_suffix('x').map(str::parse::<f64>) {
+            Some(Ok(factor)) if factor > 1.0 => Ok(factor),
+            _ => Err(format!("{text:?} is no factor: write it as \"3x\"")),
+        });
+        section.choice("per", &pers);
+        section.duration("within", Duration::from_secs(1)..=Duration::from_secs(7 * 86_400));
+        section.integer("at_least", 1..=i64::MAX);
+        section.duration("quiet_for", Duration::ZERO..=Duration::from_secs(30 * 86_400));
+        section.choice("not_during", &[("launches", ())]);
+        None
+    } else if section.has("count") {
+        read_count(&section, &pers)
+    } else {
+        match section.flag("each") {
+            Some(true) => Some(Alert::Each),
+            Some(false) => {
+                section.error(section.place("each"), "each = false says nothing", "leave the alert out");
+                None
+            }
+            None if section.has("each") => None,
+            None => {
+                let hint = "write { each = true } or { count = N, per = \"link\", within = \"5m\" }";
+                section.error(section.at, format!("{} does not say when", section.title), hint);
+                None
+            }
+        }
+    };
+    section.finish();
+    alert
+}
+
+fn read_count(section: &Section<'_>, pers: &[(&'static str, Per)]) -> Option<Alert> {
+    for (key, hint) in [
+        ("per", "say what is counted: per = \"link\" (or campaign, qr, domain, partner, source, all)"),
+        ("within", "say in how long: within = \"10m\""),
+    ] {
+        if !section.entries().iter().any(|entry| entry.key == key) {
+            section.missing(key, hint);
+        }
+    }
+    let count = section.integer("count", 1..=1_000_000_000_000).and_then(|count| u64::try_from(count).ok());
+    let per = section.choice("per", pers);
+    let within = section.parsed("within", |text| Ok((text.to_owned(), values::duration(text)?)));
+    let quiet_for =
+        section.duration("quiet_for", Duration::ZERO..=Duration::from_secs(30 * 86_400)).unwrap_or_default();
+    let (text, within) = within?;
+    match Alert::count(count?, per?, millis(within), millis(quiet_for)) {
+        Ok(alert) => Some(alert),
+        Err(WindowError(_)) => {
+            let message = format!("within in {} cannot be {text:?}", section.title);
+            section.error(section.place("within"), message, "use whole seconds, from 1s to 7d");
+            None
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn read_send(section: Section<'_>, destinations: &Declared) -> Option<Sending> {
+    let to = checked_names(&section, "to", "destination", destinations);
+    let day = Duration::from_secs(86_400);
+    let first = section.parsed("first", |text| match text {
+        "now" => Ok(Duration::ZERO),
+        _ => values::duration(text).map_err(|why| format!("{why}, or \"now\"")),
+    });
+    let then_every = section.duration("then_every", Duration::from_secs(1)..=day);
+    let mention = section.choice("mention", &[("link.owner", true), ("nobody", false)]);
+    let say_when_over = section.flag("say_when_over").unwrap_or(false);
+    let one_open_per = section.choice("one_open_per", &Per::EVERY.map(|per| (per.name(), per)));
+    if first.is_some_and(|first| first > day) {
+        section.error(section.place("first"), "first waits for longer than a day", "use \"now\" to \"24h\"");
+    }
+    section.finish();
+    Some(Sending {
+        to: to?,
+        mention_link_owner: mention.unwrap_or(false),
+        first: first.unwrap_or(defaults::FIRST),
+        then_every: then_every.unwrap_or(defaults::THEN_EVERY),
+        say_when_over,
+        one_open_per,
+    })
+}
+
+/// A list of names that must all be declared, and must not be empty.
+fn checked_names(section: &Section<'_>, key: &'static str, what: &str, declared: &Declared) -> Option<Vec<String>> {
+    let Some(names) = section.texts(key) else {
+        section.missing(key, &format!("name at least one {what}"));
+        return None;
+    };
+    if names.is_empty() {
+        section.error(
+            section.place(key),
+            format!("{key} in {} is empty", section.title),
+            format!("name at least one {what}"),
+        );
+    }
+    let known = names.iter().filter(|(name, at)| declared.check(what, name, at, section.reading)).count();
+    (known == names.len() && known > 0).then(|| names.into_iter().map(|(name, _)| name).collect())
+}
+
+fn check_report(section: Section<'_>, destinations: &Declared) {
+    section.required("view", "name a view of the reports");
+    section.choice("every", &[("day", ()), ("week", ())]);
+    section.parsed("at", values::time_of_day);
+    section.text("on");
+    checked_names(&section, "to", "destination", destinations);
+    section.finish();
+}
+
+pub(crate) fn read_silences(sections: &Section<'_>, rules: &Declared) -> Vec<Silence> {
+    let mut silences = Vec::new();
+    for entry in sections.entries() {
+        let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
+        section.title = format!("[silence.{}]", entry.key);
+        silences.extend(read_silence(entry.key.clone(), section, rules));
+    }
+    silences
+}
+
+fn read_silence(name: String, section: Section<'_>, rules: &Declared) -> Option<Silence> {
+    let rules = checked_names(&section, "rules", "rule", rules);
+    for key in ["from", "until"] {
+        if !section.entries().iter().any(|entry| entry.key == key) {
+            section.missing(key, "a silence has a beginning and an end");
+        }
+    }
+    let (from, until) = (section.instant("from"), section.instant("until"));
+    let why = section.required("why", "say why, for whoever wonders");
+    if from.is_some() && until.is_some() && from >= until {
+        section.error(section.place("until"), "until lies before from", "the silence would never be");
+    } else if until.is_some_and(|until| until <= section.reading.environment.now()) {
+        section.reading.sink.warn(section.place("until"), format!("{} is over", section.title), "remove it");
+    }
+    section.finish();
+    Some(Silence { name, rules: rules?, from: from?, until: until?, why: why?.0 })
+}
+
+pub(crate) fn check_tests(sections: &Section<'_>) {
+    for entry in sections.entries() {
+        availability::check(Part::Test, &entry.at, sections.reading.sink);
+        let Some(test) = sections.section_of(&entry.node, &entry.key) else { continue };
+        if !matches!(test.node("given").map(|node| &node.value), Some(Value::Table(_))) {
+            test.error(
+                test.place("given"),
+                format!("{} gives no events", test.title),
+                "write given = { event = \"visit\" }",
+            );
+        }
+        test.texts("expect");
+        test.finish();
+    }
+}

@@ -1,0 +1,175 @@
+//! How a source proves itself: the `scheme` and `secrets` of a source.
+
+use jiff::Timestamp;
+use signature::{Algorithm, Encoding, HmacScheme, Scheme, Secret, TimestampHeader};
+
+use crate::defaults;
+use crate::document::{Node, Value};
+use crate::problem::did_you_mean;
+use crate::secret::Resolved;
+use crate::section::Section;
+
+/// The schemes that are a name alone.
+const PLAIN: [(&str, Scheme); 12] = [
+    ("standard-webhooks", Scheme::StandardWebhooks),
+    ("svix", Scheme::Svix),
+    ("stripe", Scheme::Stripe),
+    ("github", Scheme::GitHub),
+    ("shopify", Scheme::Shopify),
+    ("slack", Scheme::Slack),
+    ("twilio", Scheme::Twilio),
+    ("dub", Scheme::Dub),
+    ("hookdeck", Scheme::Hookdeck),
+    ("outpost", Scheme::Outpost),
+    ("basic", Scheme::Basic),
+    ("bearer", Scheme::Bearer),
+];
+
+/// The scheme of a source, or the one way of its adapter's platform.
+pub(crate) fn read_scheme(source: &Section<'_>, adapter: Option<&str>) -> Option<Scheme> {
+    let Some(node) = source.node("scheme") else {
+        return match adapter? {
+            "dub" => Some(Scheme::Dub),
+            "twilio" => Some(Scheme::Twilio),
+            "canonical" => Some(Scheme::StandardWebhooks),
+            other => {
+                source.missing("scheme", &format!("{other} senders sign in more than one way: say which"));
+                None
+            }
+        };
+    };
+    match &node.value {
+        Value::Text(name) => named(source, node, name),
+        _ => with_parameters(source.section_of(node, "scheme")?),
+    }
+}
+
+fn named(source: &Section<'_>, node: &Node, name: &str) -> Option<Scheme> {
+    let found = PLAIN.iter().find(|(known, _)| *known == name).map(|(_, scheme)| scheme.clone());
+    if found.is_none() {
+        let (message, hint) = match name {
+            "header" => ("scheme \"header\" needs the header's name", "write { header = \"X-Secret\" }".to_owned()),
+            "query" => ("scheme \"query\" needs the parameter's name", "write { query = \"key\" }".to_owned()),
+            "hmac" => {
+                ("scheme \"hmac\" needs its parts", "write { hmac = \"sha256\", header = \"X-Signature\" }".to_owned())
+            }
+            _ => ("", did_you_mean(name, PLAIN.iter().map(|(known, _)| *known).chain(["header", "query", "hmac"]))),
+        };
+        let message = if message.is_empty() { format!("unknown scheme {name:?}") } else { message.to_owned() };
+        source.error(&node.at, message, hint);
+    }
+    found
+}
+
+/// `{ query = … }`, `{ header = … }` or `{ hmac = …, header = …, … }`.
+fn with_parameters(table: Section<'_>) -> Option<Scheme> {
+    let scheme = if table.has("hmac") {
+        hmac(&table).map(Scheme::Hmac)
+    } else if let Some(key) = table.text("query") {
+        Some(Scheme::Query { key })
+    } else if let Some(name) = table.text("header") {
+        Some(Scheme::Header { name })
+    } else {
+        table.error(table.at, format!("{} says neither hmac nor header nor query", table.title), "");
+        None
+    };
+    table.finish();
+    scheme
+}
+
+fn hmac(table: &Section<'_>) -> Option<HmacScheme> {
+    let algorithms = [("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)];
+    let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("base64url", Encoding::Base64Url)];
+    let algorithm = table.choice("hmac", &algorithms);
+    let header = table.required("header", "name the header that carries the signature");
+    let encoding = table.choice("encoding", &encodings).unwrap_or(Encoding::Hex);
+    let prefix = table.text("prefix").unwrap_or_default();
+    let signed = table.text("signed").unwrap_or_else(|| "{body}".to_owned());
+    let tolerance =
+        table.duration("tolerance", std::time::Duration::from_secs(1)..=std::time::Duration::from_secs(86_400));
+    let timestamp = table.placed("timestamp").and_then(|(text, at)| match text.strip_prefix("header:") {
+        Some(header) => {
+            let seconds = tolerance.and_then(|tolerance| i64::try_from(tolerance.as_secs()).ok());
+            let tolerance_seconds = seconds.unwrap_or(defaults::TOLERANCE_SECONDS);
+            Some(TimestampHeader { header: header.to_owned(), tolerance_seconds })
+        }
+        None => {
+            table.error(&at, format!("timestamp {text:?} names no header"), "write \"header:X-Timestamp\"");
+            None
+        }
+    });
+    if tolerance.is_some() && !table.has("timestamp") {
+        table.error(table.place("tolerance"), "tolerance without a timestamp", "add timestamp = \"header:…\"");
+    }
+    let delivery_id = table.text("delivery_id");
+    Some(HmacScheme { algorithm: algorithm?, header: header?.0, encoding, prefix, signed, timestamp, delivery_id })
+}
+
+/// The secrets of a source. Those that could not be looked up are left out; why is recorded, unless it was asked for.
+pub(crate) fn read_secrets(source: &Section<'_>, scheme: Option<&Scheme>) -> Vec<Secret> {
+    let hint = "write secrets = [{ id = \"2026-09\", env = \"VARIABLE\" }]";
+    let Some(node) = source.node("secrets") else {
+        source.missing("secrets", hint);
+        return Vec::new();
+    };
+    let Value::List(items) = &node.value else {
+        source.error(&node.at, format!("secrets in {} is {}, not a list", source.title, node.value.kind()), hint);
+        return Vec::new();
+    };
+    let before = items.len();
+    let (mut secrets, mut ids, mut live) = (Vec::new(), Vec::<String>::new(), 0);
+    for item in items {
+        let Some(table) = source.section_of(item, "a secret") else { continue };
+        let id = table.required("id", "name it, for instance by the month it was made in");
+        let (from, until) = (table.instant("from"), table.instant("until"));
+        let resolved = table.referenced();
+        let now = source.reading.environment.now();
+        if let (Some(from), Some(until)) = (from, until)
+            && from >= until
+        {
+            table.error(table.place("until"), "until lies before from", "the secret would never be live");
+        }
+        if let Some((id, at)) = &id {
+            if ids.contains(id) {
+                table.error(at, format!("secret {id:?} stands twice in {}", source.title), "give each its own id");
+            }
+            ids.push(id.clone());
+            if until.is_some_and(|until| until <= now) {
+                let message = format!("secret {id:?} of {} has expired and is refused", source.title);
+                source.reading.sink.warn(table.place("until"), message, "remove it");
+            } else {
+                live += 1;
+            }
+        }
+        if let (Some((id, _)), Resolved::Value(text)) = (id, resolved) {
+            let mut secret = Secret::new(id, text.reveal());
+            if let Some(from) = from {
+                secret = secret.not_before(seconds(from));
+            }
+            if let Some(until) = until {
+                secret = secret.not_after(seconds(until));
+            }
+            if let Some(scheme) = scheme {
+                check(&table, scheme, &secret);
+            }
+            secrets.push(secret);
+        }
+        table.finish();
+    }
+    if before == 0 || (live == 0 && !ids.is_empty()) {
+        source.error(&node.at, format!("{} has no secret that is live", source.title), hint);
+    }
+    secrets
+}
+
+/// Whether the scheme can use the secret: the wrong kind of secret must not be found out by refused deliveries.
+fn check(table: &Section<'_>, scheme: &Scheme, secret: &Secret) {
+    let alone = vec![secret.clone()];
+    if let Err(why) = signature::Verifier::new(scheme.clone(), alone) {
+        table.error(table.at, format!("{} does not fit scheme {:?}: {why}", table.title, scheme.name()), "");
+    }
+}
+
+fn seconds(at: Timestamp) -> signature::UnixSeconds {
+    at.as_second()
+}

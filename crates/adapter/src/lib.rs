@@ -1,1 +1,130 @@
-//! Platform payloads into events: batch splitting, required paths, key recipes.
+//! Platform payloads into events, in two halves that agree.
+//!
+//! **Edge** ([`Adapter::split`], used by ingest): the body is checked strictly, its events are found, each gets its key.
+//! **Adapt** ([`Adapter::adapt`], used by process): one element becomes one [`event::LinkEvent`].
+//!
+//! Both read JSON through `json`, so they agree on what a payload says. What an adapter may store is what it names:
+//! there is no way from an unknown field to a column. No input makes either half panic, and nothing that a sender wrote
+//! reaches an error text unless `clean` has seen it.
+
+mod canonical;
+mod clean;
+mod destination;
+mod dub;
+mod edge;
+mod json;
+mod mapped;
+mod time;
+
+use event::raw::RawHeaders;
+
+pub use canonical::{SCHEMA, example};
+pub use edge::{Element, MAX_ELEMENTS, fallback_key, is_json};
+pub use mapped::{Adapted, Options, Scratch, Visitor};
+
+/// The version of the key recipes. A change makes known events look new: it is recorded in the `control` topic, and a
+/// running system refuses a build with another one.
+pub const RECIPE_VERSION: u32 = 1;
+
+/// Why an authentic delivery, or one element of it, holds no event that can be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Undecodable {
+    /// A fixed label, fit for a metric.
+    pub reason: &'static str,
+    /// What is wrong and where, in words; holds no personal data.
+    pub detail: String,
+}
+
+impl Undecodable {
+    pub(crate) fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+
+    /// A field that every event of its kind has is not there.
+    pub(crate) fn missing(path: &str) -> Self {
+        Self::new("missing_field", format!("the required field `{path}` is missing or empty"))
+    }
+
+    /// A required field is there with another type.
+    pub(crate) fn wrong_type(path: &str) -> Self {
+        Self::new("wrong_type", format!("the required field `{path}` has the wrong type"))
+    }
+
+    /// The platform calls the event by a name that this adapter does not know.
+    pub(crate) fn unknown_type(name: &str) -> Self {
+        let name = if clean::holds_email(name) { "" } else { name };
+        let name = clean::clipped(name.into(), 64);
+        Self::new("unknown_event_type", format!("the event type {name:?} is not one that the adapter knows"))
+    }
+}
+
+/// Who speaks: which payloads are read, and how events are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Adapter {
+    /// Dub's webhooks: one event a request.
+    Dub,
+    /// Our own format: one event, an array or NDJSON.
+    Canonical,
+}
+
+impl Adapter {
+    /// Every adapter.
+    pub const ALL: &'static [Adapter] = &[Adapter::Dub, Adapter::Canonical];
+
+    /// The adapter with this name in the configuration.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|adapter| adapter.name() == name)
+    }
+
+    /// Its name in the configuration and on records of `raw`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Adapter::Dub => "dub",
+            Adapter::Canonical => "canonical",
+        }
+    }
+
+    /// Whether a body of this content type can be read; parameters and case do not matter, and no type is fine.
+    pub fn accepts(self, content_type: &str) -> bool {
+        is_json(content_type) || (self == Adapter::Canonical && edge::is_ndjson(content_type))
+    }
+
+    /// Finds the events of an authentic body, in order, each with its key. An element that is not an event is marked
+    /// ([`Element::quarantine`]); the others are as good as without it.
+    ///
+    /// # Errors
+    /// When the body cannot be split at all: ingest then writes it whole, quarantined, under [`fallback_key`].
+    pub fn split<'b>(
+        self,
+        body: &'b [u8],
+        content_type: &str,
+        headers: &dyn Fn(&str) -> Option<&'b str>,
+    ) -> Result<Vec<Element<'b>>, Undecodable> {
+        let _ = headers;
+        match self {
+            Adapter::Dub => edge::one::<dub::Head<'_>>(body).map(|element| vec![element]),
+            Adapter::Canonical if edge::is_ndjson(content_type) => edge::lines::<canonical::Head<'_>>(body),
+            Adapter::Canonical => edge::one_or_array::<canonical::Head<'_>>(body),
+        }
+    }
+
+    /// Maps one element to an event. Filled in: what the payload says, and of the headers the source, the secret, the
+    /// request id, the received time and what it is a redrive of. The event key, the outcome and the versions are the
+    /// caller's.
+    ///
+    /// # Errors
+    /// When the bytes are no event of this platform. What [`Adapter::split`] took without a mark always adapts.
+    pub fn adapt<'a>(
+        self,
+        raw: &RawHeaders<'a>,
+        bytes: &'a [u8],
+        scratch: &mut Scratch,
+    ) -> Result<Adapted<'a>, Undecodable> {
+        let text = edge::text(bytes.trim_ascii())?;
+        match self {
+            Adapter::Dub => dub::adapt(raw, text, scratch),
+            Adapter::Canonical => canonical::adapt(raw, text, scratch),
+        }
+    }
+}

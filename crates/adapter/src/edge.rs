@@ -1,0 +1,157 @@
+//! The edge: is it JSON, where do its events start and end, what is each known by.
+
+use std::borrow::Cow;
+
+use event::EventKey;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::Undecodable;
+use crate::clean;
+use crate::json::{Given, Shape};
+
+/// The most events of one request: far above any real batch, and a bound on the records that one request becomes.
+pub const MAX_ELEMENTS: usize = 10_000;
+
+/// A key's part that is longer stands in it as its hash.
+const MAX_KEY_PART: usize = 200;
+
+/// One event of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element<'b> {
+    /// Its bytes as they came, without the space around them.
+    pub bytes: &'b [u8],
+    /// What every delivery of this event has in common.
+    pub key: EventKey,
+    /// Its place in the body, from 0.
+    pub ordinal: u32,
+    /// The content type of `bytes`.
+    pub content_type: &'static str,
+    /// Why it cannot be used, if so: it is stored all the same, under the hash of its bytes.
+    pub quarantine: Option<Undecodable>,
+}
+
+/// What the edge reads of an element.
+pub(crate) trait EdgeHead<'a>: Shape<'a> {
+    /// The event's key, from the required fields. `Ok(None)`: a good event that the recipe finds no key in.
+    fn key(&self) -> Result<Option<EventKey>, Undecodable>;
+}
+
+/// The key of bytes in which no key is found: their SHA-256.
+pub fn fallback_key(bytes: &[u8]) -> EventKey {
+    EventKey::whole(format!("body:{}", const_hex::encode(Sha256::digest(bytes))))
+}
+
+/// Whether a content type is JSON, or not said. Parameters and case do not matter.
+pub fn is_json(content_type: &str) -> bool {
+    let media_type = media_type(content_type);
+    media_type.is_empty()
+        || media_type.eq_ignore_ascii_case("application/json")
+        || media_type.to_ascii_lowercase().ends_with("+json")
+        || media_type.eq_ignore_ascii_case("text/json")
+}
+
+/// Whether a content type is one JSON document a line.
+pub(crate) fn is_ndjson(content_type: &str) -> bool {
+    ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"]
+        .iter()
+        .any(|name| media_type(content_type).eq_ignore_ascii_case(name))
+}
+
+fn media_type(content_type: &str) -> &str {
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// The body as text.
+pub(crate) fn text(body: &[u8]) -> Result<&str, Undecodable> {
+    simdutf8::compat::from_utf8(body).map_err(|error| {
+        Undecodable::new("not_utf8", format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
+    })
+}
+
+/// Parses a whole text. The parser's own messages quote the payload, so only the place is said.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Undecodable> {
+    sonic_rs::from_str(text).map_err(|error| {
+        let kind = if error.is_eof() { "ends early" } else { "is not valid JSON" };
+        Undecodable::new("not_json", format!("the body {kind} at line {} column {}", error.line(), error.column()))
+    })
+}
+
+/// A part of a key: as it stands when that is short and shows nobody's address, else its hash.
+pub(crate) fn key_part(part: &str) -> Cow<'_, str> {
+    if part.len() <= MAX_KEY_PART && !clean::holds_email(part) {
+        return Cow::Borrowed(part);
+    }
+    Cow::Owned(format!("sha256:{}", const_hex::encode(Sha256::digest(part.as_bytes()))))
+}
+
+const JSON: &str = "application/json";
+
+fn element<'b, H: EdgeHead<'b>>(bytes: &'b [u8], ordinal: usize, head: Result<Given<H>, Undecodable>) -> Element<'b> {
+    let key = head.and_then(|head| match head {
+        Given::Is(head) => head.key(),
+        Given::Absent | Given::Wrong => Err(Undecodable::new("not_an_event", "an event is a JSON object")),
+    });
+    let (key, quarantine) = match key {
+        Ok(key) => (key, None),
+        Err(undecodable) => (None, Some(undecodable)),
+    };
+    let key = key.unwrap_or_else(|| fallback_key(bytes));
+    // A body has fewer than MAX_ELEMENTS elements.
+    Element { bytes, key, ordinal: ordinal as u32, content_type: JSON, quarantine }
+}
+
+fn empty() -> Undecodable {
+    Undecodable::new("empty", "the body holds no event")
+}
+
+fn too_many(found: usize) -> Undecodable {
+    Undecodable::new(
+        "too_many_events",
+        format!("the body holds {found} events or more; at most {MAX_ELEMENTS} are taken"),
+    )
+}
+
+/// A body that is one event.
+pub(crate) fn one<'b, H: EdgeHead<'b>>(body: &'b [u8]) -> Result<Element<'b>, Undecodable> {
+    let text = text(body.trim_ascii())?;
+    if text.is_empty() {
+        return Err(empty());
+    }
+    Ok(element::<H>(text.as_bytes(), 0, Ok(parse(text)?)))
+}
+
+/// A body that is one event, or an array of events.
+pub(crate) fn one_or_array<'b, H: EdgeHead<'b>>(body: &'b [u8]) -> Result<Vec<Element<'b>>, Undecodable> {
+    let trimmed = body.trim_ascii();
+    if trimmed.first() != Some(&b'[') {
+        return one::<H>(body).map(|element| vec![element]);
+    }
+    // First the strict pass, which also bounds the depth; then the bounds of what it read.
+    let heads: Given<Vec<Given<H>>> = parse(text(trimmed)?)?;
+    let heads = heads.ok().filter(|heads| !heads.is_empty()).ok_or_else(empty)?;
+    if heads.len() > MAX_ELEMENTS {
+        return Err(too_many(heads.len()));
+    }
+    let mut elements = Vec::with_capacity(heads.len());
+    for (ordinal, (head, bounds)) in heads.into_iter().zip(sonic_rs::to_array_iter(trimmed)).enumerate() {
+        let Ok(Cow::Borrowed(json)) = bounds.map(|json| json.as_raw_cow()) else {
+            return Err(Undecodable::new("not_json", format!("the bounds of element {ordinal} are unclear")));
+        };
+        elements.push(element(json.as_bytes(), ordinal, Ok(head)));
+    }
+    Ok(elements)
+}
+
+/// A body with one event a line. A line that is not JSON spoils itself only; empty lines are passed over.
+pub(crate) fn lines<'b, H: EdgeHead<'b>>(body: &'b [u8]) -> Result<Vec<Element<'b>>, Undecodable> {
+    let lines = || body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    match lines().count() {
+        0 => Err(empty()),
+        found if found > MAX_ELEMENTS => Err(too_many(found)),
+        _ => Ok(lines()
+            .enumerate()
+            .map(|(ordinal, line)| element::<H>(line, ordinal, text(line).and_then(parse)))
+            .collect()),
+    }
+}

@@ -1,0 +1,193 @@
+//! What an adapter hands on, and the parts of the mapping that all adapters share.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use event::raw::RawHeaders;
+use event::{LinkEvent, Millis};
+use jiff::tz::TimeZone;
+
+use crate::clean::Cleaner;
+use crate::destination::{Destinations, Utm};
+use crate::json::{Findings, Given, MAX_PAIRS, Pairs};
+use crate::time::{self, Claim};
+
+/// An event, and what is known beside it that is stored nowhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adapted<'a> {
+    /// The event as the sender tells it; nothing is enriched yet.
+    pub event: LinkEvent<'a>,
+    /// Who came. In memory only: never to be logged or stored.
+    pub visitor: Visitor<'a>,
+    /// The referring URL or host as it was given, `''` when there was none. Only its host may be stored.
+    pub referrer: Cow<'a, str>,
+    /// The tags of the link.
+    pub tags: Vec<Cow<'a, str>>,
+    /// How many fields of the payload no column is made from.
+    pub unread_fields: u32,
+}
+
+/// Who came: personal data, for the time of a function call.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Visitor<'a> {
+    /// The address that the link was opened from.
+    pub ip: Option<IpAddr>,
+    /// The user agent, `''` when not given.
+    pub user_agent: Cow<'a, str>,
+    /// What the platform thinks: whether it was a bot.
+    pub bot: Option<bool>,
+}
+
+/// What the configuration says about reading payloads.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The query parameters of destination URLs that are stored; all others are cut.
+    pub keep_query_params: Vec<String>,
+    /// The zone of times that name none.
+    pub time_zone: TimeZone,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { keep_query_params: Vec::new(), time_zone: TimeZone::UTC }
+    }
+}
+
+/// What adapting keeps between events: the options, and the URLs that it read lately. One a lane.
+#[derive(Debug)]
+pub struct Scratch {
+    destinations: Destinations,
+    time_zone: TimeZone,
+}
+
+impl Scratch {
+    /// Starts with nothing remembered.
+    pub fn new(options: Options) -> Self {
+        Self { destinations: Destinations::new(options.keep_query_params), time_zone: options.time_zone }
+    }
+}
+
+/// An event in the making.
+pub(crate) struct Draft<'a, 's> {
+    pub(crate) event: LinkEvent<'a>,
+    pub(crate) clean: Cleaner<'a>,
+    scratch: &'s mut Scratch,
+    received_at: i64,
+}
+
+impl<'a, 's> Draft<'a, 's> {
+    /// Starts with what the headers say.
+    pub(crate) fn new(raw: &RawHeaders<'a>, scratch: &'s mut Scratch) -> Self {
+        let event = LinkEvent {
+            received_at: Millis(raw.received_at),
+            source: raw.source.clone(),
+            secret_id: raw.secret_id.clone(),
+            request_id: raw.request_id.clone(),
+            redrive_of: raw.redrive_of.clone().unwrap_or_default(),
+            ..LinkEvent::default()
+        };
+        Self { event, clean: Cleaner::default(), scratch, received_at: raw.received_at }
+    }
+
+    /// When it happened.
+    pub(crate) fn time(&mut self, claim: Option<Claim<'a>>) {
+        let settled = time::settle(claim, self.received_at, &self.scratch.time_zone);
+        self.event.event_time = settled.time;
+        self.event.event_time_claimed = settled.claimed;
+        self.event.time_flag = settled.flag.into();
+    }
+
+    /// Which link it is about; a link without an id is known by domain and slug.
+    pub(crate) fn link(&mut self, id: Given<Cow<'a, str>>, domain: Given<Cow<'a, str>>, slug: Given<Cow<'a, str>>) {
+        self.event.domain = self.clean.host("link.domain", domain);
+        let slug = self.clean.name("link.slug", slug);
+        self.event.slug = match slug {
+            Cow::Borrowed(slug) => Cow::Borrowed(slug.trim_start_matches('/')),
+            Cow::Owned(slug) => slug.trim_start_matches('/').to_owned().into(),
+        };
+        self.event.link_id = self.clean.name("link.id", id);
+        if self.event.link_id.is_empty() {
+            self.event.link_id = format!("{}/{}", self.event.domain, self.event.slug).into();
+        }
+    }
+
+    /// Where the link points, and its UTM fields: those that were given, else those in the destination.
+    pub(crate) fn destination(&mut self, url: &str, utm: Utm<Given<Cow<'a, str>>>) {
+        let mut found = Utm::default();
+        match self.scratch.destinations.read(url.trim()) {
+            Some(destination) => {
+                self.event.destination_host = destination.host.into();
+                self.event.destination_path = destination.path.into();
+                found = destination.utm;
+            }
+            None if url.trim().is_empty() => {}
+            None => self.clean.bad_field("link.destination_url"),
+        }
+        let mut settle = |field, given: Given<Cow<'a, str>>, found: String| {
+            let said = self.clean.said(field, given);
+            if said.is_empty() { self.clean.said(field, Given::Is(found.into())) } else { said }
+        };
+        self.event.utm_source = settle("utm.source", utm.source, found.source);
+        self.event.utm_medium = settle("utm.medium", utm.medium, found.medium);
+        self.event.utm_campaign = settle("utm.campaign", utm.campaign, found.campaign);
+        self.event.utm_term = settle("utm.term", utm.term, found.term);
+        self.event.utm_content = settle("utm.content", utm.content, found.content);
+    }
+
+    /// The conversion's worth.
+    pub(crate) fn value(&mut self, minor: Option<i64>, currency: Given<Cow<'a, str>>) {
+        self.event.value_minor = minor.unwrap_or_default();
+        let currency = currency.or_empty();
+        match currency.as_bytes() {
+            [] => {}
+            [_, _, _] if currency.bytes().all(|byte| byte.is_ascii_uppercase()) => self.event.currency = currency,
+            [_, _, _] if currency.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+                self.event.currency = currency.to_ascii_uppercase().into();
+            }
+            _ => self.clean.bad_field("conversion.currency"),
+        }
+    }
+
+    /// A further field, by one of our own names.
+    pub(crate) fn extra(&mut self, name: &'static str, given: Given<Cow<'a, str>>) {
+        let value = self.clean.said(name, given);
+        self.event.extra.add(name, value);
+    }
+
+    /// The sender's own further fields, as many as there is room for.
+    pub(crate) fn extras(&mut self, pairs: Pairs<'a>) {
+        for (name, value) in pairs.0 {
+            if self.event.extra.0.len() >= MAX_PAIRS {
+                self.clean.trace.push(format!("extra:over_{MAX_PAIRS}").into());
+                return;
+            }
+            if matches!(value, Given::Wrong) {
+                self.clean.trace.push("bad_field:extra".into());
+                continue;
+            }
+            let value = self.clean.name("extra", value);
+            let name = self.clean.name("extra", Given::Is(name));
+            if !name.is_empty() && self.event.extra.get(&name).is_empty() {
+                self.event.extra.add(name, value);
+            }
+        }
+    }
+
+    /// The visitor, from the texts that a payload gives.
+    pub(crate) fn visitor(ip: &str, user_agent: Given<Cow<'a, str>>, bot: Option<bool>) -> Visitor<'a> {
+        Visitor { ip: ip.trim().parse().ok(), user_agent: user_agent.or_empty(), bot }
+    }
+
+    /// Hands the event on, with what is off in the payload in its trace.
+    pub(crate) fn finish(
+        mut self,
+        findings: Findings,
+        visitor: Visitor<'a>,
+        referrer: Cow<'a, str>,
+        tags: Vec<Cow<'a, str>>,
+    ) -> Adapted<'a> {
+        findings.wrong.iter().for_each(|path| self.clean.bad_field(path));
+        self.event.trace = self.clean.trace;
+        Adapted { event: self.event, visitor, referrer, tags, unread_fields: findings.unread }
+    }
+}

@@ -1,1 +1,140 @@
-//! Channel, referrer class, bots, internal and test traffic.
+//! What can be said about an event from itself and the configuration: test data, who it counts as, where it came from.
+//!
+//! [`Enricher::enrich`] is a function of the event, the [`Hints`] and the [`Settings`]; its caches change its speed only.
+//! Nothing in the hints is stored: an address becomes a verdict, a referrer its host, a user agent the name of a bot.
+
+mod bot;
+mod channel;
+mod network;
+mod referrer;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use event::{Counted, EventType, LinkEvent};
+
+pub use network::{Network, NetworkError};
+
+/// What the configuration says. Plain data, built and checked by the configuration's own crate.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Source → owner.
+    pub source_owners: HashMap<String, String>,
+    /// Visits from these addresses are internal.
+    pub internal_networks: Vec<Network>,
+    /// Visits referred by these hosts are internal; `*.example.com` means every host below `example.com`.
+    pub internal_referrer_hosts: Vec<String>,
+    /// Events of these sources are test data.
+    pub test_sources: Vec<String>,
+    /// Events of links whose slug starts like this are test data.
+    pub test_slug_prefixes: Vec<String>,
+    /// Events of these campaigns are test data.
+    pub test_campaigns: Vec<String>,
+    /// Events of links with one of these tags are test data.
+    pub test_tags: Vec<String>,
+}
+
+/// What is known beside the event, in memory only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hints<'h> {
+    /// The visitor's address.
+    pub ip: Option<IpAddr>,
+    /// The visitor's user agent, `''` when unknown.
+    pub user_agent: &'h str,
+    /// What the platform thinks: whether the visitor is a bot.
+    pub bot: Option<bool>,
+    /// The referring URL or host, `''` when there was none.
+    pub referrer: &'h str,
+    /// The tags of the link.
+    pub tags: &'h [Cow<'h, str>],
+}
+
+/// Enriches the events of one lane.
+#[derive(Debug)]
+pub struct Enricher {
+    settings: Settings,
+    bots: bot::Bots,
+}
+
+impl Enricher {
+    /// Starts with empty caches.
+    pub fn new(mut settings: Settings) -> Self {
+        settings.internal_referrer_hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
+        Self { settings, bots: bot::Bots::default() }
+    }
+
+    /// Completes the event. What the sender gave is kept; what is decided here leaves a line in the trace, unless a
+    /// column of its own says it.
+    pub fn enrich(&mut self, event: &mut LinkEvent<'_>, hints: &Hints<'_>) {
+        if event.owner.is_empty()
+            && let Some(owner) = self.settings.source_owners.get(event.source.as_ref())
+        {
+            event.owner = owner.clone().into();
+        }
+        if event.campaign.is_empty() {
+            event.campaign = event.utm_campaign.clone();
+        }
+        let visited = matches!(
+            event.r#type,
+            EventType::Click | EventType::QrScan | EventType::Error | EventType::Lead | EventType::Sale
+        );
+        if visited && event.referrer_class.is_empty() {
+            event.referrer_host = referrer::host(hints.referrer).into();
+            event.referrer_class = referrer::class(&event.referrer_host).as_str().into();
+        }
+        if event.channel.is_empty()
+            && let Some((channel, because)) = channel::of(event)
+        {
+            event.channel = channel.into();
+            event.trace.push(because.into());
+        }
+        self.mark_test(event, hints.tags);
+        self.count(event, hints);
+    }
+
+    /// Marks test data, saying by which rule. What the sender or the adapter marked stays marked.
+    fn mark_test(&self, event: &mut LinkEvent<'_>, tags: &[Cow<'_, str>]) {
+        let settings = &self.settings;
+        let listed = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
+        let prefix = settings.test_slug_prefixes.iter().find(|prefix| event.slug.starts_with(prefix.as_str()));
+        let tag = tags.iter().find(|tag| listed(&settings.test_tags, tag));
+        let reason = if listed(&settings.test_sources, &event.source) {
+            format!("test:source:{}", event.source)
+        } else if let Some(prefix) = prefix {
+            format!("test:slug_prefix:{prefix}")
+        } else if listed(&settings.test_campaigns, &event.campaign) {
+            format!("test:campaign:{}", event.campaign)
+        } else if let Some(tag) = tag {
+            format!("test:tag:{tag}")
+        } else {
+            return;
+        };
+        event.test = true;
+        event.trace.push(reason.into());
+    }
+
+    /// Says who the event counts as: internal goes before bot, bot before human.
+    fn count(&mut self, event: &mut LinkEvent<'_>, hints: &Hints<'_>) {
+        let settings = &self.settings;
+        let network = hints.ip.and_then(|ip| settings.internal_networks.iter().find(|network| network.contains(ip)));
+        let host = event.referrer_host.as_ref();
+        let referrer = settings.internal_referrer_hosts.iter().find(|pattern| referrer::matches(pattern, host));
+        let (counted, by) = if let Some(network) = network {
+            (Counted::Internal, format!("network:{network}").into())
+        } else if let Some(pattern) = referrer {
+            (Counted::Internal, format!("referrer:{pattern}").into())
+        } else if let Some(name) = self.bots.name(hints.user_agent) {
+            (Counted::Bot, format!("user_agent:{name}").into())
+        } else if hints.bot == Some(true) {
+            (Counted::Bot, Cow::Borrowed("platform"))
+        } else {
+            (Counted::Human, Cow::Borrowed(""))
+        };
+        event.counted = counted;
+        event.counted_by = by;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+use event::Millis;
+use proptest::prelude::*;
+
+use super::*;
+
+fn settings() -> Settings {
+    Settings {
+        source_owners: HashMap::from([("dub-main".to_owned(), "growth".to_owned())]),
+        internal_networks: vec!["203.0.113.0/24".parse().expect("a network")],
+        internal_referrer_hosts: vec!["Admin.example.com".into(), "*.staging.example.com".into()],
+        test_sources: vec!["sandbox".into()],
+        test_slug_prefixes: vec!["qa-".into()],
+        test_campaigns: vec!["zz-test".into()],
+        test_tags: vec!["qa".into()],
+    }
+}
+
+fn click() -> LinkEvent<'static> {
+    LinkEvent { r#type: EventType::Click, source: "dub-main".into(), slug: "spring".into(), ..LinkEvent::default() }
+}
+
+fn enriched(mut event: LinkEvent<'static>, hints: Hints<'_>) -> LinkEvent<'static> {
+    Enricher::new(settings()).enrich(&mut event, &hints);
+    event
+}
+
+const GOOGLEBOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+
+#[test]
+fn internal_goes_before_bot_and_bot_before_human() {
+    let counted = |hints: Hints<'_>| {
+        let event = enriched(click(), hints);
+        (event.counted, event.counted_by.into_owned())
+    };
+    let inside = Some("203.0.113.9".parse().expect("an address"));
+    let none = Hints::default();
+    assert_eq!(counted(none), (Counted::Human, String::new()));
+    assert_eq!(counted(Hints { bot: Some(false), ..none }), (Counted::Human, String::new()));
+    assert_eq!(counted(Hints { bot: Some(true), ..none }), (Counted::Bot, "platform".into()));
+    assert_eq!(
+        counted(Hints { bot: Some(false), user_agent: GOOGLEBOT, ..none }),
+        (Counted::Bot, "user_agent:googlebot".into()),
+        "a platform that did not notice does not overrule a bot that names itself"
+    );
+    assert_eq!(
+        counted(Hints { ip: inside, user_agent: GOOGLEBOT, ..none }),
+        (Counted::Internal, "network:203.0.113.0/24".into())
+    );
+    assert_eq!(
+        counted(Hints { referrer: "https://shop.staging.example.com/x", ..none }),
+        (Counted::Internal, "referrer:*.staging.example.com".into())
+    );
+    assert_eq!(
+        counted(Hints { referrer: "https://admin.example.com/", ..none }),
+        (Counted::Internal, "referrer:admin.example.com".into())
+    );
+}
+
+#[test]
+fn each_rule_for_test_data_says_its_name() {
+    let reason = |event: LinkEvent<'static>, tags: &[Cow<'_, str>]| {
+        let event = enriched(event, Hints { tags, ..Hints::default() });
+        event.test.then(|| event.trace.last().expect("a reason").to_string())
+    };
+    assert_eq!(reason(click(), &[]), None);
+    assert_eq!(reason(LinkEvent { source: "sandbox".into(), ..click() }, &[]), Some("test:source:sandbox".into()));
+    assert_eq!(reason(LinkEvent { slug: "qa-1".into(), ..click() }, &[]), Some("test:slug_prefix:qa-".into()));
+    let campaign = LinkEvent { utm_campaign: "zz-test".into(), ..click() };
+    assert_eq!(reason(campaign, &[]), Some("test:campaign:zz-test".into()));
+    assert_eq!(reason(click(), &["q4".into(), "qa".into()]), Some("test:tag:qa".into()));
+}
+
+#[test]
+fn a_mark_as_test_data_is_never_taken_away() {
+    assert!(enriched(LinkEvent { test: true, ..click() }, Hints::default()).test);
+}
+
+#[test]
+fn the_channel_comes_from_the_sender_then_qr_then_medium_then_referrer() {
+    let channel = |event: LinkEvent<'static>, referrer: &str| {
+        let event = enriched(event, Hints { referrer, ..Hints::default() });
+        (event.channel.into_owned(), event.trace.first().map(|line| line.to_string()).unwrap_or_default())
+    };
+    let says = |channel: &str, because: &str| (channel.to_owned(), because.to_owned());
+    let email = || LinkEvent { utm_medium: "Newsletter".into(), ..click() };
+    assert_eq!(channel(LinkEvent { channel: "bio".into(), ..email() }, ""), says("bio", ""));
+    assert_eq!(channel(LinkEvent { r#type: EventType::QrScan, ..email() }, ""), says("qr", "channel:qr"));
+    assert_eq!(channel(email(), "https://t.co/x"), says("email", "channel:utm_medium"));
+    assert_eq!(
+        channel(LinkEvent { utm_medium: "Paid-Social".into(), ..click() }, ""),
+        says("paid", "channel:utm_medium")
+    );
+    let odd = LinkEvent { utm_medium: "carrier pigeon".into(), ..click() };
+    assert_eq!(channel(odd, "https://t.co/x"), says("social", "channel:referrer"));
+    assert_eq!(channel(click(), "https://www.google.com/"), says("search", "channel:referrer"));
+    assert_eq!(channel(click(), "https://blog.example/"), says("referral", "channel:referrer"));
+    assert_eq!(channel(click(), ""), says("direct", "channel:referrer"));
+    let created = LinkEvent { r#type: EventType::Lifecycle, ..click() };
+    assert_eq!(channel(created, ""), says("", ""), "nobody came, so nothing brought anybody");
+}
+
+#[test]
+fn owner_and_campaign_are_filled_in_but_never_replaced() {
+    let event = enriched(LinkEvent { utm_campaign: "spring".into(), ..click() }, Hints::default());
+    assert_eq!((event.owner.as_ref(), event.campaign.as_ref()), ("growth", "spring"));
+    let given = LinkEvent { owner: "sales".into(), campaign: "q4".into(), utm_campaign: "spring".into(), ..click() };
+    let event = enriched(given, Hints::default());
+    assert_eq!((event.owner.as_ref(), event.campaign.as_ref()), ("sales", "q4"));
+}
+
+proptest! {
+    #[test]
+    fn no_hint_rests_in_the_event(
+        ip in any::<std::net::Ipv4Addr>(),
+        user_agent in "[ -~]{8,60}",
+        path in "[a-z]{12,20}",
+    ) {
+        let referrer = format!("https://news.example/{path}?who={path}");
+        let hints = Hints { ip: Some(ip.into()), user_agent: &user_agent, referrer: &referrer, ..Hints::default() };
+        let event = enriched(LinkEvent { received_at: Millis(1), ..click() }, hints);
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        let stored = String::from_utf8_lossy(&bytes).into_owned();
+        // What the configuration names may be in it; what the visitor brought may not.
+        prop_assert!(!stored.contains(&ip.to_string()));
+        prop_assert!(!stored.contains(&user_agent));
+        prop_assert!(!stored.contains(&path));
+    }
+
+    #[test]
+    fn the_verdict_does_not_depend_on_what_came_before(agents in prop::collection::vec("[a-zA-Z/+; ]{0,20}", 1..20)) {
+        let mut lane = Enricher::new(settings());
+        for agent in &agents {
+            let hints = Hints { user_agent: agent, ..Hints::default() };
+            let mut event = click();
+            lane.enrich(&mut event, &hints);
+            prop_assert_eq!(event, enriched(click(), hints));
+        }
+    }
+}

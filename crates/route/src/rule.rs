@@ -96,11 +96,14 @@ impl Rule {
         })
     }
 
-    /// What one event adds to a rule that counts: its key and the start of its pane, in milliseconds of received time.
-    /// None for rules that do not count, and for events without the key.
-    pub fn count_of<'e>(&self, event: &'e LinkEvent<'_>) -> Option<(Cow<'e, str>, i64)> {
+    /// What one event adds to a rule that counts: its key and the start of its pane, in milliseconds. None for rules
+    /// that do not count, and for events without the key.
+    ///
+    /// `at_ms` is the lane's received time, which never goes back: by the event's own, a count could fall into a pane
+    /// that the lane's watermark has already closed.
+    pub fn count_of<'e>(&self, event: &'e LinkEvent<'_>, at_ms: i64) -> Option<(Cow<'e, str>, i64)> {
         let Some(Alert::Count { per, pane_ms, .. }) = &self.alert else { return None };
-        Some((per.key(event)?, pane_start(event.received_at.0, *pane_ms)))
+        Some((per.key(event)?, pane_start(at_ms, *pane_ms)))
     }
 
     /// The signal of `count` matches under `key` in the pane that starts at `pane`; `event` is one of them.

@@ -145,6 +145,7 @@ impl When {
         events.sort_by_cached_key(EventPattern::to_string);
         events.dedup();
         conditions.sort_unstable();
+        conditions.dedup();
         Self { events, conditions }
     }
 

@@ -1,1 +1,73 @@
-//! One Kafka-to-Kafka step: adapt, deduplicate, enrich, route.
+//! One Kafka-to-Kafka step, a lane at a time: adapt, deduplicate, enrich, route, inside one transaction per batch.
+//!
+//! This crate is wiring. What an event means is decided in `adapter`, `dedupe`, `enrich` and `route`; how a transaction is
+//! fenced, in `kafka`. What is decided here is only the order of steps and where blocks end ([`cuts`]).
+
+pub mod cuts;
+mod lane;
+mod metrics;
+mod position;
+mod signals;
+mod step;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka::Cluster;
+use kafka::control::Control;
+use kafka::topics::Plan;
+use route::Routes;
+use runtime::{LaneSet, Shutdown, Telemetry};
+
+pub use step::{Decided, Pipeline, RawRecord, Reading, Step};
+
+/// The name of this service in ids, groups and metrics.
+pub const SERVICE: &str = "process";
+
+/// What the lanes of `process` work by. It stays the same while they run.
+pub struct Settings {
+    /// The Kafka cluster.
+    pub cluster: Cluster,
+    /// How the topics are laid out.
+    pub plan: Plan,
+    /// What the control topic says: incarnation, number of lanes, the secret of the dedupe hash.
+    pub control: Control,
+    /// Where the window stores lie, a folder a lane. A cache: it may be lost.
+    pub data: PathBuf,
+    /// The longest dedupe window of any source; older marks are forgotten.
+    pub longest_window: Duration,
+    /// The decisions, as configured.
+    pub pipeline: Arc<Pipeline>,
+    /// The rules, as configured.
+    pub routes: Arc<Routes>,
+}
+
+/// Starts the given lanes, each on a thread of its own.
+///
+/// # Errors
+/// When a metric cannot be registered or the system gives no thread.
+pub fn start(
+    settings: Settings,
+    lanes: Vec<u16>,
+    telemetry: &Telemetry,
+    shutdown: &Shutdown,
+) -> Result<LaneSet, StartError> {
+    let metrics = metrics::ProcessMetrics::new(telemetry, settings.pipeline.source_names())?;
+    let stop = shutdown.clone();
+    let lanes = LaneSet::start(SERVICE, lanes, telemetry, shutdown, move |lane, component| {
+        lane::run(&settings, lane, &metrics, component, &stop)
+    })?;
+    Ok(lanes)
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A metric cannot be registered: a defect of this build.
+    #[error("a metric of process cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The system gives no thread.
+    #[error("no thread for a lane of process: {0}")]
+    Thread(#[from] std::io::Error),
+}

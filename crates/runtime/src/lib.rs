@@ -9,7 +9,7 @@ mod shutdown;
 
 pub use health::{Component, Health};
 pub use lanes::{LaneEnd, LaneSet};
-pub use metrics::{LaneMetrics, Metrics};
+pub use metrics::{Lag, LaneMetrics, Metrics};
 pub use shutdown::Shutdown;
 
 /// What a service is handed at its start. Cheap to clone; `hookline up` hands the same one to every service.

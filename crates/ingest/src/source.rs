@@ -1,0 +1,42 @@
+//! The sources that may send, ready to verify.
+
+use std::collections::HashMap;
+
+use adapter::Adapter;
+use signature::Verifier;
+
+use crate::metrics::{IngestMetrics, SourceMetrics};
+
+/// One configured source.
+pub struct SourceSettings {
+    /// Its name, the last part of its URL.
+    pub name: String,
+    /// Who speaks.
+    pub adapter: Adapter,
+    /// How its deliveries are authenticated.
+    pub verifier: Verifier,
+    /// The largest body, in bytes.
+    pub max_body: usize,
+}
+
+pub(crate) struct Source {
+    pub(crate) settings: SourceSettings,
+    pub(crate) metrics: SourceMetrics,
+}
+
+/// The sources by name.
+pub(crate) struct Sources(HashMap<String, Source>);
+
+impl Sources {
+    pub(crate) fn new(sources: Vec<SourceSettings>, metrics: &IngestMetrics) -> Self {
+        let source = |settings: SourceSettings| {
+            let metrics = metrics.source(&settings.name);
+            (settings.name.clone(), Source { settings, metrics })
+        };
+        Self(sources.into_iter().map(source).collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Source> {
+        self.0.get(name)
+    }
+}

@@ -1,0 +1,125 @@
+//! One lane: fence, restore, then transactions until something ends it.
+
+mod open;
+mod transaction;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kafka::lane::{ReadError, TxnError};
+use runtime::lanes::LaneEnd;
+use runtime::{Component, Shutdown};
+
+use crate::metrics::ProcessMetrics;
+use crate::{SERVICE, Settings};
+use open::OpenLane;
+
+/// How long records are gathered into one transaction: a transaction costs the broker about 6 ms, so fewer, larger ones.
+const CADENCE: Duration = Duration::from_millis(100);
+/// Records after which a transaction is committed before its time.
+const MAX_RECORDS: u64 = 5_000;
+/// Records taken from the reader at once.
+const CHUNK: usize = 1_000;
+/// An idle lane commits at least this often, so that its position never expires.
+const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
+
+/// Runs a lane until the stop is given or it cannot go on.
+pub(crate) fn run(
+    settings: &Settings,
+    lane: u16,
+    metrics: &ProcessMetrics,
+    component: &Component,
+    shutdown: &Shutdown,
+) -> LaneEnd {
+    let mut open = match OpenLane::open(settings, lane, metrics) {
+        Ok(open) => open,
+        Err(end) => return end.into(),
+    };
+    component.ready();
+    match work(&mut open, shutdown) {
+        Ok(()) => {
+            tracing::info!(service = SERVICE, lane, position = open.position(), "the lane has stopped");
+            LaneEnd::Stopped
+        }
+        Err(end) => {
+            // What the open transaction wrote must not wait for its timeout; a producer that is fenced or broken says so
+            // here again, which changes nothing.
+            if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
+                tracing::debug!(service = SERVICE, lane, %error, "nothing to abort");
+            }
+            end.into()
+        }
+    }
+}
+
+fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
+    let mut last_commit = Instant::now();
+    while !shutdown.is_stopping() {
+        let wait = open.next_deadline(now_ms()).min(Duration::from_millis(200));
+        if open.gather(wait, CADENCE, MAX_RECORDS, CHUNK)?
+            || open.is_due(now_ms())
+            || last_commit.elapsed() > IDLE_COMMIT
+        {
+            open.commit()?;
+            last_commit = Instant::now();
+        }
+        open.report_lag(now_ms());
+    }
+    Ok(())
+}
+
+/// The wall clock, in milliseconds since 1970: only ticks and the age of blocks look at it.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Why a lane ends before the stop is given.
+#[derive(Debug)]
+pub(crate) enum End {
+    Fenced,
+    Retry(String),
+    Halt { reason: &'static str, message: String },
+}
+
+impl From<End> for LaneEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Fenced => LaneEnd::Fenced,
+            End::Retry(why) => LaneEnd::Retry(why),
+            End::Halt { reason, message } => LaneEnd::Halted { reason, message },
+        }
+    }
+}
+
+impl From<TxnError> for End {
+    fn from(error: TxnError) -> Self {
+        match error {
+            TxnError::Fenced { .. } => End::Fenced,
+            TxnError::TooLarge { .. } => End::Halt { reason: "too_large", message: error.to_string() },
+            TxnError::Abortable { .. } | TxnError::Fatal { .. } => End::Retry(error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        match error {
+            // Both mean that offsets are missing: going on would be a silent jump.
+            ReadError::OutOfRange { .. } => End::Halt { reason: "records_missing", message: error.to_string() },
+            ReadError::Gap { .. } => End::Halt { reason: "gap", message: error.to_string() },
+            other => End::Retry(other.to_string()),
+        }
+    }
+}
+
+impl From<kafka::positions::PositionError> for End {
+    fn from(error: kafka::positions::PositionError) -> Self {
+        End::Retry(error.to_string())
+    }
+}
+
+impl From<dedupe::StoreError> for End {
+    fn from(error: dedupe::StoreError) -> Self {
+        // The store is a cache: opening the lane again rebuilds what is damaged.
+        End::Retry(error.to_string())
+    }
+}

@@ -1,0 +1,262 @@
+//! The transaction of a lane: gather, decide, write, cut, commit.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use dedupe::{SeenPosition, Verdict, changelog};
+use event::lane::of_name;
+use event::{Cut, LinkEvent, Millis, Outcome, raw};
+use kafka::Topic;
+use kafka::lane::{NO_HEADERS, Position, Record, TxnError};
+
+use super::open::{GROUP, OpenLane};
+use super::{End, now_ms};
+use crate::cuts::Open;
+use crate::metrics::ProcessMetrics;
+use crate::step::{RawRecord, Reading};
+use crate::{Decided, SERVICE};
+
+/// A block also waits for its lane to be idle: fetches that find nothing take this long at most.
+const IDLE_WATERMARK_MS: i64 = 5_000;
+
+/// A transaction that was begun.
+pub(super) struct Begun {
+    at: Instant,
+    records: u64,
+    tally: Tally,
+}
+
+impl OpenLane<'_> {
+    /// How long the lane may wait for records before something else is due.
+    pub(super) fn next_deadline(&self, now_ms: i64) -> Duration {
+        let due = self.policy.due_in_ms(&self.current.open, now_ms).unwrap_or(1_000);
+        Duration::from_millis(due.clamp(1, 1_000) as u64)
+    }
+
+    /// Whether a transaction is due though no record came: a block to end, or a watermark to tell.
+    pub(super) fn is_due(&self, now_ms: i64) -> bool {
+        self.transaction.is_some() || self.policy.ends(&self.current.open, now_ms) || self.signals.tick_due(now_ms)
+    }
+
+    /// Reads and writes records until `cadence` has passed since the first, or `max` are written. Whether there were any.
+    pub(super) fn gather(&mut self, wait: Duration, cadence: Duration, max: u64, chunk: usize) -> Result<bool, End> {
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let wait = deadline.map_or(wait, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if !self.take(wait, chunk)? && deadline.is_none() {
+                return Ok(false);
+            }
+            let until = *deadline.get_or_insert_with(|| Instant::now() + cadence);
+            let full = self.transaction.as_ref().is_some_and(|begun| begun.records >= max);
+            if full || Instant::now() >= until {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes one chunk of records into the transaction.
+    fn take(&mut self, wait: Duration, chunk: usize) -> Result<bool, End> {
+        self.begin_late()?;
+        let Self { lane, settings, producer, reader, window, step, signals, current, transaction, .. } = self;
+        let records = reader.fetch(chunk, wait)?;
+        if records.is_empty() {
+            if reader.is_at_end() {
+                // Whatever comes later is appended later: the lane's time moves on without records.
+                current.watermark_ms = current.watermark_ms.max(now_ms() - IDLE_WATERMARK_MS);
+            }
+            return Ok(false);
+        }
+        let begun = match transaction {
+            Some(begun) => begun,
+            None => {
+                producer.begin()?;
+                transaction.insert(Begun { at: Instant::now(), records: 0, tally: Tally::default() })
+            }
+        };
+        let raw: Vec<RawRecord<'_>> = records.iter().map(|record| view(*lane, record)).collect();
+        let mut readings: Vec<Reading<'_>> = raw.iter().map(|raw| step.read(raw)).collect();
+        let candidates: Vec<_> = readings.iter().filter_map(Reading::candidate).collect();
+        let mut verdicts = Vec::with_capacity(candidates.len());
+        window.decide_batch(&candidates, &mut verdicts)?;
+        let mut verdicts = verdicts.into_iter();
+        let now = now_ms();
+        let mut value = Vec::with_capacity(2_048);
+        for (raw, reading) in raw.iter().zip(readings.drain(..)) {
+            let verdict = if reading.candidate().is_some() { verdicts.next() } else { None };
+            if let Some(Verdict::Rewound { offset }) = verdict {
+                return Err(End::Halt {
+                    reason: "rewound",
+                    message: format!(
+                        "raw offset {offset} of lane {lane} was committed before: the input was rewound; set the position of \
+                         {GROUP} to the end of seen, or replay into shadow tables"
+                    ),
+                });
+            }
+            let decided = step.decide(raw, reading, verdict);
+            current.watermark_ms = current.watermark_ms.max(raw.appended_at);
+            write(producer, settings, *lane, raw, &decided, &mut value)?;
+            current.open.add(value.len(), now);
+            begun.tally.count(&decided);
+            if decided.event.outcome == Outcome::Event {
+                for index in settings.routes.matching_indexes(&decided.event) {
+                    let rule = &settings.routes.rules()[index];
+                    if let Some(alert) = rule.each_alert(&decided.event) {
+                        value.clear();
+                        alert.write(&mut value);
+                        let partition = of_name(rule.name(), settings.plan.alert_partitions);
+                        producer.send(
+                            Topic::Alerts,
+                            partition,
+                            Some(rule.name().as_bytes()),
+                            Some(&value),
+                            NO_HEADERS,
+                        )?;
+                    }
+                    signals.count(index, rule, &decided.event, current.watermark_ms);
+                }
+            }
+            begun.records += 1;
+        }
+        current.seen.raw_hi = reader.position() as u64;
+        Ok(true)
+    }
+
+    /// A transaction that was begun long ago is committed before more is added: the broker would time it out.
+    fn begin_late(&mut self) -> Result<(), End> {
+        match &self.transaction {
+            Some(begun) if begun.at.elapsed() > Duration::from_secs(2) => self.commit(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what belongs to the transaction as a whole, and commits it.
+    pub(super) fn commit(&mut self) -> Result<(), End> {
+        let begun = match self.transaction.take() {
+            Some(begun) => begun,
+            None => {
+                self.producer.begin()?;
+                Begun { at: Instant::now(), records: 0, tally: Tally::default() }
+            }
+        };
+        let now = now_ms();
+        let Self { lane, settings, metrics, producer, window, signals, policy, committed, current, .. } = self;
+        let lane = *lane;
+        let batches = signals.batches(current.watermark_ms, now);
+        let mut value = Vec::new();
+        for (partition, batch) in &batches {
+            value.clear();
+            batch.write(&mut value);
+            producer.send(Topic::Signals, *partition, None, Some(&value), NO_HEADERS)?;
+        }
+        let marks = changelog::encode(committed.seen.raw_hi, current.seen.raw_hi, window.pending())
+            .map_err(|error| End::Halt { reason: "seen_broken", message: error.to_string() })?;
+        for record in &marks {
+            producer.send(Topic::Seen, lane, None, Some(record), NO_HEADERS)?;
+        }
+        if policy.ends(&current.open, now) {
+            let cut = Cut { raw_hi: current.seen.raw_hi, watermark: Millis(current.watermark_ms) };
+            producer.send(Topic::Events, lane, None, None, &cut.headers())?;
+            current.open = Open::default();
+        }
+        let written = producer.flush()?;
+        let Some(last_seen) = written.last(Topic::Seen, lane) else {
+            return Err(End::Retry("the broker did not say where seen ends".into()));
+        };
+        current.seen.next_offset = last_seen + 1;
+        let position = Position {
+            topic: Topic::Raw,
+            partition: lane,
+            next: current.seen.raw_hi as i64,
+            metadata: current.to_string(),
+        };
+        producer.commit(GROUP, &[position])?;
+        *committed = *current;
+        window.commit(SeenPosition { next_offset: current.seen.next_offset, raw_hi: current.seen.raw_hi })?;
+        window.expire(current.watermark_ms - settings.longest_window.as_millis() as i64)?;
+        signals.committed(&batches, now);
+        begun.tally.publish(metrics);
+        metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Ends the open transaction without a trace.
+    pub(super) fn abort(&mut self) -> Result<(), TxnError> {
+        self.window.abort();
+        match self.transaction.take() {
+            Some(_) => self.producer.abort(),
+            None => Ok(()),
+        }
+    }
+
+    /// Publishes how far the lane is behind `raw`.
+    pub(super) fn report_lag(&self, now_ms: i64) {
+        let Some(records) = self.reader.lag_records() else { return };
+        let seconds = self.reader.lag_ms(now_ms).unwrap_or(0) as f64 / 1_000.0;
+        let headroom =
+            if records == 0 { f64::INFINITY } else { self.settings.plan.raw_retention.as_secs_f64() - seconds };
+        let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
+        self.metrics.lanes.set_lag(SERVICE, "raw", self.lane, lag);
+    }
+}
+
+fn view<'r>(lane: u16, record: &'r Record<'_>) -> RawRecord<'r> {
+    RawRecord::new(
+        lane,
+        record.offset() as u64,
+        record.timestamp_ms(),
+        record.key().unwrap_or_default(),
+        record.payload().unwrap_or_default(),
+        raw::RawHeaders::from_headers(record.headers().iter()),
+    )
+}
+
+/// Writes the event, and for a dead letter the body with its reason. `value` is left holding the encoded event.
+fn write(
+    producer: &kafka::lane::LaneProducer,
+    settings: &crate::Settings,
+    lane: u16,
+    raw: &RawRecord<'_>,
+    decided: &Decided<'_>,
+    value: &mut Vec<u8>,
+) -> Result<(), End> {
+    value.clear();
+    decided.event.write(value);
+    producer.send(Topic::Events, lane, Some(raw.key), Some(value), NO_HEADERS)?;
+    if let Some(dead) = &decided.dead_letter {
+        let mut headers: Vec<(String, Vec<u8>)> = match &raw.headers {
+            Ok(headers) => headers.to_headers().into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),
+            Err(_) => Vec::new(),
+        };
+        headers.extend(dead.headers().into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())));
+        let partition = of_name(&decided.event.source, settings.plan.dead_letter_partitions);
+        let source = decided.event.source.as_bytes();
+        producer.send(Topic::DeadLetters, partition, Some(source), Some(raw.body), &headers)?;
+    }
+    Ok(())
+}
+
+/// What the records of a transaction became, published once it is committed: an aborted one is counted when it is repeated.
+#[derive(Default)]
+struct Tally {
+    outcomes: HashMap<(String, Outcome), u64>,
+    delays: Vec<(String, f64)>,
+}
+
+impl Tally {
+    fn count(&mut self, decided: &Decided<'_>) {
+        let LinkEvent { source, outcome, duplicate_delay, .. } = &decided.event;
+        *self.outcomes.entry((source.to_string(), *outcome)).or_default() += 1;
+        if *outcome == Outcome::Duplicate {
+            self.delays.push((source.to_string(), *duplicate_delay as f64 / 1_000.0));
+        }
+    }
+
+    fn publish(self, metrics: &ProcessMetrics) {
+        for ((source, outcome), count) in self.outcomes {
+            metrics.source(&source).outcome(outcome).inc_by(count);
+        }
+        for (source, seconds) in self.delays {
+            metrics.source(&source).duplicate_delay.observe(seconds);
+        }
+    }
+}

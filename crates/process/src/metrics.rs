@@ -1,0 +1,65 @@
+//! What `process` counts.
+
+use std::collections::HashMap;
+
+use event::Outcome;
+use prometheus::{Histogram, IntCounter};
+use runtime::{LaneMetrics, Telemetry};
+
+/// Label of sources that the configuration no longer knows.
+const OTHER: &str = "other";
+/// Seconds between a first delivery and its duplicate: retries come after seconds, minutes, hours, days.
+const DELAYS: [f64; 12] =
+    [0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 21_600.0, 86_400.0, 172_800.0, 259_200.0];
+
+pub(crate) struct ProcessMetrics {
+    sources: HashMap<String, SourceMetrics>,
+    other: SourceMetrics,
+    pub(crate) lanes: LaneMetrics,
+}
+
+/// The counters of one source, looked up once so that nothing is formatted per event.
+#[derive(Clone)]
+pub(crate) struct SourceMetrics {
+    outcomes: [IntCounter; 3],
+    pub(crate) duplicate_delay: Histogram,
+}
+
+impl SourceMetrics {
+    pub(crate) fn outcome(&self, outcome: Outcome) -> &IntCounter {
+        &self.outcomes[outcome as usize]
+    }
+}
+
+impl ProcessMetrics {
+    pub(crate) fn new<'s>(
+        telemetry: &Telemetry,
+        sources: impl Iterator<Item = &'s str>,
+    ) -> Result<Self, prometheus::Error> {
+        let outcomes = telemetry.metrics.counter(
+            "outcomes_total",
+            "Records of raw by what became of them",
+            &["source", "outcome"],
+        )?;
+        let delays = telemetry.metrics.histogram(
+            "duplicate_delay_seconds",
+            "Time between the first delivery of an event and a duplicate",
+            &["source"],
+            &DELAYS,
+        )?;
+        let of = |source: &str| SourceMetrics {
+            outcomes: [Outcome::Event, Outcome::Duplicate, Outcome::DeadLetter]
+                .map(|outcome| outcomes.with_label_values(&[source, outcome.as_str()])),
+            duplicate_delay: delays.with_label_values(&[source]),
+        };
+        Ok(Self {
+            sources: sources.map(|source| (source.to_owned(), of(source))).collect(),
+            other: of(OTHER),
+            lanes: telemetry.metrics.lanes().clone(),
+        })
+    }
+
+    pub(crate) fn source(&self, source: &str) -> &SourceMetrics {
+        self.sources.get(source).unwrap_or(&self.other)
+    }
+}

@@ -1,0 +1,228 @@
+//! What becomes of one raw record: the pure part of `process`.
+
+use std::collections::HashMap;
+
+use adapter::{Adapted, Adapter, Scratch};
+use dedupe::{Candidate, Id128, KeyHasher, Verdict};
+use enrich::{Enricher, Hints};
+use event::raw::{HeaderError, RawHeaders};
+use event::{DeadLetter, LinkEvent, Millis, Outcome, wire};
+use kafka::control::Control;
+
+use crate::SERVICE;
+
+/// Beyond this distance from the broker's clock, ingest's clock is not believed.
+const CLOCK_TRUST_MS: i64 = 300_000;
+
+/// What is configured about decisions, shared by all lanes.
+pub struct Pipeline {
+    /// The dedupe window of each source, in milliseconds.
+    pub windows_ms: HashMap<String, u64>,
+    /// The dedupe window of a source that is no longer configured, in milliseconds.
+    pub default_window_ms: u64,
+    /// How payloads become events.
+    pub adapt: adapter::Options,
+    /// How events are labelled.
+    pub enrich: enrich::Settings,
+    /// Hash of the configuration, stamped on every event.
+    pub config_version: String,
+}
+
+impl Pipeline {
+    pub(crate) fn source_names(&self) -> impl Iterator<Item = &str> {
+        self.windows_ms.keys().map(String::as_str)
+    }
+}
+
+/// A record of `raw`, borrowed from the reader.
+pub struct RawRecord<'r> {
+    /// The lane.
+    pub lane: u16,
+    /// The offset.
+    pub offset: u64,
+    /// The broker's append time, in milliseconds since 1970.
+    pub appended_at: i64,
+    /// The event key.
+    pub key: &'r [u8],
+    /// The element's bytes as they came.
+    pub body: &'r [u8],
+    /// What ingest wrote beside them; its received time is the one that counts.
+    pub headers: Result<RawHeaders<'r>, HeaderError>,
+}
+
+impl<'r> RawRecord<'r> {
+    /// A record as it was read, with its received time settled.
+    pub fn new(
+        lane: u16,
+        offset: u64,
+        appended_at: i64,
+        key: &'r [u8],
+        body: &'r [u8],
+        headers: Result<RawHeaders<'r>, HeaderError>,
+    ) -> Self {
+        let headers =
+            headers.map(|headers| RawHeaders { received_at: received_at(headers.received_at, appended_at), ..headers });
+        Self { lane, offset, appended_at, key, body, headers }
+    }
+}
+
+/// A record that was read: an event that the dedupe window has to judge, or a dead letter.
+pub enum Reading<'r> {
+    /// Decodable.
+    Event(Box<Adapted<'r>>, Candidate),
+    /// Not decodable, and why.
+    Dead(Box<LinkEvent<'r>>, DeadLetter),
+}
+
+impl Reading<'_> {
+    /// What the dedupe window is asked about; dead letters are not, so that a redrive is not a duplicate of them.
+    pub fn candidate(&self) -> Option<Candidate> {
+        match self {
+            Reading::Event(_, candidate) => Some(*candidate),
+            Reading::Dead(..) => None,
+        }
+    }
+}
+
+/// What was decided about a record.
+pub struct Decided<'r> {
+    /// The record on `events`.
+    pub event: LinkEvent<'r>,
+    /// What goes on `dead-letters`, if it is one.
+    pub dead_letter: Option<DeadLetter>,
+}
+
+/// The pure functions of one lane, and their caches.
+pub struct Step<'p> {
+    pipeline: &'p Pipeline,
+    keys: KeyHasher,
+    enricher: Enricher,
+    scratch: Scratch,
+    key: Vec<u8>,
+}
+
+impl<'p> Step<'p> {
+    /// The step under a configuration and a pipeline's identity.
+    pub fn new(pipeline: &'p Pipeline, control: &Control) -> Self {
+        Self {
+            pipeline,
+            keys: KeyHasher::new(control.dedupe_key),
+            enricher: Enricher::new(pipeline.enrich.clone()),
+            scratch: Scratch::new(pipeline.adapt.clone()),
+            key: Vec::new(),
+        }
+    }
+
+    /// Reads a record: what it says, or why it cannot be read.
+    pub fn read<'r>(&mut self, raw: &RawRecord<'r>) -> Reading<'r> {
+        let headers = match &raw.headers {
+            Ok(headers) => headers,
+            Err(error) => return dead(raw, SERVICE, "foreign_record", error.to_string()),
+        };
+        let Some(adapter) = Adapter::parse(&headers.adapter) else {
+            let detail = format!("the adapter {:?} is unknown to this version", headers.adapter);
+            return dead(raw, "adapt", "unknown_adapter", detail);
+        };
+        match (&headers.quarantine, adapter.adapt(headers, raw.body, &mut self.scratch)) {
+            // What ingest has set aside stays aside: it told the sender so.
+            (Some(reason), adapted) => {
+                dead(raw, "ingest", reason, adapted.err().map(|why| why.detail).unwrap_or_default())
+            }
+            (None, Err(why)) => dead(raw, "adapt", why.reason, why.detail),
+            (None, Ok(adapted)) => {
+                let source = headers.source.as_ref();
+                let windows = &self.pipeline.windows_ms;
+                let candidate = Candidate {
+                    id: id(&self.keys, &mut self.key, source, raw.key),
+                    offset: raw.offset,
+                    received_at: headers.received_at,
+                    window_ms: windows.get(source).copied().unwrap_or(self.pipeline.default_window_ms),
+                };
+                Reading::Event(Box::new(adapted), candidate)
+            }
+        }
+    }
+
+    /// Finishes a record, given what the dedupe window says of it.
+    pub fn decide<'r>(&mut self, raw: &RawRecord<'r>, reading: Reading<'r>, verdict: Option<Verdict>) -> Decided<'r> {
+        let (mut event, dead_letter) = match reading {
+            Reading::Dead(event, dead) => (*event, Some(dead)),
+            Reading::Event(mut adapted, _) => {
+                let hints = Hints {
+                    ip: adapted.visitor.ip,
+                    user_agent: &adapted.visitor.user_agent,
+                    bot: adapted.visitor.bot,
+                    referrer: &adapted.referrer,
+                    tags: &adapted.tags,
+                };
+                self.enricher.enrich(&mut adapted.event, &hints);
+                let mut event = adapted.event;
+                if let Some(Verdict::Duplicate { first_offset, delay_ms }) = verdict {
+                    event.outcome = Outcome::Duplicate;
+                    event.first_offset = first_offset;
+                    event.duplicate_delay = delay_ms;
+                }
+                (event, None)
+            }
+        };
+        if event.owner.is_empty()
+            && let Some(owner) = self.pipeline.enrich.source_owners.get(event.source.as_ref())
+        {
+            event.owner = owner.clone().into();
+        }
+        event.event_key = String::from_utf8_lossy(raw.key);
+        event.config_version = self.pipeline.config_version.clone().into();
+        event.schema_version = wire::EVENTS.version;
+        event.raw_offset = raw.offset;
+        Decided { event, dead_letter }
+    }
+}
+
+/// The dedupe id: sources do not share event keys.
+fn id(keys: &KeyHasher, scratch: &mut Vec<u8>, source: &str, key: &[u8]) -> Id128 {
+    scratch.clear();
+    scratch.extend_from_slice(source.as_bytes());
+    scratch.push(0);
+    scratch.extend_from_slice(key);
+    keys.id128(scratch)
+}
+
+fn dead<'r>(raw: &RawRecord<'r>, stage: &'static str, reason: &str, detail: String) -> Reading<'r> {
+    let mut event = LinkEvent {
+        outcome: Outcome::DeadLetter,
+        event_time: Millis(raw.appended_at),
+        received_at: Millis(raw.appended_at),
+        stage: stage.into(),
+        reason: reason.to_owned().into(),
+        detail: detail.clone().into(),
+        ..LinkEvent::default()
+    };
+    if let Ok(headers) = &raw.headers {
+        event.event_time = Millis(headers.received_at);
+        event.received_at = Millis(headers.received_at);
+        event.source = headers.source.clone();
+        event.secret_id = headers.secret_id.clone();
+        event.request_id = headers.request_id.clone();
+        event.redrive_of = headers.redrive_of.clone().unwrap_or_default();
+    }
+    let (stage, reason) = (stage.to_owned(), reason.to_owned());
+    Reading::Dead(Box::new(event), DeadLetter { stage, reason, detail, lane: raw.lane, offset: raw.offset })
+}
+
+/// The received time that counts: ingest's clock as long as it agrees with the broker's, and never after the append.
+fn received_at(claimed: i64, appended: i64) -> i64 {
+    if (appended - claimed).abs() > CLOCK_TRUST_MS { appended } else { claimed.min(appended) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn received_time_never_exceeds_the_append_and_is_replaced_when_far_from_it() {
+        assert_eq!(received_at(1_000_000, 1_000_040), 1_000_000);
+        assert_eq!(received_at(1_000_090, 1_000_040), 1_000_040);
+        assert_eq!(received_at(1_000_040 - 300_001, 1_000_040), 1_000_040);
+        assert_eq!(received_at(i64::MAX / 2, 1_000_040), 1_000_040);
+    }
+}

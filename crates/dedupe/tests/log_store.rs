@@ -1,4 +1,5 @@
 //! What holds for the store on disk: it agrees with the model whatever happens to it, and says what it cannot do.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its setup too")]
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{FileExt, symlink};

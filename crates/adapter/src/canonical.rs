@@ -9,7 +9,7 @@ use event::raw::RawHeaders;
 use crate::Undecodable;
 use crate::clean;
 use crate::destination::Utm;
-use crate::edge::{EdgeHead, key_part, parse};
+use crate::edge::{Keyed, key_part, parse};
 use crate::json::{Findings, Given, Pairs, Path, Shape, objects};
 use crate::mapped::{Adapted, Draft, Scratch};
 use crate::time::Claim;
@@ -27,20 +27,27 @@ const ERROR_KINDS: [&str; 3] = ["destination_unavailable", "malformed_target", "
 
 type Text<'a> = Cow<'a, str>;
 
+/// What the format calls the events that we know.
+pub(crate) const TYPES: [(&str, EventType); 10] = [
+    ("click", EventType::Click),
+    ("qr_scan", EventType::QrScan),
+    ("error", EventType::Error),
+    ("link.created", EventType::Lifecycle),
+    ("link.edited", EventType::Lifecycle),
+    ("link.destination_changed", EventType::Lifecycle),
+    ("link.expired", EventType::Lifecycle),
+    ("lead", EventType::Lead),
+    ("sale", EventType::Sale),
+    ("threshold", EventType::Threshold),
+];
+
 fn event_type(name: &str) -> Result<EventType, Undecodable> {
-    match name {
-        "click" => Ok(EventType::Click),
-        "qr_scan" => Ok(EventType::QrScan),
-        "error" => Ok(EventType::Error),
-        "link.created" | "link.edited" | "link.destination_changed" | "link.expired" => Ok(EventType::Lifecycle),
-        "lead" => Ok(EventType::Lead),
-        "sale" => Ok(EventType::Sale),
-        "threshold" => Ok(EventType::Threshold),
-        other => Err(Undecodable::unknown_type(other)),
-    }
+    let known = TYPES.iter().find(|(known, _)| *known == name);
+    known.map(|(_, event_type)| *event_type).ok_or_else(|| Undecodable::unknown_type(name))
 }
 
-fn required<'t>(path: &str, given: &'t Given<Text<'_>>) -> Result<&'t str, Undecodable> {
+/// A required text.
+pub(crate) fn required<'t>(path: &str, given: &'t Given<Text<'_>>) -> Result<&'t str, Undecodable> {
     match given {
         Given::Wrong => Err(Undecodable::wrong_type(path)),
         Given::Is(text) if !text.trim().is_empty() => Ok(text.trim()),
@@ -137,15 +144,26 @@ objects! {
     }
 }
 
-impl<'a> EdgeHead<'a> for Head<'a> {
-    fn key(&self) -> Result<Option<EventKey>, Undecodable> {
+impl Head<'_> {
+    /// The key recipe: the id, after its link where the order of a link's events counts.
+    pub(crate) fn key(&self) -> Keyed {
+        self.key_as(&self.id, &self.name, &self.time, key_part(self.id.as_str().trim()))
+    }
+
+    /// As [`Self::key`], for an event whose id, type and time stand in an envelope, and which is known as `known_as`.
+    pub(crate) fn key_as(
+        &self,
+        id: &Given<Text<'_>>,
+        name: &Given<Text<'_>>,
+        time: &Given<Claim<'_>>,
+        known_as: Cow<'_, str>,
+    ) -> Keyed {
         let none = HeadLink::default();
         let link = self.link.get().unwrap_or(&none);
-        let (event_type, link) = check(&self.id, &self.name, &self.time, [&link.id, &link.domain, &link.slug])?;
-        let id = key_part(self.id.as_str().trim());
+        let (event_type, link) = check(id, name, time, [&link.id, &link.domain, &link.slug])?;
         Ok(Some(match event_type {
-            EventType::Lifecycle => EventKey::of_link(&key_part(&link), &id),
-            _ => EventKey::whole(id),
+            EventType::Lifecycle => EventKey::of_link(&key_part(&link), &known_as),
+            _ => EventKey::whole(known_as),
         }))
     }
 }
@@ -157,9 +175,19 @@ pub(crate) fn adapt<'a>(
     scratch: &mut Scratch,
 ) -> Result<Adapted<'a>, Undecodable> {
     let body: Given<Body<'a>> = parse(text)?;
-    let body = body.ok().ok_or_else(|| Undecodable::new("not_an_event", "an event is a JSON object"))?;
+    let body = body.ok().ok_or_else(Undecodable::no_object)?;
     let mut findings = Findings::default();
     body.survey(&Path::ROOT, &mut findings);
+    map(raw, body, findings, scratch)
+}
+
+/// Maps what was parsed.
+pub(crate) fn map<'a>(
+    raw: &RawHeaders<'a>,
+    body: Body<'a>,
+    findings: Findings,
+    scratch: &mut Scratch,
+) -> Result<Adapted<'a>, Undecodable> {
     let link = body.link.or_empty();
     let (event_type, _) = check(&body.id, &body.name, &body.time, [&link.id, &link.domain, &link.slug])?;
 

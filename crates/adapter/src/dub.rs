@@ -9,7 +9,7 @@ use event::raw::RawHeaders;
 use crate::Undecodable;
 use crate::clean;
 use crate::destination::Utm;
-use crate::edge::{EdgeHead, key_part, parse};
+use crate::edge::{Keyed, key_part, parse};
 use crate::json::{Findings, Given, Path, Shape, objects};
 use crate::mapped::{Adapted, Draft, Scratch};
 use crate::time::Claim;
@@ -142,8 +142,9 @@ objects! {
     Partner { id = "id": Text<'a>, }
 }
 
-impl<'a> EdgeHead<'a> for Head<'a> {
-    fn key(&self) -> Result<Option<EventKey>, Undecodable> {
+impl Head<'_> {
+    /// The key recipe.
+    pub(crate) fn key(&self) -> Keyed {
         let kind = Kind::of(&self.event)?;
         let data = match &self.data {
             Given::Is(data) => data,
@@ -265,7 +266,7 @@ pub(crate) fn adapt<'a>(
 }
 
 fn object<'a, T: Shape<'a>>(given: Given<T>) -> Result<T, Undecodable> {
-    given.ok().ok_or_else(|| Undecodable::new("not_an_event", "an event is a JSON object"))
+    given.ok().ok_or_else(Undecodable::no_object)
 }
 
 fn required<T>(data: Given<T>) -> Result<T, Undecodable> {

@@ -31,11 +31,8 @@ pub struct Element<'b> {
     pub quarantine: Option<Undecodable>,
 }
 
-/// What the edge reads of an element.
-pub(crate) trait EdgeHead<'a>: Shape<'a> {
-    /// The event's key, from the required fields. `Ok(None)`: a good event that the recipe finds no key in.
-    fn key(&self) -> Result<Option<EventKey>, Undecodable>;
-}
+/// What a recipe finds in the head of an element: the key, or `None` in a good event that has no key of its own.
+pub(crate) type Keyed = Result<Option<EventKey>, Undecodable>;
 
 /// The key of bytes in which no key is found: their SHA-256.
 pub fn fallback_key(bytes: &[u8]) -> EventKey {
@@ -87,17 +84,22 @@ pub(crate) fn key_part(part: &str) -> Cow<'_, str> {
 
 const JSON: &str = "application/json";
 
-fn element<'b, H: EdgeHead<'b>>(bytes: &'b [u8], ordinal: usize, head: Result<Given<H>, Undecodable>) -> Element<'b> {
-    let key = head.and_then(|head| match head {
-        Given::Is(head) => head.key(),
-        Given::Absent | Given::Wrong => Err(Undecodable::new("not_an_event", "an event is a JSON object")),
+fn element<'b, H>(
+    bytes: &'b [u8],
+    ordinal: usize,
+    head: Result<Given<H>, Undecodable>,
+    recipe: impl Fn(&H) -> Keyed,
+) -> Element<'b> {
+    let keyed = head.and_then(|head| match head {
+        Given::Is(head) => recipe(&head),
+        Given::Absent | Given::Wrong => Err(Undecodable::no_object()),
     });
-    let (key, quarantine) = match key {
+    let (key, quarantine) = match keyed {
         Ok(key) => (key, None),
         Err(undecodable) => (None, Some(undecodable)),
     };
     let key = key.unwrap_or_else(|| fallback_key(bytes));
-    // A body has fewer than MAX_ELEMENTS elements.
+    // A body has at most MAX_ELEMENTS elements.
     Element { bytes, key, ordinal: ordinal as u32, content_type: JSON, quarantine }
 }
 
@@ -105,53 +107,58 @@ fn empty() -> Undecodable {
     Undecodable::new("empty", "the body holds no event")
 }
 
-fn too_many(found: usize) -> Undecodable {
-    Undecodable::new(
-        "too_many_events",
-        format!("the body holds {found} events or more; at most {MAX_ELEMENTS} are taken"),
-    )
+fn too_many() -> Undecodable {
+    Undecodable::new("too_many_events", format!("the body holds more than {MAX_ELEMENTS} events"))
 }
 
 /// A body that is one event.
-pub(crate) fn one<'b, H: EdgeHead<'b>>(body: &'b [u8]) -> Result<Element<'b>, Undecodable> {
+pub(crate) fn one<'b, H: Shape<'b>>(
+    body: &'b [u8],
+    recipe: impl Fn(&H) -> Keyed,
+) -> Result<Vec<Element<'b>>, Undecodable> {
     let text = text(body.trim_ascii())?;
     if text.is_empty() {
         return Err(empty());
     }
-    Ok(element::<H>(text.as_bytes(), 0, Ok(parse(text)?)))
+    Ok(vec![element(text.as_bytes(), 0, Ok(parse(text)?), recipe)])
 }
 
 /// A body that is one event, or an array of events.
-pub(crate) fn one_or_array<'b, H: EdgeHead<'b>>(body: &'b [u8]) -> Result<Vec<Element<'b>>, Undecodable> {
-    let trimmed = body.trim_ascii();
-    if trimmed.first() != Some(&b'[') {
-        return one::<H>(body).map(|element| vec![element]);
+pub(crate) fn one_or_array<'b, H: Shape<'b>>(
+    body: &'b [u8],
+    recipe: impl Fn(&H) -> Keyed,
+) -> Result<Vec<Element<'b>>, Undecodable> {
+    let body = body.trim_ascii();
+    if body.first() != Some(&b'[') {
+        return one(body, recipe);
     }
     // First the strict pass, which also bounds the depth; then the bounds of what it read.
-    let heads: Given<Vec<Given<H>>> = parse(text(trimmed)?)?;
+    let heads: Given<Vec<Given<H>>> = parse(text(body)?)?;
     let heads = heads.ok().filter(|heads| !heads.is_empty()).ok_or_else(empty)?;
     if heads.len() > MAX_ELEMENTS {
-        return Err(too_many(heads.len()));
+        return Err(too_many());
     }
     let mut elements = Vec::with_capacity(heads.len());
-    for (ordinal, (head, bounds)) in heads.into_iter().zip(sonic_rs::to_array_iter(trimmed)).enumerate() {
+    for (ordinal, (head, bounds)) in heads.into_iter().zip(sonic_rs::to_array_iter(body)).enumerate() {
         let Ok(Cow::Borrowed(json)) = bounds.map(|json| json.as_raw_cow()) else {
             return Err(Undecodable::new("not_json", format!("the bounds of element {ordinal} are unclear")));
         };
-        elements.push(element(json.as_bytes(), ordinal, Ok(head)));
+        elements.push(element(json.as_bytes(), ordinal, Ok(head), &recipe));
     }
     Ok(elements)
 }
 
 /// A body with one event a line. A line that is not JSON spoils itself only; empty lines are passed over.
-pub(crate) fn lines<'b, H: EdgeHead<'b>>(body: &'b [u8]) -> Result<Vec<Element<'b>>, Undecodable> {
+pub(crate) fn lines<'b, H: Shape<'b>>(
+    body: &'b [u8],
+    recipe: impl Fn(&H) -> Keyed,
+) -> Result<Vec<Element<'b>>, Undecodable> {
     let lines = || body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     match lines().count() {
-        0 => Err(empty()),
-        found if found > MAX_ELEMENTS => Err(too_many(found)),
-        _ => Ok(lines()
-            .enumerate()
-            .map(|(ordinal, line)| element::<H>(line, ordinal, text(line).and_then(parse)))
-            .collect()),
+        0 => return Err(empty()),
+        1..=MAX_ELEMENTS => {}
+        _ => return Err(too_many()),
     }
+    let read = |(ordinal, line)| element(line, ordinal, text(line).and_then(parse), &recipe);
+    Ok(lines().enumerate().map(read).collect())
 }

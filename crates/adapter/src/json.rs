@@ -11,21 +11,15 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// What a payload gives for a field.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Given<T> {
     /// Nothing, or null.
+    #[default]
     Absent,
     /// A value of the type that the field has.
     Is(T),
     /// A value of another type.
     Wrong,
-}
-
-// Derived, it would ask `T: Default`.
-impl<T> Default for Given<T> {
-    fn default() -> Self {
-        Given::Absent
-    }
 }
 
 impl<T> Given<T> {

@@ -9,6 +9,7 @@
 
 mod canonical;
 mod clean;
+mod cloudevents;
 mod destination;
 mod dub;
 mod edge;
@@ -41,6 +42,11 @@ impl Undecodable {
         Self { reason, detail: detail.into() }
     }
 
+    /// The element is JSON, but no object.
+    pub(crate) fn no_object() -> Self {
+        Self::new("not_an_event", "an event is a JSON object")
+    }
+
     /// A field that every event of its kind has is not there.
     pub(crate) fn missing(path: &str) -> Self {
         Self::new("missing_field", format!("the required field `{path}` is missing or empty"))
@@ -66,11 +72,13 @@ pub enum Adapter {
     Dub,
     /// Our own format: one event, an array or NDJSON.
     Canonical,
+    /// Our own format as the data of CloudEvents 1.0: structured, batched or binary.
+    CloudEvents,
 }
 
 impl Adapter {
     /// Every adapter.
-    pub const ALL: &'static [Adapter] = &[Adapter::Dub, Adapter::Canonical];
+    pub const ALL: &'static [Adapter] = &[Adapter::Dub, Adapter::Canonical, Adapter::CloudEvents];
 
     /// The adapter with this name in the configuration.
     pub fn parse(name: &str) -> Option<Self> {
@@ -82,6 +90,7 @@ impl Adapter {
         match self {
             Adapter::Dub => "dub",
             Adapter::Canonical => "canonical",
+            Adapter::CloudEvents => "cloudevents",
         }
     }
 
@@ -91,7 +100,8 @@ impl Adapter {
     }
 
     /// Finds the events of an authentic body, in order, each with its key. An element that is not an event is marked
-    /// ([`Element::quarantine`]); the others are as good as without it.
+    /// ([`Element::quarantine`]); the others are as good as without it. `headers` gives a request header by its name in
+    /// lower case; only CloudEvents in binary mode ask, for `ce-*`, which are to stand on the record too.
     ///
     /// # Errors
     /// When the body cannot be split at all: ingest then writes it whole, quarantined, under [`fallback_key`].
@@ -101,11 +111,11 @@ impl Adapter {
         content_type: &str,
         headers: &dyn Fn(&str) -> Option<&'b str>,
     ) -> Result<Vec<Element<'b>>, Undecodable> {
-        let _ = headers;
         match self {
-            Adapter::Dub => edge::one::<dub::Head<'_>>(body).map(|element| vec![element]),
-            Adapter::Canonical if edge::is_ndjson(content_type) => edge::lines::<canonical::Head<'_>>(body),
-            Adapter::Canonical => edge::one_or_array::<canonical::Head<'_>>(body),
+            Adapter::Dub => edge::one(body, dub::Head::key),
+            Adapter::Canonical if edge::is_ndjson(content_type) => edge::lines(body, canonical::Head::key),
+            Adapter::Canonical => edge::one_or_array(body, canonical::Head::key),
+            Adapter::CloudEvents => cloudevents::split(body, content_type, headers),
         }
     }
 
@@ -125,6 +135,7 @@ impl Adapter {
         match self {
             Adapter::Dub => dub::adapt(raw, text, scratch),
             Adapter::Canonical => canonical::adapt(raw, text, scratch),
+            Adapter::CloudEvents => cloudevents::adapt(raw, text, scratch),
         }
     }
 }

@@ -13,7 +13,7 @@ use kafka::topics::{Plan, TopicsError, ensure};
 use kafka::{Cluster, Topic, control};
 
 /// Each test has a lane of its own, so that they can run side by side.
-const LANES: u16 = 16;
+const LANES: u16 = 17;
 const TXN: Duration = Duration::from_secs(10);
 
 fn cluster() -> Cluster {
@@ -435,4 +435,155 @@ async fn without_a_broker_a_request_is_refused_at_once() {
     let headers = headers();
     let record = EdgeRecord { topic: Topic::Raw, partition: 0, key: b"key", payload: b"x", headers: &headers };
     assert_eq!(edge.send(&[record]).unwrap_err(), EdgeError::Down);
+}
+
+/// A broker that hangs: its process is stopped, and goes on when this is dropped.
+struct Stopped(String);
+
+impl Stopped {
+    fn now() -> Self {
+        let pid = std::env::var("HOOKLINE_TEST_KAFKA_PID").expect("HOOKLINE_TEST_KAFKA_PID names the broker's process");
+        signal("-STOP", &pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal("-CONT", &self.0);
+    }
+}
+
+fn signal(which: &str, pid: &str) {
+    assert!(std::process::Command::new("kill").args([which, pid]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_fails_requests_before_the_deadline_and_is_found_again() {
+    let cluster = tokio::task::spawn_blocking(cluster).await.unwrap();
+    let edge = EdgeProducer::open(&cluster, EdgeOptions::default()).unwrap();
+    up(&edge, TXN).await;
+    let headers = headers();
+    let record = EdgeRecord { topic: Topic::Raw, partition: 15, key: b"key", payload: b"x", headers: &headers };
+    assert!(edge.send(&[record]).unwrap().wait(Instant::now() + TXN).await[0].is_ok());
+
+    let hangs = Stopped::now();
+    let started = Instant::now();
+    let results = edge.send(&[record; 3]).unwrap().wait(started + Duration::from_millis(3800)).await;
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(results.iter().all(Result::is_err), "{results:?}");
+    while !matches!(edge.send(&[record]), Err(EdgeError::Down)) {
+        assert!(started.elapsed() < Duration::from_secs(8), "requests are still taken");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(hangs);
+
+    up(&edge, TXN).await;
+    let started = Instant::now();
+    loop {
+        // What was under way when the broker stopped has failed; what is sent now must not.
+        let delivery = edge.send(&[record]).unwrap().wait(Instant::now() + Duration::from_millis(3800)).await;
+        if delivery[0].is_ok() {
+            break;
+        }
+        assert!(started.elapsed() < TXN, "no request succeeds again: {delivery:?}");
+    }
+    assert_eq!(edge.flush(TXN).await, 0);
+}
+
+/// One owner of a lane: fences, reads its position, and copies `raw` to `events` until it is fenced or `end` is reached.
+fn copy_lane(
+    cluster: &Cluster,
+    stage: &str,
+    lane: u16,
+    start: i64,
+    end: i64,
+) -> Result<bool, Box<dyn std::error::Error>> {
+    let group = format!("hookline-{stage}");
+    let mut producer = Fence::open(cluster, stage, lane, TXN)?;
+    let positions = Positions::open(cluster, &group, TXN)?;
+    let committed = || -> Result<i64, PositionError> {
+        Ok(positions.committed(Topic::Raw, lane)?.map_or(start, |committed| committed.next))
+    };
+    let mut reader = LaneReader::open(cluster, Topic::Raw, lane, committed()?, Isolation::Uncommitted)?;
+    while reader.position() < end {
+        let records = reader.fetch(500, Duration::from_millis(100))?;
+        if records.is_empty() {
+            continue;
+        }
+        producer.begin()?;
+        let copied = records
+            .iter()
+            .try_for_each(|record| producer.send(Topic::Events, lane, record.key(), record.payload(), NO_HEADERS))
+            .and_then(|()| {
+                let position =
+                    Position { topic: Topic::Raw, partition: lane, next: reader.position(), metadata: String::new() };
+                producer.commit(&group, &[position])
+            });
+        drop(records);
+        match copied {
+            Ok(()) => {}
+            Err(TxnError::Abortable { .. }) => {
+                producer.abort()?;
+                reader.seek(committed()?)?;
+            }
+            Err(ended) => return Err(ended.into()),
+        }
+    }
+    Ok(true)
+}
+
+#[tokio::test]
+async fn a_lane_is_copied_exactly_once_through_takeovers_at_any_moment() {
+    const RECORDS: usize = 30_000;
+    let lane = 16;
+    let cluster = tokio::task::spawn_blocking(cluster).await.unwrap();
+    let edge = EdgeProducer::open(&cluster, EdgeOptions::default()).unwrap();
+    up(&edge, TXN).await;
+    let headers = headers();
+    let payloads: Vec<String> = (0..RECORDS).map(|n| n.to_string()).collect();
+    let mut offsets = Vec::new();
+    for chunk in payloads.chunks(1000) {
+        let records: Vec<EdgeRecord<'_>> = chunk
+            .iter()
+            .map(|payload| EdgeRecord {
+                topic: Topic::Raw,
+                partition: lane,
+                key: b"key",
+                payload: payload.as_bytes(),
+                headers: &headers,
+            })
+            .collect();
+        let results = edge.send(&records).unwrap().wait(Instant::now() + TXN).await;
+        offsets.extend(results.into_iter().map(|result| result.unwrap().1));
+    }
+    let (start, end) = (offsets[0], offsets[RECORDS - 1] + 1);
+    tokio::task::spawn_blocking(move || {
+        let stage = fresh("copy");
+        let from = self::end(&cluster, Topic::Events, lane);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let takeovers = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            // Three would-be owners that keep taking the lane from each other, at moments that drift apart.
+            for owner in 0..3_u64 {
+                let (cluster, stage, done, takeovers) = (&cluster, &stage, &done, &takeovers);
+                scope.spawn(move || {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        match copy_lane(cluster, stage, lane, start, end) {
+                            Ok(_) => done.store(true, std::sync::atomic::Ordering::Relaxed),
+                            Err(ended) => {
+                                takeovers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                                println!("owner {owner} ended: {ended}");
+                                pause("another moment", Duration::from_millis(300 + owner * 170));
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        assert!(takeovers.into_inner() > 0, "nobody took the lane over");
+        assert_eq!(committed(&cluster, Topic::Events, lane, from), payloads);
+    })
+    .await
+    .unwrap();
 }

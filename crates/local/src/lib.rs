@@ -1,1 +1,19 @@
-//! The local engines: real Kafka and real ClickHouse as supervised children.
+//! The local engines: real Kafka and real ClickHouse as supervised children, with nothing installed but a Java.
+//!
+//! [`engines::Engines::start`] is the way in. Each engine is fetched once into the user's cache folder (pinned, checked),
+//! keeps its data under one data folder, is started again when it dies, and ends with this process.
+
+mod child_log;
+pub mod clickhouse;
+mod data_dir;
+pub mod engines;
+pub mod fetch;
+mod java;
+mod kafka;
+pub mod leash;
+mod port;
+mod probe;
+mod progress;
+mod supervise;
+
+pub use progress::Progress;

@@ -1,0 +1,86 @@
+//! `hookline ingest | process | report | …`: one service of a production installation.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use config::{Config, Environment};
+use runtime::Shutdown;
+use tokio::time::{Duration, timeout};
+
+use crate::exit::{Outcome, Verdict};
+use crate::platform::{Engines, Platform};
+use crate::services::{Instance, Service, Services, serve_metrics};
+
+/// A graceful stop ends within this time; what is not done then is left to the next start.
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "hookline.toml")]
+    pub(crate) config: PathBuf,
+    /// Which share of the lanes is ours: i/n, such as 2/3
+    #[arg(long, value_name = "i/n", default_value = "1/1")]
+    pub(crate) instance: Instance,
+    /// Where webhooks come in (ingest only) [default: the configuration's]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where metrics and health are served [default: the configuration's]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+}
+
+/// Runs one service until it is told to stop.
+pub(crate) fn run(service: Service, args: &Args) -> Outcome {
+    if let Err(error) = runtime::logs::init() {
+        bail!("cannot start logging: {error}");
+    }
+    let config = load(&args.config)?;
+    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(serve(service, args, config))
+}
+
+/// Reads a configuration; its warnings go to the log.
+pub(crate) fn load(path: &std::path::Path) -> anyhow::Result<Config> {
+    let config = Config::load(path, &Environment::of_process())?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+async fn serve(service: Service, args: &Args, config: Config) -> Outcome {
+    let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+    let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
+    let listen = address(args.listen, &config.ingest.listen, "[ingest] listen")?;
+    let platform = Platform::new(config, Engines::default(), shutdown.clone())?;
+    let listener = match service {
+        Service::Ingest => Some(runtime::listen::bind("webhooks", listen, "--listen").await?),
+        Service::Process | Service::Report => None,
+    };
+    serve_metrics(&platform, metrics).await?;
+    let mut services = Services::new();
+    let control = tokio::select! {
+        control = platform.identity() => control?,
+        () = shutdown.given() => return Ok(Verdict::Fine),
+    };
+    services.start(service, &platform, &control, args.instance, listener).await?;
+    let ended = tokio::select! {
+        () = shutdown.given() => Ok(()),
+        ended = services.ended() => ended,
+    };
+    shutdown.stop();
+    match timeout(DRAIN, services.stop()).await {
+        Ok(stopped) => ended.and(stopped)?,
+        Err(_elapsed) => bail!("the stop took longer than {} s; what was left is done at the next start", DRAIN.as_secs()),
+    }
+    Ok(Verdict::Fine)
+}
+
+/// The address given on the command line, or else the configured one.
+pub(crate) fn address(given: Option<SocketAddr>, configured: &str, key: &str) -> anyhow::Result<SocketAddr> {
+    match given {
+        Some(address) => Ok(address),
+        None => configured.parse().with_context(|| format!("{key} = {configured:?} is not an address such as 127.0.0.1:8080")),
+    }
+}

@@ -1,0 +1,178 @@
+//! The services as tasks of this process, each with the same start and the same stop.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kafka::control::Control;
+use runtime::LaneSet;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::platform::Platform;
+
+/// A stage of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    Ingest,
+    Process,
+    Report,
+}
+
+impl Service {
+    pub(crate) const ALL: [Service; 3] = [Service::Ingest, Service::Process, Service::Report];
+}
+
+/// Which share of the lanes is ours: instance `i` of `n`, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Instance {
+    number: u16,
+    of: u16,
+}
+
+impl Instance {
+    /// All lanes.
+    pub(crate) const ONLY: Instance = Instance { number: 1, of: 1 };
+
+    /// The lanes of this instance.
+    fn lanes(self, lanes: u16) -> Vec<u16> {
+        (0..lanes).filter(|lane| lane % self.of == self.number - 1).collect()
+    }
+}
+
+impl FromStr for Instance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (number, of) = text.split_once('/')?;
+            let this = Self { number: number.parse().ok()?, of: of.parse().ok()? };
+            (1..=this.of).contains(&this.number).then_some(this)
+        };
+        read().ok_or_else(|| format!("{text:?} is not an instance: write i/n with i from 1 to n, such as 2/3"))
+    }
+}
+
+/// The services that run in this process.
+pub(crate) struct Services {
+    tasks: JoinSet<(Service, anyhow::Result<()>)>,
+}
+
+impl Services {
+    pub(crate) fn new() -> Self {
+        Self { tasks: JoinSet::new() }
+    }
+
+    /// Starts a service. `listener` is where ingest takes webhooks; the others have none.
+    pub(crate) async fn start(
+        &mut self,
+        service: Service,
+        platform: &Platform,
+        control: &Control,
+        instance: Instance,
+        listener: Option<TcpListener>,
+    ) -> anyhow::Result<()> {
+        let lanes = instance.lanes(platform.plan.lanes);
+        match service {
+            Service::Ingest => {
+                let settings = ingest::Settings {
+                    cluster: platform.cluster.clone(),
+                    lanes: platform.plan.lanes,
+                    sources: platform.sources()?,
+                };
+                let ingest = ingest::Ingest::new(settings, &platform.telemetry)?;
+                let listener = listener.context("ingest needs an address to listen on")?;
+                let (telemetry, shutdown) = (platform.telemetry.clone(), platform.shutdown.clone());
+                self.tasks.spawn(async move {
+                    let served = ingest.serve(listener, telemetry, shutdown).await;
+                    (service, served.context("the listener of ingest failed"))
+                });
+            }
+            Service::Process => {
+                let settings = process::Settings {
+                    cluster: platform.cluster.clone(),
+                    plan: platform.plan.clone(),
+                    control: control.clone(),
+                    data: platform.config.process.data.clone(),
+                    longest_window: platform.config.longest_window(),
+                    pipeline: Arc::new(platform.pipeline()),
+                    routes: Arc::new(platform.config.routes()),
+                };
+                let lanes = process::start(settings, lanes, &platform.telemetry, &platform.shutdown)?;
+                self.join(service, lanes);
+            }
+            Service::Report => {
+                let warehouse = platform.connect().await?;
+                for applied in warehouse.migrate(&platform.layout()).await? {
+                    tracing::info!(%applied, "migrated");
+                }
+                let settings = report::Settings {
+                    cluster: platform.cluster.clone(),
+                    plan: platform.plan.clone(),
+                    control: control.clone(),
+                    warehouse,
+                };
+                let handle = tokio::runtime::Handle::current();
+                let lanes = report::start(settings, lanes, handle, &platform.telemetry, &platform.shutdown)?;
+                self.join(service, lanes);
+            }
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, service: Service, lanes: LaneSet) {
+        self.tasks.spawn(async move {
+            let joined = tokio::task::spawn_blocking(move || lanes.join()).await;
+            (service, joined.context("a lane could not be joined"))
+        });
+    }
+
+    /// Returns when a service has ended: with its error, or without one because the stop was given.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        match self.tasks.join_next().await {
+            Some(Ok((service, result))) => result.with_context(|| format!("{service:?} ended").to_lowercase()),
+            Some(Err(error)) => Err(error).context("a service panicked"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until every service has stopped.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let mut first = Ok(());
+        while let Some(joined) = self.tasks.join_next().await {
+            let result = joined.context("a service panicked").and_then(|(_, result)| result);
+            if first.is_ok() {
+                first = result;
+            }
+        }
+        first
+    }
+}
+
+/// Serves metrics and health on an address of their own; returns the address.
+pub(crate) async fn serve_metrics(
+    platform: &Platform,
+    address: SocketAddr,
+) -> anyhow::Result<(SocketAddr, JoinHandle<std::io::Result<()>>)> {
+    let listener = runtime::listen::bind("metrics", address, "--metrics").await?;
+    let bound = listener.local_addr().context("metrics")?;
+    let task = tokio::spawn(runtime::listen::serve_metrics(listener, platform.telemetry.clone(), platform.shutdown.clone()));
+    Ok((bound, task))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_share_all_lanes_without_overlap() {
+        let mut all: Vec<u16> = (1..=5).flat_map(|i| format!("{i}/5").parse::<Instance>().unwrap().lanes(12)).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..12).collect::<Vec<_>>());
+        assert_eq!(Instance::ONLY.lanes(3), [0, 1, 2]);
+        for wrong in ["", "1", "0/3", "4/3", "a/b", "1/0"] {
+            assert!(wrong.parse::<Instance>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The engines of one machine, as one thing that starts, is watched, and stops.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use reqwest::Url;
+use tokio::sync::watch;
+
+use crate::data_dir::{DataDir, reap};
+use crate::kafka::Kafka;
+use crate::supervise::{Engine, State, Supervisor};
+use crate::{Progress, fetch, leash, port, probe};
+
+/// What to start, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder; created if need be.
+    pub data: PathBuf,
+    /// Kafka's port on 127.0.0.1; 0 picks a free one.
+    pub kafka_port: u16,
+    /// The port of ClickHouse's HTTP interface on 127.0.0.1; 0 picks a free one.
+    pub clickhouse_port: u16,
+    /// Who may use the local ClickHouse.
+    pub clickhouse_user: String,
+    /// That user's password; may be empty.
+    pub clickhouse_password: String,
+    /// A binary with the hidden subcommands [`leash::SUBCOMMAND`] and [`CLICKHOUSE_SUBCOMMAND`]: the caller's own.
+    pub executable: PathBuf,
+    /// Brokers that run already, `host:port,…`: the local Kafka is not started.
+    pub given_brokers: Option<String>,
+    /// A ClickHouse that runs already: the local one is not started.
+    pub given_clickhouse: Option<Url>,
+    /// Where a person sees the fetching.
+    pub progress: Progress,
+}
+
+/// The hidden subcommand under which the own binary serves the ClickHouse engine.
+pub const CLICKHOUSE_SUBCOMMAND: &str = "engine-clickhouse";
+
+/// Process ids of the local engines: `None` where an engine was given or is being started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pids {
+    /// Of Kafka's JVM.
+    pub kafka: Option<u32>,
+    /// Of the ClickHouse engine's process.
+    pub clickhouse: Option<u32>,
+}
+
+/// Engines that answer. A local one that dies is started again; all stop with this process, whatever it ends of.
+pub struct Engines {
+    /// Kafka's brokers, `host:port`.
+    pub kafka: String,
+    /// ClickHouse's HTTP interface.
+    pub clickhouse: Url,
+    kafka_state: Option<watch::Receiver<State>>,
+    clickhouse_state: Option<watch::Receiver<State>>,
+    supervisor: Supervisor,
+    // Last: the folder is given back when everything else is gone.
+    data: DataDir,
+}
+
+impl Engines {
+    /// Starts both engines side by side, fetching them first if need be, and returns when both answer.
+    ///
+    /// # Errors
+    /// In one line: what is missing, taken or broken, and what to do. Nothing is left running.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let data = DataDir::take(&options.data)?;
+        reap(&data.path(KAFKA_PID)).await?;
+        reap(&data.path(CLICKHOUSE_PID)).await?;
+        let supervisor = Supervisor::new()?;
+        let started =
+            tokio::try_join!(start_kafka(&supervisor, &data, &options), start_clickhouse(&supervisor, &data, &options));
+        match started {
+            Ok(((kafka, kafka_state), (clickhouse, clickhouse_state))) => {
+                Ok(Self { kafka, clickhouse, kafka_state, clickhouse_state, supervisor, data })
+            }
+            Err(error) => {
+                supervisor.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns when a local engine is given up, with the reason in one line; never, as long as that does not happen.
+    pub async fn failed(&self) -> String {
+        tokio::select! {
+            reason = given_up(self.kafka_state.clone()) => reason,
+            reason = given_up(self.clickhouse_state.clone()) => reason,
+        }
+    }
+
+    /// The data folder, as an absolute path. It is this process's alone until the engines are stopped.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.root()
+    }
+
+    /// The process ids of the local engines.
+    #[must_use]
+    pub fn pids(&self) -> Pids {
+        Pids { kafka: pid(self.kafka_state.as_ref()), clickhouse: pid(self.clickhouse_state.as_ref()) }
+    }
+
+    /// Stops the local engines and returns when they are gone. Stop what uses them first.
+    pub async fn stop(self) {
+        self.supervisor.stop().await;
+    }
+}
+
+async fn start_kafka(
+    supervisor: &Supervisor,
+    data: &DataDir,
+    options: &Options,
+) -> anyhow::Result<(String, Option<watch::Receiver<State>>)> {
+    if let Some(brokers) = &options.given_brokers {
+        return Ok((brokers.clone(), None));
+    }
+    let port = port::choose(options.kafka_port, "Kafka", "--kafka-port")?;
+    let kafka = Kafka::prepare(supervisor, data, &options.executable, port, options.progress).await?;
+    let address = kafka.address();
+    let state = run_until_ready(supervisor, kafka.engine(data)).await?;
+    Ok((address.to_string(), Some(state)))
+}
+
+async fn start_clickhouse(
+    supervisor: &Supervisor,
+    data: &DataDir,
+    options: &Options,
+) -> anyhow::Result<(Url, Option<watch::Receiver<State>>)> {
+    if let Some(url) = &options.given_clickhouse {
+        return Ok((url.clone(), None));
+    }
+    let port = port::choose(options.clickhouse_port, "ClickHouse", "--clickhouse-port")?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let library = fetch::clickhouse_library(&options.progress).await?;
+    let state = run_until_ready(supervisor, clickhouse_engine(data, options, &library, address)).await?;
+    let url = Url::parse(&format!("http://{address}")).context("cannot write ClickHouse's address")?;
+    Ok((url, Some(state)))
+}
+
+fn clickhouse_engine(data: &DataDir, options: &Options, library: &Path, address: SocketAddr) -> Engine {
+    let (options, library, folder) = (options.clone(), library.to_owned(), data.path("clickhouse"));
+    Engine {
+        name: "ClickHouse",
+        log: data.path("logs/clickhouse.log"),
+        pid: data.path(CLICKHOUSE_PID),
+        command: Box::new(move || {
+            let mut command = leash::command(&options.executable, &options.executable);
+            command.arg(CLICKHOUSE_SUBCOMMAND).arg("--lib").arg(&library).arg("--data").arg(&folder);
+            command.arg("--listen").arg(address.to_string()).current_dir(&folder);
+            // Not as arguments, which every user of the machine can read.
+            command.env(CLICKHOUSE_USER_ENV, &options.clickhouse_user);
+            command.env(CLICKHOUSE_PASSWORD_ENV, &options.clickhouse_password);
+            command
+        }),
+        is_ready: Box::new(move || Box::pin(probe::clickhouse(address))),
+        after_stop: Box::new(|| {}),
+    }
+}
+
+async fn run_until_ready(supervisor: &Supervisor, engine: Engine) -> anyhow::Result<watch::Receiver<State>> {
+    let mut state = supervisor.run(engine);
+    let settled = state
+        .wait_for(|state| !matches!(state, State::Starting { .. }))
+        .await
+        .context("the supervisor of the engines is gone")?
+        .clone();
+    match settled {
+        State::GivenUp(reason) => bail!(reason),
+        State::Starting { .. } | State::Ready { .. } | State::Stopped => Ok(state),
+    }
+}
+
+async fn given_up(state: Option<watch::Receiver<State>>) -> String {
+    let Some(mut state) = state else { return std::future::pending().await };
+    match state.wait_for(|state| matches!(state, State::GivenUp(_))).await.as_deref() {
+        Ok(State::GivenUp(reason)) => reason.clone(),
+        // The engine was stopped as asked, and can fail no more.
+        _ => std::future::pending().await,
+    }
+}
+
+fn pid(state: Option<&watch::Receiver<State>>) -> Option<u32> {
+    match &*state?.borrow() {
+        State::Starting { pid } => *pid,
+        State::Ready { pid } => Some(*pid),
+        State::GivenUp(_) | State::Stopped => None,
+    }
+}
+
+/// Files of the data folder whose first word is the process id of a running engine.
+pub(crate) const KAFKA_PID: &str = "kafka.pid";
+const CLICKHOUSE_PID: &str = "clickhouse.pid";
+
+/// The environment of the ClickHouse engine's process: who may use it.
+pub const CLICKHOUSE_USER_ENV: &str = "HOOKLINE_ENGINE_USER";
+/// The environment of the ClickHouse engine's process: that user's password.
+pub const CLICKHOUSE_PASSWORD_ENV: &str = "HOOKLINE_ENGINE_PASSWORD";

@@ -138,8 +138,6 @@ impl Expected {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn it_agrees_with_the_model_through_reopening_and_torn_tails(steps in steps()) {
         let folder = tempfile::tempdir().unwrap();

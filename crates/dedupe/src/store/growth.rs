@@ -66,8 +66,10 @@ impl Growth {
         }
     }
 
-    pub(super) fn cancel(&self) {
+    /// Ends the thread without its table.
+    pub(super) fn stop(self) {
         self.cancel.store(true, Ordering::Relaxed);
+        drop(self.thread.join());
     }
 }
 

@@ -90,8 +90,9 @@ impl Index {
         homes_for(ids, if ids < DOUBLE_BELOW { BUILT_FILL / 2 } else { BUILT_FILL })
     }
 
-    pub(super) fn replace(&mut self, shard: usize, table: Table) {
-        self.shards[shard] = table;
+    /// Puts a table in the place of a shard's; gives back the old one.
+    pub(super) fn replace(&mut self, shard: usize, table: Table) -> Table {
+        std::mem::replace(&mut self.shards[shard], table)
     }
 
     /// Removes dead entries from some lines, from `next` on. Gives where to go on; `None` when all are swept.

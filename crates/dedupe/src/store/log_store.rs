@@ -52,7 +52,8 @@ pub struct LogStore {
 
 impl LogStore {
     /// Opens the store in a folder of its own, which is created if need be. Memory is prepared for `expected_ids`, or
-    /// for what the folder holds if that is more; beyond that the index grows beside the lane.
+    /// for what the folder holds if that is more; beyond that the index grows beside the lane. A million ids take 10 MB;
+    /// a good guess saves a long restore most of its growing.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if somebody holds the folder, or the folder cannot be read or written.
@@ -100,7 +101,7 @@ impl LogStore {
     /// # Errors
     /// A file could not be deleted.
     pub fn discard(mut self) -> Result<(), StoreError> {
-        self.stop_threads()?;
+        self.stop_threads();
         self.folder.clear()
     }
 
@@ -211,7 +212,9 @@ impl LogStore {
         let Some(mut grown) = growth.wait()? else { return Ok(()) };
         let (log, table) = (&self.log, &mut grown.table);
         log.scan(grown.reached, |batch| growth::fill(table, shard, log, &batch))?;
-        self.index.replace(shard, grown.table);
+        let retired = self.index.replace(shard, grown.table);
+        // Giving a hundred megabytes back takes milliseconds. If there is no thread to do it, it happens right here.
+        drop(thread::Builder::new().name("window-retired".to_owned()).spawn(move || drop(retired)));
         if front < log.front() {
             // Buckets were dropped while it was built: it has slots of theirs, perhaps behind a sweep's back.
             self.swept_to = self.swept_to.min(front);
@@ -258,12 +261,15 @@ impl LogStore {
         }
     }
 
-    fn stop_threads(&mut self) -> Result<(), StoreError> {
+    /// Ends the threads beside the lane, whatever came of them: a table that was not finished is not missed, and a file
+    /// that could not be deleted is found again when the folder is next opened.
+    fn stop_threads(&mut self) {
         if let Some(growth) = self.growth.take() {
-            growth.cancel();
-            growth.wait()?;
+            growth.stop();
         }
-        self.reaped()
+        if let Some(reaper) = self.reaper.take() {
+            drop(reaper.join());
+        }
     }
 }
 
@@ -316,8 +322,7 @@ impl WindowStore for LogStore {
 
 impl Drop for LogStore {
     fn drop(&mut self) {
-        // A file that could not be deleted is found again, and expires again, when the folder is next opened.
-        drop(self.stop_threads());
+        self.stop_threads();
     }
 }
 

@@ -325,9 +325,12 @@ impl Columns {
 
     /// The names of the columns, for the INSERT.
     pub(crate) fn names(&self, constants: &[Constant<'_>]) -> String {
-        let names: Vec<&str> =
-            self.heads.iter().map(|(name, _)| *name).chain(constants.iter().map(|constant| constant.name)).collect();
-        names.join(", ")
+        let heads = self.heads.iter().map(|(name, _)| *name);
+        heads
+            .chain(constants.iter().map(|constant| constant.name))
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// The block's bytes: a pure function of the rows and the constants.

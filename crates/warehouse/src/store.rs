@@ -283,8 +283,10 @@ impl Warehouse {
         let mut insert = self
             .client()
             .insert_formatted_with(format!("INSERT INTO {table} ({names}) FORMAT Native"))
-            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT))
-            .with_setting("insert_deduplication_token", token);
+            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT));
+        if !token.is_empty() {
+            insert = insert.with_setting("insert_deduplication_token", token);
+        }
         for (name, value) in INSERT_SETTINGS {
             insert = insert.with_setting(*name, *value);
         }

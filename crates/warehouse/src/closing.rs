@@ -1,0 +1,287 @@
+//! Closed days and the open rest: how a report is right at every moment and outlives its events.
+//!
+//! Closing a day computes its rows into a staging table of this attempt and swaps them in with `REPLACE PARTITION`: one atomic
+//! step, however often and by however many it is done. The same partition holds one *closing row*: when, and over how many
+//! events. So there is no second table that could disagree after a crash.
+//!
+//! A view serves a closed day from its table as long as `records` holds no more events of the day than were counted; a late event
+//! makes the day live until it is closed again. Fewer events mean that retention or an erasure has thinned the day: it stays as it was.
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::connect::quote;
+use crate::layout::Layout;
+use crate::reports::{REPORTS, Report};
+use crate::tables::closed_table;
+use crate::views::{Columns, View, columns, create};
+use crate::{Side, Warehouse, WarehouseError};
+
+/// A day of UTC.
+pub type Day = jiff::civil::Date;
+
+/// What closing a day came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The day's rows were computed and swapped in.
+    Written {
+        /// Events of the day when it was closed.
+        records: u64,
+    },
+    /// The day is closed over just as many events: nothing was done.
+    Unchanged {
+        /// Events of the day.
+        records: u64,
+    },
+    /// The events of the day are fewer than when it was closed, or what the report needs of them is cleared: the day stays as
+    /// it was closed.
+    Frozen {
+        /// Events of the day when it was closed; 0 when it never was.
+        closed: u64,
+        /// Events of the day now.
+        records: u64,
+    },
+}
+
+/// A day of a report that waits to be closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenDay {
+    /// The report's name.
+    pub report: &'static str,
+    /// The day.
+    pub day: Day,
+}
+
+impl Warehouse {
+    /// Days up to and including `through` that are not closed, or that have more events than when they were closed.
+    ///
+    /// `through` is the caller's: the last day that the completeness watermark, less the lateness allowed, has passed.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn open_days(&self, side: Side, through: Day) -> Result<Vec<OpenDay>, WarehouseError> {
+        #[derive(Row, Deserialize)]
+        struct Open {
+            report: String,
+            day: String,
+        }
+        let database = self.database(side);
+        let names: Vec<String> = REPORTS.iter().map(|report| quote(report.name)).collect();
+        let sql = format!(
+            "SELECT report, toString(day) AS day FROM ({}) AS days CROSS JOIN (SELECT arrayJoin([{}]) AS report) AS reports \
+             LEFT JOIN (SELECT report, day, records, true AS closed FROM {database}.closed_days) AS done \
+             ON done.report = reports.report AND done.day = days.day \
+             WHERE day <= '{through}' AND (NOT done.closed OR days.records > done.records) ORDER BY day, report",
+            day_counts(database),
+            names.join(", "),
+        );
+        let rows: Vec<Open> = self.rows("look for open days", sql).await?;
+        rows.into_iter()
+            .map(|Open { report, day }| {
+                let unreadable = || WarehouseError::Answer {
+                    what: "look for open days".into(),
+                    detail: format!("{report} on {day} is no report and day"),
+                };
+                Ok(OpenDay {
+                    report: Report::named(&report).ok_or_else(unreadable)?.name,
+                    day: day.parse().map_err(|_| unreadable())?,
+                })
+            })
+            .collect()
+    }
+
+    /// Closes a day of a report, unless it is closed over just as many events.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses. The day is then as it was, or closed: call again.
+    pub async fn close_day(
+        &self,
+        side: Side,
+        layout: &Layout,
+        report: &'static Report,
+        day: Day,
+    ) -> Result<Closed, WarehouseError> {
+        self.write_day(side, layout, report, day, false).await
+    }
+
+    /// Computes a closed day again, as after a correction of its rows. A day that is thinned stays frozen.
+    ///
+    /// # Errors
+    /// As [`Self::close_day`].
+    pub async fn rebuild(
+        &self,
+        side: Side,
+        layout: &Layout,
+        report: &'static Report,
+        day: Day,
+    ) -> Result<Closed, WarehouseError> {
+        self.write_day(side, layout, report, day, true).await
+    }
+
+    async fn write_day(
+        &self,
+        side: Side,
+        layout: &Layout,
+        report: &'static Report,
+        day: Day,
+        again: bool,
+    ) -> Result<Closed, WarehouseError> {
+        let what = format!("close {} of {}", day, report.name);
+        let (database, on_cluster) = (self.database(side), self.on_cluster());
+        let Counts { records, closed, cleared } = self.counts_of(side, layout, report, day, &what).await?;
+        if records < closed || cleared {
+            return Ok(Closed::Frozen { closed, records });
+        }
+        if records == closed && !again {
+            return Ok(Closed::Unchanged { records });
+        }
+        let table = format!("{database}.{}", closed_table(report));
+        let staging = format!("{table}_staging_{}", uuid::Uuid::new_v4().simple());
+        // AS copies columns, projection and partitioning, which a swap needs to be equal.
+        self.execute(&what, format!("CREATE TABLE {staging}{on_cluster} AS {table}")).await?;
+        let written = self.fill_and_swap(side, layout, report, day, &table, &staging, &what).await;
+        // Also after an error: the attempt is over. The error that matters is the first.
+        let dropped = self.execute(&what, format!("DROP TABLE IF EXISTS {staging}{on_cluster} SYNC")).await;
+        let records = written?;
+        dropped?;
+        Ok(Closed::Written { records })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one attempt's names, used once")]
+    async fn fill_and_swap(
+        &self,
+        side: Side,
+        layout: &Layout,
+        report: &Report,
+        day: Day,
+        table: &str,
+        staging: &str,
+        what: &str,
+    ) -> Result<u64, WarehouseError> {
+        let database = self.database(side);
+        let names = report.names();
+        let fill = format!(
+            "INSERT INTO {staging} ({names}, closed_records, closed_at) \
+             SELECT {names}, 0, toDateTime64(0, 3, 'UTC') FROM ({}) WHERE day = '{day}'",
+            live(database, layout, report),
+        );
+        let closing_row = format!(
+            "INSERT INTO {staging} (day, closed_records, closed_at) \
+             SELECT day, records, now64(3) FROM ({}) WHERE day = '{day}'",
+            day_counts(database),
+        );
+        // The count first, then the rows: an event that arrives in between makes the day live again, and is never left out.
+        self.execute(what, closing_row).await?;
+        self.execute(what, fill).await?;
+        #[derive(Row, Deserialize)]
+        struct Counted {
+            records: u64,
+        }
+        let rows: Vec<Counted> =
+            self.rows(what, format!("SELECT max(closed_records) AS records FROM {staging}")).await?;
+        let records = rows.first().map_or(0, |row| row.records);
+        if records > 0 {
+            self.execute(what, format!("ALTER TABLE {table} REPLACE PARTITION '{day}' FROM {staging}")).await?;
+        }
+        Ok(records)
+    }
+
+    async fn counts_of(
+        &self,
+        side: Side,
+        layout: &Layout,
+        report: &Report,
+        day: Day,
+        what: &str,
+    ) -> Result<Counts, WarehouseError> {
+        let database = self.database(side);
+        let cleared =
+            frozen_before(layout, report).map_or("false".into(), |frozen| format!("toDate('{day}') < {frozen}"));
+        let sql = format!(
+            "SELECT (SELECT count() FROM {database}.records WHERE outcome = 'event' AND toDate(event_time) = '{day}') AS records, \
+             (SELECT max(closed_records) FROM {database}.{} WHERE day = '{day}') AS closed, {cleared} AS cleared",
+            closed_table(report),
+        );
+        let rows: Vec<Counts> = self.rows(what, sql).await?;
+        rows.into_iter().next().ok_or_else(|| WarehouseError::Answer { what: what.into(), detail: "no row".into() })
+    }
+}
+
+#[derive(Row, Deserialize)]
+struct Counts {
+    records: u64,
+    closed: u64,
+    cleared: bool,
+}
+
+/// Events by day: read from the projection.
+fn day_counts(database: &str) -> String {
+    format!(
+        "SELECT toDate(event_time) AS day, count() AS records FROM {database}.records WHERE outcome = 'event' GROUP BY day"
+    )
+}
+
+fn live(database: &str, layout: &Layout, report: &Report) -> String {
+    report
+        .live
+        .replace("{records}", &format!("{database}.records"))
+        .replace("{smallest_group}", &layout.smallest_group.to_string())
+}
+
+/// The first day that can still be computed, for reports that need columns which are cleared.
+fn frozen_before(layout: &Layout, report: &Report) -> Option<String> {
+    report.needs_identifiers.then(|| format!("today('UTC') - {}", layout.identifiers_days.saturating_sub(1)))
+}
+
+/// `closed_days`: every closing row of every report.
+pub(crate) fn closed_days_view(warehouse: &Warehouse, side: Side) -> View {
+    let columns: Columns = columns(&[
+        ("report", "String", "the report's view"),
+        ("day", "Date", "the closed day (UTC)"),
+        ("records", "UInt64", "events of the day when it was closed"),
+        ("closed_at", "DateTime64(3, 'UTC')", "when it was closed"),
+    ]);
+    let database = warehouse.database(side);
+    let each: Vec<String> = REPORTS
+        .iter()
+        .map(|report| {
+            format!(
+                "SELECT '{}' AS report, day, max(closed_records) AS records, max(closed_at) AS closed_at \
+                 FROM {database}.{} GROUP BY day",
+                report.name,
+                closed_table(report),
+            )
+        })
+        .collect();
+    let doc = "Days whose reports are closed; a day with more events by now is served live until it is closed again";
+    create(warehouse, side, "closed_days", doc, &columns, &each.join("\nUNION ALL\n"))
+}
+
+/// The view of a report: closed days from their table, the open rest from `records`.
+pub(crate) fn report_view(warehouse: &Warehouse, side: Side, layout: &Layout, report: &Report) -> View {
+    let database = warehouse.database(side);
+    let names = report.names();
+    let still = match frozen_before(layout, report) {
+        Some(frozen) => format!("now.records <= closed.records OR closed.day < {frozen}"),
+        None => "now.records <= closed.records".into(),
+    };
+    // The list is one scalar, so both halves of the view see the same one whatever is closed meanwhile.
+    let select = format!(
+        "WITH (\n\
+         SELECT groupArray(closed.day)\n\
+         FROM (SELECT day, max(closed_records) AS records FROM {database}.{table} GROUP BY day) AS closed\n\
+         LEFT JOIN ({counts}) AS now ON now.day = closed.day\n\
+         WHERE {still}\n\
+         ) AS closed_list\n\
+         SELECT {names} FROM {database}.{table}\n\
+         WHERE closed_at = toDateTime64(0, 3, 'UTC') AND day IN (SELECT arrayJoin(closed_list))\n\
+         UNION ALL\n\
+         SELECT {names} FROM (\n{live}) WHERE day NOT IN (SELECT arrayJoin(closed_list))",
+        table = closed_table(report),
+        counts = day_counts(database),
+        live = live(database, layout, report),
+    );
+    let columns =
+        report.columns.iter().map(|column| (column.name.into(), column.type_name.into(), column.doc.into())).collect();
+    create(warehouse, side, report.name, report.doc, &columns, &select)
+}

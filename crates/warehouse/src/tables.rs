@@ -1,0 +1,154 @@
+//! The tables: their columns come from the declarations of the records and reports, the rest from `migrations/*.sql`.
+
+use event::avro::Column;
+use event::{Alert, Delivery, Kind, LinkEvent};
+
+use crate::layout::Layout;
+use crate::native::stored;
+use crate::reports::{REPORTS, Report};
+
+/// A column as it is created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Definition {
+    pub(crate) name: &'static str,
+    pub(crate) type_name: &'static str,
+    pub(crate) codec: &'static str,
+    pub(crate) doc: &'static str,
+}
+
+impl Definition {
+    /// `name type COMMENT … CODEC(…)`, as CREATE TABLE and ADD COLUMN want it.
+    pub(crate) fn sql(&self) -> String {
+        let codec = if self.codec.is_empty() { String::new() } else { format!(" CODEC({})", self.codec) };
+        format!("`{}` {} COMMENT {}{codec}", self.name, self.type_name, crate::connect::quote(self.doc))
+    }
+}
+
+/// A table that a migration creates.
+pub(crate) struct Table {
+    /// The migration's number: the order of creation.
+    pub(crate) version: u32,
+    /// The table's name.
+    pub(crate) name: String,
+    /// CREATE TABLE with places to fill.
+    pub(crate) sql: &'static str,
+    /// The columns, which later versions may add to.
+    pub(crate) columns: Vec<Definition>,
+    /// The report whose closed days it holds.
+    pub(crate) report: Option<&'static Report>,
+}
+
+/// Columns of `records` that are not the event's: they say where the row comes from.
+const ORIGIN: [Definition; 3] = [
+    Definition {
+        name: "incarnation",
+        type_name: "LowCardinality(String)",
+        codec: "",
+        doc: "the life of the topics that the offsets count in: a wiped Kafka starts another one",
+    },
+    Definition { name: "lane", type_name: "UInt16", codec: "ZSTD(1)", doc: "the lane: partition of raw and of events" },
+    Definition {
+        name: "cut",
+        type_name: "UInt64",
+        codec: "Delta, ZSTD(1)",
+        doc: "the offset in events of the cut that ended the row's block",
+    },
+];
+
+const WATERMARKS: [Definition; 4] = [
+    Definition { name: "incarnation", type_name: "LowCardinality(String)", codec: "", doc: "the life of the topics" },
+    Definition { name: "lane", type_name: "UInt16", codec: "", doc: "the lane" },
+    Definition { name: "raw_hi", type_name: "UInt64", codec: "", doc: "one past the last raw offset that is settled" },
+    Definition {
+        name: "watermark",
+        type_name: "DateTime64(3, 'UTC')",
+        codec: "",
+        doc: "no later record of the lane was received before it",
+    },
+];
+
+/// Columns of a closed report's table that are not the report's.
+const CLOSING: [Definition; 2] = [
+    Definition {
+        name: "closed_records",
+        type_name: "UInt64",
+        codec: "ZSTD(1)",
+        doc: "events of the day when it was closed; on the closing row only",
+    },
+    Definition {
+        name: "closed_at",
+        type_name: "DateTime64(3, 'UTC')",
+        codec: "ZSTD(1)",
+        doc: "when the day was closed; 1970 on the report's own rows",
+    },
+];
+
+/// Every table, in order of creation.
+pub(crate) fn tables() -> Vec<Table> {
+    let fixed = [
+        (1, "records", include_str!("migrations/0001_records.sql"), of_record(LinkEvent::COLUMNS, &ORIGIN)),
+        (2, "alert_log", include_str!("migrations/0002_alerts.sql"), of_record(Alert::COLUMNS, &[])),
+        (3, "delivery_log", include_str!("migrations/0003_deliveries.sql"), of_record(Delivery::COLUMNS, &[])),
+        (4, "lane_watermarks", include_str!("migrations/0004_lane_watermarks.sql"), WATERMARKS.to_vec()),
+    ];
+    let fixed =
+        fixed.map(|(version, name, sql, columns)| Table { version, name: name.to_owned(), sql, columns, report: None });
+    let reports = REPORTS.iter().zip(5..).map(|(report, version)| Table {
+        version,
+        name: closed_table(report),
+        sql: include_str!("migrations/closed_report.sql"),
+        columns: report
+            .columns
+            .iter()
+            .map(|column| Definition {
+                name: column.name,
+                type_name: column.type_name,
+                codec: if column.type_name.starts_with("LowCardinality") { "" } else { "ZSTD(1)" },
+                doc: column.doc,
+            })
+            .chain(CLOSING)
+            .collect(),
+        report: Some(report),
+    });
+    fixed.into_iter().chain(reports).collect()
+}
+
+/// The table of a report's closed days.
+pub(crate) fn closed_table(report: &Report) -> String {
+    format!("{}_closed", report.name)
+}
+
+/// What TTL a table has: the statement's end, behind `ALTER TABLE …`. Empty when its rows stay.
+pub(crate) fn retention(table: &Table, layout: &Layout) -> Vec<String> {
+    let identifier = |column: &str| {
+        format!("MODIFY COLUMN {column} TTL toDateTime(received_at) + INTERVAL {} DAY", layout.identifiers_days)
+    };
+    match table.name.as_str() {
+        "records" => vec![
+            identifier("request_id"),
+            identifier("visitor"),
+            format!("MODIFY TTL toDateTime(received_at) + INTERVAL {} DAY", layout.events_days),
+        ],
+        "alert_log" => vec![format!("MODIFY TTL toDateTime(received_at) + INTERVAL {} DAY", layout.deliveries_days)],
+        "delivery_log" => vec![format!("MODIFY TTL toDateTime(at) + INTERVAL {} DAY", layout.deliveries_days)],
+        _ if table.report.is_some() => vec![format!("MODIFY TTL day + INTERVAL {} YEAR", layout.reports_years)],
+        _ => Vec::new(),
+    }
+}
+
+fn of_record(columns: &'static [Column], more: &[Definition]) -> Vec<Definition> {
+    stored(columns)
+        .map(|(column, type_name)| Definition {
+            name: column.name,
+            type_name,
+            codec: match column.kind {
+                // Neighbours are close: in a part, rows of a link and day follow their time.
+                Kind::Time | Kind::Unsigned if column.name != "visitor" => "Delta, ZSTD(1)",
+                Kind::Low | Kind::Country | Kind::Names => "",
+                _ => "ZSTD(1)",
+            },
+            doc: column.doc,
+        })
+        .chain(more.iter().cloned())
+        .collect()
+}

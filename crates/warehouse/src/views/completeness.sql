@@ -1,0 +1,42 @@
+-- A lane is complete up to its watermark; the whole is as complete as its slowest lane.
+WITH
+    (
+        SELECT argMax(incarnation, at)
+        FROM
+        (
+            SELECT incarnation, max(received_at) AS at FROM {production}.records GROUP BY incarnation
+            UNION ALL
+            SELECT incarnation, max(received_at) AS at FROM {test}.records GROUP BY incarnation
+            UNION ALL
+            SELECT incarnation, max(watermark) AS at FROM {production}.lane_watermarks GROUP BY incarnation
+        )
+    ) AS current,
+    (
+        SELECT min(through)
+        FROM
+        (
+            SELECT lane, max(at) AS through
+            FROM
+            (
+                SELECT lane, max(received_at) AS at FROM {production}.records WHERE incarnation = current GROUP BY lane
+                UNION ALL
+                SELECT lane, max(received_at) AS at FROM {test}.records WHERE incarnation = current GROUP BY lane
+                UNION ALL
+                SELECT lane, max(watermark) AS at FROM {production}.lane_watermarks WHERE incarnation = current GROUP BY lane
+            )
+            GROUP BY lane
+        )
+    ) AS through,
+    (SELECT sum(missing) FROM {database}.ledger WHERE incarnation = current) AS holes
+SELECT
+    source,
+    through AS complete_through,
+    holes AS missing,
+    max(received_at) AS last_seen,
+    count() AS records,
+    countIf(outcome = 'duplicate') AS duplicates,
+    countIf(outcome = 'dead_letter') AS dead_letters,
+    countIf(outcome = 'event' AND received_at - event_time > 3600) / greatest(countIf(outcome = 'event'), 1) AS late_share
+FROM {database}.records
+WHERE received_at > now() - INTERVAL 7 DAY
+GROUP BY source

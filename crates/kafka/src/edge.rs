@@ -409,7 +409,7 @@ impl EdgeProducer {
 }
 
 impl Drop for EdgeProducer {
-    /// Ends the two threads, which takes up to 100 ms; what is still waiting has failed.
+    /// Ends the two threads, which takes up to 100 ms, or 2 s while no broker answers; what is still waiting has failed.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {

@@ -49,7 +49,6 @@ impl Fence {
                     ("message.max.bytes", "2000000"),
                     ("queue.buffering.max.messages", "1000000"),
                     ("queue.buffering.max.kbytes", "262144"),
-                    ("sticky.partitioning.linger.ms", "0"),
                 ],
                 &[
                     ("transactional.id", id),

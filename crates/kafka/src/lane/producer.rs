@@ -1,7 +1,7 @@
 //! The transactional producer of a lane.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -34,7 +34,8 @@ pub struct Position {
 /// Why a transaction did not go through, by what the lane has to do now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TxnError {
-    /// Another owner has taken the id. Nothing of this transaction will be seen. The lane ends; the process does not.
+    /// Another owner has taken the id. Nothing of this transaction will be seen. The lane ends; the process does not. Whoever still
+    /// holds the lane by its hint (a static assignment, a membership) takes the fence again after a pause.
     #[error("{id} was fenced while about to {doing}: another owner has the lane; this one ends")]
     Fenced {
         /// The transactional id.
@@ -199,6 +200,8 @@ pub struct LaneProducer {
     id: String,
     producer: BaseProducer<LaneContext>,
     txn_timeout: Duration,
+    /// When the open transaction began, by the wall clock, as the broker counts: a machine's sleep counts too.
+    opened: Option<SystemTime>,
     groups: Vec<(String, ConsumerGroupMetadata)>,
 }
 
@@ -215,7 +218,7 @@ impl LaneProducer {
         producer: BaseProducer<LaneContext>,
         txn_timeout: Duration,
     ) -> Self {
-        Self { cluster, id, producer, txn_timeout, groups: Vec::new() }
+        Self { cluster, id, producer, txn_timeout, opened: None, groups: Vec::new() }
     }
 
     /// The transactional id.
@@ -230,7 +233,10 @@ impl LaneProducer {
     /// When the producer is fenced or broken, or a transaction is open already.
     pub fn begin(&mut self) -> Result<(), TxnError> {
         *self.producer.context().reports() = Reports::default();
-        self.producer.begin_transaction().map_err(|error| self.classify("begin", &error).unless_abortable())
+        self.opened = None;
+        self.producer.begin_transaction().map_err(|error| self.classify("begin", &error).unless_abortable())?;
+        self.opened = Some(SystemTime::now());
+        Ok(())
     }
 
     /// Hands a record to the client, which copies it. It is written by the time [`LaneProducer::flush`] has returned.
@@ -440,7 +446,20 @@ impl LaneProducer {
     }
 
     fn classify(&self, doing: &'static str, error: &KafkaError) -> TxnError {
-        classify(&self.producer, &self.id, doing, error)
+        let open = self.opened.and_then(|opened| opened.elapsed().ok()).unwrap_or_default();
+        match classify(&self.producer, &self.id, doing, error) {
+            // A transaction that outlives its timeout is ended by the broker, which fences its producer to do so: nobody else need
+            // have the lane. If somebody has, taking the fence again costs a restart, never an event.
+            TxnError::Fenced { id, doing } if open >= self.txn_timeout => TxnError::Fatal {
+                id,
+                doing,
+                reason: format!(
+                    "the transaction was open for {open:?}, longer than its timeout of {:?}",
+                    self.txn_timeout
+                ),
+            },
+            other => other,
+        }
     }
 }
 

@@ -16,6 +16,10 @@ use crate::cluster::{ClientError, Cluster, Voice};
 use crate::positions::{self, PositionError};
 use crate::topics::Topic;
 
+/// How long a broker holds a fetch that has nothing to give. A record ends the wait at once; a seek has to wait for it to end, and
+/// each idle reader costs the broker one fetch per wait.
+const IDLE_FETCH: Duration = Duration::from_millis(250);
+
 /// What of a partition is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
@@ -236,7 +240,7 @@ impl LaneReader {
         start: i64,
         isolation: Isolation,
     ) -> Result<Self, ReadError> {
-        let reader = Self::unassigned(cluster, topic, partition, isolation)?;
+        let reader = Self::unassigned(cluster, topic, partition, isolation, IDLE_FETCH)?;
         reader.assign(Offset::Offset(start))?;
         reader.next.set(start);
         Ok(reader)
@@ -247,7 +251,9 @@ impl LaneReader {
         topic: Topic,
         partition: u16,
         isolation: Isolation,
+        idle_fetch: Duration,
     ) -> Result<Self, ReadError> {
+        let idle_fetch = idle_fetch.as_millis().to_string();
         let role = format!("read-{}-{partition}", topic.name());
         let level = match isolation {
             Isolation::Committed => "read_committed",
@@ -258,7 +264,7 @@ impl LaneReader {
             &[
                 // An event waits for no other: the broker answers as soon as it has a byte.
                 ("fetch.min.bytes", "1"),
-                ("fetch.wait.max.ms", "100"),
+                ("fetch.wait.max.ms", &idle_fetch),
                 // The default waits a second after a fetch that filled the queue, and half a second after an error.
                 ("fetch.queue.backoff.ms", "5"),
                 ("fetch.error.backoff.ms", "50"),

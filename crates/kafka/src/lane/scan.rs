@@ -12,6 +12,9 @@ use crate::topics::Topic;
 /// How long a scan waits for a partition that gives nothing, not even its end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a broker holds a fetch that has nothing to give: a scan is over soon, and asks twice at its end.
+const IDLE_FETCH: Duration = Duration::from_millis(10);
+
 /// What a scan has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scanned {
@@ -65,7 +68,7 @@ pub fn read_all_committed<E>(
     to: Option<i64>,
     mut each: impl FnMut(&Record<'_>) -> Result<(), E>,
 ) -> Result<Scanned, ScanError<E>> {
-    let reader = LaneReader::unassigned(cluster, topic, partition, Isolation::Committed)?;
+    let reader = LaneReader::unassigned(cluster, topic, partition, Isolation::Committed, IDLE_FETCH)?;
     let stable =
         || positions::range(reader.consumer(), topic, partition, Duration::from_secs(10)).map_err(ReadError::from);
     let range = stable()?;

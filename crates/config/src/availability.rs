@@ -3,33 +3,18 @@
 //! The rule: a part that somebody would rely on without noticing is refused, with its line. A part whose absence only
 //! costs labels is let through with a warning.
 
-use crate::problem::{Place, Sink};
+use adapter::Adapter;
 
-/// The adapters of the language, and whether this version has them.
-pub(crate) const ADAPTERS: &[(&str, bool)] = &[
-    ("dub", true),
-    ("canonical", true),
-    ("bitly", false),
-    ("rebrandly", false),
-    ("shortio", false),
-    ("shlink", false),
-    ("twilio", false),
-    ("cloudevents", false),
-    ("mapping", false),
-];
+use crate::problem::{Place, Sink, did_you_mean};
 
-/// The kinds of destinations of the language, and whether this version has them.
-pub(crate) const DESTINATIONS: &[(&str, bool)] = &[
-    ("webhook", true),
-    ("csv", true),
-    ("slack", false),
-    ("smtp", false),
-    ("hubspot", false),
-    ("github-issues", false),
-    ("teams", false),
-    ("pagerduty", false),
-    ("jira", false),
-];
+/// The adapters of the language. This version has those that the crate `adapter` has.
+pub(crate) const ADAPTERS: [&str; 9] =
+    ["dub", "canonical", "cloudevents", "bitly", "rebrandly", "shortio", "shlink", "twilio", "mapping"];
+
+/// The kinds of destinations of the language, and those that this version has.
+pub(crate) const DESTINATIONS: [&str; 9] =
+    ["webhook", "csv", "slack", "smtp", "hubspot", "github-issues", "teams", "pagerduty", "jira"];
+const AVAILABLE_DESTINATIONS: [&str; 2] = ["webhook", "csv"];
 
 /// Whether a part is refused or passed over.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,28 +97,30 @@ pub(crate) fn check(part: Part, at: &Place, sink: &Sink) {
     }
 }
 
-/// Checks a name against such a list; `what` says what it names.
-///
-/// Returns the listed name if this version has it; else records why not.
-pub(crate) fn name(
-    what: &str,
-    name: &str,
-    at: &Place,
-    list: &'static [(&'static str, bool)],
-    sink: &Sink,
-) -> Option<&'static str> {
-    match list.iter().find(|(known, _)| *known == name) {
-        Some((known, true)) => Some(known),
-        Some(_) => {
-            let available: Vec<_> = list.iter().filter(|(_, here)| *here).map(|(name, _)| *name).collect();
-            let available = available.join(", ");
-            sink.error(at, format!("{what} {name:?} is not available in this version (available: {available})"), "");
-            None
-        }
-        None => {
-            let hint = crate::problem::did_you_mean(name, list.iter().map(|(name, _)| *name));
-            sink.error(at, format!("unknown {what} {name:?}"), hint);
-            None
-        }
+/// The adapter of that name; none, with the reason recorded, if this version has none.
+pub(crate) fn adapter(name: &str, at: &Place, sink: &Sink) -> Option<Adapter> {
+    let found = Adapter::parse(name);
+    if found.is_none() {
+        let available: Vec<&str> = Adapter::ALL.iter().map(|adapter| adapter.name()).collect();
+        refuse("adapter", name, &ADAPTERS, &available, at, sink);
+    }
+    found
+}
+
+/// Whether this version has such destinations; else the reason is recorded.
+pub(crate) fn destination(kind: &str, at: &Place, sink: &Sink) -> bool {
+    let available = AVAILABLE_DESTINATIONS.contains(&kind);
+    if !available {
+        refuse("destination kind", kind, &DESTINATIONS, &AVAILABLE_DESTINATIONS, at, sink);
+    }
+    available
+}
+
+fn refuse(what: &str, name: &str, language: &[&str], available: &[&str], at: &Place, sink: &Sink) {
+    if language.contains(&name) {
+        let available = available.join(", ");
+        sink.error(at, format!("{what} {name:?} is not available in this version (available: {available})"), "");
+    } else {
+        sink.error(at, format!("unknown {what} {name:?}"), did_you_mean(name, language.iter().copied()));
     }
 }

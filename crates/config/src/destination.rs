@@ -103,8 +103,7 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared) -> Vec<Destination
 fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Destination> {
     let sink = section.reading.sink;
     let kind_name = section.required("kind", "such as \"webhook\" or \"csv\"");
-    let available =
-        kind_name.as_ref().and_then(|(kind, at)| availability::name("destination kind", kind, at, DESTINATIONS, sink));
+    let available = kind_name.as_ref().is_some_and(|(kind, at)| availability::destination(kind, at, sink));
     let owner = section.owner("owner", owners);
     let max = section.parsed("max", values::rate);
     let open = section.section("open").and_then(read_open);
@@ -124,10 +123,12 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
         None => None,
     };
     // Of a kind that is unknown, every key would look wrong.
-    if kind_name.is_some_and(|(kind, _)| DESTINATIONS.iter().any(|(known, _)| *known == kind)) {
+    if kind_name.is_some_and(|(kind, _)| DESTINATIONS.contains(&kind.as_str())) {
         section.finish();
     }
-    available?;
+    if !available {
+        return None;
+    }
     Some(Destination { name, owner: owner?, kind: kind?, max, open, fields })
 }
 

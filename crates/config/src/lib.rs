@@ -29,6 +29,7 @@ mod window;
 
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
@@ -37,7 +38,7 @@ pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
 pub use owners::{Owner, ReviewEvery, Workflow};
 pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process};
-pub use privacy::{Ignore, Internal, Keep, Network, Privacy, TestTraffic};
+pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems};
 pub use rule::{Rule, Sending, Silence};
 pub use secret::SecretText;
@@ -129,6 +130,32 @@ impl Config {
     /// The owner of that id.
     pub fn owner(&self, id: &str) -> Option<&Owner> {
         self.owners.iter().find(|owner| owner.id == id)
+    }
+
+    /// The longest dedupe window of any source.
+    pub fn longest_window(&self) -> Duration {
+        self.sources.iter().map(|source| source.remember_for).max().unwrap_or(defaults::REMEMBER_FOR)
+    }
+
+    /// What reading payloads needs. Times that name no zone are taken as UTC.
+    pub fn adapter_options(&self) -> adapter::Options {
+        adapter::Options { keep_query_params: self.privacy.keep_query_params.clone(), time_zone: TimeZone::UTC }
+    }
+
+    /// What labelling events needs.
+    pub fn enrich_settings(&self) -> enrich::Settings {
+        let Ignore { internal, test } = &self.ignore;
+        let owners = self.sources.iter().map(|source| (source.name.clone(), source.owner.clone()));
+        let test_sources = self.sources.iter().filter(|source| source.test).map(|source| source.name.clone());
+        enrich::Settings {
+            source_owners: owners.collect(),
+            internal_networks: internal.networks.clone(),
+            internal_referrer_hosts: internal.referrer_hosts.clone(),
+            test_sources: test_sources.collect(),
+            test_slug_prefixes: test.slug_prefixes.clone(),
+            test_campaigns: test.campaigns.clone(),
+            test_tags: test.tags.clone(),
+        }
     }
 
     /// All rules, ready to be matched.

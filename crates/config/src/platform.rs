@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use enrich::Network;
+
 use crate::defaults;
 use crate::document::Value;
-use crate::privacy::{Network, networks};
+use crate::privacy::networks;
 use crate::secret::{Resolved, SecretText};
 use crate::section::{Section, table_from_environment};
 

@@ -1,7 +1,8 @@
 //! What is kept, for how long, and who does not count: `[privacy]` and `[ignore.*]`.
 
-use std::net::IpAddr;
 use std::time::Duration;
+
+use enrich::Network;
 
 use crate::availability::{self, Part};
 use crate::defaults;
@@ -45,10 +46,8 @@ pub struct Ignore {
 pub struct Internal {
     /// Networks of visitors.
     pub networks: Vec<Network>,
-    /// Referring hosts, with `*`.
+    /// Referring hosts; `*.example.com` means every host below `example.com`.
     pub referrer_hosts: Vec<String>,
-    /// User agents, with `*`.
-    pub user_agents: Vec<String>,
 }
 
 /// How test data is told.
@@ -60,56 +59,6 @@ pub struct TestTraffic {
     pub campaigns: Vec<String>,
     /// Tags of links.
     pub tags: Vec<String>,
-}
-
-/// A network in CIDR form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// Its address, with all bits after the prefix zero.
-    pub address: IpAddr,
-    /// Length of its prefix in bits.
-    pub prefix: u8,
-}
-
-impl Network {
-    /// Reads `203.0.113.0/24`, `2001:db8::/32` or a single address.
-    ///
-    /// # Errors
-    /// Why it is no network.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a network: write it as \"203.0.113.0/24\"");
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix: u8 = prefix.map_or(Ok(bits), str::parse).map_err(|_| wrong())?;
-        if prefix > bits {
-            return Err(wrong());
-        }
-        let network = Self { address: masked(address, prefix), prefix };
-        if network.address == address {
-            Ok(network)
-        } else {
-            Err(format!("{text:?} has bits set behind its prefix: did you mean \"{}/{prefix}\"?", network.address))
-        }
-    }
-
-    /// Whether an address lies in it. An IPv4 address written as IPv6 counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.address.is_ipv4() && masked(address, self.prefix) == self.address
-    }
-}
-
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    let prefix = u32::from(prefix);
-    match address {
-        IpAddr::V4(v4) => {
-            IpAddr::V4((v4.to_bits() & u32::MAX.checked_shl(32_u32.saturating_sub(prefix)).unwrap_or(0)).into())
-        }
-        IpAddr::V6(v6) => {
-            IpAddr::V6((v6.to_bits() & u128::MAX.checked_shl(128_u32.saturating_sub(prefix)).unwrap_or(0)).into())
-        }
-    }
 }
 
 pub(crate) fn read_privacy(section: Option<Section<'_>>) -> Privacy {
@@ -160,7 +109,6 @@ pub(crate) fn read_ignore(section: Option<Section<'_>>) -> Ignore {
         ignore.internal = Internal {
             networks: networks(&internal, "networks"),
             referrer_hosts: internal.names("referrer_hosts").iter().map(|host| host.to_ascii_lowercase()).collect(),
-            user_agents: internal.names("user_agents"),
         };
         internal.finish();
     }
@@ -179,10 +127,10 @@ pub(crate) fn read_ignore(section: Option<Section<'_>>) -> Ignore {
 
 /// A list of networks.
 pub(crate) fn networks(section: &Section<'_>, key: &'static str) -> Vec<Network> {
-    let parse = |(text, at): Placed| match Network::parse(&text) {
+    let parse = |(text, at): Placed| match text.parse::<Network>() {
         Ok(network) => Some(network),
         Err(why) => {
-            section.error(&at, why, "");
+            section.error(&at, why.to_string(), "");
             None
         }
     };

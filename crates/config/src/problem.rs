@@ -102,8 +102,14 @@ impl Sink {
         self.0.borrow_mut().warnings.push(problem(at, message.into(), hint.into()));
     }
 
+    /// Everything recorded, in the order of the files' lines.
     pub(crate) fn into_problems(self) -> Problems {
-        self.0.into_inner()
+        let Problems { mut errors, mut warnings } = self.0.into_inner();
+        for list in [&mut errors, &mut warnings] {
+            list.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+            list.dedup();
+        }
+        Problems { errors, warnings }
     }
 }
 

@@ -46,7 +46,10 @@ impl<'a> Section<'a> {
 
     /// The value under a key; the key counts as known from here on.
     pub(crate) fn node(&self, key: &'static str) -> Option<&'a Node> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         self.table.get(key).map(|entry| &entry.node)
     }
 
@@ -262,13 +265,17 @@ pub(crate) fn table_from_environment(node: &Node, sink: &Sink) -> Option<Node> {
     table.0.into_iter().next().map(|entry| Node { at: node.at.clone(), value: entry.node.value })
 }
 
-/// A duration for a reader: `72h`, `90s`, `250ms`.
+/// A duration as people write it: `72h`, `90s`, `75h36m`, `400d`. Hours go up to two weeks, as in the documentation.
 pub(crate) fn words(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    let units: [(u128, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
-    match units.iter().find(|(factor, _)| millis >= *factor && millis.is_multiple_of(*factor)) {
-        Some((86_400_000, _)) if millis < 14 * 86_400_000 => format!("{}h", millis / 3_600_000),
-        Some((factor, unit)) => format!("{}{unit}", millis / factor),
-        None => "0s".to_owned(),
+    const UNITS: [(u128, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let mut rest = duration.as_millis();
+    let units = if rest < 14 * 86_400_000 { &UNITS[1..] } else { &UNITS };
+    let mut text = String::new();
+    for (factor, unit) in units {
+        if rest >= *factor {
+            text.push_str(&format!("{}{unit}", rest / factor));
+            rest %= factor;
+        }
     }
+    if text.is_empty() { "0s".to_owned() } else { text }
 }

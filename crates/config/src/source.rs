@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use adapter::Adapter;
 use signature::{Scheme, Secret};
 
-use crate::availability::{self, ADAPTERS};
+use crate::availability;
 use crate::owners::Declared;
 use crate::section::{Section, words};
 use crate::{defaults, mapping, scheme, values, window};
@@ -14,8 +15,8 @@ use crate::{defaults, mapping, scheme, values, window};
 pub struct Source {
     /// Its name, as in the path of its webhooks.
     pub name: String,
-    /// Which adapter reads its payloads: a name that the crate `adapter` knows.
-    pub adapter: &'static str,
+    /// What reads its payloads.
+    pub adapter: Adapter,
     /// Who owns it (an owner's id).
     pub owner: String,
     /// How its deliveries are authenticated.
@@ -74,13 +75,15 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest_max_body: u
 fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_body: u64) -> Option<Source> {
     let sink = section.reading.sink;
     let asked_for = section.required("adapter", "name the platform that sends, such as \"dub\" or \"canonical\"");
-    let adapter = asked_for.as_ref().and_then(|(name, at)| availability::name("adapter", name, at, ADAPTERS, sink));
+    let adapter = asked_for.as_ref().and_then(|(name, at)| availability::adapter(name, at, sink));
     let is_mapping = asked_for.as_ref().is_some_and(|(name, _)| name == "mapping");
     if is_mapping && section.has("map") {
         mapping::check(&section);
     }
     let owner = section.owner("owner", owners);
-    let scheme = scheme::read_scheme(&section, asked_for.as_ref().map(|(name, _)| name.as_str()));
+    // Of an adapter that does not exist, a missing scheme is not the problem.
+    let language_has = |name: &&str| availability::ADAPTERS.contains(name);
+    let scheme = scheme::read_scheme(&section, asked_for.as_ref().map(|(name, _)| name.as_str()).filter(language_has));
     let secrets = scheme::read_secrets(&section, scheme.as_ref());
     let quota = section.section("quota").and_then(read_quota);
     let remember_for = section.duration("remember_for", defaults::REMEMBER_FOR_RANGE);

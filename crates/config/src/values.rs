@@ -163,3 +163,101 @@ pub(crate) fn instant(value: &toml::value::Datetime, zone: &TimeZone) -> Result<
     };
     zone.to_timestamp(civil).map_err(|_| wrong())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::section::words;
+
+    #[test]
+    fn durations_are_numbers_with_units_longest_first() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("72h", 259_200_000),
+            ("400d", 34_560_000_000),
+            ("5y", 157_680_000_000),
+            ("2w", 1_209_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "5", "m", "5 m", "5min", "30m1h", "5m5m", "-5m", "1.5h", "99999999999999999999s", "999999999999y"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_binary() {
+        assert_eq!(size("256KiB"), Ok(262_144));
+        assert_eq!(size("1 MiB"), Ok(1_048_576));
+        assert_eq!(size("100B"), Ok(100));
+        for text in ["", "256", "256KB", "KiB", "-1KiB", "99999999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_a_count_per_unit() {
+        assert_eq!(rate("30 per hour"), Ok(Rate { count: 30, per: Duration::from_secs(3_600) }));
+        assert_eq!(rate("1 per second"), Ok(Rate { count: 1, per: Duration::from_secs(1) }));
+        for text in ["30", "30/hour", "0 per hour", "30 per fortnight", "30 per hour or so", "-1 per day"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn days_may_wrap_around_the_week() {
+        use Weekday::{Friday, Monday, Saturday, Sunday, Wednesday};
+        assert_eq!(days("mon-fri").map(|days| days.len()), Ok(5));
+        assert_eq!(days("fri-mon"), Ok(vec![Monday, Friday, Saturday, Sunday]));
+        assert_eq!(days("wed, monday"), Ok(vec![Monday, Wednesday]));
+        assert_eq!(days("every day").map(|days| days.len()), Ok(7));
+        assert!(days("mon-fry").is_err() && days("").is_err());
+    }
+
+    #[test]
+    fn times_of_day_have_two_digits_each() {
+        assert_eq!(time_of_day("08:05"), Ok(Time::constant(8, 5, 0, 0)));
+        assert_eq!(hours("08:00-19:00"), Ok((Time::constant(8, 0, 0, 0), Time::constant(19, 0, 0, 0))));
+        assert_eq!(weekly("monday 09:00"), Ok(Weekly { day: Weekday::Monday, at: Time::constant(9, 0, 0, 0) }));
+        for text in ["8:00", "24:00", "12:60", "noon", "08:00:00"] {
+            assert!(time_of_day(text).is_err(), "{text}");
+        }
+        assert!(hours("19:00-08:00").is_err() && weekly("monday").is_err());
+    }
+
+    #[test]
+    fn a_date_is_its_midnight_in_the_zone_of_the_configuration() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let at = |text: &str| instant(&text.parse().unwrap(), &zone).map(|instant| instant.to_string());
+        assert_eq!(at("2026-12-01"), Ok("2026-11-30T23:00:00Z".to_owned()));
+        assert_eq!(at("2026-12-01T09:00:00"), Ok("2026-12-01T08:00:00Z".to_owned()));
+        assert_eq!(at("2026-12-01T09:00:00Z"), Ok("2026-12-01T09:00:00Z".to_owned()));
+        assert_eq!(at("2026-12-01T09:00:00+05:30"), Ok("2026-12-01T03:30:00Z".to_owned()));
+        assert!(at("09:00:00").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_words_say_of_a_duration_reads_as_that_duration(millis in 1u64..1_000_000_000_000) {
+            let exact = Duration::from_millis(millis);
+            prop_assert_eq!(duration(&words(exact)), Ok(exact));
+        }
+
+        #[test]
+        fn no_text_makes_a_reader_panic(text in "\\PC{0,24}") {
+            let _ = (duration(&text), size(&text), rate(&text), time_of_day(&text), hours(&text), days(&text), weekly(&text));
+        }
+
+        #[test]
+        fn nearly_right_texts_do_not_panic_either(text in "[0-9dhmskiKMGB: ,a-f-]{0,12}") {
+            let _ = (duration(&text), size(&text), rate(&text), time_of_day(&text), hours(&text), days(&text), weekly(&text));
+        }
+    }
+}

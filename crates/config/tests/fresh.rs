@@ -1,5 +1,7 @@
 //! The configuration that `hookline up` writes.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics says what broke")]
+
 use std::fs;
 
 use config::{Config, DestinationKind, Environment, Fresh};

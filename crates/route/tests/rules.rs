@@ -1,5 +1,7 @@
 //! What rules make of events.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics says what broke")]
+
 use event::{Counted, EventType, LinkEvent, Millis, Outcome, Transition};
 use proptest::prelude::*;
 use route::{Alert, Condition, EventPattern, Field, Per, Routes, Rule, When, attributes};

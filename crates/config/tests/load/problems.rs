@@ -1,0 +1,286 @@
+//! Every problem of one run, with its line, column and a suggestion.
+
+use crate::{base, errors, warnings};
+
+/// Appends `more` to the base configuration and expects exactly these problems. `more` starts on line 12.
+#[track_caller]
+fn expect(more: &str, expected: &[&str]) {
+    assert_eq!(errors(&format!("{}{more}", base())), expected, "in\n{more}");
+}
+
+/// Replaces a line of the base configuration.
+#[track_caller]
+fn expect_instead(line: &str, replacement: &str, expected: &[&str]) {
+    assert!(base().contains(line));
+    assert_eq!(errors(&base().replace(line, replacement)), expected, "with\n{replacement}");
+}
+
+const RULE: &str = "[rule.r]\nowner = \"growth\"\n";
+
+#[test]
+fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
+    let more = "[source.other]\nadapter = \"dub\"\n  quoat = { per_second = 5 }\nowner = \"growth\"\nsecrets = [{ id = \"a\", env = \"DUB_SECRET\" }]\n";
+    expect(more, &[r#"hookline.toml:14:3: unknown key "quoat" in [source.other]; did you mean "quota"?"#]);
+    expect("[sorce.x]\n", &[r#"hookline.toml:12:2: unknown key "sorce" in the configuration; did you mean "source"?"#]);
+    expect(
+        "[ignore.test]\ntag = [\"qa\"]\n",
+        &[r#"hookline.toml:13:1: unknown key "tag" in [ignore.test]; did you mean "tags"?"#],
+    );
+}
+
+#[test]
+fn all_problems_are_found_in_one_run_in_the_order_of_their_lines() {
+    let text = "version = 2\ntimezone = \"Europe/Berlyn\"\n[source.x]\nadapter = \"dubb\"\nowner = \"nobody\"\nsecrets = [{ id = \"a\", env = \"MISSING\" }]\nremember_for = \"3 days\"\n";
+    assert_eq!(
+        errors(text),
+        [
+            r#"hookline.toml:1:11: version in the configuration is 2; use 1 to 1"#,
+            r#"hookline.toml:2:12: unknown time zone "Europe/Berlyn"; use an IANA name, such as "Europe/Berlin""#,
+            r#"hookline.toml:4:11: unknown adapter "dubb"; did you mean "dub"?"#,
+            r#"hookline.toml:5:9: unknown owner "nobody"; declare it under [owner]"#,
+            r#"hookline.toml:6:30: the environment variable MISSING is not set; set it, or check with --without-secrets"#,
+            r#"hookline.toml:7:16: remember_for in [source.x]: "3 days" is not a duration: write a number and a unit, such as "30s", "5m", "72h" or "400d""#,
+        ]
+    );
+}
+
+#[test]
+fn syntax_errors_have_a_place_too() {
+    let found = errors(&base().replace("kind = \"csv\"", "kind = "));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("hookline.toml:9:"), "{found:?}");
+}
+
+#[test]
+fn a_key_that_stands_twice_in_one_file_is_refused() {
+    let found = errors(&base().replace("kind = \"csv\"", "kind = \"csv\"\nkind = \"webhook\""));
+    assert!(found.len() == 1 && found[0].starts_with("hookline.toml:10:1: duplicate key"), "{found:?}");
+}
+
+#[test]
+fn everything_has_an_owner_that_exists() {
+    expect_instead(
+        "adapter = \"dub\"\nowner = \"growth\"\n",
+        "adapter = \"dub\"\n",
+        &[r#"hookline.toml:4:1: [source.dub-main] has no "owner"; everything has an owner: name one of [owner]"#],
+    );
+    expect_instead(
+        "adapter = \"dub\"\nowner = \"growth\"\n",
+        "adapter = \"dub\"\nowner = \"grwoth\"\n",
+        &[r#"hookline.toml:6:9: unknown owner "grwoth"; did you mean "growth"?"#],
+    );
+    expect(
+        "[rule.r]\nwhen = { event = \"visit\" }\nalert = { each = true }\n",
+        &[r#"hookline.toml:12:1: [rule.r] has no "owner"; everything has an owner: name one of [owner]"#],
+    );
+    expect(
+        "[destination.d]\nkind = \"csv\"\npath = \"x\"\n",
+        &[r#"hookline.toml:12:1: [destination.d] has no "owner"; everything has an owner: name one of [owner]"#],
+    );
+}
+
+#[test]
+fn references_to_destinations_rules_and_owners_are_checked() {
+    let rule =
+        |send: &str| format!("{RULE}when = {{ event = \"visit\" }}\nalert = {{ each = true }}\nsend = {{ {send} }}\n");
+    expect(&rule("to = [\"lug\"]"), &[r#"hookline.toml:16:16: unknown destination "lug"; did you mean "log"?"#]);
+    expect(
+        &rule("to = []"),
+        &[r#"hookline.toml:16:15: to in send of [rule.r] is empty; name at least one destination"#],
+    );
+    expect(
+        "[silence.s]\nrules = [\"promo-spkie\"]\nfrom = 2026-12-01\nuntil = 2026-12-02\nwhy = \"x\"\n[rule.promo-spike]\nowner = \"growth\"\nwhen = { event = \"visit\" }\nalert = { each = true }\n",
+        &[r#"hookline.toml:13:10: unknown rule "promo-spkie"; did you mean "promo-spike"?"#],
+    );
+    expect(
+        "[workflow]\nreceiver_owner = \"growth\"\nfailures_owner = \"data\"\n",
+        &[r#"hookline.toml:14:18: unknown owner "data"; one of: growth"#],
+    );
+}
+
+#[test]
+fn conditions_of_rules_are_checked() {
+    let rule = |when: &str| format!("{RULE}alert = {{ each = true }}\nwhen = {{ {when} }}\n");
+    expect(&rule("event = \"vist\""), &[r#"hookline.toml:15:18: unknown event "vist"; did you mean "visit"?"#]);
+    expect(
+        &rule("linkkind = \"promo\""),
+        &[r#"hookline.toml:15:10: unknown field "linkkind" in when of [rule.r]; did you mean "link_kind"?"#],
+    );
+    expect(
+        &rule("country = \"Germany\""),
+        &[r#"hookline.toml:15:20: "Germany" is no country; use two letters (ISO 3166-1), such as "DE""#],
+    );
+    expect(
+        &rule("campaign = 7"),
+        &[
+            r#"hookline.toml:15:21: campaign in when of [rule.r] is a whole number; write a text, a list of texts, or a text with *"#,
+        ],
+    );
+    expect(
+        &rule("campaign = []"),
+        &[r#"hookline.toml:15:21: campaign is an empty list: nothing would match; leave it out to match everything"#],
+    );
+}
+
+#[test]
+fn alerts_are_checked() {
+    let rule = |alert: &str| format!("{RULE}when = {{ event = \"visit\" }}\nalert = {{ {alert} }}\n");
+    expect(
+        &rule("count = 3"),
+        &[
+            r#"hookline.toml:15:9: alert of [rule.r] has no "per"; say what is counted: per = "link" (or campaign, qr, domain, partner, source, all)"#,
+            r#"hookline.toml:15:9: alert of [rule.r] has no "within"; say in how long: within = "10m""#,
+        ],
+    );
+    expect(
+        &rule("count = 0, per = \"lnk\", within = \"10d\""),
+        &[
+            "hookline.toml:15:19: count in alert of [rule.r] is 0; use 1 to 1000000000000",
+            r#"hookline.toml:15:28: per in alert of [rule.r] cannot be "lnk"; did you mean "link"?"#,
+        ],
+    );
+    expect(
+        &rule("count = 1, per = \"link\", within = \"10d\""),
+        &[r#"hookline.toml:15:45: within in alert of [rule.r] cannot be "10d"; use whole seconds, from 1s to 7d"#],
+    );
+    expect(
+        &rule(""),
+        &[
+            r#"hookline.toml:15:9: alert of [rule.r] does not say when; write { each = true } or { count = N, per = "link", within = "5m" }"#,
+        ],
+    );
+    expect(
+        &format!("{RULE}when = {{ event = \"visit\" }}\nsend = {{ to = [\"log\"] }}\n"),
+        &[
+            r#"hookline.toml:15:8: [rule.r] sends but never alerts; add alert = { each = true } or alert = { count = N, per = "link", within = "5m" }"#,
+        ],
+    );
+}
+
+#[test]
+fn schemes_and_secrets_are_checked() {
+    let source = |lines: &str| format!("[source.s]\nadapter = \"canonical\"\nowner = \"growth\"\n{lines}\n");
+    let secret = "secrets = [{ id = \"a\", env = \"HOOK_SECRET\" }]";
+    expect(
+        &source(&format!("scheme = \"svyx\"\n{secret}")),
+        &[r#"hookline.toml:15:10: unknown scheme "svyx"; did you mean "svix"?"#],
+    );
+    expect(
+        &source(&format!("scheme = \"query\"\n{secret}")),
+        &[r#"hookline.toml:15:10: scheme "query" needs the parameter's name; write { query = "key" }"#],
+    );
+    expect(
+        &source("secrets = [{ id = \"a\", env = \"DUB_SECRET\" }]"),
+        &[
+            r#"hookline.toml:15:12: a secret of [source.s] does not fit scheme "standard-webhooks": secret "a" is not base64 (after its `whsec_` prefix, if any): copy it again from the sender's page"#,
+        ],
+    );
+    expect(
+        &source("secrets = [\"whsec_abc\"]"),
+        &["hookline.toml:15:12: a secret in [source.s] is a text, not a table"],
+    );
+    expect(
+        &source("secrets = [{ id = \"a\", value = \"x\" }]"),
+        &[
+            r#"hookline.toml:15:12: a secret of [source.s] does not say where its secret is; write { env = "VARIABLE" } or { file = "PATH" }: secrets do not belong in this file"#,
+            r#"hookline.toml:15:24: unknown key "value" in a secret of [source.s]; one of: id, from, until, env, file"#,
+        ],
+    );
+    expect(
+        &source("secrets = []"),
+        &[
+            r#"hookline.toml:15:11: [source.s] has no secret that is live; write secrets = [{ id = "2026-09", env = "VARIABLE" }]"#,
+        ],
+    );
+    expect(
+        &source("secrets = [{ id = \"a\", env = \"HOOK_SECRET\" }, { id = \"a\", env = \"HOOK_SECRET\" }]"),
+        &[r#"hookline.toml:15:54: secret "a" stands twice in [source.s]; give each its own id"#],
+    );
+    expect(
+        &source("secrets = [{ id = \"a\", env = \"HOOK_SECRET\", until = 2026-01-01 }]"),
+        &[
+            r#"hookline.toml:15:11: [source.s] has no secret that is live; write secrets = [{ id = "2026-09", env = "VARIABLE" }]"#,
+        ],
+    );
+    expect(
+        &source("scheme = \"twilio\"\nsecrets = [{ id = \"a\", env = \"DUB_SECRET\" }]"),
+        &[
+            r#"hookline.toml:12:1: scheme "twilio" signs the URL, which [source.s] does not give; add public_url = "https://…/v1/webhooks/…", the address that the sender was given"#,
+        ],
+    );
+}
+
+#[test]
+fn names_that_stand_in_addresses_are_plain() {
+    expect(
+        "[source.\"a/b\"]\nadapter = \"dub\"\nowner = \"growth\"\nsecrets = [{ id = \"a\", env = \"DUB_SECRET\" }]\n",
+        &[
+            r#"hookline.toml:12:9: "a/b" cannot name a source: the name is part of its address; use letters, digits, - and _ (at most 64)"#,
+        ],
+    );
+}
+
+#[test]
+fn networks_and_addresses_are_checked() {
+    let found = errors(&format!("{}[ignore.internal]\nnetworks = [\"203.0.113.7/24\"]\n", base()));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("hookline.toml:13:13: ") && found[0].contains("203.0.113.0/24"), "{found:?}");
+    expect(
+        "[ingest]\nlisten = \"8080\"\n",
+        &[r#"hookline.toml:13:10: listen "8080" is no address; write "127.0.0.1:8080""#],
+    );
+    expect(
+        "[kafka]\nbrokers = \"kafka-1\"\n",
+        &[r#"hookline.toml:13:11: brokers "kafka-1" are not addresses; write "host:port,host:port""#],
+    );
+    expect(
+        "[clickhouse]\nurl = \"click:9000\"\n",
+        &[r#"hookline.toml:13:7: url "click:9000" is no http address; write "https://host:8443""#],
+    );
+}
+
+#[test]
+fn a_window_shorter_than_the_senders_retries_is_warned_about() {
+    let more = "[source.own]\nadapter = \"canonical\"\nowner = \"growth\"\nsecrets = [{ id = \"a\", env = \"HOOK_SECRET\" }]\nremember_for = \"72h\"\n";
+    assert_eq!(
+        warnings(&format!("{}{more}", base())),
+        [
+            r#"hookline.toml:16:16: standard-webhooks retries for 75h36m, but [source.own] remembers for 72h; a late retry would count twice: use at least "75h36m""#
+        ]
+    );
+    assert_eq!(warnings(&format!("{}{}", base(), more.replace("remember_for = \"72h\"\n", ""))), [""; 0]);
+}
+
+#[test]
+fn an_expired_secret_beside_a_live_one_is_warned_about() {
+    let text = base().replace(
+        "secrets = [{ id = \"a\", env = \"DUB_SECRET\" }]",
+        "secrets = [{ id = \"a\", env = \"DUB_SECRET\" }, { id = \"old\", env = \"DUB_SECRET\", until = 2026-10-01 }]",
+    );
+    assert_eq!(
+        warnings(&text),
+        [r#"hookline.toml:7:88: secret "old" of [source.dub-main] has expired and is refused; remove it"#]
+    );
+}
+
+#[test]
+fn the_memory_of_a_large_window_is_warned_about() {
+    let quota = |per_second: u32| {
+        base().replace("[destination.log]", &format!("quota = {{ per_second = {per_second} }}\n[destination.log]"))
+    };
+    assert_eq!(warnings(&quota(500)), [""; 0]);
+    assert_eq!(
+        warnings(&quota(20_000)),
+        [
+            "hookline.toml:8:9: at its full quota all the time, 20000 events a second for 72h take 40 GiB of memory over all lanes; size the machines for it, or lower the quota or the window"
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem_and_not_an_empty_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let problems = crate::load_file(folder.path(), &crate::environment(&[])).unwrap_err();
+    let first = problems.errors[0].to_string();
+    assert!(first.starts_with("hookline.toml: cannot be read: "), "{first}");
+}

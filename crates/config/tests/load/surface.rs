@@ -1,0 +1,173 @@
+//! The whole language, and the example that users start from.
+
+use std::path::Path;
+use std::time::Duration;
+
+use config::{Config, DestinationKind, Environment, Outside, Rate, ReviewEvery, WhenOver};
+use event::{EventType, LinkEvent};
+use route::{Alert, Per};
+
+use crate::{base, environment, load, load_with, sound};
+
+const WHOLE_LANGUAGE: &str = include_str!("../whole-language.toml");
+
+/// What the reference configuration asks for that this version refuses or passes over: nothing else of it is a problem,
+/// so the rest is read, typed and checked.
+#[test]
+fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
+    let problems = load_with(WHOLE_LANGUAGE, &environment(&[]).without_secrets()).unwrap_err();
+    let errors: Vec<_> = problems.errors.iter().map(|problem| (problem.line, problem.message.as_str())).collect();
+    let chat = r#"destination kind "slack" is not available in this version (available: webhook, csv)"#;
+    let adapters: Vec<_> = adapter::Adapter::ALL.iter().map(|adapter| adapter.name()).collect();
+    let no_adapter =
+        |name| format!("adapter {name:?} is not available in this version (available: {})", adapters.join(", "));
+    assert_eq!(
+        errors,
+        [
+            (55, "approved partner sources are not available in this version"),
+            (63, chat),
+            (68, chat),
+            (73, r#"destination kind "hubspot" is not available in this version (available: webhook, csv)"#),
+            (88, r#"destination kind "github-issues" is not available in this version (available: webhook, csv)"#),
+            (119, no_adapter("bitly").as_str()),
+            (124, no_adapter("mapping").as_str()),
+            (141, "scheduled reports are not available in this version"),
+            (145, "alerts on spikes are not available in this version"),
+            (156, "partner_approved is not known in this version: every partner would look unapproved"),
+            (166, "route tests are not available in this version"),
+        ]
+    );
+    let warnings: Vec<_> = problems.warnings.iter().map(|problem| problem.line).collect();
+    assert_eq!(warnings, [4, 23, 31, 32, 44, 53, 57], "{problems}");
+}
+
+fn example() -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/hookline.example.toml");
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let variables = [
+        ("DUB_SECRET", "a"),
+        ("DUB_SECRET_OLD", "b"),
+        ("QR_SECRET", key),
+        ("HOOK_SECRET", key),
+        ("KAFKA_PASSWORD", "c"),
+        ("CLICKHOUSE_PASSWORD", "d"),
+        ("HOOKLINE_CONSOLE_TOKEN", "e"),
+    ];
+    Config::load(&path, &Environment::new(variables, crate::now())).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn the_example_checks_clean() {
+    assert_eq!(example().warnings, []);
+}
+
+#[test]
+fn the_example_means_what_it_says() {
+    let config = example();
+    assert_eq!(config.timezone.iana_name(), Some("Europe/Berlin"));
+    let workflow = config.workflow.as_ref().unwrap();
+    assert_eq!((workflow.receiver_owner.as_str(), workflow.review_every), ("data", ReviewEvery::Quarter));
+    let dub = config.source("dub-main").unwrap();
+    assert_eq!(dub.adapter, adapter::Adapter::Dub);
+    assert_eq!(dub.scheme, signature::Scheme::Dub);
+    assert_eq!(dub.secrets.iter().map(signature::Secret::id).collect::<Vec<_>>(), ["2026-09", "2026-03"]);
+    assert_eq!(dub.remember_for, Duration::from_secs(72 * 3_600));
+    assert_eq!(dub.quota.unwrap().when_over, WhenOver::AcceptAndWarn);
+    let qr = config.source("stores-qr").unwrap();
+    assert_eq!(qr.quiet_after, Some(Duration::from_secs(1_800)));
+    assert_eq!(qr.remember_for, Duration::from_secs(76 * 3_600), "beyond what Standard Webhooks senders retry");
+    assert_eq!(config.privacy.keep_query_params, ["sku", "lang"]);
+    assert_eq!(config.privacy.keep.rollups, Duration::from_secs(5 * 365 * 86_400));
+    let enrich = config.enrich_settings();
+    assert!(enrich.internal_networks[0].contains("203.0.113.77".parse().unwrap()));
+    assert_eq!(enrich.test_slug_prefixes, ["qa-", "test-"]);
+    assert_eq!(enrich.source_owners["stores-qr"], "growth");
+    let hook = config.destination("own-hook").unwrap();
+    assert!(matches!(&hook.kind, DestinationKind::Webhook { secret: Some(_), allow_private: false, .. }));
+    assert_eq!(hook.max, Some(Rate { count: 30, per: Duration::from_secs(3_600) }));
+    assert_eq!(hook.open.as_ref().unwrap().otherwise, Outside::Digest);
+    assert_eq!((config.kafka.lanes, config.kafka.replication), (12, 3));
+    assert_eq!(config.clickhouse.cluster.as_deref(), Some("main"));
+    let broken = config.rule("broken-destination").unwrap();
+    assert_eq!(broken.route.alert(), Some(&Alert::count(3, Per::Link, 600_000, 0).unwrap()));
+    let send = broken.send.as_ref().unwrap();
+    assert_eq!((send.say_when_over, send.one_open_per), (true, Some(Per::Link)));
+    let opened = config.rule("proposal-opened").unwrap().send.as_ref().unwrap();
+    assert_eq!((opened.first, opened.then_every), (Duration::ZERO, Duration::from_secs(300)));
+    assert!(opened.mention_link_owner);
+    assert_eq!(config.silences[0].rules, ["promo-burst"]);
+}
+
+#[test]
+fn the_examples_rules_find_the_events_they_are_about() {
+    let routes = example().routes();
+    let names =
+        |event: &LinkEvent<'_>| -> Vec<String> { routes.matches(event).map(|rule| rule.name().to_owned()).collect() };
+    let click = |link_kind: &'static str| LinkEvent {
+        r#type: EventType::Click,
+        link_kind: link_kind.into(),
+        ..LinkEvent::default()
+    };
+    assert_eq!(names(&click("proposal")), ["proposal-opened"]);
+    assert_eq!(names(&click("promo")), ["promo-burst"]);
+    assert_eq!(names(&click("bio")), [""; 0]);
+    assert_eq!(names(&LinkEvent { r#type: EventType::Error, ..LinkEvent::default() }), ["broken-destination"]);
+}
+
+#[test]
+fn every_way_to_authenticate_can_be_configured() {
+    for (scheme, secret) in [
+        ("\"standard-webhooks\"", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("\"svix\"", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("\"stripe\"", "whsec_x"),
+        ("\"github\"", "x"),
+        ("\"shopify\"", "x"),
+        ("\"slack\"", "x"),
+        ("\"twilio\"\npublic_url = \"https://hooks.example.com/v1/webhooks/s\"", "x"),
+        ("\"dub\"", "x"),
+        ("\"hookdeck\"", "x"),
+        ("\"outpost\"", "x"),
+        ("\"basic\"", "user:password"),
+        ("\"bearer\"", "x"),
+        ("{ header = \"X-Rebrandly-Secret\" }", "x"),
+        ("{ query = \"key\" }", "x"),
+        (
+            "{ hmac = \"sha256\", header = \"X-Partner-Signature\", encoding = \"hex\", prefix = \"v1=\", signed = \"{header:X-Partner-Time}.{body}\", timestamp = \"header:X-Partner-Time\", tolerance = \"5m\" }",
+            "x",
+        ),
+    ] {
+        let text = format!(
+            "{}[source.s]\nadapter = \"canonical\"\nowner = \"growth\"\nscheme = {scheme}\nsecrets = [{{ id = \"a\", env = \"S\" }}]\n",
+            base()
+        );
+        let config =
+            load_with(&text, &environment(&[("S", secret)])).unwrap_or_else(|problems| panic!("{scheme}: {problems}"));
+        let source = config.source("s").unwrap();
+        assert!(scheme.contains(source.scheme.name()), "{scheme} is read as {}", source.scheme.name());
+        assert!(signature::Verifier::new(source.scheme.clone(), source.secrets.clone()).is_ok());
+    }
+}
+
+#[test]
+fn the_smallest_configuration_gets_the_documented_defaults() {
+    let config = sound(&base());
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.timezone.iana_name(), Some("UTC"));
+    assert_eq!((config.kafka.brokers, config.kafka.lanes, config.kafka.replication), (None, 4, 1));
+    assert_eq!((config.clickhouse.url, config.clickhouse.user.as_str()), (None, "default"));
+    assert_eq!((config.ingest.listen.as_str(), config.ingest.max_body), ("127.0.0.1:8080", 256 * 1024));
+    assert_eq!(config.metrics.listen, "127.0.0.1:9464");
+    assert_eq!(config.console.listen, "127.0.0.1:8081");
+    assert!(config.console.token.is_none());
+    assert_eq!(config.sources[0].remember_for, Duration::from_secs(72 * 3_600));
+    assert_eq!(config.privacy.keep.raw, Duration::from_secs(7 * 86_400));
+}
+
+#[test]
+fn a_configuration_without_a_source_receives_nothing_and_is_refused() {
+    let problems = load("version = 1\n").unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "hookline.toml: there is no [source]: nothing could be received; add one\n1 problem in the configuration"
+    );
+}

@@ -200,7 +200,7 @@ pub(crate) fn map<'a>(
     draft.time(body.time.ok());
     if body.test.ok() == Some(true) {
         draft.event.test = true;
-        draft.clean.trace.push("test:sender".into());
+        draft.clean.note("test:sender");
     }
 
     draft.link(link.id, link.domain, link.slug);
@@ -246,7 +246,7 @@ pub(crate) fn map<'a>(
     draft.extras(body.extra.or_empty());
 
     let visitor = body.visitor.or_empty();
-    draft.event.country = clean::country(visitor.country);
+    draft.event.country = draft.clean.country("visitor.country", visitor.country);
     draft.event.region = draft.clean.said("visitor.region", visitor.region);
     draft.event.device = draft.clean.lower("visitor.device", visitor.device);
     draft.event.os = draft.clean.said("visitor.os", visitor.os);

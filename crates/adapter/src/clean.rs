@@ -11,14 +11,29 @@ const MAX_TEXT: usize = 1_024;
 const SENTINELS: [&str; 9] =
     ["unknown", "(direct)", "null", "undefined", "(none)", "(not set)", "none", "n/a", "direct"];
 
+/// The most lines of the trace that a payload can cause.
+const MAX_NOTES: usize = 24;
+
 /// Cleans texts and writes down what it took away.
 #[derive(Debug, Default)]
 pub(crate) struct Cleaner<'a> {
-    /// One entry for each value that was changed beyond its form.
-    pub(crate) trace: Vec<Cow<'a, str>>,
+    trace: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Cleaner<'a> {
+    /// Adds a line to the trace, once.
+    pub(crate) fn note(&mut self, line: impl Into<Cow<'a, str>>) {
+        let line = line.into();
+        if self.trace.len() < MAX_NOTES && !self.trace.contains(&line) {
+            self.trace.push(line);
+        }
+    }
+
+    /// What was noted.
+    pub(crate) fn into_trace(self) -> Vec<Cow<'a, str>> {
+        self.trace
+    }
+
     /// A text that names something: kept as it is, unless it holds an e-mail address or is too long.
     pub(crate) fn name(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
         self.text(field, given.or_empty())
@@ -39,11 +54,11 @@ impl<'a> Cleaner<'a> {
     pub(crate) fn text(&mut self, field: &'static str, text: Cow<'a, str>) -> Cow<'a, str> {
         let text = trimmed(text);
         if holds_email(&text) {
-            self.trace.push(format!("blanked:{field}").into());
+            self.note(format!("blanked:{field}"));
             return Cow::Borrowed("");
         }
         if text.len() > MAX_TEXT {
-            self.trace.push(format!("clipped:{field}").into());
+            self.note(format!("clipped:{field}"));
             return clipped(text, MAX_TEXT);
         }
         text
@@ -51,7 +66,23 @@ impl<'a> Cleaner<'a> {
 
     /// Notes that a field holds what it cannot mean, so that it was passed over.
     pub(crate) fn bad_field(&mut self, path: &str) {
-        self.trace.push(format!("bad_field:{path}").into());
+        self.note(format!("bad_field:{path}"));
+    }
+
+    /// Two letters in upper case; the code for nowhere is unknown, anything else is noted and passed over.
+    pub(crate) fn country(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
+        let text = trimmed(given.or_empty());
+        match text.as_bytes() {
+            [b'X' | b'x', b'X' | b'x'] => Cow::Borrowed(""),
+            [a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => text,
+            [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => text.to_ascii_uppercase().into(),
+            _ => {
+                if !text.is_empty() && !is_sentinel(&text) {
+                    self.bad_field(field);
+                }
+                Cow::Borrowed("")
+            }
+        }
     }
 
     /// A host name: lower case, punycode. One that is no host name is noted and passed over.
@@ -107,17 +138,6 @@ pub(crate) fn clipped(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
             text.truncate(end);
             Cow::Owned(text)
         }
-    }
-}
-
-/// Two letters in upper case; anything else, and the code for nowhere, is unknown.
-pub(crate) fn country(given: Given<Cow<'_, str>>) -> Cow<'_, str> {
-    let text = trimmed(given.or_empty());
-    match text.as_bytes() {
-        [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && !text.eq_ignore_ascii_case("xx") => {
-            if text.bytes().all(|byte| byte.is_ascii_uppercase()) { text } else { text.to_ascii_uppercase().into() }
-        }
-        _ => Cow::Borrowed(""),
     }
 }
 
@@ -188,8 +208,18 @@ mod tests {
 
     #[test]
     fn a_country_is_two_letters_or_unknown() {
-        for (given, expected) in [("de", "DE"), ("US", "US"), ("Germany", ""), ("T1", ""), ("XX", ""), ("", "")] {
-            assert_eq!(country(Given::Is(given.into())), expected);
+        let mut cleaner = Cleaner::default();
+        for (given, expected) in [("de", "DE"), ("US", "US"), ("Germany", ""), ("XX", ""), ("Unknown", ""), ("", "")] {
+            assert_eq!(cleaner.country("country", Given::Is(given.into())), expected);
         }
+        assert_eq!(cleaner.into_trace(), ["bad_field:country"]);
+    }
+
+    #[test]
+    fn a_payload_cannot_flood_the_trace() {
+        let mut cleaner = Cleaner::default();
+        (0..1_000).for_each(|_| cleaner.note("the same"));
+        (0..1_000).for_each(|n| cleaner.note(format!("line {n}")));
+        assert_eq!(cleaner.into_trace().len(), MAX_NOTES);
     }
 }

@@ -253,7 +253,7 @@ pub(crate) fn adapt<'a>(
         draft.event.partner = draft.clean.name("data.partner.id", partner);
     }
 
-    draft.event.country = clean::country(click.country);
+    draft.event.country = draft.clean.country("data.click.country", click.country);
     let region = draft.clean.said("data.click.region", click.region);
     draft.event.region = if is_edge_code(&region) { Cow::Borrowed("") } else { region };
     draft.event.device = draft.clean.lower("data.click.device", click.device);
@@ -283,7 +283,7 @@ fn map_link<'a>(draft: &mut Draft<'a, '_>, link: Link<'a>, clicked_url: &str) ->
         draft.event.test = true;
     }
     if draft.event.test {
-        draft.clean.trace.push("test:vendor_sample".into());
+        draft.clean.note("test:vendor_sample");
     }
     draft.link(link.id, link.domain, link.key);
     draft.extra("external_id", link.external_id);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// What a payload gives for a field.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -84,24 +84,81 @@ pub(crate) trait Shape<'de>: Sized {
     fn survey(&self, _: &Path<'_>, _: &mut Findings) {}
 }
 
-fn pass_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<(), A::Error> {
-    while map.next_entry::<Pass, Pass>()?.is_some() {}
-    Ok(())
+fn pass_map<'de, A: MapAccess<'de>>(map: A) -> Result<(), A::Error> {
+    Pass { deeper: MAX_PASSED_DEPTH }.visit_map(map)
 }
 
-fn pass_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
-    while list.next_element::<Pass>()?.is_some() {}
-    Ok(())
+fn pass_list<'de, A: SeqAccess<'de>>(list: A) -> Result<(), A::Error> {
+    Pass { deeper: MAX_PASSED_DEPTH }.visit_seq(list)
 }
 
-/// A value that is parsed and forgotten.
-pub(crate) struct Pass;
+/// How deep what nobody reads may be nested: far deeper than any real payload, and a small part of a thread's stack.
+const MAX_PASSED_DEPTH: u32 = 64;
 
-impl Shape<'_> for Pass {}
+/// Parses a value and forgets it.
+#[derive(Clone, Copy)]
+struct Pass {
+    deeper: u32,
+}
 
-impl<'de> Deserialize<'de> for Pass {
+impl Pass {
+    fn inner<E: Error>(self) -> Result<Self, E> {
+        match self.deeper.checked_sub(1) {
+            Some(deeper) => Ok(Pass { deeper }),
+            None => Err(E::custom("nested too deeply")),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Pass {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pass {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a JSON value")
+    }
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        while map.next_entry_seed(inner, inner)?.is_some() {}
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let inner = self.inner()?;
+        while list.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+}
+
+/// A value that nobody reads.
+pub(crate) struct Unread;
+
+impl<'de> Deserialize<'de> for Unread {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Given::<Pass>::deserialize(deserializer).map(|_| Pass)
+        Pass { deeper: MAX_PASSED_DEPTH }.deserialize(deserializer).map(|()| Unread)
     }
 }
 
@@ -214,7 +271,7 @@ impl<'de, T: Shape<'de>> Given<T> {
         match self {
             Given::Absent => {}
             Given::Is(value) => value.survey(at, findings),
-            Given::Wrong => findings.wrong.push(at.to_string()),
+            Given::Wrong => findings.wrong_at(at),
         }
     }
 }
@@ -226,6 +283,16 @@ pub(crate) struct Findings {
     pub(crate) wrong: Vec<String>,
     /// Fields that nobody reads.
     pub(crate) unread: u32,
+}
+
+impl Findings {
+    /// The items of a list share their path, so a list full of them is found once.
+    fn wrong_at(&mut self, at: &Path<'_>) {
+        let path = at.to_string();
+        if self.wrong.last() != Some(&path) {
+            self.wrong.push(path);
+        }
+    }
 }
 
 /// Where a field is: names from the inside out, on the stack.
@@ -303,7 +370,7 @@ macro_rules! objects {
                     match next.0 {
                         $(Field::$field => this.$field = map.next_value()?,)*
                         Field::Unread => {
-                            map.next_value::<$crate::json::Pass>()?;
+                            map.next_value::<$crate::json::Unread>()?;
                             this.unread += 1;
                         }
                     }

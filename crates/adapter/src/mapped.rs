@@ -158,11 +158,11 @@ impl<'a, 's> Draft<'a, 's> {
     pub(crate) fn extras(&mut self, pairs: Pairs<'a>) {
         for (name, value) in pairs.0 {
             if self.event.extra.0.len() >= MAX_PAIRS {
-                self.clean.trace.push(format!("extra:over_{MAX_PAIRS}").into());
+                self.clean.note(format!("extra:over_{MAX_PAIRS}"));
                 return;
             }
             if matches!(value, Given::Wrong) {
-                self.clean.trace.push("bad_field:extra".into());
+                self.clean.bad_field("extra");
                 continue;
             }
             let value = self.clean.name("extra", value);
@@ -187,7 +187,7 @@ impl<'a, 's> Draft<'a, 's> {
         tags: Vec<Cow<'a, str>>,
     ) -> Adapted<'a> {
         findings.wrong.iter().for_each(|path| self.clean.bad_field(path));
-        self.event.trace = self.clean.trace;
+        self.event.trace = self.clean.into_trace();
         Adapted { event: self.event, visitor, referrer, tags, unread_fields: findings.unread }
     }
 }

@@ -1,0 +1,348 @@
+//! Whatever a sender sends: no panic, both halves agree, and keys do not depend on how events travel.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use adapter::{Adapter, Element, MAX_ELEMENTS, Options, Scratch, Undecodable, fallback_key};
+use event::EventType;
+use event::raw::RawHeaders;
+use proptest::prelude::*;
+
+const RECEIVED_AT: i64 = 1_795_428_001_000;
+
+static GOLDEN: LazyLock<Vec<(Adapter, String)>> = LazyLock::new(|| {
+    let mut found = Vec::new();
+    for adapter in Adapter::ALL {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(adapter.name());
+        for entry in fs::read_dir(folder).expect("the golden folder") {
+            let path = entry.expect("an entry").path();
+            if !path.to_string_lossy().ends_with(".event.json") {
+                found.push((*adapter, fs::read_to_string(path).expect("a payload")));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.1.cmp(&b.1));
+    found
+});
+
+fn split<'b>(adapter: Adapter, body: &'b [u8], content_type: &str) -> Result<Vec<Element<'b>>, Undecodable> {
+    adapter.split(body, content_type, &|_| None)
+}
+
+/// Runs a body through both halves and holds them to each other and to what every event is.
+fn both_halves(adapter: Adapter, body: &[u8], content_type: &str) {
+    let Ok(elements) = split(adapter, body, content_type) else { return };
+    let mut scratch = Scratch::new(Options { keep_query_params: vec!["sku".into()], ..Options::default() });
+    for (ordinal, element) in elements.iter().enumerate() {
+        assert_eq!(element.ordinal as usize, ordinal);
+        let content_type = element.content_type;
+        let raw = RawHeaders { received_at: RECEIVED_AT, content_type: content_type.into(), ..RawHeaders::default() };
+        let adapted = adapter.adapt(&raw, element.bytes, &mut scratch);
+        match (&adapted, &element.quarantine) {
+            // The edge reads less, so it may find a body too deep that adapting can still follow.
+            (Ok(_), Some(why)) => assert_eq!(why.reason, "not_json"),
+            (adapted, why) => assert_eq!(adapted.as_ref().err(), why.as_ref(), "both halves find the same fault"),
+        }
+        let Ok(adapted) = adapted else { continue };
+        let event = &adapted.event;
+        let age = RECEIVED_AT - event.event_time.0;
+        assert!((-300_000..=35 * 24 * 3_600_000).contains(&age), "the event time is possible");
+        assert_ne!(event.r#type, EventType::Unknown);
+        assert!(event.country.is_empty() || event.country.len() == 2);
+        assert!(event.extra.0.len() <= 20 && event.trace.len() <= 24);
+        assert!(!event.domain.chars().any(char::is_uppercase));
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        event::LinkEvent::decode(&bytes).expect("the event can be written and read");
+    }
+}
+
+/// One way to damage a payload.
+#[derive(Debug, Clone)]
+enum Damage {
+    Flip(prop::sample::Index, u8),
+    Truncate(prop::sample::Index),
+    Cut(prop::sample::Index, usize),
+    Insert(prop::sample::Index, &'static str),
+    /// Puts a text in place of the value of the n-th field.
+    Value(prop::sample::Index, String),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    use prop::sample::Index;
+    let pieces = prop::sample::select(vec![
+        "\"id\":null,",
+        "\"id\":\"other\",",
+        "\"type\":\"sale\",",
+        "\\ud800",
+        "\\u0000",
+        "\u{1f}",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "\"",
+        "1e999",
+        "-",
+        "\n",
+        "é",
+    ]);
+    let values = prop_oneof![
+        Just("1e999".to_owned()),
+        Just("-0".to_owned()),
+        Just("99999999999999999999999999".to_owned()),
+        Just("1e308".to_owned()),
+        Just("\"\\ud83d\"".to_owned()),
+        Just("\"jane@example.com\"".to_owned()),
+        Just(format!("\"{}\"", "x".repeat(5_000))),
+        (1..400usize).prop_map(|depth| "[".repeat(depth) + &"]".repeat(depth)),
+        (1..400usize).prop_map(|depth| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth)),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("{}".to_owned()),
+        Just("[{},{\"name\":1}]".to_owned()),
+    ];
+    prop_oneof![
+        (any::<Index>(), 0..8u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        any::<Index>().prop_map(Damage::Truncate),
+        (any::<Index>(), 1..40usize).prop_map(|(at, length)| Damage::Cut(at, length)),
+        (any::<Index>(), pieces).prop_map(|(at, piece)| Damage::Insert(at, piece)),
+        (any::<Index>(), values).prop_map(|(at, value)| Damage::Value(at, value)),
+    ]
+}
+
+/// The places where the value of a field starts and ends, for fields that hold a text or a number.
+fn values(body: &[u8]) -> Vec<(usize, usize)> {
+    let text = String::from_utf8_lossy(body);
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("\": ") {
+        let start = at + 3;
+        let length = text[start..].find([',', '\n']).unwrap_or(text.len() - start);
+        found.push((start, start + length));
+    }
+    found
+}
+
+fn damaged(mut body: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+    for damage in damages {
+        if body.is_empty() {
+            break;
+        }
+        let length = body.len();
+        match damage {
+            Damage::Flip(at, bit) => body[at.index(length)] ^= 1 << bit,
+            Damage::Truncate(at) => body.truncate(at.index(length)),
+            Damage::Cut(at, cut) => {
+                let at = at.index(length);
+                body.drain(at..(at + cut).min(length));
+            }
+            Damage::Insert(at, piece) => {
+                let at = at.index(length);
+                body.splice(at..at, piece.bytes());
+            }
+            Damage::Value(at, value) => {
+                let places = values(&body);
+                if !places.is_empty() && std::str::from_utf8(&body).is_ok() {
+                    let (start, end) = *at.get(&places);
+                    body.splice(start..end, value.bytes());
+                }
+            }
+        }
+    }
+    body
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_damaged_payload_panics_nobody_and_both_halves_agree(
+        pick in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 0..4),
+    ) {
+        let (adapter, body) = pick.get(GOLDEN.as_slice());
+        let body = damaged(body.clone().into_bytes(), &damages);
+        both_halves(*adapter, &body, "application/json");
+        let mut batch = b"[ {} ,".to_vec();
+        batch.extend_from_slice(&body);
+        batch.extend_from_slice(b"\n]");
+        both_halves(*adapter, &batch, "application/json");
+        both_halves(Adapter::Canonical, &body, "application/x-ndjson");
+    }
+
+    #[test]
+    fn any_bytes_panic_nobody(body in prop::collection::vec(any::<u8>(), 0..300)) {
+        for adapter in Adapter::ALL {
+            both_halves(*adapter, &body, "application/json");
+            both_halves(*adapter, &body, "application/x-ndjson");
+            let mut scratch = Scratch::new(Options::default());
+            let _: Result<_, Undecodable> = adapter.adapt(&RawHeaders::default(), &body, &mut scratch);
+        }
+    }
+
+    #[test]
+    fn an_element_is_known_by_the_same_key_alone_in_an_array_and_in_ndjson(
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+        space in prop::sample::select(vec!["", " ", "\n", "\r\n\t "]),
+        adapter in prop::sample::select(vec![Adapter::Canonical, Adapter::CloudEvents]),
+    ) {
+        let of_adapter: Vec<&String> = GOLDEN.iter().filter(|(of, _)| *of == adapter).map(|(_, body)| body).collect();
+        // On one line, so that it can be a line of NDJSON too.
+        let bodies: Vec<String> = picks.iter().map(|pick| pick.get(&of_adapter).replace('\n', " ").trim().to_owned()).collect();
+        let alone: Vec<_> = bodies.iter().map(|body| split(adapter, body.as_bytes(), "").expect("one event").remove(0)).collect();
+        let array = format!("{space}[{space}{}{space}]{space}", bodies.join(&format!("{space},{space}")));
+        let lines = bodies.join("\r\n\n") + "\n";
+        let mut batches = vec![split(adapter, array.as_bytes(), "application/json").expect("an array")];
+        if adapter == Adapter::Canonical {
+            batches.push(split(adapter, lines.as_bytes(), "application/x-ndjson; charset=utf-8").expect("lines"));
+        }
+        for batch in batches {
+            prop_assert_eq!(batch.len(), alone.len());
+            for (batched, alone) in batch.iter().zip(&alone) {
+                prop_assert_eq!(&batched.key, &alone.key);
+                prop_assert_eq!(batched.bytes, alone.bytes);
+                prop_assert_eq!(&batched.quarantine, &alone.quarantine);
+            }
+        }
+    }
+
+    #[test]
+    fn an_email_address_in_any_field_rests_nowhere(pick in any::<prop::sample::Index>(), field in any::<prop::sample::Index>()) {
+        let (adapter, body) = pick.get(GOLDEN.as_slice());
+        let places = values(body.as_bytes());
+        let (start, end) = *field.get(&places);
+        for address in ["jill.roe@mail.example.com", "Jill <jill.roe@mail.example.com>", "https://x.example/jill.roe%40mail.example.com?a=1"] {
+            let body = format!("{}\"{address}\"{}", &body[..start], &body[end..]);
+            let Ok(elements) = split(*adapter, body.as_bytes(), "application/json") else { continue };
+            let raw = RawHeaders { content_type: elements[0].content_type.into(), ..RawHeaders::default() };
+            prop_assert!(!elements[0].key.as_str().contains("jill"));
+            let mut scratch = Scratch::new(Options::default());
+            match adapter.adapt(&raw, elements[0].bytes, &mut scratch) {
+                Err(undecodable) => prop_assert!(!undecodable.detail.contains("jill"), "{}", undecodable.detail),
+                Ok(adapted) => {
+                    let mut stored = Vec::new();
+                    adapted.event.encode(&mut stored);
+                    prop_assert!(!String::from_utf8_lossy(&stored).contains("jill"), "{:?}", adapted.event);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_as_deep_as_it_is_long_is_refused_without_exhausting_the_stack() {
+    for open in ["[", "{\"a\":", "{\"id\":[", "{\"data\":{\"link\":{\"tags\":["] {
+        let body = open.repeat(256 * 1_024 / open.len());
+        for adapter in Adapter::ALL {
+            assert_eq!(split(*adapter, body.as_bytes(), "").expect_err("no event").reason, "not_json");
+            let lines = split(Adapter::Canonical, body.as_bytes(), "application/x-ndjson").expect("one line");
+            assert_eq!(lines[0].quarantine.as_ref().map(|why| why.reason), Some("not_json"));
+            let mut scratch = Scratch::new(Options::default());
+            adapter.adapt(&RawHeaders::default(), body.as_bytes(), &mut scratch).expect_err("no event");
+        }
+    }
+}
+
+#[test]
+fn a_partly_bad_batch_keeps_its_good_elements() {
+    let good = r#"{"id":"1","type":"click","time":"2026-11-23T10:00:00Z","link":{"id":"l"}}"#;
+    let array = format!(r#"[{good}, 7, {{"id":"2"}}, null, {good}]"#);
+    let reasons = |elements: &[Element<'_>]| -> Vec<Option<&str>> {
+        elements.iter().map(|element| element.quarantine.as_ref().map(|why| why.reason)).collect()
+    };
+    let elements = split(Adapter::Canonical, array.as_bytes(), "application/json").expect("an array");
+    assert_eq!(reasons(&elements), [None, Some("not_an_event"), Some("missing_field"), Some("not_an_event"), None]);
+    assert_eq!(elements[1].bytes, b"7");
+    assert_eq!(elements[1].key, fallback_key(b"7"));
+
+    let mut lines = format!("{good}\n{{\"id\":\n\n{good}\n").into_bytes();
+    lines.extend_from_slice(b"{\"id\":\"\xff\"}\n");
+    let elements = split(Adapter::Canonical, &lines, "application/x-ndjson").expect("lines");
+    assert_eq!(reasons(&elements), [None, Some("not_json"), None, Some("not_utf8")]);
+}
+
+#[test]
+fn a_body_that_is_not_strictly_json_is_refused_whole() {
+    for (body, reason) in [
+        ("", "empty"),
+        (" \n", "empty"),
+        ("[]", "empty"),
+        ("{", "not_json"),
+        ("{} {}", "not_json"),
+        ("[{},]", "not_json"),
+        ("[{}] x", "not_json"),
+        ("{\"id\":\"\\ud800\"}", "not_json"),
+        ("{\"any\":\"tab\there\"}", "not_json"),
+        ("{\"n\":01}", "not_json"),
+    ] {
+        assert_eq!(split(Adapter::Canonical, body.as_bytes(), "").expect_err(body).reason, reason, "{body}");
+    }
+    assert_eq!(split(Adapter::Canonical, b"{\"skipped\":\"\xff\"}", "").expect_err("no UTF-8").reason, "not_utf8");
+    let many = format!("[{}{{}}]", "{},".repeat(MAX_ELEMENTS));
+    assert_eq!(split(Adapter::Canonical, many.as_bytes(), "").expect_err("too many").reason, "too_many_events");
+    let lines = "{}\n".repeat(MAX_ELEMENTS + 1);
+    let refused = split(Adapter::Canonical, lines.as_bytes(), "application/x-ndjson").expect_err("too many");
+    assert_eq!(refused.reason, "too_many_events");
+}
+
+#[test]
+fn no_error_quotes_the_payload() {
+    let body = r#"{"id":"1","email":"jane@example.com" "broken"}"#;
+    let refused = split(Adapter::Canonical, body.as_bytes(), "").expect_err("not JSON");
+    assert_eq!(refused.detail, "the body is not valid JSON at line 1 column 38");
+}
+
+#[test]
+fn of_several_equal_keys_the_last_counts_in_both_halves() {
+    let body = r#"{"id":"a","id":"b","type":"sale","type":"click","time":"2026-11-23T10:00:00Z","link":{"id":"l"}}"#;
+    let elements = split(Adapter::Canonical, body.as_bytes(), "").expect("an event");
+    assert_eq!(elements[0].key.as_str(), "b");
+    let raw = RawHeaders { received_at: RECEIVED_AT, ..RawHeaders::default() };
+    let adapted = Adapter::Canonical.adapt(&raw, elements[0].bytes, &mut Scratch::new(Options::default()));
+    assert_eq!(adapted.expect("an event").event.r#type, EventType::Click);
+}
+
+#[test]
+fn a_cloud_event_in_binary_mode_is_known_and_read_by_its_headers() {
+    let body = br#" {"link":{"id":"l_77"}} "#;
+    let headers = [("id", "A1"), ("source", "/acme"), ("type", "com.acme.qr_scan"), ("time", "2026-11-23T10:00:00Z")];
+    let header = |name: &str| {
+        let attribute = name.strip_prefix("ce-")?;
+        headers.iter().find(|(known, _)| *known == attribute).map(|(_, value)| *value)
+    };
+    let elements = Adapter::CloudEvents.split(body, "application/json", &header).expect("an event");
+    assert_eq!((elements[0].key.as_str(), elements[0].quarantine.as_ref()), ("/acme A1", None));
+    let raw = RawHeaders {
+        received_at: RECEIVED_AT,
+        content_type: elements[0].content_type.into(),
+        cloud_event: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        ..RawHeaders::default()
+    };
+    let mut scratch = Scratch::new(Options::default());
+    let adapted = Adapter::CloudEvents.adapt(&raw, elements[0].bytes, &mut scratch).expect("an event");
+    assert_eq!(adapted.event.r#type, EventType::QrScan);
+    assert_eq!(adapted.event.event_time.0, 1_795_428_000_000);
+
+    let unnamed = Adapter::CloudEvents
+        .split(body, "application/json", &|name| header(name).filter(|_| name != "ce-source"))
+        .expect("an element");
+    assert_eq!(unnamed[0].quarantine.as_ref().map(|why| why.reason), Some("missing_field"));
+}
+
+#[test]
+fn content_types_are_taken_as_senders_write_them() {
+    for adapter in Adapter::ALL {
+        for fine in ["", "application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"] {
+            assert!(adapter.accepts(fine), "{fine}");
+        }
+        assert!(!adapter.accepts("text/html"));
+        assert_eq!(adapter.accepts("application/x-ndjson"), *adapter == Adapter::Canonical);
+        assert_eq!(Adapter::parse(adapter.name()), Some(*adapter));
+    }
+    assert_eq!(Adapter::parse("nobody"), None);
+}

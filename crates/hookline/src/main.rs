@@ -23,6 +23,8 @@ enum Command {
     Up(up::Args),
     #[command(name = local::leash::SUBCOMMAND, hide = true)]
     EngineExec(engine::ExecArgs),
+    #[command(name = local::engines::CLICKHOUSE_SUBCOMMAND, hide = true)]
+    EngineClickhouse(engine::ClickhouseArgs),
 }
 
 fn main() -> ExitCode {
@@ -33,5 +35,6 @@ fn main() -> ExitCode {
     exit::code(match cli.command {
         Command::Up(args) => up::run(args),
         Command::EngineExec(args) => engine::exec(&args),
+        Command::EngineClickhouse(args) => engine::clickhouse(args),
     })
 }

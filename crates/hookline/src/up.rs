@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use local::Progress;
+use local::clickhouse::{Access, Account};
 use local::engines::{Engines, Options};
 use reqwest::Url;
 use runtime::Shutdown;
@@ -56,8 +57,11 @@ async fn up(args: Args) -> Outcome {
         data: args.data,
         kafka_port: args.kafka_port,
         clickhouse_port: args.clickhouse_port,
-        clickhouse_user: args.clickhouse_user,
-        clickhouse_password: args.clickhouse_password,
+        clickhouse_accounts: vec![Account {
+            name: args.clickhouse_user,
+            password: args.clickhouse_password,
+            access: Access::Full,
+        }],
         executable: std::env::current_exe().context("cannot tell where this program lies")?,
         given_brokers: args.brokers,
         given_clickhouse: args.clickhouse_url,

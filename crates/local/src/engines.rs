@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use reqwest::Url;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::clickhouse::{Access, Account};
 use crate::data_dir::{DataDir, reap};
 use crate::kafka::Kafka;
 use crate::supervise::{Engine, State, Supervisor};
@@ -22,9 +24,7 @@ pub struct Options {
     /// The port of ClickHouse's HTTP interface on 127.0.0.1; 0 picks a free one.
     pub clickhouse_port: u16,
     /// Who may use the local ClickHouse.
-    pub clickhouse_user: String,
-    /// That user's password; may be empty.
-    pub clickhouse_password: String,
+    pub clickhouse_accounts: Vec<Account>,
     /// A binary with the hidden subcommands [`leash::SUBCOMMAND`] and [`CLICKHOUSE_SUBCOMMAND`]: the caller's own.
     pub executable: PathBuf,
     /// Brokers that run already, `host:port,…`: the local Kafka is not started.
@@ -135,29 +135,29 @@ async fn start_clickhouse(
     let port = port::choose(options.clickhouse_port, "ClickHouse", "--clickhouse-port")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let library = fetch::clickhouse_library(&options.progress).await?;
-    let state = run_until_ready(supervisor, clickhouse_engine(data, options, &library, address)).await?;
+    let state = run_until_ready(supervisor, clickhouse_engine(data, options, &library, address)?).await?;
     let url = Url::parse(&format!("http://{address}")).context("cannot write ClickHouse's address")?;
     Ok((url, Some(state)))
 }
 
-fn clickhouse_engine(data: &DataDir, options: &Options, library: &Path, address: SocketAddr) -> Engine {
-    let (options, library, folder) = (options.clone(), library.to_owned(), data.path("clickhouse"));
-    Engine {
+fn clickhouse_engine(data: &DataDir, options: &Options, library: &Path, address: SocketAddr) -> anyhow::Result<Engine> {
+    let (executable, library, folder) = (options.executable.clone(), library.to_owned(), data.path("clickhouse"));
+    let accounts = pass_on(&options.clickhouse_accounts)?;
+    Ok(Engine {
         name: "ClickHouse",
         log: data.path("logs/clickhouse.log"),
         pid: data.path(CLICKHOUSE_PID),
         command: Box::new(move || {
-            let mut command = leash::command(&options.executable, &options.executable);
+            let mut command = leash::command(&executable, &executable);
             command.arg(CLICKHOUSE_SUBCOMMAND).arg("--lib").arg(&library).arg("--data").arg(&folder);
             command.arg("--listen").arg(address.to_string()).current_dir(&folder);
             // Not as arguments, which every user of the machine can read.
-            command.env(CLICKHOUSE_USER_ENV, &options.clickhouse_user);
-            command.env(CLICKHOUSE_PASSWORD_ENV, &options.clickhouse_password);
+            command.env(ACCOUNTS_ENV, &accounts);
             command
         }),
         is_ready: Box::new(move || Box::pin(probe::clickhouse(address))),
         after_stop: Box::new(|| {}),
-    }
+    })
 }
 
 async fn run_until_ready(supervisor: &Supervisor, engine: Engine) -> anyhow::Result<watch::Receiver<State>> {
@@ -194,7 +194,39 @@ fn pid(state: Option<&watch::Receiver<State>>) -> Option<u32> {
 pub(crate) const KAFKA_PID: &str = "kafka.pid";
 const CLICKHOUSE_PID: &str = "clickhouse.pid";
 
-/// The environment of the ClickHouse engine's process: who may use it.
-pub const CLICKHOUSE_USER_ENV: &str = "HOOKLINE_ENGINE_USER";
-/// The environment of the ClickHouse engine's process: that user's password.
-pub const CLICKHOUSE_PASSWORD_ENV: &str = "HOOKLINE_ENGINE_PASSWORD";
+/// The environment of the ClickHouse engine's process: its accounts, in JSON.
+const ACCOUNTS_ENV: &str = "HOOKLINE_ENGINE_ACCOUNTS";
+
+/// An [`Account`] on its way to the engine's process.
+#[derive(Serialize, Deserialize)]
+struct Passed {
+    name: String,
+    password: String,
+    read_only: bool,
+}
+
+fn pass_on(accounts: &[Account]) -> anyhow::Result<String> {
+    let passed = accounts.iter().map(|account| Passed {
+        name: account.name.clone(),
+        password: account.password.clone(),
+        read_only: account.access == Access::ReadOnly,
+    });
+    serde_json::to_string(&passed.collect::<Vec<_>>()).context("cannot write ClickHouse's accounts")
+}
+
+/// The accounts that the supervisor gave to this process, the ClickHouse engine's.
+///
+/// # Errors
+/// It was not started by a supervisor.
+pub fn passed_accounts() -> anyhow::Result<Vec<Account>> {
+    let text = std::env::var(ACCOUNTS_ENV).context("this is started by `hookline up` and not by hand")?;
+    let passed: Vec<Passed> = serde_json::from_str(&text).context("cannot read ClickHouse's accounts")?;
+    Ok(passed
+        .into_iter()
+        .map(|Passed { name, password, read_only }| Account {
+            name,
+            password,
+            access: if read_only { Access::ReadOnly } else { Access::Full },
+        })
+        .collect())
+}

@@ -226,6 +226,35 @@ fn damage_in_an_older_file_gives_up_the_later_ones_too() {
 }
 
 #[test]
+fn a_file_that_is_missing_gives_up_those_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    let first = apply(&mut store, 0..10, HOUR);
+    apply(&mut store, 10..20, 7 * HOUR);
+    apply(&mut store, 20..30, 13 * HOUR);
+    drop(store);
+    fs::remove_file(&logs(folder.path())[1]).unwrap();
+    let (mut store, opened) = open(folder.path());
+    assert!(matches!(opened, Opened::Reused { dropped_bytes } if dropped_bytes > 300), "{opened:?}");
+    assert_eq!(store.position(), Some(first));
+    assert_eq!(hits(&mut store, &[id(25)]), [None]);
+}
+
+/// Otherwise the marks of a bucket that has not expired would be missing under a position that covers them.
+#[test]
+fn a_damaged_oldest_file_discards_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    apply(&mut store, 0..10, HOUR);
+    apply(&mut store, 10..20, 7 * HOUR);
+    drop(store);
+    OpenOptions::new().write(true).open(&logs(folder.path())[0]).unwrap().write_all_at(&[0], 0).unwrap();
+    let (store, opened) = open(folder.path());
+    assert!(matches!(opened, Opened::Discarded { .. }), "{opened:?}");
+    assert_eq!(store.position(), None);
+}
+
+#[test]
 fn a_store_of_another_lane_incarnation_or_recipe_is_discarded_and_says_so() {
     let others = [
         Identity { incarnation: "beef".to_owned(), ..identity() },

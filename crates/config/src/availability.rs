@@ -17,7 +17,7 @@ pub(crate) const DESTINATIONS: [&str; 9] =
 const AVAILABLE_DESTINATIONS: [&str; 2] = ["webhook", "csv"];
 
 /// Whether a part is refused or passed over.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Without {
     /// Somebody would rely on it: an error.
     Refused,
@@ -25,53 +25,8 @@ enum Without {
     PassedOver,
 }
 
-/// Parts that are read and type-checked, and do nothing yet: name, what that means, and whether it is refused.
-const PARTS: &[(Part, Without, &str)] = &[
-    (
-        Part::Spike,
-        Without::Refused,
-        "alerts on spikes are not available in this version; use { count = N, per = \"link\", within = \"5m\" }",
-    ),
-    (
-        Part::Report,
-        Without::Refused,
-        "scheduled reports are not available in this version; the views are in ClickHouse at every moment",
-    ),
-    // A test that never runs would look like one that passes.
-    (
-        Part::Test,
-        Without::Refused,
-        "route tests are not available in this version; hookline explain says what a rule makes of an event",
-    ),
-    // Without approvals every partner would look unapproved, and rules would fire on all of them.
-    (Part::Partner, Without::Refused, "approved partner sources are not available in this version"),
-    (
-        Part::PartnerApproved,
-        Without::Refused,
-        "partner_approved is not known in this version: every partner would look unapproved",
-    ),
-    (Part::Tag, Without::Refused, "tags are not kept on events in this version: the rule would never match"),
-    (Part::Naming, Without::PassedOver, "the naming standard is not checked in this version: no link will be flagged"),
-    (
-        Part::Catalogue,
-        Without::PassedOver,
-        "the catalogue is not read in this version: links keep what their platform says of them",
-    ),
-    (
-        Part::Launch,
-        Without::PassedOver,
-        "launches are not joined in this version: links keep the launch that their platform names",
-    ),
-    (Part::Visitors, Without::PassedOver, "daily visitors are not counted in this version: the column visitor stays 0"),
-    (
-        Part::HideGroups,
-        Without::PassedOver,
-        "this version has no views by geography, so there is nothing to hide in yet",
-    ),
-];
-
-/// A part of the language that this version does not have.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A part of the language that is read and type-checked, and does nothing yet.
+#[derive(Clone, Copy)]
 pub(crate) enum Part {
     Spike,
     Report,
@@ -79,21 +34,95 @@ pub(crate) enum Part {
     Partner,
     PartnerApproved,
     Tag,
+    SignedUrl,
+    QuotaThatRefuses,
+    QuotaThatWarns,
+    QuietAfter,
+    FailuresDigest,
+    TrustedProxies,
     Naming,
     Catalogue,
     Launch,
     Visitors,
-    HideGroups,
+}
+
+impl Part {
+    /// Whether it is refused, what is not there, and what to do instead.
+    fn absence(self) -> (Without, &'static str, &'static str) {
+        use Without::{PassedOver, Refused};
+        match self {
+            Self::Spike => (
+                Refused,
+                "alerts on spikes are not available in this version",
+                "use { count = N, per = \"link\", within = \"5m\" }",
+            ),
+            Self::Report => (
+                Refused,
+                "scheduled reports are not available in this version",
+                "the views are in ClickHouse at every moment",
+            ),
+            // A test that never runs would look like one that passes.
+            Self::Test => (
+                Refused,
+                "route tests are not available in this version",
+                "hookline explain says what a rule makes of an event",
+            ),
+            // Without approvals every partner would look unapproved, and rules would fire on all of them.
+            Self::Partner => (Refused, "approved partner sources are not available in this version", ""),
+            Self::PartnerApproved => {
+                (Refused, "partner_approved is not known in this version: every partner would look unapproved", "")
+            }
+            Self::Tag => (
+                Refused,
+                "tags are not kept on events in this version: the rule would never match",
+                "use campaign or link_kind",
+            ),
+            // Every delivery would be refused, and the platform would switch the webhook off.
+            Self::SignedUrl => (Refused, "senders that sign the URL cannot be authenticated in this version", ""),
+            Self::QuotaThatRefuses => (
+                Refused,
+                "quotas are not enforced in this version: nothing would be refused",
+                "limit the sender in the proxy before ingest",
+            ),
+            Self::QuotaThatWarns => (PassedOver, "quotas are not measured in this version: nothing will warn", ""),
+            Self::QuietAfter => (
+                Refused,
+                "alerts on silence are not available in this version",
+                "alert on the metric hookline_last_event_timestamp_seconds",
+            ),
+            Self::FailuresDigest => (
+                Refused,
+                "the digest of failed deliveries is not sent in this version",
+                "they are in ClickHouse: the view deliveries",
+            ),
+            Self::TrustedProxies => {
+                (PassedOver, "X-Forwarded-For is not read in this version: logs name the proxy", "")
+            }
+            Self::Naming => {
+                (PassedOver, "the naming standard is not checked in this version: no link will be flagged", "")
+            }
+            Self::Catalogue => (
+                PassedOver,
+                "the catalogue is not read in this version: links keep what their platform says of them",
+                "",
+            ),
+            Self::Launch => (
+                PassedOver,
+                "launches are not joined in this version: links keep the launch that their platform names",
+                "",
+            ),
+            Self::Visitors => {
+                (PassedOver, "daily visitors are not counted in this version: the column visitor stays 0", "")
+            }
+        }
+    }
 }
 
 /// Records that a part is asked for that this version does not have.
 pub(crate) fn check(part: Part, at: &Place, sink: &Sink) {
-    if let Some((_, without, message)) = PARTS.iter().find(|(listed, ..)| *listed == part) {
-        let (message, hint) = message.split_once("; ").unwrap_or((message, ""));
-        match without {
-            Without::Refused => sink.error(at, message, hint),
-            Without::PassedOver => sink.warn(at, message, hint),
-        }
+    match part.absence() {
+        (Without::Refused, message, hint) => sink.error(at, message, hint),
+        (Without::PassedOver, message, hint) => sink.warn(at, message, hint),
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) mod keep {
     pub(crate) const ROLLUPS: Duration = Duration::from_secs(5 * 365 * 24 * HOUR);
     pub(crate) const DELIVERIES: Duration = Duration::from_secs(400 * 24 * HOUR);
 }
-/// `hide_groups_under` of `[privacy]`: 0 hides nothing.
-pub(crate) const HIDE_GROUPS_UNDER: u32 = 0;
+/// `hide_groups_under` of `[privacy]`; 0 hides nothing.
+pub(crate) const HIDE_GROUPS_UNDER: u32 = 10;
 
 /// `lanes` of `[kafka]`, with the local engine and with brokers.
 pub(crate) const LANES: (u16, u16) = (4, 12);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::availability::{self, Part};
 use crate::problem::{Place, did_you_mean};
 use crate::section::{Reading, Section};
 use crate::values::{self, Weekly};
@@ -92,6 +93,9 @@ pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared) -> Option<W
         section.choice("review_every", &periods),
         section.text("logs"),
     );
+    if section.has("failures_digest") {
+        availability::check(Part::FailuresDigest, section.place("failures_digest"), section.reading.sink);
+    }
     section.finish();
     Some(Workflow {
         receiver_owner: receiver_owner?,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use enrich::Network;
 
+use crate::availability::{self, Part};
 use crate::defaults;
 use crate::document::Value;
 use crate::privacy::networks;
@@ -160,6 +161,9 @@ pub(crate) fn read_ingest(section: Option<Section<'_>>) -> Ingest {
         max_body: section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(defaults::MAX_BODY),
         trusted_proxies: networks(&section, "trusted_proxies"),
     };
+    if !ingest.trusted_proxies.is_empty() {
+        availability::check(Part::TrustedProxies, section.place("trusted_proxies"), section.reading.sink);
+    }
     section.finish();
     ingest
 }

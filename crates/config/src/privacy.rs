@@ -32,6 +32,30 @@ pub struct Keep {
     pub deliveries: Duration,
 }
 
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+impl Keep {
+    /// Whole days of rows of `records`, rounded up.
+    pub fn events_days(&self) -> u16 {
+        whole(self.events, DAY)
+    }
+
+    /// Whole years of finished reports, rounded up.
+    pub fn rollups_years(&self) -> u16 {
+        whole(self.rollups, YEAR)
+    }
+
+    /// Whole days of the log of deliveries, rounded up.
+    pub fn deliveries_days(&self) -> u16 {
+        whole(self.deliveries, DAY)
+    }
+}
+
+fn whole(duration: Duration, unit: Duration) -> u16 {
+    u16::try_from(duration.as_secs().div_ceil(unit.as_secs())).unwrap_or(u16::MAX)
+}
+
 /// Whose traffic does not count as people outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ignore {
@@ -78,20 +102,17 @@ pub(crate) fn read_privacy(section: Option<Section<'_>>) -> Privacy {
     }
     if let Some(number) = section.integer("hide_groups_under", 0..=100_000) {
         privacy.hide_groups_under = u32::try_from(number).unwrap_or_default();
-        if number > 0 {
-            availability::check(Part::HideGroups, section.place("hide_groups_under"), section.reading.sink);
-        }
     }
     privacy.keep_query_params = section.names("keep_query_params");
     if let Some(keep) = section.section("keep") {
-        let range = Duration::from_secs(3_600)..=Duration::from_secs(100 * 365 * 86_400);
-        for (key, target) in [
-            ("raw", &mut privacy.keep.raw),
-            ("events", &mut privacy.keep.events),
-            ("rollups", &mut privacy.keep.rollups),
-            ("deliveries", &mut privacy.keep.deliveries),
+        let longest = Duration::from_secs(100 * 365 * 86_400);
+        for (key, shortest, target) in [
+            ("raw", Duration::from_secs(3_600), &mut privacy.keep.raw),
+            ("events", DAY, &mut privacy.keep.events),
+            ("rollups", YEAR, &mut privacy.keep.rollups),
+            ("deliveries", DAY, &mut privacy.keep.deliveries),
         ] {
-            if let Some(duration) = keep.duration(key, range.clone()) {
+            if let Some(duration) = keep.duration(key, shortest..=longest) {
                 *target = duration;
             }
         }

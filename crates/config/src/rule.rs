@@ -19,7 +19,7 @@ use crate::values;
 pub struct Rule {
     /// What it decides by; its name and owner are there too.
     pub route: route::Rule,
-    /// What is sent where; none for rules that are only recorded.
+    /// What is sent where; none for rules that are only recorded, as all shadow rules are.
     pub send: Option<Sending>,
     /// What the people who get the message should do (`do`): words, or the path of a runbook.
     pub instruction: Option<String>,
@@ -100,7 +100,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, destinations:
     section.finish();
     // An alert or a send that could not be read is recorded; the rule must not come out as one without it.
     let alert = alert.map_or(Some(None), |alert| alert.map(Some))?;
-    let send = send.map_or(Some(None), |send| send.map(Some))?;
+    let send = send.map_or(Some(None), |send| send.map(Some))?.filter(|_| !shadow);
     Some(Rule { route: route::Rule::new(name, owner?, when?, alert).in_shadow(shadow), send, instruction })
 }
 

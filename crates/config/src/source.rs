@@ -5,7 +5,7 @@ use std::time::Duration;
 use adapter::Adapter;
 use signature::{Scheme, Secret};
 
-use crate::availability;
+use crate::availability::{self, Part};
 use crate::owners::Declared;
 use crate::section::{Section, words};
 use crate::{defaults, mapping, scheme, values, window};
@@ -91,15 +91,22 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_bo
     let max_body = section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(ingest_max_body);
     let public_url = section.text("public_url");
     let test = section.flag("test").unwrap_or(false);
-    if let (Some(scheme), None) = (&scheme, &public_url)
+    if let Some(scheme) = &scheme
         && scheme.signs_url()
     {
-        let hint = "add public_url = \"https://…/v1/webhooks/…\", the address that the sender was given";
-        section.error(
-            section.at,
-            format!("scheme {:?} signs the URL, which {} does not give", scheme.name(), section.title),
-            hint,
-        );
+        availability::check(Part::SignedUrl, section.place("scheme"), sink);
+        if public_url.is_none() {
+            let hint = "add public_url = \"https://…/v1/webhooks/…\", the address that the sender was given";
+            let message = format!("scheme {:?} signs the URL, which {} does not give", scheme.name(), section.title);
+            section.error(section.at, message, hint);
+        }
+    }
+    if section.has("quiet_after") {
+        availability::check(Part::QuietAfter, section.place("quiet_after"), sink);
+    }
+    if let Some(quota) = quota {
+        let part = if quota.when_over == WhenOver::Refuse { Part::QuotaThatRefuses } else { Part::QuotaThatWarns };
+        availability::check(part, section.place("quota"), sink);
     }
     if let Some(scheme) = &scheme {
         warn_about_window(&section, scheme, remember_for, quota);

@@ -54,8 +54,14 @@ pub enum ClientError {
         /// Which client.
         role: String,
         /// librdkafka's own words.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
+}
+
+impl ClientError {
+    pub(crate) fn refused(role: &str, source: KafkaError) -> Self {
+        Self::Refused { role: role.to_owned(), source: Box::new(source) }
+    }
 }
 
 /// Settings that hold for every client; a property of the configuration may replace them.

@@ -47,7 +47,7 @@ pub enum PositionError {
         /// How long was waited.
         waited: Duration,
         /// The client's words.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// The start and end of a partition are unknown.
     #[error("{topic}/{partition} did not tell {what} within {waited:?}: {source}")]
@@ -61,7 +61,7 @@ pub enum PositionError {
         /// How long was waited.
         waited: Duration,
         /// The client's words.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
 }
 
@@ -106,7 +106,7 @@ impl Positions {
             topic,
             partition,
             waited: self.timeout,
-            source,
+            source: Box::new(source),
         };
         let mut asked = TopicPartitionList::with_capacity(1);
         asked.add_partition(topic.name(), i32::from(partition));
@@ -147,7 +147,7 @@ impl Positions {
             partition,
             what: "the offset of a time",
             waited: self.timeout,
-            source,
+            source: Box::new(source),
         };
         let mut asked = TopicPartitionList::with_capacity(1);
         asked.add_partition_offset(topic.name(), i32::from(partition), Offset::Offset(timestamp_ms)).map_err(failed)?;
@@ -169,7 +169,7 @@ fn asking(cluster: &Cluster, group: &str, isolation: &str) -> Result<BaseConsume
     cluster
         .config(&role, &[], &[("group.id", group), ("isolation.level", isolation), ("enable.auto.commit", "false")])?
         .create_with_context(Quiet(Voice::new(role.clone())))
-        .map_err(|source| ClientError::Refused { role, source })
+        .map_err(|source| ClientError::refused(&role, source))
 }
 
 /// Start and end as the consumer's isolation sees them.
@@ -180,6 +180,12 @@ pub(crate) fn range<C: rdkafka::consumer::ConsumerContext>(
     timeout: Duration,
 ) -> Result<Range, PositionError> {
     consumer.fetch_watermarks(topic.name(), i32::from(partition), timeout).map(|(low, end)| Range { low, end }).map_err(
-        |source| PositionError::Unknown { topic, partition, what: "its start and end", waited: timeout, source },
+        |source| PositionError::Unknown {
+            topic,
+            partition,
+            what: "its start and end",
+            waited: timeout,
+            source: Box::new(source),
+        },
     )
 }

@@ -60,7 +60,7 @@ impl Fence {
             .map_err(|error| no_client(id, error))?;
         let producer: BaseProducer<LaneContext> = config
             .create_with_context(LaneContext::new(id))
-            .map_err(|source| no_client(id, ClientError::Refused { role: id.into(), source }))?;
+            .map_err(|source| no_client(id, ClientError::refused(id, source)))?;
         init(&producer, id, txn_timeout)?;
         Ok(LaneProducer::new(cluster.clone(), id.to_owned(), producer, txn_timeout))
     }

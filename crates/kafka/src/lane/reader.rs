@@ -69,7 +69,7 @@ pub enum ReadError {
         /// Which partition.
         partition: u16,
         /// The client's words.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// The partition's start and end could not be asked for.
     #[error(transparent)]
@@ -289,7 +289,7 @@ impl LaneReader {
             partition: partition.to_string(),
             end: AtomicI64::new(-1),
         };
-        let consumer = config.create_with_context(context).map_err(|source| ClientError::Refused { role, source })?;
+        let consumer = config.create_with_context(context).map_err(|source| ClientError::refused(&role, source))?;
         Ok(Self {
             consumer,
             topic,
@@ -432,7 +432,7 @@ impl LaneReader {
     }
 
     fn refused(&self, source: KafkaError) -> ReadError {
-        ReadError::Refused { topic: self.topic, partition: self.partition, source }
+        ReadError::Refused { topic: self.topic, partition: self.partition, source: Box::new(source) }
     }
 
     pub(super) fn set_next(&self, next: i64) {

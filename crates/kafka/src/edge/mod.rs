@@ -1,6 +1,8 @@
 //! The producer of the HTTP edge: many requests at once, one answer a request.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+mod delivery;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -10,12 +12,13 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
-use rdkafka::types::RDKafkaRespErr;
-use tokio::sync::Notify;
 
+use self::delivery::{Admission, Request, Ticket};
 use crate::cluster::{ClientError, Cluster, Voice};
 use crate::lane::pause;
 use crate::topics::Topic;
+
+pub use delivery::{Delivery, DeliveryError};
 
 /// Bounds of the edge producer.
 #[derive(Debug, Clone)]
@@ -107,88 +110,6 @@ pub enum EdgeError {
     },
 }
 
-/// Why a record is not known to be stored. It may be, or not: sending again is harmless.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DeliveryError {
-    /// No acknowledgement before the deadline.
-    #[error("not acknowledged before the deadline")]
-    Late,
-    /// The brokers refused it, or the client gave up.
-    #[error("not acknowledged: {0}")]
-    Failed(RDKafkaErrorCode),
-}
-
-impl DeliveryError {
-    /// A short label for metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            DeliveryError::Late | DeliveryError::Failed(RDKafkaErrorCode::MessageTimedOut) => "late",
-            DeliveryError::Failed(_) => "failed",
-        }
-    }
-}
-
-/// A slot whose record has not been reported.
-const PENDING: i64 = i64::MIN;
-/// Errors are kept below zero, offsets are not: code `c` as `c - CODES`. librdkafka's codes lie between −200 and 130.
-const CODES: i64 = 1 << 20;
-
-/// What all records of one request share: one countdown, one slot a record.
-struct Request {
-    slots: Box<[AtomicI64]>,
-    partitions: Box<[u16]>,
-    left: AtomicUsize,
-    done: Notify,
-    admission: Arc<Admission>,
-}
-
-/// The place of one record in its request: what the client carries for it.
-struct Ticket {
-    request: Arc<Request>,
-    place: u32,
-    bytes: u32,
-}
-
-impl Ticket {
-    fn settle(&self, value: i64) {
-        let request = &self.request;
-        request.admission.leave(1, self.bytes as usize);
-        request.slots[self.place as usize].store(value, Ordering::Release);
-        if request.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            request.done.notify_one();
-        }
-    }
-}
-
-/// What waits for acknowledgement. The bound is kept here and not by the client's queue, so that a request is taken whole or not
-/// at all.
-struct Admission {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-    max_records: usize,
-    max_bytes: usize,
-}
-
-impl Admission {
-    fn enter(&self, records: usize, bytes: usize) -> Result<(), EdgeError> {
-        let before_records = self.records.fetch_add(records, Ordering::Relaxed);
-        let before_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // A request that alone is larger than the bound is taken when nothing else waits.
-        let fits = before_records + records <= self.max_records && before_bytes + bytes <= self.max_bytes;
-        if fits || before_records == 0 {
-            return Ok(());
-        }
-        self.leave(records, bytes);
-        Err(EdgeError::QueueFull { records: before_records, bytes: before_bytes })
-    }
-
-    fn leave(&self, records: usize, bytes: usize) {
-        self.records.fetch_sub(records, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
 struct EdgeContext {
     voice: Voice,
     health: Arc<Health>,
@@ -221,52 +142,9 @@ impl ProducerContext for EdgeContext {
         match report {
             Ok(message) => {
                 self.health.delivered.fetch_add(1, Ordering::Relaxed);
-                ticket.settle(message.offset());
+                ticket.delivered(message.offset());
             }
-            Err((error, _)) => {
-                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                ticket.settle(code as i64 - CODES);
-            }
-        }
-    }
-}
-
-/// The records of one request on their way.
-#[must_use = "a request is answered after its delivery"]
-pub struct Delivery {
-    request: Arc<Request>,
-}
-
-impl std::fmt::Debug for Delivery {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery").field("left", &self.request.left.load(Ordering::Relaxed)).finish_non_exhaustive()
-    }
-}
-
-impl Delivery {
-    /// Waits until every record is reported, at most until `deadline`; what is left then is [`DeliveryError::Late`].
-    ///
-    /// The results stand in the order of the records: partition and offset, or why it is not known to be stored.
-    pub async fn wait(self, deadline: Instant) -> Vec<Result<(u16, i64), DeliveryError>> {
-        let all = async {
-            while self.request.left.load(Ordering::Acquire) > 0 {
-                self.request.done.notified().await;
-            }
-        };
-        // Elapsed or not, the slots tell.
-        let _ = tokio::time::timeout_at(deadline.into(), all).await;
-        let slots = self.request.slots.iter().zip(&self.request.partitions);
-        slots.map(|(slot, partition)| read_slot(slot.load(Ordering::Acquire), *partition)).collect()
-    }
-}
-
-fn read_slot(value: i64, partition: u16) -> Result<(u16, i64), DeliveryError> {
-    match value {
-        PENDING => Err(DeliveryError::Late),
-        offset if offset >= 0 => Ok((partition, offset)),
-        code => {
-            let code = i32::try_from(code + CODES).ok().and_then(|code| RDKafkaRespErr::try_from(code).ok());
-            Err(DeliveryError::Failed(code.map_or(RDKafkaErrorCode::Unknown, RDKafkaErrorCode::from)))
+            Err((error, _)) => ticket.failed(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
         }
     }
 }
@@ -316,12 +194,7 @@ impl EdgeProducer {
     pub fn open(cluster: &Cluster, options: EdgeOptions) -> Result<Self, EdgeOpenError> {
         let health = Arc::new(Health::default());
         let client = connect(cluster, &options, &health)?;
-        let admission = Arc::new(Admission {
-            records: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            max_records: options.max_records,
-            max_bytes: options.max_bytes,
-        });
+        let admission = Admission::new(options.max_records, options.max_bytes);
         let shared = Arc::new(Shared {
             cluster: cluster.clone(),
             options,
@@ -357,17 +230,11 @@ impl EdgeProducer {
         }
         let admission = &self.shared.admission;
         admission.enter(records.len(), bytes)?;
-        let request = Arc::new(Request {
-            slots: records.iter().map(|_| AtomicI64::new(PENDING)).collect(),
-            partitions: records.iter().map(|record| record.partition).collect(),
-            left: AtomicUsize::new(records.len()),
-            done: Notify::new(),
-            admission: Arc::clone(admission),
-        });
+        let request = Request::new(records.iter().map(|record| record.partition), admission);
         let client = self.shared.client();
         for (at, record) in records.iter().enumerate() {
-            let ticket = Ticket { request: Arc::clone(&request), place: at as u32, bytes: record.bytes() as u32 };
-            let mut sent = BaseRecord::with_opaque_to(record.topic.name(), Box::new(ticket))
+            let ticket = request.ticket(at, record.bytes());
+            let mut sent = BaseRecord::with_opaque_to(record.topic.name(), ticket)
                 .partition(i32::from(record.partition))
                 .key(record.key)
                 .payload(record.payload);
@@ -379,7 +246,7 @@ impl EdgeProducer {
                 return Err(EdgeError::Unknown { at, of: records.len(), reason: error.to_string() });
             }
         }
-        Ok(Delivery { request })
+        Ok(Delivery::of(request))
     }
 
     /// Whether brokers are reachable and `raw` has a leader: for readiness. Recovers by itself.
@@ -391,8 +258,7 @@ impl EdgeProducer {
     /// Records and bytes that wait for acknowledgement.
     #[must_use]
     pub fn waiting(&self) -> (usize, usize) {
-        let admission = &self.shared.admission;
-        (admission.records.load(Ordering::Relaxed), admission.bytes.load(Ordering::Relaxed))
+        self.shared.admission.waiting()
     }
 
     /// On stop: waits until nothing is waiting for acknowledgement, at most `timeout`. Returns how many records are left.
@@ -461,7 +327,7 @@ fn connect(cluster: &Cluster, options: &EdgeOptions, health: &Arc<Health>) -> Re
             ],
         )?
         .create_with_context(EdgeContext { voice: Voice::new(role), health: Arc::clone(health) })
-        .map_err(|source| ClientError::Refused { role: role.into(), source })
+        .map_err(|source| ClientError::refused(role, source))
 }
 
 /// Takes delivery reports as they come, and replaces a client that has ended itself.
@@ -507,50 +373,5 @@ fn probe(shared: &Shared) {
             }
         }
         std::thread::park_timeout(if health.up.load(Ordering::Relaxed) { PROBE_EVERY } else { PROBE_EVERY / 4 });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn admission(max_records: usize, max_bytes: usize) -> Arc<Admission> {
-        Arc::new(Admission { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), max_records, max_bytes })
-    }
-
-    #[test]
-    fn a_request_is_admitted_whole_or_not_at_all() {
-        let admission = admission(10, 1000);
-        assert_eq!(admission.enter(8, 100), Ok(()));
-        assert_eq!(admission.enter(3, 1), Err(EdgeError::QueueFull { records: 8, bytes: 100 }));
-        assert_eq!(admission.enter(2, 900), Ok(()));
-        admission.leave(8, 100);
-        assert_eq!(admission.enter(1, 101), Err(EdgeError::QueueFull { records: 2, bytes: 900 }));
-    }
-
-    #[test]
-    fn a_request_above_the_bound_is_admitted_alone() {
-        let admission = admission(10, 1000);
-        assert_eq!(admission.enter(50, 5000), Ok(()));
-        assert!(admission.enter(1, 1).is_err());
-    }
-
-    #[tokio::test]
-    async fn what_is_not_reported_before_the_deadline_is_late_and_the_rest_is_told() {
-        let request = Arc::new(Request {
-            slots: (0..3).map(|_| AtomicI64::new(PENDING)).collect(),
-            partitions: Box::new([4, 5, 6]),
-            left: AtomicUsize::new(3),
-            done: Notify::new(),
-            admission: admission(10, 1000),
-        });
-        request.admission.enter(3, 30).unwrap();
-        let ticket = |place| Ticket { request: Arc::clone(&request), place, bytes: 10 };
-        ticket(0).settle(77);
-        ticket(2).settle(RDKafkaErrorCode::MessageTimedOut as i64 - CODES);
-        let results = Delivery { request: Arc::clone(&request) }.wait(Instant::now() + Duration::from_millis(20)).await;
-        let timed_out = DeliveryError::Failed(RDKafkaErrorCode::MessageTimedOut);
-        assert_eq!(results, [Ok((4, 77)), Err(DeliveryError::Late), Err(timed_out)]);
-        assert_eq!(request.admission.records.load(Ordering::Relaxed), 1);
     }
 }

@@ -1,0 +1,335 @@
+//! The topics: their names, and their creation and check at start.
+
+mod plan;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+
+use self::plan::Rule;
+use crate::cluster::{ClientError, Cluster, Quiet, Voice};
+use crate::lane::pause;
+
+pub use plan::Plan;
+
+/// A topic of the pipeline, `hookline.<name>.v1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// The elements as they were received, one partition a lane.
+    Raw,
+    /// One event per raw record, and the cuts that end blocks; one partition a lane.
+    Events,
+    /// The changelog of the dedupe window; one partition a lane.
+    Seen,
+    /// Counts per rule, key and pane.
+    Signals,
+    /// What rules raised.
+    Alerts,
+    /// Snapshots of the detector's panes.
+    DetectorState,
+    /// Planned bundles, attempts and outcomes.
+    Deliveries,
+    /// What could not be processed, as it was received.
+    DeadLetters,
+    /// The catalogue of links.
+    Links,
+    /// The salts of the visitor hash.
+    Salts,
+    /// The identity of this pipeline; pauses, silences, acknowledgements.
+    Control,
+}
+
+impl Topic {
+    /// All topics.
+    pub const ALL: [Topic; 11] = [
+        Topic::Raw,
+        Topic::Events,
+        Topic::Seen,
+        Topic::Signals,
+        Topic::Alerts,
+        Topic::DetectorState,
+        Topic::Deliveries,
+        Topic::DeadLetters,
+        Topic::Links,
+        Topic::Salts,
+        Topic::Control,
+    ];
+
+    /// The topic's name on the cluster.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Topic::Raw => "hookline.raw.v1",
+            Topic::Events => "hookline.events.v1",
+            Topic::Seen => "hookline.seen.v1",
+            Topic::Signals => "hookline.signals.v1",
+            Topic::Alerts => "hookline.alerts.v1",
+            Topic::DetectorState => "hookline.detector-state.v1",
+            Topic::Deliveries => "hookline.deliveries.v1",
+            Topic::DeadLetters => "hookline.dead-letters.v1",
+            Topic::Links => "hookline.links.v1",
+            Topic::Salts => "hookline.salts.v1",
+            Topic::Control => "hookline.control.v1",
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A topic that [`ensure`] created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Created {
+    /// Which topic.
+    pub topic: Topic,
+    /// Its number of partitions.
+    pub partitions: u16,
+}
+
+/// The topics are not, and could not be made, as the plan says.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicsError {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No broker answered.
+    #[error(
+        "no answer from Kafka at {brokers} within {patience:?} while asking for {what}: {source}; is it running, and is [kafka] brokers right?"
+    )]
+    Unreachable {
+        /// The addresses tried.
+        brokers: String,
+        /// What was asked.
+        what: &'static str,
+        /// How long.
+        patience: Duration,
+        /// The client's last words.
+        source: Box<KafkaError>,
+    },
+    /// The cluster refused to create a topic.
+    #[error(
+        "{topic} could not be created with {partitions} partitions and {replication} replicas: {code:?}; with fewer brokers than replicas set [kafka] replication lower, otherwise check this client's right to create topics"
+    )]
+    NotCreated {
+        /// Which topic.
+        topic: Topic,
+        /// Planned partitions.
+        partitions: u16,
+        /// Planned replicas.
+        replication: u16,
+        /// Kafka's code.
+        code: RDKafkaErrorCode,
+    },
+    /// An existing topic has another number of partitions.
+    #[error(
+        "{topic} has {found} partitions, the configuration wants {wanted}; the number never changes in place: set it to {found} again, or start on a new cluster"
+    )]
+    Partitions {
+        /// Which topic.
+        topic: Topic,
+        /// What exists.
+        found: usize,
+        /// What the plan says.
+        wanted: u16,
+    },
+    /// A setting of an existing topic breaks the delivery contract.
+    #[error(
+        "{topic} has {setting}={found}, delivery needs {wanted}; set it: kafka-configs.sh --bootstrap-server … --alter --topic {topic} --add-config {setting}={wanted}"
+    )]
+    Setting {
+        /// Which topic.
+        topic: Topic,
+        /// Kafka's name of the setting.
+        setting: &'static str,
+        /// What exists.
+        found: String,
+        /// What the plan says.
+        wanted: String,
+    },
+    /// Partitions have no leader.
+    #[error("{topic} still has {without} partitions without a leader after {patience:?}; are enough brokers up?")]
+    NoLeader {
+        /// Which topic.
+        topic: Topic,
+        /// How many.
+        without: usize,
+        /// How long was waited.
+        patience: Duration,
+    },
+}
+
+/// Creates the topics that are missing, checks those that exist, and waits until each partition has a leader.
+///
+/// Several services may do this at once. Blocking: call it from a thread of its own.
+///
+/// # Errors
+/// When Kafka cannot be reached in time, refuses, or has topics that contradict the plan.
+pub fn ensure(cluster: &Cluster, plan: &Plan) -> Result<Vec<Created>, TopicsError> {
+    let role = "topics";
+    let admin: AdminClient<Quiet> = cluster
+        .config(role, &[], &[])?
+        .create_with_context(Quiet(Voice::new(role)))
+        .map_err(|source| ClientError::refused(role, source))?;
+    let cluster = Asked { admin, brokers: &cluster.brokers, patience: plan.patience, since: Instant::now() };
+
+    let present = partitions(&cluster.ask("its topics", |admin, left| admin.inner().fetch_metadata(None, left))?);
+    let missing: Vec<Topic> = Topic::ALL.into_iter().filter(|topic| !present.contains_key(topic.name())).collect();
+    let created = create(&cluster, plan, &missing)?;
+    await_leaders(&cluster, plan)?;
+    check_settings(&cluster, plan)?;
+    Ok(created)
+}
+
+/// The cluster while it is asked, at most until `patience` has passed.
+struct Asked<'a> {
+    admin: AdminClient<Quiet>,
+    brokers: &'a str,
+    patience: Duration,
+    since: Instant,
+}
+
+impl Asked<'_> {
+    fn left(&self) -> Duration {
+        self.patience.saturating_sub(self.since.elapsed())
+    }
+
+    /// Asks until there is an answer; each try gets at most five seconds.
+    fn ask<T>(
+        &self,
+        what: &'static str,
+        mut ask: impl FnMut(&AdminClient<Quiet>, Duration) -> Result<T, KafkaError>,
+    ) -> Result<T, TopicsError> {
+        loop {
+            match ask(&self.admin, self.left().clamp(Duration::from_millis(100), Duration::from_secs(5))) {
+                Ok(answer) => return Ok(answer),
+                Err(error) if self.left().is_zero() => {
+                    let brokers = self.brokers.to_owned();
+                    let (patience, source) = (self.patience, Box::new(error));
+                    return Err(TopicsError::Unreachable { brokers, what, patience, source });
+                }
+                Err(error) => {
+                    tracing::debug!(what, %error, "Kafka did not answer; asking again");
+                    pause("an answer from the brokers", Duration::from_millis(100));
+                }
+            }
+        }
+    }
+}
+
+fn create(cluster: &Asked<'_>, plan: &Plan, missing: &[Topic]) -> Result<Vec<Created>, TopicsError> {
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let settings: Vec<_> = missing.iter().map(|topic| plan.settings(*topic)).collect();
+    let wanted: Vec<NewTopic<'_>> = missing
+        .iter()
+        .zip(&settings)
+        .map(|(topic, settings)| {
+            let partitions = i32::from(plan.partitions(*topic));
+            let new = NewTopic::new(topic.name(), partitions, TopicReplication::Fixed(i32::from(plan.replication)));
+            settings.iter().fold(new, |new, setting| new.set(setting.name, &setting.value))
+        })
+        .collect();
+    let results = cluster.ask("the creation of topics", |admin, left| {
+        let options = AdminOptions::new().request_timeout(Some(left)).operation_timeout(Some(left));
+        block_on(admin.create_topics(&wanted, &options))
+    })?;
+    let mut created = Vec::new();
+    for result in results {
+        let (name, code) = match result {
+            Ok(name) => (name, None),
+            Err((name, code)) => (name, Some(code)),
+        };
+        let Some(topic) = missing.iter().copied().find(|topic| topic.name() == name) else { continue };
+        match code {
+            None => created.push(Created { topic, partitions: plan.partitions(topic) }),
+            // Another service was faster; the check below holds it to the same plan.
+            Some(RDKafkaErrorCode::TopicAlreadyExists) => {}
+            Some(code) => {
+                return Err(TopicsError::NotCreated {
+                    topic,
+                    partitions: plan.partitions(topic),
+                    replication: plan.replication,
+                    code,
+                });
+            }
+        }
+    }
+    Ok(created)
+}
+
+/// Waits until every topic has its partitions and every partition a leader.
+fn await_leaders(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
+    loop {
+        let present = partitions(&cluster.ask("its topics", |admin, left| admin.inner().fetch_metadata(None, left))?);
+        let mut waiting = None;
+        for topic in Topic::ALL {
+            let wanted = plan.partitions(topic);
+            match present.get(topic.name()) {
+                // Created a moment ago and not yet known to the broker that answered.
+                None => waiting = Some((topic, usize::from(wanted))),
+                Some(&(found, _)) if found != 0 && found != usize::from(wanted) => {
+                    return Err(TopicsError::Partitions { topic, found, wanted });
+                }
+                Some(&(found, led)) if found == 0 || led < found => {
+                    waiting = Some((topic, usize::from(wanted) - led));
+                }
+                Some(_) => {}
+            }
+        }
+        let Some((topic, without)) = waiting else { return Ok(()) };
+        if cluster.left().is_zero() {
+            return Err(TopicsError::NoLeader { topic, without, patience: cluster.patience });
+        }
+        pause("a new topic's leaders", Duration::from_millis(50));
+    }
+}
+
+fn check_settings(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
+    let resources = Topic::ALL.map(|topic| ResourceSpecifier::Topic(topic.name()));
+    let described = cluster.ask("the settings of the topics", |admin, left| {
+        let options = AdminOptions::new().request_timeout(Some(left));
+        block_on(admin.describe_configs(&resources, &options))?
+            .into_iter()
+            .map(|result| result.map_err(KafkaError::AdminOp))
+            .collect::<Result<Vec<ConfigResource>, KafkaError>>()
+    })?;
+    for (topic, resource) in Topic::ALL.into_iter().zip(&described) {
+        for setting in plan.settings(topic) {
+            let found = resource.get(setting.name).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
+            if setting.is_met_by(found) {
+                continue;
+            }
+            if setting.rule == Rule::Advised {
+                tracing::warn!(%topic, setting = setting.name, found, advised = setting.value, "a topic's setting differs from the configuration; left as it is");
+                continue;
+            }
+            return Err(TopicsError::Setting {
+                topic,
+                setting: setting.name,
+                found: found.to_owned(),
+                wanted: setting.value,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// For each topic, its partitions and how many of them have a leader.
+fn partitions(metadata: &Metadata) -> HashMap<String, (usize, usize)> {
+    let topics = metadata.topics().iter();
+    topics
+        .map(|topic| {
+            let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
+            (topic.name().to_owned(), (topic.partitions().len(), led))
+        })
+        .collect()
+}

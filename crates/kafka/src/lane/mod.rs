@@ -19,3 +19,10 @@ pub fn pause(why: &'static str, how_long: Duration) {
     tracing::trace!(why, ?how_long, "waits");
     std::thread::sleep(how_long);
 }
+
+// A lane may be opened on one thread and run on another.
+const _: () = {
+    const fn moves_between_threads<T: Send>() {}
+    moves_between_threads::<LaneProducer>();
+    moves_between_threads::<LaneReader>();
+};

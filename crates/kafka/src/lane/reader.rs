@@ -125,7 +125,7 @@ impl Record<'_> {
 pub struct HeaderView<'a>(Option<&'a BorrowedHeaders>);
 
 impl<'a> HeaderView<'a> {
-    /// Names and values in order; a null value is empty.
+    /// Names and values in order; a null value is empty. Kafka's header names are UTF-8; the client panics at one that is not.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
         let headers = self.0;
         (0..).map_while(move |place| {

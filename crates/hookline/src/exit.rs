@@ -9,7 +9,6 @@ pub(crate) enum Verdict {
     /// Exit code 0.
     Fine,
     /// Exit code 1: it worked, and what it found wants a person. The command has said what and what to do next.
-    #[expect(dead_code, reason = "for the subcommands that look for trouble")]
     NeedsAttention,
 }
 

@@ -1,12 +1,18 @@
 //! The one binary: a subcommand per service, `up`, and the operator's tools.
 
+mod check;
 mod engine;
 mod exit;
+mod migrate;
+mod platform;
+mod service;
+mod services;
 mod up;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use services::Service;
 
 /// Signed webhooks in, trustworthy ClickHouse tables and calm alerts out.
 #[derive(Debug, Parser)]
@@ -21,6 +27,16 @@ struct Cli {
 enum Command {
     /// Everything on one machine: the engines, and the services on them
     Up(up::Args),
+    /// Take webhooks and append them to the log
+    Ingest(service::Args),
+    /// Adapt, deduplicate, enrich and route what was taken
+    Process(service::Args),
+    /// Bring events into ClickHouse, each once
+    Report(service::Args),
+    /// Create or upgrade the tables in ClickHouse
+    Migrate(migrate::Args),
+    /// Say what is wrong with a configuration, with line numbers
+    Check(check::Args),
     #[command(name = local::leash::SUBCOMMAND, hide = true)]
     EngineExec(engine::ExecArgs),
     #[command(name = local::engines::CLICKHOUSE_SUBCOMMAND, hide = true)]
@@ -34,6 +50,11 @@ fn main() -> ExitCode {
     };
     exit::code(match cli.command {
         Command::Up(args) => up::run(args),
+        Command::Ingest(args) => service::run(Service::Ingest, &args),
+        Command::Process(args) => service::run(Service::Process, &args),
+        Command::Report(args) => service::run(Service::Report, &args),
+        Command::Migrate(args) => migrate::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::EngineExec(args) => engine::exec(&args),
         Command::EngineClickhouse(args) => engine::clickhouse(args),
     })

@@ -1,5 +1,6 @@
 //! What every service of this process stands on: the configuration, the two engines, metrics, the stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,28 +19,31 @@ pub(crate) struct Platform {
     pub(crate) cluster: Cluster,
     pub(crate) plan: Plan,
     pub(crate) warehouse: warehouse::Settings,
+    /// Where the window stores lie.
+    pub(crate) window_data: PathBuf,
     pub(crate) telemetry: Telemetry,
     pub(crate) shutdown: Shutdown,
 }
 
-/// Where the engines are, when they are not where the configuration says: the local ones of `up`.
+/// Where things are, when they are not where the configuration says: the local engines and the data folder of `up`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Engines {
+pub(crate) struct Whereabouts {
     pub(crate) brokers: Option<String>,
     pub(crate) clickhouse: Option<warehouse::Settings>,
+    pub(crate) window_data: Option<PathBuf>,
 }
 
 impl Platform {
-    pub(crate) fn new(config: Config, engines: Engines, shutdown: Shutdown) -> anyhow::Result<Self> {
+    pub(crate) fn new(config: Config, whereabouts: Whereabouts, shutdown: Shutdown) -> anyhow::Result<Self> {
         let kafka = &config.kafka;
-        let brokers = engines.brokers.or_else(|| kafka.brokers.clone()).context(
+        let brokers = whereabouts.brokers.or_else(|| kafka.brokers.clone()).context(
             "no Kafka brokers are configured; set [kafka] brokers, or HOOKLINE_KAFKA_BROKERS, or run `hookline up`",
         )?;
         let mut cluster = Cluster::new(brokers);
         for (name, value) in &kafka.properties {
             cluster.properties.insert(name.clone(), value.reveal().to_owned());
         }
-        let warehouse = match engines.clickhouse {
+        let warehouse = match whereabouts.clickhouse {
             Some(settings) => settings,
             None => warehouse_settings(&config)?,
         };
@@ -48,8 +52,9 @@ impl Platform {
             window: config.longest_window(),
             ..Plan::new(kafka.lanes, kafka.replication)
         };
+        let window_data = whereabouts.window_data.unwrap_or_else(|| config.process.data.clone());
         let telemetry = Telemetry::new(config.version_hash()).context("metrics cannot be registered")?;
-        Ok(Self { config: Arc::new(config), cluster, plan, warehouse, telemetry, shutdown })
+        Ok(Self { config: Arc::new(config), cluster, plan, warehouse, window_data, telemetry, shutdown })
     }
 
     /// Creates or checks the topics, and reads who this pipeline is.
@@ -72,12 +77,13 @@ impl Platform {
 
     /// How the tables shall be.
     pub(crate) fn layout(&self) -> warehouse::Layout {
-        let privacy = &self.config.privacy;
+        let config::Keep { events, rollups, deliveries, .. } = &self.config.privacy.keep;
+        let days = |duration: &Duration| u16::try_from(duration.as_secs() / 86_400).unwrap_or(u16::MAX).max(1);
         warehouse::Layout {
-            keep_events: privacy.keep.events,
-            keep_rollups: privacy.keep.rollups,
-            keep_deliveries: privacy.keep.deliveries,
-            hide_groups_under: privacy.hide_groups_under,
+            events_days: days(events),
+            reports_years: (days(rollups) / 365).max(1),
+            deliveries_days: days(deliveries),
+            smallest_group: self.config.privacy.hide_groups_under,
             ..warehouse::Layout::default()
         }
     }
@@ -86,7 +92,12 @@ impl Platform {
     pub(crate) fn pipeline(&self) -> process::Pipeline {
         let millis = |duration: Duration| duration.as_millis() as u64;
         process::Pipeline {
-            windows_ms: self.config.sources.iter().map(|source| (source.name.clone(), millis(source.remember_for))).collect(),
+            windows_ms: self
+                .config
+                .sources
+                .iter()
+                .map(|source| (source.name.clone(), millis(source.remember_for)))
+                .collect(),
             default_window_ms: millis(self.config.longest_window()),
             adapt: self.config.adapter_options(),
             enrich: self.config.enrich_settings(),

@@ -9,7 +9,7 @@ use runtime::Shutdown;
 use tokio::time::{Duration, timeout};
 
 use crate::exit::{Outcome, Verdict};
-use crate::platform::{Engines, Platform};
+use crate::platform::{Platform, Whereabouts};
 use crate::services::{Instance, Service, Services, serve_metrics};
 
 /// A graceful stop ends within this time; what is not done then is left to the next start.
@@ -53,7 +53,7 @@ async fn serve(service: Service, args: &Args, config: Config) -> Outcome {
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
     let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
     let listen = address(args.listen, &config.ingest.listen, "[ingest] listen")?;
-    let platform = Platform::new(config, Engines::default(), shutdown.clone())?;
+    let platform = Platform::new(config, Whereabouts::default(), shutdown.clone())?;
     let listener = match service {
         Service::Ingest => Some(runtime::listen::bind("webhooks", listen, "--listen").await?),
         Service::Process | Service::Report => None,
@@ -72,7 +72,9 @@ async fn serve(service: Service, args: &Args, config: Config) -> Outcome {
     shutdown.stop();
     match timeout(DRAIN, services.stop()).await {
         Ok(stopped) => ended.and(stopped)?,
-        Err(_elapsed) => bail!("the stop took longer than {} s; what was left is done at the next start", DRAIN.as_secs()),
+        Err(_elapsed) => {
+            bail!("the stop took longer than {} s; what was left is done at the next start", DRAIN.as_secs())
+        }
     }
     Ok(Verdict::Fine)
 }
@@ -81,6 +83,8 @@ async fn serve(service: Service, args: &Args, config: Config) -> Outcome {
 pub(crate) fn address(given: Option<SocketAddr>, configured: &str, key: &str) -> anyhow::Result<SocketAddr> {
     match given {
         Some(address) => Ok(address),
-        None => configured.parse().with_context(|| format!("{key} = {configured:?} is not an address such as 127.0.0.1:8080")),
+        None => configured
+            .parse()
+            .with_context(|| format!("{key} = {configured:?} is not an address such as 127.0.0.1:8080")),
     }
 }

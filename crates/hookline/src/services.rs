@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kafka::control::Control;
-use runtime::LaneSet;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -94,36 +93,42 @@ impl Services {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
                     control: control.clone(),
-                    data: platform.config.process.data.clone(),
+                    data: platform.window_data.clone(),
                     longest_window: platform.config.longest_window(),
                     pipeline: Arc::new(platform.pipeline()),
                     routes: Arc::new(platform.config.routes()),
                 };
                 let lanes = process::start(settings, lanes, &platform.telemetry, &platform.shutdown)?;
-                self.join(service, lanes);
+                self.join(service, move || lanes.join());
             }
             Service::Report => {
-                let warehouse = platform.connect().await?;
-                for applied in warehouse.migrate(&platform.layout()).await? {
-                    tracing::info!(%applied, "migrated");
+                let (warehouse, layout) = (platform.connect().await?, platform.layout());
+                let migrations = warehouse.migrate(&layout).await?;
+                for warehouse::Migration { database, version, name } in &migrations {
+                    tracing::debug!(database, version, name, "migrated");
+                }
+                if !migrations.is_empty() {
+                    tracing::info!(steps = migrations.len(), "tables and views are up to date");
                 }
                 let settings = report::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
                     control: control.clone(),
                     warehouse,
+                    layout,
                 };
                 let handle = tokio::runtime::Handle::current();
-                let lanes = report::start(settings, lanes, handle, &platform.telemetry, &platform.shutdown)?;
-                self.join(service, lanes);
+                let report = report::start(settings, lanes, &handle, &platform.telemetry, &platform.shutdown)?;
+                self.join(service, move || report.join());
             }
         }
         Ok(())
     }
 
-    fn join(&mut self, service: Service, lanes: LaneSet) {
+    /// Watches over lane threads: `join` returns when they have ended.
+    fn join(&mut self, service: Service, join: impl FnOnce() + Send + 'static) {
         self.tasks.spawn(async move {
-            let joined = tokio::task::spawn_blocking(move || lanes.join()).await;
+            let joined = tokio::task::spawn_blocking(join).await;
             (service, joined.context("a lane could not be joined"))
         });
     }
@@ -157,7 +162,8 @@ pub(crate) async fn serve_metrics(
 ) -> anyhow::Result<(SocketAddr, JoinHandle<std::io::Result<()>>)> {
     let listener = runtime::listen::bind("metrics", address, "--metrics").await?;
     let bound = listener.local_addr().context("metrics")?;
-    let task = tokio::spawn(runtime::listen::serve_metrics(listener, platform.telemetry.clone(), platform.shutdown.clone()));
+    let task =
+        tokio::spawn(runtime::listen::serve_metrics(listener, platform.telemetry.clone(), platform.shutdown.clone()));
     Ok((bound, task))
 }
 

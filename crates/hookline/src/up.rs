@@ -1,26 +1,46 @@
 //! `hookline up`: everything on one machine.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use config::{Config, Fresh};
 use local::Progress;
 use local::clickhouse::{Access, Account};
 use local::engines::{Engines, Options};
 use reqwest::Url;
 use runtime::Shutdown;
 use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::exit::{Outcome, Verdict};
+use crate::platform::{Platform, Whereabouts};
+use crate::service::{DRAIN, address, load};
+use crate::services::{Instance, Service, Services, serve_metrics};
+
+/// How long the services may take to be ready once the engines are.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Start Kafka and ClickHouse and no service
-    #[arg(long, required = true)]
+    #[arg(long)]
     engines_only: bool,
     /// The data folder
     #[arg(long, value_name = "DIR", default_value = "./hookline-data")]
     data: PathBuf,
+    /// The configuration; without it, one with fresh secrets is written into the data folder
+    #[arg(long, value_name = "FILE", conflicts_with = "engines_only")]
+    config: Option<PathBuf>,
+    /// Where webhooks come in [default: the configuration's, 127.0.0.1:8080 at first]
+    #[arg(long, value_name = "ADDR", conflicts_with = "engines_only")]
+    listen: Option<SocketAddr>,
+    /// Where metrics and health are served [default: the configuration's, 127.0.0.1:9464 at first]
+    #[arg(long, value_name = "ADDR", conflicts_with = "engines_only")]
+    metrics: Option<SocketAddr>,
     /// Kafka's port on 127.0.0.1; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 9092)]
     kafka_port: u16,
@@ -34,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", env = "HOOKLINE_CLICKHOUSE_URL")]
     clickhouse_url: Option<Url>,
     /// Who may use the local ClickHouse
-    #[arg(long, value_name = "NAME", env = "HOOKLINE_CLICKHOUSE_USER", default_value = "default")]
+    #[arg(long, value_name = "NAME", env = "HOOKLINE_CLICKHOUSE_USER", default_value = "hookline")]
     clickhouse_user: String,
     /// That user's password
     #[arg(long, value_name = "WORD", env = "HOOKLINE_CLICKHOUSE_PASSWORD", default_value = "", hide_env_values = true)]
@@ -53,34 +73,168 @@ pub(crate) fn run(args: Args) -> Outcome {
 
 async fn up(args: Args) -> Outcome {
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+    // What can be wrong is said before anything starts: the configuration, then the ports.
+    let house = if args.engines_only { None } else { Some(House::prepare(&args).await?) };
     let options = Options {
-        data: args.data,
+        data: args.data.clone(),
         kafka_port: args.kafka_port,
         clickhouse_port: args.clickhouse_port,
-        clickhouse_accounts: vec![Account {
-            name: args.clickhouse_user,
-            password: args.clickhouse_password,
-            access: Access::Full,
-        }],
+        clickhouse_accounts: accounts(&args),
         executable: std::env::current_exe().context("cannot tell where this program lies")?,
-        given_brokers: args.brokers,
-        given_clickhouse: args.clickhouse_url,
+        given_brokers: args.brokers.clone(),
+        given_clickhouse: args.clickhouse_url.clone(),
         progress: Progress::on_stderr(),
     };
     let engines = tokio::select! {
         engines = Engines::start(options) => engines?,
         () = shutdown.given() => return Ok(Verdict::Fine),
     };
-    Addresses::of(&engines).print(args.json).context("cannot print the addresses")?;
-    let failed = tokio::select! {
-        () = shutdown.given() => None,
-        reason = engines.failed() => Some(reason),
+    let ended = match house {
+        None => run_engines(&args, &engines, &shutdown).await,
+        Some(house) => house.run(&args, &engines, &shutdown).await,
     };
     engines.stop().await;
-    match failed {
-        None => Ok(Verdict::Fine),
-        Some(reason) => bail!(reason),
+    ended.map(|()| Verdict::Fine)
+}
+
+async fn run_engines(args: &Args, engines: &Engines, shutdown: &Shutdown) -> anyhow::Result<()> {
+    Addresses::of(engines).print(args.json).context("cannot print the addresses")?;
+    tokio::select! {
+        () = shutdown.given() => Ok(()),
+        reason = engines.failed() => bail!(reason),
     }
+}
+
+/// The local ClickHouse listens on this machine only. Whoever asks it without a name may read.
+fn accounts(args: &Args) -> Vec<Account> {
+    let account = |name: &str, password: &str, access| Account { name: name.into(), password: password.into(), access };
+    let mut accounts = vec![account(&args.clickhouse_user, &args.clickhouse_password, Access::Full)];
+    for reader in ["default", "analyst"] {
+        if reader != args.clickhouse_user {
+            accounts.push(account(reader, "", Access::ReadOnly));
+        }
+    }
+    accounts
+}
+
+/// The services, before the engines that they need are there.
+struct House {
+    config: Config,
+    config_path: PathBuf,
+    webhooks: TcpListener,
+    metrics: SocketAddr,
+}
+
+impl House {
+    async fn prepare(args: &Args) -> anyhow::Result<Self> {
+        let config_path = match &args.config {
+            Some(path) => path.clone(),
+            None => fresh_config(&args.data)?,
+        };
+        let config = load(&config_path)?;
+        let listen = address(args.listen, &config.ingest.listen, "[ingest] listen")?;
+        let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
+        let webhooks = runtime::listen::bind("webhooks", listen, "--listen").await?;
+        Ok(Self { config, config_path, webhooks, metrics })
+    }
+
+    /// Runs every service until the stop is given or something cannot go on.
+    async fn run(self, args: &Args, engines: &Engines, shutdown: &Shutdown) -> anyhow::Result<()> {
+        let ingest = format!("http://{}", self.webhooks.local_addr().context("ingest has no address")?);
+        let whereabouts = Whereabouts {
+            brokers: Some(engines.kafka.clone()),
+            clickhouse: Some(self.warehouse(args, engines)),
+            window_data: Some(engines.data().join("windows")),
+        };
+        let platform = Platform::new(self.config, whereabouts, shutdown.clone())?;
+        let (metrics, _serving) = serve_metrics(&platform, self.metrics).await?;
+        let mut services = Services::new();
+        let started = async {
+            let control = platform.identity().await?;
+            let mut webhooks = Some(self.webhooks);
+            for service in Service::ALL {
+                let listener = if service == Service::Ingest { webhooks.take() } else { None };
+                services.start(service, &platform, &control, Instance::ONLY, listener).await?;
+            }
+            ready(&platform).await
+        };
+        let metrics = format!("http://{metrics}");
+        let ended = tokio::select! {
+            started = started => match started {
+                Ok(()) => {
+                    let addresses = Addresses { ingest: Some(&ingest), metrics: Some(&metrics), ..Addresses::of(engines) };
+                    addresses.print(args.json).context("cannot print the addresses")?;
+                    if !args.json {
+                        hint(&self.config_path, &ingest);
+                    }
+                    tokio::select! {
+                        () = shutdown.given() => Ok(()),
+                        ended = services.ended() => ended,
+                        reason = engines.failed() => Err(anyhow::Error::msg(reason)),
+                    }
+                }
+                Err(error) => Err(error),
+            },
+            () = shutdown.given() => Ok(()),
+            reason = engines.failed() => Err(anyhow::Error::msg(reason)),
+        };
+        shutdown.stop();
+        let stopped = timeout(DRAIN, services.stop()).await;
+        if stopped.is_err() {
+            tracing::warn!(
+                "the services took longer than {} s to stop; what was left is done at the next start",
+                DRAIN.as_secs()
+            );
+        }
+        ended
+    }
+
+    /// ClickHouse as this run has it.
+    fn warehouse(&self, args: &Args, engines: &Engines) -> warehouse::Settings {
+        warehouse::Settings {
+            url: engines.clickhouse.as_str().trim_end_matches('/').to_owned(),
+            user: args.clickhouse_user.clone(),
+            password: args.clickhouse_password.clone(),
+            cluster: self.config.clickhouse.cluster.clone(),
+            ..warehouse::Settings::default()
+        }
+    }
+}
+
+/// Returns when every component is ready; fails with what is not.
+async fn ready(platform: &Platform) -> anyhow::Result<()> {
+    let all = async {
+        while !platform.telemetry.health.is_ready() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    match timeout(READY_WITHIN, all).await {
+        Ok(()) => Ok(()),
+        Err(_elapsed) => {
+            let states = platform.telemetry.health.states();
+            let waiting: Vec<String> = states
+                .into_iter()
+                .filter(|(_, state)| *state != runtime::health::State::Ready)
+                .map(|(name, state)| format!("{name}: {state:?}"))
+                .collect();
+            bail!("not ready after {} s: {}", READY_WITHIN.as_secs(), waiting.join("; "))
+        }
+    }
+}
+
+/// Writes a configuration with secrets of its own into the data folder, once.
+fn fresh_config(data: &Path) -> anyhow::Result<PathBuf> {
+    let mut random = [0; 96];
+    for part in random.chunks_mut(16) {
+        part.copy_from_slice(&rand::random::<[u8; 16]>());
+    }
+    Ok(Fresh::new(random).write(data)?)
+}
+
+#[allow(clippy::print_stdout, reason = "what to do next, for a person")]
+fn hint(config: &Path, ingest: &str) {
+    println!("  {:<11} {}", "config", config.display());
+    println!("Next: hookline send --config {} --ingest {ingest} --source dub --count 10", config.display());
 }
 
 /// Where everything listens; `null` for what does not run.

@@ -236,9 +236,9 @@ impl<'s> OpenLane<'s> {
 }
 
 /// Why a lane ends before the stop is given.
-struct End(LaneEnd);
+pub(crate) struct End(pub(crate) LaneEnd);
 
-fn halt(reason: &'static str, message: String) -> End {
+pub(crate) fn halt(reason: &'static str, message: String) -> End {
     End(LaneEnd::Halted { reason, message })
 }
 

@@ -1,1 +1,12 @@
-//! Fixtures, engines for tests, load generator, crash oracle.
+//! What tests and demonstrations share: realistic events, a sender that behaves like a platform, and a whole
+//! Hookline seen from outside.
+
+#![recursion_limit = "256"] // json! of a whole link
+
+pub mod clickhouse;
+pub mod dub;
+pub mod house;
+pub mod sender;
+
+pub use house::{House, Program};
+pub use sender::{Sender, Sent};

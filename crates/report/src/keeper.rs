@@ -1,0 +1,210 @@
+//! What `report` does beside its lanes: how far everything is complete, whether the ledger balances, which days close.
+//!
+//! One instance does it, the one with lane 0. Doing it twice would be harmless: every step is idempotent.
+
+use std::time::{Duration, Instant};
+
+use event::{Millis, Progress};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use kafka::Topic;
+use kafka::positions::Positions;
+use prometheus::{Gauge, GaugeVec};
+use runtime::{Component, Shutdown, Telemetry};
+use warehouse::{LaneWatermark, REPORTS, Report, Side, Warehouse};
+
+use crate::{SERVICE, Settings, lane};
+
+/// How often progress is looked at and told to ClickHouse.
+const LOOK: Duration = Duration::from_secs(5);
+/// How often the ledger is added up.
+const BALANCE: Duration = Duration::from_secs(30);
+/// How often days are looked through for ones to close.
+const CLOSE: Duration = Duration::from_secs(60);
+/// A day is closed this long after it has ended, so that the usual late deliveries are in it. Later ones open it again.
+const LATENESS_MS: i64 = 3_600_000;
+/// The group under which `process` commits; how far it has come tells whether a quiet lane is complete.
+const PROCESS_GROUP: &str = "hookline-process";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The gauges of the keeper.
+pub(crate) struct KeeperMetrics {
+    complete_through: Gauge,
+    days_to_close: Gauge,
+    ledger_missing: Gauge,
+    repeated: Gauge,
+}
+
+impl KeeperMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help| -> Result<Gauge, prometheus::Error> {
+            let family: GaugeVec = telemetry.metrics.gauge(name, help, &[])?;
+            Ok(family.with_label_values::<&str>(&[]))
+        };
+        Ok(Self {
+            complete_through: gauge(
+                "complete_through_timestamp_seconds",
+                "Every record received before this is a row in ClickHouse (Unix seconds)",
+            )?,
+            days_to_close: gauge("days_to_close", "Days of reports that are complete and not closed yet")?,
+            ledger_missing: gauge("ledger_missing_records", "Offsets of raw that are settled and have no row")?,
+            repeated: gauge("ledger_repeated_records", "Rows beyond the first for an offset of raw")?,
+        })
+    }
+}
+
+/// Looks after everything until the stop is given.
+pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: Component, shutdown: Shutdown) {
+    let (mut balanced, mut closed) = (None::<Instant>, None::<Instant>);
+    let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
+    while !shutdown.is_stopping() {
+        let turn = async {
+            let complete = settle(&settings, &metrics).await?;
+            if due(&balanced, BALANCE) {
+                balance(&settings.warehouse, &metrics).await?;
+                balanced = Some(Instant::now());
+            }
+            if due(&closed, CLOSE) {
+                close_days(&settings, &metrics, complete).await?;
+                closed = Some(Instant::now());
+            }
+            Ok::<(), KeepError>(())
+        };
+        match turn.await {
+            Ok(()) => component.ready(),
+            Err(error) => {
+                tracing::warn!(
+                    service = SERVICE,
+                    "progress, ledger or closing of days: {error}; tried again in {} s",
+                    LOOK.as_secs()
+                );
+                component.failing(error.to_string());
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = shutdown.given() => {}
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Warehouse(#[from] warehouse::WarehouseError),
+    #[error(transparent)]
+    Positions(#[from] kafka::positions::PositionError),
+    #[error(transparent)]
+    Progress(#[from] event::UnreadableProgress),
+    #[error("the task that asks Kafka for positions failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// Tells ClickHouse how far each lane is settled. Returns the time up to which all of them are, if all have begun.
+async fn settle(settings: &Settings, metrics: &KeeperMetrics) -> Result<Option<Millis>, KeepError> {
+    let (cluster, lanes) = (settings.cluster.clone(), settings.plan.lanes);
+    let progress = tokio::task::spawn_blocking(move || -> Result<Vec<Option<Progress>>, KeepError> {
+        let (processed, reported) =
+            (Positions::open(&cluster, PROCESS_GROUP, PATIENCE)?, Positions::open(&cluster, lane::GROUP, PATIENCE)?);
+        let read = |positions: &Positions, topic, lane| -> Result<Option<Progress>, KeepError> {
+            let committed = positions.committed(topic, lane)?;
+            Ok(committed.map(|committed| committed.metadata.parse()).transpose()?)
+        };
+        (0..lanes)
+            .map(|lane| Ok(settled(read(&processed, Topic::Raw, lane)?, read(&reported, Topic::Events, lane)?)))
+            .collect()
+    });
+    let progress = progress.await??;
+    let known = progress.iter().enumerate().filter_map(|(lane, progress)| Some((lane as u16, (*progress)?)));
+    let watermarks: Vec<LaneWatermark> =
+        known.map(|(lane, Progress { raw_hi, watermark })| LaneWatermark { lane, raw_hi, watermark }).collect();
+    if !watermarks.is_empty() {
+        settings.warehouse.save_watermarks(&settings.control.incarnation, &watermarks).await?;
+    }
+    let complete = progress.into_iter().map(|progress| progress.map(|progress| progress.watermark)).min().flatten();
+    if let Some(Millis(at)) = complete {
+        metrics.complete_through.set(at as f64 / 1_000.0);
+    }
+    Ok(complete)
+}
+
+/// How far a lane is complete in ClickHouse: to the last cut that was reported; and where nothing lies between that cut and
+/// what `process` has seen, to the time that `process` has seen.
+fn settled(processed: Option<Progress>, reported: Option<Progress>) -> Option<Progress> {
+    match (processed, reported) {
+        (Some(processed), Some(reported)) if processed.raw_hi == reported.raw_hi => Some(processed),
+        (Some(processed), None) if processed.raw_hi == 0 => Some(processed),
+        (_, reported) => reported,
+    }
+}
+
+async fn balance(warehouse: &Warehouse, metrics: &KeeperMetrics) -> Result<(), KeepError> {
+    let sql = "SELECT toInt64(sum(missing)) AS missing, toInt64(sum(repeated)) AS repeated FROM ledger";
+    for row in warehouse.query(Side::Production, sql, &[]).await? {
+        let number = |name: &str| row.get(name).and_then(serde_json::Value::as_i64).unwrap_or_default();
+        let (missing, repeated) = (number("missing"), number("repeated"));
+        if missing != 0 || repeated != 0 {
+            tracing::error!(
+                service = SERVICE,
+                missing,
+                repeated,
+                "the ledger does not balance: SELECT * FROM ledger names the buckets"
+            );
+        }
+        metrics.ledger_missing.set(missing as f64);
+        metrics.repeated.set(repeated as f64);
+    }
+    Ok(())
+}
+
+async fn close_days(settings: &Settings, metrics: &KeeperMetrics, complete: Option<Millis>) -> Result<(), KeepError> {
+    let Some(through) = complete.and_then(last_whole_day) else { return Ok(()) };
+    let Settings { warehouse, layout, .. } = settings;
+    for side in Side::BOTH {
+        let open = warehouse.open_days(side, through).await?;
+        if side == Side::Production {
+            metrics.days_to_close.set(open.len() as f64);
+        }
+        for day in open {
+            let Some(report) = REPORTS.iter().find(|report: &&Report| report.name == day.report) else { continue };
+            let closed = warehouse.close_day(side, layout, report, day.day).await?;
+            tracing::info!(service = SERVICE, report = day.report, day = %day.day, ?side, ?closed, "closed");
+        }
+    }
+    if !warehouse.open_days(Side::Production, through).await?.is_empty() {
+        return Ok(());
+    }
+    metrics.days_to_close.set(0.0);
+    Ok(())
+}
+
+/// The last day of UTC that had ended, with the lateness allowed, at `complete`.
+fn last_whole_day(complete: Millis) -> Option<jiff::civil::Date> {
+    let at = Timestamp::from_millisecond(complete.0.checked_sub(LATENESS_MS)?).ok()?;
+    TimeZone::UTC.to_datetime(at).date().yesterday().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(raw_hi: u64, at: i64) -> Option<Progress> {
+        Some(Progress { raw_hi, watermark: Millis(at) })
+    }
+
+    #[test]
+    fn a_quiet_lane_is_complete_up_to_what_process_has_seen_and_a_busy_one_up_to_its_last_cut() {
+        assert_eq!(settled(progress(10, 900), progress(10, 500)), progress(10, 900));
+        assert_eq!(settled(progress(11, 900), progress(10, 500)), progress(10, 500));
+        assert_eq!(settled(progress(0, 900), None), progress(0, 900));
+        assert_eq!(settled(progress(1, 900), None), None);
+        assert_eq!(settled(None, None), None);
+    }
+
+    #[test]
+    fn a_day_is_whole_an_hour_after_it_has_ended() {
+        let at = |text: &str| Millis(text.parse::<Timestamp>().unwrap().as_millisecond());
+        assert_eq!(last_whole_day(at("2026-11-23T00:59:59Z")).unwrap().to_string(), "2026-11-21");
+        assert_eq!(last_whole_day(at("2026-11-23T01:00:00Z")).unwrap().to_string(), "2026-11-22");
+    }
+}

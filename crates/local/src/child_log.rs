@@ -73,7 +73,7 @@ impl ChildLog {
         kept.last.push_back(String::from_utf8_lossy(line).trim_end().to_owned());
     }
 
-    /// What of the last lines explains an end best, in one line: errors if it named any, else the last things it said.
+    /// What of the last lines explains an end best, in one line: errors if it named any, else the last thing it said.
     pub(crate) fn reason(&self) -> String {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let said = || kept.last.iter().filter(|line| !line.is_empty() && !line.starts_with(char::is_whitespace));
@@ -81,7 +81,7 @@ impl ChildLog {
             .filter(|line| ["ERROR", "FATAL", "Exception", "Error"].iter().any(|word| line.contains(word)))
             .collect();
         if telling.is_empty() {
-            telling = said().collect();
+            telling.extend(said().next_back());
         }
         if telling.is_empty() {
             return "it said nothing".to_owned();

@@ -42,6 +42,7 @@ pub(super) async fn kafka_libs(cache: &Cache, progress: Progress) -> anyhow::Res
     let fetched = workshop.join("target/dependency");
     check(&fetched, &pinned).await.context("Maven's answer is refused")?;
     std::fs::rename(&fetched, workshop.join("libs")).context("cannot move the fetched jars")?;
+    std::fs::remove_dir_all(workshop.join("target")).context("cannot clear what Maven left")?;
     Ok(cache.publish(&workshop, &name)?.join("libs"))
 }
 

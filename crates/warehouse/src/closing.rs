@@ -10,7 +10,6 @@
 use clickhouse::Row;
 use serde::Deserialize;
 
-use crate::connect::quote;
 use crate::layout::Layout;
 use crate::reports::{REPORTS, Report};
 use crate::tables::closed_table;
@@ -59,21 +58,32 @@ impl Warehouse {
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses.
-    pub async fn open_days(&self, side: Side, through: Day) -> Result<Vec<OpenDay>, WarehouseError> {
+    pub async fn open_days(&self, side: Side, layout: &Layout, through: Day) -> Result<Vec<OpenDay>, WarehouseError> {
         #[derive(Row, Deserialize)]
         struct Open {
             report: String,
             day: String,
         }
         let database = self.database(side);
-        let names: Vec<String> = REPORTS.iter().map(|report| quote(report.name)).collect();
+        let each: Vec<String> = REPORTS
+            .iter()
+            .map(|report| {
+                let computable = frozen_before(layout, report)
+                    .map_or_else(String::new, |frozen| format!(" AND now.day >= {frozen}"));
+                format!(
+                    "SELECT '{}' AS report, now.day AS day FROM day_counts AS now \
+                     LEFT JOIN (SELECT day, records FROM {database}.closed_days WHERE report = '{}') AS closed \
+                     ON closed.day = now.day WHERE now.records > closed.records{computable}",
+                    report.name, report.name,
+                )
+            })
+            .collect();
+        // A day that was never closed was closed over no events.
         let sql = format!(
-            "SELECT report, toString(day) AS day FROM ({}) AS days CROSS JOIN (SELECT arrayJoin([{}]) AS report) AS reports \
-             LEFT JOIN (SELECT report, day, records, true AS closed FROM {database}.closed_days) AS done \
-             ON done.report = reports.report AND done.day = days.day \
-             WHERE day <= '{through}' AND (NOT done.closed OR days.records > done.records) ORDER BY day, report",
+            "WITH day_counts AS (SELECT day, records FROM ({}) WHERE day <= '{through}') \
+             SELECT report, toString(day) AS day FROM ({}) ORDER BY day, report",
             day_counts(database),
-            names.join(", "),
+            each.join(" UNION ALL "),
         );
         let rows: Vec<Open> = self.rows("look for open days", sql).await?;
         rows.into_iter()
@@ -198,8 +208,9 @@ impl Warehouse {
         let cleared =
             frozen_before(layout, report).map_or("false".into(), |frozen| format!("toDate('{day}') < {frozen}"));
         let sql = format!(
-            "SELECT (SELECT count() FROM {database}.records WHERE outcome = 'event' AND toDate(event_time) = '{day}') AS records, \
-             (SELECT max(closed_records) FROM {database}.{} WHERE day = '{day}') AS closed, {cleared} AS cleared",
+            "SELECT ifNull((SELECT count() FROM {database}.records WHERE outcome = 'event' AND toDate(event_time) = '{day}'), 0) \
+             AS records, ifNull((SELECT max(closed_records) FROM {database}.{} WHERE day = '{day}'), 0) AS closed, \
+             toBool({cleared}) AS cleared",
             closed_table(report),
         );
         let rows: Vec<Counts> = self.rows(what, sql).await?;
@@ -230,7 +241,7 @@ fn live(database: &str, layout: &Layout, report: &Report) -> String {
 
 /// The first day that can still be computed, for reports that need columns which are cleared.
 fn frozen_before(layout: &Layout, report: &Report) -> Option<String> {
-    report.needs_identifiers.then(|| format!("today('UTC') - {}", layout.identifiers_days.saturating_sub(1)))
+    report.needs_identifiers.then(|| format!("toDate(now('UTC')) - {}", layout.identifiers_days.saturating_sub(1)))
 }
 
 /// `closed_days`: every closing row of every report.

@@ -178,11 +178,10 @@ impl Buffer {
             (Self::Low(low), Value::Text(text)) => low.push(text.as_bytes()),
             (Self::Text(texts), Value::Text(text)) => texts.push(text.as_bytes()),
             // Two letters, or two zero bytes: anything else is no country, and unknown.
-            (Self::Fixed { width: 2, bytes }, Value::Text(text)) => {
-                bytes.extend_from_slice(
-                    text.as_bytes().first_chunk::<2>().filter(|_| text.len() == 2).unwrap_or(&[0; 2]),
-                );
-            }
+            (Self::Fixed { width: 2, bytes }, Value::Text(text)) => bytes.extend_from_slice(match text.as_bytes() {
+                [first, second] if first.is_ascii_alphabetic() && second.is_ascii_alphabetic() => text.as_bytes(),
+                _ => &[0; 2],
+            }),
             (Self::Fixed { width: 8, bytes }, Value::Time(number) | Value::Signed(number)) => {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }

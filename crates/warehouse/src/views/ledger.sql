@@ -34,7 +34,7 @@ WITH
     ),
     buckets AS
     (
-        SELECT incarnation, lane, start, stop, arrayJoin(range(intDiv(start, 65536), intDiv(stop - 1, 65536) + 1)) AS bucket
+        SELECT incarnation, lane, start, stop, arrayJoin(range(intDiv(start, 65536), intDiv(toUInt64(stop - 1), 65536) + 1)) AS bucket
         FROM lanes
     )
 SELECT

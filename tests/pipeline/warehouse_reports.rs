@@ -1,0 +1,481 @@
+//! Reports on the real engine: equal to a count by hand at every moment, open or closed, late or thinned.
+
+use std::collections::BTreeMap;
+
+use event::{Counted, EventType, LinkEvent, Millis, Outcome};
+use warehouse::{Closed, Day, OpenDay, REPORTS, Report, Side, WarehouseError};
+
+use crate::warehouse_blocks::{Databases, NOON, block_of, event};
+
+const DAY: i64 = 86_400_000;
+
+fn day(days: i64) -> Day {
+    Day::new(2026, 10, 15).unwrap().checked_add(jiff::Span::new().days(days)).unwrap()
+}
+
+/// Events of five days with every type, everybody, and some that count nowhere. Deterministic, and not in any order.
+fn traffic(from: u64, number: u64) -> Vec<LinkEvent<'static>> {
+    (from..from + number)
+        .map(|offset| {
+            // SplitMix64's finaliser: enough to mix the attributes.
+            let mut z = offset.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            let mut next = |n: u64| {
+                let value = z % n;
+                z = z.rotate_right(9).wrapping_mul(31).wrapping_add(value);
+                value as usize
+            };
+            let kind = [
+                EventType::Click,
+                EventType::Click,
+                EventType::QrScan,
+                EventType::Lead,
+                EventType::Sale,
+                EventType::Error,
+            ][next(6)];
+            let time = NOON - next(5) as i64 * DAY + next(11 * 3_600_000) as i64;
+            LinkEvent {
+                outcome: [Outcome::Event, Outcome::Event, Outcome::Event, Outcome::Duplicate, Outcome::DeadLetter]
+                    [next(5)],
+                r#type: kind,
+                counted: [Counted::Human, Counted::Human, Counted::Bot, Counted::Internal][next(4)],
+                event_time: Millis(time),
+                received_at: Millis(NOON + 12 * 3_600_000 + offset as i64),
+                campaign: ["", "spring", "autumn"][next(3)].into(),
+                channel: ["email", "qr", "social"][next(3)].into(),
+                link_id: format!("l_{}", next(9)).into(),
+                domain: "go.acme.example".into(),
+                slug: format!("s{}", next(2)).into(),
+                programme: ["instore", "events"][next(2)].into(),
+                placement: ["shelf", "till"][next(2)].into(),
+                country: ["DE", "FR", "LI"][if next(40) == 0 { 2 } else { next(2) }].into(),
+                region: ["", "DE-BE"][next(2)].into(),
+                partner: ["", "", "dealfox"][next(3)].into(),
+                partner_approved: next(2) == 0,
+                destination_host: "acme.example".into(),
+                destination_path: ["/a", "/b"][next(2)].into(),
+                utm_source: ["newsletter", ""][next(2)].into(),
+                launch: ["", "podcast"][next(2)].into(),
+                link_kind: ["bio", "promo"][next(2)].into(),
+                currency: if kind == EventType::Sale { ["EUR", "USD"][next(2)].into() } else { "".into() },
+                value_minor: if kind == EventType::Sale { next(10_000) as i64 } else { 0 },
+                visitor: [0, 1 + next(50) as u64][usize::from(next(4) > 0)],
+                ..event(offset)
+            }
+        })
+        .collect()
+}
+
+fn date(event: &LinkEvent<'_>) -> String {
+    jiff::Timestamp::from_millisecond(event.event_time.0).unwrap().strftime("%F").to_string()
+}
+
+/// Counts by hand: the key of a row and the sums of its measures.
+type Counts = BTreeMap<Vec<String>, Vec<i64>>;
+
+fn count<'e>(
+    events: impl IntoIterator<Item = &'e LinkEvent<'static>>,
+    of: impl Fn(&LinkEvent<'static>) -> Option<(Vec<String>, Vec<bool>)>,
+) -> Counts {
+    let mut counts = Counts::new();
+    for event in events.into_iter().filter(|event| event.outcome == Outcome::Event) {
+        if let Some((key, measures)) = of(event) {
+            let row = counts.entry(key).or_insert_with(|| vec![0; measures.len()]);
+            row.iter_mut().zip(measures).for_each(|(sum, measure)| *sum += i64::from(measure));
+        }
+    }
+    counts
+}
+
+async fn shown(databases: &Databases, keys: &[&str], measures: &[&str], view: &str) -> Counts {
+    let sql = format!("SELECT {}, {} FROM {view}", keys.join(", "), measures.join(", "));
+    let rows = databases.warehouse.query(Side::Production, &sql, &[]).await.unwrap();
+    let number = rows.len();
+    let counts: Counts = rows
+        .iter()
+        .map(|row| {
+            let key = keys.iter().map(|name| row[*name].as_str().map_or_else(|| row[*name].to_string(), str::to_owned));
+            (key.collect(), measures.iter().map(|name| row[*name].as_i64().unwrap()).collect())
+        })
+        .collect();
+    assert_eq!(counts.len(), number, "{view} shows a key twice");
+    counts
+}
+
+fn human(event: &LinkEvent<'_>) -> bool {
+    event.counted == Counted::Human
+}
+
+/// Every report against a count by hand.
+async fn check(databases: &Databases, events: &[LinkEvent<'static>]) {
+    let visit = |event: &LinkEvent<'_>| event.r#type.is_visit();
+    let is = |event: &LinkEvent<'_>, kind| event.r#type == kind;
+    let who = |event: &LinkEvent<'_>, counted| event.counted == counted;
+
+    let expected = count(events, |event| {
+        let countable = visit(event) || is(event, EventType::Lead) || is(event, EventType::Sale);
+        countable.then(|| {
+            (
+                vec![date(event), event.campaign.to_string(), event.channel.to_string()],
+                vec![
+                    visit(event) && human(event),
+                    is(event, EventType::QrScan) && human(event),
+                    visit(event) && who(event, Counted::Bot),
+                    visit(event) && who(event, Counted::Internal),
+                    visit(event),
+                    is(event, EventType::Lead) && human(event),
+                    is(event, EventType::Sale) && human(event),
+                ],
+            )
+        })
+    });
+    let measures = ["clicks", "qr_scans", "bot_clicks", "internal_clicks", "raw_clicks", "leads", "sales"];
+    assert_eq!(shown(databases, &["day", "campaign", "channel"], &measures, "campaign_channel_daily").await, expected);
+
+    let euros: i64 = events
+        .iter()
+        .filter(|event| {
+            event.outcome == Outcome::Event && is(event, EventType::Sale) && human(event) && event.currency == "EUR"
+        })
+        .map(|event| event.value_minor)
+        .sum();
+    let sql = "SELECT sum(revenue_minor['EUR']) AS euros FROM campaign_channel_daily";
+    assert_eq!(databases.number(Side::Production, sql).await, euros);
+
+    let expected = count(events, |event| {
+        let hour = jiff::Timestamp::from_millisecond(event.event_time.0).unwrap().strftime("%F %H:00:00").to_string();
+        visit(event).then(|| {
+            (
+                vec![hour, event.link_id.to_string(), event.domain.to_string(), event.slug.to_string()],
+                vec![human(event), is(event, EventType::QrScan) && human(event), true],
+            )
+        })
+    });
+    let keys = ["hour", "link_id", "domain", "slug"];
+    assert_eq!(shown(databases, &keys, &["clicks", "qr_scans", "raw_clicks"], "link_hourly").await, expected);
+
+    let expected = count(events, |event| {
+        let measured = visit(event) || is(event, EventType::Lead) || is(event, EventType::Sale);
+        (measured && !event.partner.is_empty()).then(|| {
+            (
+                vec![
+                    date(event),
+                    event.partner.to_string(),
+                    event.source.to_string(),
+                    event.utm_source.to_string(),
+                    event.destination_path.to_string(),
+                    event.partner_approved.to_string(),
+                ],
+                vec![
+                    visit(event) && human(event),
+                    visit(event),
+                    is(event, EventType::Lead) && human(event),
+                    is(event, EventType::Sale) && human(event),
+                ],
+            )
+        })
+    });
+    let keys = ["day", "partner", "source", "utm_source", "landing_path", "approved"];
+    let measures = ["clicks", "raw_clicks", "leads", "sales"];
+    assert_eq!(shown(databases, &keys, &measures, "affiliate_landing_daily").await, expected);
+
+    let expected = count(events, |event| {
+        let key = [date(event), event.launch.to_string(), event.link_kind.to_string(), event.slug.to_string()];
+        (visit(event) && (!event.launch.is_empty() || event.link_kind == "bio"))
+            .then(|| (key.to_vec(), vec![human(event), true]))
+    });
+    let keys = ["day", "launch", "link_kind", "slug"];
+    assert_eq!(shown(databases, &keys, &["clicks", "raw_clicks"], "bio_launch_daily").await, expected);
+
+    check_placements(databases, events).await;
+    check_visitors(databases, events).await;
+}
+
+/// Groups under ten people lose their geography, and nothing else.
+async fn check_placements(databases: &Databases, events: &[LinkEvent<'static>]) {
+    let scans: Vec<_> =
+        events.iter().filter(|event| event.outcome == Outcome::Event && event.r#type == EventType::QrScan).collect();
+    let group = |event: &LinkEvent<'static>| {
+        [
+            date(event),
+            event.programme.to_string(),
+            event.placement.to_string(),
+            event.country.to_string(),
+            event.region.to_string(),
+        ]
+        .to_vec()
+    };
+    let mut people: BTreeMap<Vec<String>, (std::collections::BTreeSet<u64>, usize)> = BTreeMap::new();
+    for scan in &scans {
+        let (known, unknown) = people.entry(group(scan)).or_default();
+        match scan.visitor {
+            0 => *unknown += 1,
+            visitor => {
+                known.insert(visitor);
+            }
+        }
+    }
+    let expected = count(scans.into_iter(), |event| {
+        let mut key = group(event);
+        let (known, unknown) = &people[&key];
+        let hidden = known.len() + unknown < 10;
+        if hidden {
+            key[3].clear();
+            key[4].clear();
+        }
+        key.push(hidden.to_string());
+        Some((key, vec![human(event), true]))
+    });
+    assert!(expected.keys().any(|key| key[5] == "true") && expected.keys().any(|key| key[5] == "false"));
+    let keys = ["day", "programme", "placement", "country", "region", "hidden"];
+    assert_eq!(shown(databases, &keys, &["scans", "raw_scans"], "qr_placement_daily").await, expected);
+}
+
+async fn check_visitors(databases: &Databases, events: &[LinkEvent<'static>]) {
+    let mut expected: BTreeMap<Vec<String>, (std::collections::BTreeSet<u64>, i64)> = BTreeMap::new();
+    let counted =
+        events.iter().filter(|event| event.outcome == Outcome::Event && event.r#type.is_visit() && human(event));
+    for event in counted {
+        let mut add = |dimension: &str, value: &str| {
+            let key = vec![date(event), dimension.to_owned(), value.to_owned()];
+            let (known, clicks) = expected.entry(key).or_default();
+            *clicks += 1;
+            if event.visitor != 0 {
+                known.insert(event.visitor);
+            }
+        };
+        add("all", "");
+        add("campaign", &event.campaign);
+        for (dimension, value) in
+            [("link", &event.link_id), ("programme", &event.programme), ("partner", &event.partner)]
+        {
+            if !value.is_empty() {
+                add(dimension, value);
+            }
+        }
+    }
+    let expected: Counts =
+        expected.into_iter().map(|(key, (known, clicks))| (key, vec![known.len() as i64, clicks])).collect();
+    assert_eq!(
+        shown(databases, &["day", "dimension", "value"], &["visitors", "clicks"], "daily_visitors").await,
+        expected
+    );
+}
+
+#[tokio::test]
+async fn reports_equal_a_count_by_hand_while_days_are_open_closed_and_late() {
+    let databases = Databases::new("reports").await;
+    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
+    // Identifiers are cleared after 30 days: these days must count as young.
+    let mut events = traffic(0, 6_000);
+    shift_to_recent(&mut events);
+    warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+    check(&databases, &events).await;
+
+    let last = today();
+    let before = last.yesterday().unwrap().yesterday().unwrap();
+    let open = warehouse.open_days(Side::Production, layout, before).await.unwrap();
+    assert_eq!(open.len(), 3 * REPORTS.len(), "{open:?}");
+    for OpenDay { report, day } in open {
+        let closed = warehouse.close_day(Side::Production, layout, Report::named(report).unwrap(), day).await.unwrap();
+        assert!(matches!(closed, Closed::Written { records } if records > 0), "{closed:?}");
+    }
+    assert_eq!(warehouse.open_days(Side::Production, layout, before).await.unwrap(), []);
+    check(&databases, &events).await;
+
+    // A day that is closed again is the same, whether nothing is done or it is done again.
+    let report = Report::named("campaign_channel_daily").unwrap();
+    let unchanged = warehouse.close_day(Side::Production, layout, report, before).await.unwrap();
+    assert!(matches!(unchanged, Closed::Unchanged { records } if records > 0), "{unchanged:?}");
+    let again = warehouse.rebuild(Side::Production, layout, report, before).await.unwrap();
+    assert!(matches!(again, Closed::Written { records } if records > 0), "{again:?}");
+    check(&databases, &events).await;
+
+    // Late events of closed days are counted at once, and the days wait to be closed again.
+    let mut late = traffic(6_000, 600);
+    shift_to_recent(&mut late);
+    warehouse.blocks().insert(&block_of("inc", 0, 2, &late)).await.unwrap();
+    events.extend(late);
+    check(&databases, &events).await;
+    let open = warehouse.open_days(Side::Production, layout, before).await.unwrap();
+    assert_eq!(open.len(), 3 * REPORTS.len());
+    for OpenDay { report, day } in open {
+        warehouse.close_day(Side::Production, layout, Report::named(report).unwrap(), day).await.unwrap();
+    }
+    check(&databases, &events).await;
+
+    let staging = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%staging%'";
+    assert_eq!(databases.number(Side::Production, staging).await, 0);
+    databases.drop().await;
+}
+
+fn today() -> Day {
+    jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now()).date()
+}
+
+/// Moves the traffic to the days before today, with its received times.
+fn shift_to_recent(events: &mut [LinkEvent<'static>]) {
+    let days = (today() - day(0)).get_days();
+    for event in events {
+        event.event_time.0 += i64::from(days) * DAY;
+        event.received_at.0 += i64::from(days) * DAY;
+    }
+}
+
+#[tokio::test]
+async fn a_day_that_is_thinned_stays_as_it_was_closed_and_outlives_its_events() {
+    let databases = Databases::new("thinned").await;
+    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
+    let events = traffic(0, 2_000);
+    warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+    let report = Report::named("campaign_channel_daily").unwrap();
+    let keys = ["day", "campaign", "channel"];
+    let before = shown(&databases, &keys, &["clicks"], report.name).await;
+    for days in -4..=0 {
+        warehouse.close_day(Side::Production, layout, report, day(days)).await.unwrap();
+    }
+    let table = format!("{}.records", warehouse.database(Side::Production));
+    databases.execute(&format!("ALTER TABLE {table} DELETE WHERE link_id = 'l_3' SETTINGS mutations_sync = 2")).await;
+    assert_eq!(shown(&databases, &keys, &["clicks"], report.name).await, before);
+    let frozen = warehouse.rebuild(Side::Production, layout, report, day(-1)).await.unwrap();
+    assert!(matches!(frozen, Closed::Frozen { closed, records } if closed > records), "{frozen:?}");
+    databases.execute(&format!("TRUNCATE TABLE {table}")).await;
+    assert_eq!(shown(&databases, &keys, &["clicks"], report.name).await, before);
+    databases.drop().await;
+}
+
+#[tokio::test]
+async fn two_who_close_a_day_at_once_leave_one_right_day() {
+    let databases = Databases::new("closers").await;
+    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
+    let events = traffic(0, 2_000);
+    warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+    let report = Report::named("campaign_channel_daily").unwrap();
+    let keys = ["day", "campaign", "channel"];
+    let before = shown(&databases, &keys, &["clicks", "raw_clicks"], report.name).await;
+    let close = || warehouse.rebuild(Side::Production, layout, report, day(-2));
+    let (one, two, three) = tokio::join!(close(), close(), close());
+    for closed in [one, two, three] {
+        assert!(matches!(closed.unwrap(), Closed::Written { .. }));
+    }
+    assert_eq!(shown(&databases, &keys, &["clicks", "raw_clicks"], report.name).await, before);
+    assert_eq!(databases.number(Side::Production, "SELECT count() FROM closed_days").await, 1);
+    databases.drop().await;
+}
+
+#[tokio::test]
+async fn what_visitors_are_needed_for_is_frozen_once_they_are_cleared() {
+    let databases = Databases::new("cleared").await;
+    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
+    let mut events = traffic(0, 500);
+    shift_to_recent(&mut events);
+    for event in &mut events {
+        event.event_time.0 -= 33 * DAY;
+    }
+    warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+    let report = Report::named("daily_visitors").unwrap();
+    let old = today().checked_sub(jiff::Span::new().days(34)).unwrap();
+    let closed = warehouse.close_day(Side::Production, layout, report, old).await.unwrap();
+    assert!(matches!(closed, Closed::Frozen { closed: 0, records } if records > 0), "{closed:?}");
+    databases.drop().await;
+}
+
+#[tokio::test]
+async fn live_reports_and_the_ledger_read_projections_and_predicates_reach_them() {
+    let databases = Databases::new("projections").await;
+    databases.warehouse.blocks().insert(&block_of("inc", 0, 1, &traffic(0, 2_000))).await.unwrap();
+    for (sql, projection, key) in [
+        (
+            "SELECT campaign, sum(clicks) FROM campaign_channel_daily WHERE day >= '2026-10-13' AND campaign = 'spring' GROUP BY campaign",
+            "by_campaign_day",
+            "campaign",
+        ),
+        ("SELECT hour, clicks FROM link_hourly WHERE link_id = 'l_3'", "by_link_hour", "link_id"),
+        ("SELECT lane, sum(missing) FROM ledger GROUP BY lane", "by_lane_bucket", ""),
+        ("SELECT max(raw_offset) FROM records WHERE incarnation = 'inc' AND lane = 0", "by_lane_bucket", "lane"),
+    ] {
+        let plan =
+            databases.warehouse.query(Side::Production, &format!("EXPLAIN indexes = 1 {sql}"), &[]).await.unwrap();
+        let plan: String =
+            plan.iter().flat_map(|row| row.values()).map(|line| format!("{}\n", line.as_str().unwrap())).collect();
+        assert!(plan.contains(&format!("({projection})")), "{sql}\n{plan}");
+        assert!(!plan.contains(".records)"), "reads the rows themselves: {sql}\n{plan}");
+        let keys = plan.split("Keys:").skip(1).any(|keys| keys.contains(key));
+        assert!(keys || key.is_empty(), "{sql}\n{plan}");
+    }
+    databases.drop().await;
+}
+
+#[tokio::test]
+async fn every_view_answers_and_every_table_view_and_column_has_a_comment() {
+    let databases = Databases::new("comments").await;
+    let mut events = traffic(0, 300);
+    shift_to_recent(&mut events);
+    databases.warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+    for side in Side::BOTH {
+        let views = databases
+            .warehouse
+            .query(side, "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View'", &[])
+            .await
+            .unwrap();
+        assert!(views.len() > 15, "{views:?}");
+        for view in views {
+            let name = view["name"].as_str().unwrap();
+            databases.warehouse.query(side, &format!("SELECT * FROM {name}"), &[]).await.unwrap();
+        }
+        let bare = "SELECT count() FROM system.columns WHERE database = currentDatabase() AND comment = ''";
+        assert_eq!(databases.number(side, bare).await, 0);
+        let bare = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND comment = ''";
+        assert_eq!(databases.number(side, bare).await, 0);
+    }
+    let sql = "SELECT count() FROM where_is WHERE event_key = 'click:7'";
+    assert_eq!(databases.number(Side::Production, sql).await, 1);
+    let source = "SELECT count() FROM completeness WHERE source = 'acme' AND records = 300 AND missing = 0";
+    assert_eq!(databases.number(Side::Production, source).await, 1);
+    let packs = "SELECT sum(clicks) - (SELECT sum(clicks) FROM campaign_channel_daily) FROM monthly_pack";
+    assert_eq!(databases.number(Side::Production, packs).await, 0);
+    databases.drop().await;
+}
+
+#[tokio::test]
+async fn migrations_are_applied_once_by_two_at_once_and_a_changed_text_is_refused() {
+    let databases = Databases::unmigrated("migrate").await;
+    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
+    let pending = warehouse.pending(layout).await.unwrap();
+    assert!(pending.iter().any(|migration| migration.name == "records" && migration.version == 1), "{pending:?}");
+    let (one, two) = tokio::join!(warehouse.migrate(layout), warehouse.migrate(layout));
+    assert!(one.unwrap().len() + two.unwrap().len() >= pending.len());
+    assert_eq!(warehouse.pending(layout).await.unwrap(), []);
+    assert_eq!(warehouse.migrate(layout).await.unwrap(), []);
+
+    // Another retention, and a column that an older version did not have.
+    let database = warehouse.database(Side::Production).to_owned();
+    let longer = warehouse::Layout { events_days: 700, ..layout.clone() };
+    let applied = warehouse.migrate(&longer).await.unwrap();
+    assert!(applied.iter().all(|migration| migration.name == "retention of records"), "{applied:?}");
+    let ttl = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'records' AND engine_full LIKE '%toIntervalDay(700)%'";
+    assert_eq!(databases.number(Side::Production, ttl).await, 1);
+
+    databases.execute(&format!("ALTER TABLE {database}.records DROP COLUMN promo")).await;
+    let forget = "INSERT INTO {}.migrations (version, name, checksum) VALUES (0, 'columns of records', 'older')";
+    databases.execute(&forget.replace("{}", &database)).await;
+    let applied = warehouse.migrate(&longer).await.unwrap();
+    assert_eq!(applied.len(), 1);
+    let order = "SELECT position FROM system.columns WHERE database = currentDatabase() AND table = 'records' AND name IN ('utm_content', 'promo') ORDER BY name DESC";
+    let rows = warehouse.query(Side::Production, order, &[]).await.unwrap();
+    let position = |row: usize| rows[row]["position"].as_i64().unwrap();
+    assert_eq!(position(1), position(0) + 1, "promo follows utm_content again");
+
+    let newer =
+        format!("INSERT INTO {database}.migrations (version, name, checksum) VALUES (9000, 'from_the_future', 'x')");
+    databases.execute(&newer).await;
+    assert!(matches!(warehouse.migrate(layout).await, Err(WarehouseError::Newer { version: 9000, .. })));
+    databases
+        .execute(&format!("ALTER TABLE {database}.migrations DELETE WHERE version = 9000 SETTINGS mutations_sync = 2"))
+        .await;
+    let changed = format!("INSERT INTO {database}.migrations (version, name, checksum) VALUES (1, 'records', 'x')");
+    databases.execute(&changed).await;
+    assert!(matches!(warehouse.pending(layout).await, Err(WarehouseError::Checksum { version: 1, .. })));
+    databases.drop().await;
+}

@@ -1,12 +1,13 @@
 //! What the cluster knows of positions: those committed by a stage, and where partitions start and end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::cluster::{ClientError, Cluster, Quiet, Voice};
+use crate::lane::pause;
 use crate::topics::Topic;
 
 /// A position that a stage committed.
@@ -172,20 +173,45 @@ fn asking(cluster: &Cluster, group: &str, isolation: &str) -> Result<BaseConsume
         .map_err(|source| ClientError::refused(&role, source))
 }
 
-/// Start and end as the consumer's isolation sees them.
+/// Start and end as the consumer's isolation sees them. A partition that has just been created, or whose leader has just
+/// moved, is asked again until `timeout`.
 pub(crate) fn range<C: rdkafka::consumer::ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topic: Topic,
     partition: u16,
     timeout: Duration,
 ) -> Result<Range, PositionError> {
-    consumer.fetch_watermarks(topic.name(), i32::from(partition), timeout).map(|(low, end)| Range { low, end }).map_err(
-        |source| PositionError::Unknown {
-            topic,
-            partition,
-            what: "its start and end",
-            waited: timeout,
-            source: Box::new(source),
-        },
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match consumer.fetch_watermarks(topic.name(), i32::from(partition), left) {
+            Ok((low, end)) => return Ok(Range { low, end }),
+            Err(source) if moving(&source) && !left.is_zero() => {
+                pause("the partition's leader", Duration::from_millis(50));
+            }
+            Err(source) => {
+                let source = Box::new(source);
+                return Err(PositionError::Unknown {
+                    topic,
+                    partition,
+                    what: "its start and end",
+                    waited: timeout,
+                    source,
+                });
+            }
+        }
+    }
+}
+
+/// Whether the partition has no leader at this moment, or another one than the client knows of.
+fn moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+        )
     )
 }

@@ -161,20 +161,15 @@ async fn close_days(settings: &Settings, metrics: &KeeperMetrics, complete: Opti
     let Some(through) = complete.and_then(last_whole_day) else { return Ok(()) };
     let Settings { warehouse, layout, .. } = settings;
     for side in Side::BOTH {
-        let open = warehouse.open_days(side, through).await?;
-        if side == Side::Production {
-            metrics.days_to_close.set(open.len() as f64);
-        }
+        let open = warehouse.open_days(side, layout, through).await?;
         for day in open {
             let Some(report) = REPORTS.iter().find(|report: &&Report| report.name == day.report) else { continue };
             let closed = warehouse.close_day(side, layout, report, day.day).await?;
             tracing::info!(service = SERVICE, report = day.report, day = %day.day, ?side, ?closed, "closed");
         }
     }
-    if !warehouse.open_days(Side::Production, through).await?.is_empty() {
-        return Ok(());
-    }
-    metrics.days_to_close.set(0.0);
+    let left = warehouse.open_days(Side::Production, layout, through).await?;
+    metrics.days_to_close.set(left.len() as f64);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use super::body::{self, Packing, PieceReader};
 use super::engine::{Connection, Engine, Parameters, StatementClass};
 use super::exception::Exception;
 use super::format::{self, Streaming};
+use super::native;
 use super::reply::{Reply, WriteError};
 use super::session::{SessionRequest, Sessions};
 use super::settings::{self, RequestParameters};
@@ -83,10 +84,6 @@ impl Job {
     fn answer(&self, body: &mut dyn Read, reply: &mut Reply) -> Result<(), Failure> {
         if self.parameters.get("role").is_some_and(|role| !role.is_empty()) {
             return Err(Exception::new(Exception::UNKNOWN_ROLE, "the local engine has no roles").into());
-        }
-        if self.parameters.get("client_protocol_version").is_some_and(|version| !matches!(version, "" | "0")) {
-            let what = "client_protocol_version other than 0 is not supported by the local engine";
-            return Err(Exception::new(Exception::NOT_IMPLEMENTED, what).into());
         }
         let text = self.read_text(body)?;
         let Some(session) = SessionRequest::of(&self.account.name, &self.parameters)? else {
@@ -247,6 +244,7 @@ impl Job {
             _ => Streaming::Whole,
         };
         reply.set_format(format.to_owned());
+        let revision = if format.eq_ignore_ascii_case("Native") { self.revision()? } else { 0 };
         if streaming == Streaming::Whole {
             let output = connection.query(sql, &self.default_format, parameters)?;
             if analysis.class == StatementClass::Unknown {
@@ -255,7 +253,10 @@ impl Job {
                 return Err(Exception::new(Exception::SYNTAX_ERROR, what).into());
             }
             reply.add_progress(output.progress());
-            return Ok(reply.write(output.data())?);
+            return match revision {
+                0 => Ok(reply.write(output.data())?),
+                _ => Ok(reply.write(&native::for_revision(output.data(), revision)?)?),
+            };
         }
         let mut stream = connection.stream(sql, &self.default_format, parameters)?;
         let mut header: Option<Vec<u8>> = None;
@@ -271,10 +272,23 @@ impl Job {
                 (Some(header), _) => {
                     reply.write(data.strip_prefix(header.as_slice()).ok_or_else(|| unlike_format(format))?)?;
                 }
+                // Pieces are whole blocks.
+                (None, _) if revision > 0 => reply.write(&native::for_revision(data, revision)?)?,
                 (None, _) => reply.write(data)?,
             }
         }
         Ok(())
+    }
+
+    /// `client_protocol_version`: which revision of Native the client reads.
+    fn revision(&self) -> Result<u64, Exception> {
+        match self.parameters.get("client_protocol_version") {
+            None | Some("") => Ok(0),
+            Some(text) => text.parse().map_err(|_| {
+                let what = format!("client_protocol_version {text:?} is not a number");
+                Exception::new(Exception::BAD_ARGUMENTS, what)
+            }),
+        }
     }
 
     /// Rules that the embedded engine has no setting for.

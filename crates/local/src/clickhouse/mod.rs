@@ -6,8 +6,8 @@
 //! INSERT streams into the engine ([`body`]), and a body that stops before its end cancels it.
 //!
 //! What a server has and this has not: users, roles and grants in SQL (the accounts are [`ServeOptions::accounts`]),
-//! replication, the native protocol, `query_log`, external tables, `client_protocol_version`. Each is refused with an
-//! error, never accepted and ignored.
+//! replication, the native protocol, `query_log`, external tables. Each is refused with an error, never accepted and
+//! ignored.
 
 mod account;
 mod block_codec;
@@ -18,6 +18,7 @@ mod exception;
 mod execute;
 mod folder;
 mod format;
+mod native;
 mod reply;
 mod server;
 mod session;
@@ -90,6 +91,8 @@ pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {}; name another port for ClickHouse", options.listen))?;
     listener.set_nonblocking(true).context("cannot make the listener asynchronous")?;
     let address = listener.local_addr().context("cannot read the listener's address")?;
+    // Of an engine that was killed.
+    let _ = std::fs::remove_file(folder.address());
     std::fs::create_dir_all(folder.working()).context("cannot create the engine's working folder")?;
     std::env::set_current_dir(folder.working()).context("cannot enter the engine's working folder")?;
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::stream;
 use tokio::sync::{mpsc, oneshot};
 
-use super::block_codec::BlockWriter;
+use super::block_codec::{self, BlockWriter};
 use super::engine::Progress;
 use super::exception::Exception;
 use super::format;
@@ -26,8 +26,9 @@ const LARGEST_HELD_BACK: usize = 256 << 20;
 /// Size of the pieces of a stream, and how many may be under way.
 const PIECE: usize = 64 << 10;
 const PIECES: usize = 16;
-/// How long the end of a failed stream is given to leave before the connection is broken off.
-const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long the end of a failed stream is given to leave, through the connection's buffer and to a slow reader, before
+/// the connection is broken off. A client that knows the marks does not wait for that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How the bytes of an answer are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +194,12 @@ impl Reply {
             return;
         }
         self.options.encoding = Encoding::Identity;
-        let mut response = self.response(exception.status(), Body::from(format!("{}\n", exception.message.trim_end())));
+        let mut text = format!("{}\n", exception.message.trim_end()).into_bytes();
+        if self.options.blocks {
+            // A client that asked for blocks takes whatever comes for blocks.
+            text = block_codec::compress(&text);
+        }
+        let mut response = self.response(exception.status(), Body::from(text));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
         headers.insert("X-ClickHouse-Exception-Code", HeaderValue::from(exception.code));
@@ -304,8 +310,9 @@ impl PieceWriter {
         self.send(Piece::End)
     }
 
-    fn break_off(self) {
-        let _ = self.send(Piece::BreakOff);
+    /// A client that is gone needs no breaking off.
+    fn break_off(mut self) {
+        let _ = self.flush().and_then(|()| self.send(Piece::BreakOff));
     }
 }
 
@@ -377,10 +384,9 @@ impl Packer<PieceWriter> {
             Encoder::Identity(writer) => writer,
             Encoder::Lz4(encoder) => encoder.into_inner(),
             Encoder::Gzip(mut encoder) => {
-                // The encoder would write its end when dropped; this sender keeps the connection's end open instead.
-                let pieces = encoder.get_ref().pieces.clone();
-                encoder.get_mut().pieces = mpsc::channel(1).0;
-                PieceWriter { pieces, pending: Vec::new() }
+                // Dropped, the encoder writes its end: to nowhere.
+                let nowhere = PieceWriter { pieces: mpsc::channel(1).0, pending: Vec::new() };
+                std::mem::replace(encoder.get_mut(), nowhere)
             }
         }
     }

@@ -252,10 +252,9 @@ pub(crate) fn output_format(text: &[u8]) -> Option<String> {
         depth = depth_after(depth, &token);
         if let (0, Token::Word(word)) = (depth, &token)
             && is(text, word, "FORMAT")
+            && let Some(Token::Word(format)) = tokens.clone().next()
         {
-            if let Some(Token::Word(format)) = tokens.clone().next() {
-                found = Some(String::from_utf8_lossy(&text[format]).into_owned());
-            }
+            found = Some(String::from_utf8_lossy(&text[format]).into_owned());
         }
     }
     found

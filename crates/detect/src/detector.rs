@@ -1,0 +1,269 @@
+//! The rules that count, over the batches of all lanes.
+
+use std::collections::{HashMap, HashSet};
+
+use event::{Alert, AlertId, Millis, SignalBatch};
+
+use crate::key::{Arrival, KeyState, Threshold, Turn, window};
+use crate::lanes::Lanes;
+use crate::snapshot::{Change, StateKey, UnreadableState};
+
+/// What a batch led to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Taken {
+    /// What rules have to say now, in the order of their windows' ends.
+    pub findings: Vec<Finding>,
+    /// Signals that were passed over: no rule of that name and version counts.
+    pub unknown: u64,
+    /// Signals whose pane had closed, because their lane had been left out. They count where a window still reaches them.
+    pub late: u64,
+}
+
+/// An alert, and whether anybody may hear of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// The alert.
+    pub alert: Alert<'static>,
+    /// The rule is only tried out: the alert is counted and goes nowhere.
+    pub shadow: bool,
+}
+
+/// A batch names a lane that does not exist: it was written by a pipeline with another number of lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a signal comes from lane {lane}, and there are {lanes} lanes: the number of lanes never changes in place")]
+pub struct ForeignLane {
+    lane: u16,
+    lanes: usize,
+}
+
+/// A rule that counts, and the keys that it knows.
+struct Watch {
+    name: String,
+    version: String,
+    owner: String,
+    shadow: bool,
+    threshold: Threshold,
+    /// The end of the last pane that was evaluated.
+    closed: Option<i64>,
+    /// The keys of production data, and of test data: the same key in both has nothing in common.
+    keys: [HashMap<String, Known>; 2],
+}
+
+#[derive(Default)]
+struct Known {
+    state: KeyState,
+    /// Changed since the last snapshot.
+    changed: bool,
+    /// In some snapshot.
+    stored: bool,
+}
+
+/// Evaluates the rules that count for one partition of `signals`: some of the keys, all of the lanes.
+pub struct Detector {
+    watches: Vec<Watch>,
+    by_name: HashMap<String, usize>,
+    lanes: Lanes,
+    changed: Vec<(usize, bool, String)>,
+    removed: HashSet<(usize, bool, String)>,
+    /// Keys in the snapshot whose rule, or its version, is gone.
+    orphans: Vec<Vec<u8>>,
+}
+
+impl Detector {
+    /// A detector for those of `rules` that count, over so many lanes.
+    pub fn new(rules: &[route::Rule], lanes: u16) -> Self {
+        let watches: Vec<Watch> = rules.iter().filter_map(watch).collect();
+        let by_name = watches.iter().enumerate().map(|(index, watch)| (watch.name.clone(), index)).collect();
+        let (changed, removed, orphans) = Default::default();
+        Self { watches, by_name, lanes: Lanes::new(lanes), changed, removed, orphans }
+    }
+
+    /// Takes the next batch of the partition, and evaluates what it closes.
+    ///
+    /// # Errors
+    /// When the batch comes from a lane that does not exist. Nothing is taken then.
+    pub fn take(&mut self, batch: &SignalBatch<'_>) -> Result<Taken, ForeignLane> {
+        if usize::from(batch.lane) >= self.lanes.count() {
+            return Err(ForeignLane { lane: batch.lane, lanes: self.lanes.count() });
+        }
+        let mut taken = Taken::default();
+        for signal in &batch.signals {
+            let index = self.by_name.get(signal.rule.as_ref()).copied();
+            let Some(index) = index.filter(|index| self.watches[*index].version == signal.rule_version) else {
+                taken.unknown += 1;
+                continue;
+            };
+            let watch = &mut self.watches[index];
+            let keys = &mut watch.keys[usize::from(signal.test)];
+            if !keys.contains_key(signal.key.as_ref()) {
+                // Whoever is in the snapshot and comes back before the next one is still in it.
+                let stored = self.removed.remove(&(index, signal.test, signal.key.clone().into_owned()));
+                keys.insert(signal.key.clone().into_owned(), Known { stored, ..Known::default() });
+            }
+            let Some(known) = keys.get_mut(signal.key.as_ref()) else { continue };
+            let arrival = known.state.add(&watch.threshold, watch.closed, batch.lane, signal);
+            taken.late += u64::from(arrival != Arrival::InTime);
+            if !std::mem::replace(&mut known.changed, true) {
+                self.changed.push((index, signal.test, signal.key.clone().into_owned()));
+            }
+        }
+        // The lane is known: it was checked above.
+        self.lanes.hear(batch.lane, batch.watermark.0);
+        if let Some(passed) = self.lanes.passed() {
+            self.close(passed, &mut taken.findings);
+        }
+        Ok(taken)
+    }
+
+    /// Evaluates every pane that ends by `passed` and was not evaluated yet.
+    fn close(&mut self, passed: i64, findings: &mut Vec<Finding>) {
+        let Self { watches, changed, removed, .. } = self;
+        let before = findings.len();
+        for (index, watch) in watches.iter_mut().enumerate() {
+            let (threshold, from) = (watch.threshold, watch.closed);
+            let to = threshold.closed_at(passed);
+            if from.is_some_and(|from| from >= to) {
+                continue;
+            }
+            watch.closed = Some(to);
+            let mut keys = std::mem::take(&mut watch.keys);
+            for (test, keys) in [false, true].into_iter().zip(&mut keys) {
+                keys.retain(|key, known| {
+                    let differs =
+                        known.state.close(&threshold, from, to, |turn| findings.push(finding(watch, key, test, turn)));
+                    let over = known.state.is_over(&threshold, to);
+                    if over && known.stored {
+                        removed.insert((index, test, key.clone()));
+                    } else if !over && differs && !std::mem::replace(&mut known.changed, true) {
+                        changed.push((index, test, key.clone()));
+                    }
+                    !over
+                });
+            }
+            watch.keys = keys;
+        }
+        // Keys lie in no order; their alerts are told in one.
+        findings[before..].sort_by(|left, right| order(&left.alert).cmp(&order(&right.alert)));
+    }
+
+    /// What every lane that is waited for has passed, in milliseconds since 1970; none until all have spoken.
+    pub fn watermark(&self) -> Option<i64> {
+        self.lanes.passed()
+    }
+
+    /// The lanes that are left out, because they are too far behind.
+    pub fn left_out(&self) -> Vec<u16> {
+        self.lanes.left_out().collect()
+    }
+
+    /// How many keys are known.
+    pub fn keys(&self) -> usize {
+        self.watches.iter().flat_map(|watch| &watch.keys).map(HashMap::len).sum()
+    }
+
+    /// How many keys a snapshot would write now.
+    pub fn unsaved(&self) -> usize {
+        self.changed.len() + self.removed.len() + self.orphans.len()
+    }
+
+    /// What has changed since the last call: to be stored, together with [`Detector::lanes_snapshot`] and the position of
+    /// the last batch, as one.
+    pub fn snapshot(&mut self) -> Vec<Change> {
+        let Self { watches, changed, removed, orphans, .. } = self;
+        let mut changes: Vec<Change> = orphans.drain(..).map(|key| Change { key, value: None }).collect();
+        for (index, test, key) in changed.drain(..) {
+            let watch = &mut watches[index];
+            // A key that was removed and came back stands here twice.
+            if let Some(known) = watch.keys[usize::from(test)].get_mut(&key).filter(|known| known.changed) {
+                (known.changed, known.stored) = (false, true);
+                let value = known.state.encode();
+                changes.push(Change {
+                    key: StateKey::of(&watch.name, &watch.version, &key, test).encode(),
+                    value: Some(value),
+                });
+            }
+        }
+        for (index, test, key) in removed.drain() {
+            let watch = &watches[index];
+            changes.push(Change { key: StateKey::of(&watch.name, &watch.version, &key, test).encode(), value: None });
+        }
+        changes
+    }
+
+    /// How far the lanes have come: part of every snapshot.
+    pub fn lanes_snapshot(&self) -> Vec<u8> {
+        self.lanes.encode()
+    }
+
+    /// Restores how far the lanes had come. Before any [`Detector::restore`] and any batch.
+    ///
+    /// # Errors
+    /// When it is not what this version writes, or speaks of another number of lanes.
+    pub fn restore_lanes(&mut self, value: &[u8]) -> Result<(), UnreadableState> {
+        self.lanes = Lanes::decode(value, self.lanes.count())?;
+        for watch in &mut self.watches {
+            watch.closed = self.lanes.passed().map(|passed| watch.threshold.closed_at(passed));
+        }
+        Ok(())
+    }
+
+    /// Restores one key, the last value that was stored under it. A key whose rule or version is gone is removed with the
+    /// next snapshot.
+    ///
+    /// # Errors
+    /// When it is not what this version writes.
+    pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), UnreadableState> {
+        let parsed = StateKey::decode(key)?;
+        let index = self.by_name.get(parsed.rule).copied();
+        match index.filter(|index| self.watches[*index].version == parsed.version) {
+            Some(index) => {
+                let known = Known { state: KeyState::decode(value)?, changed: false, stored: true };
+                self.watches[index].keys[usize::from(parsed.test)].insert(parsed.key.to_owned(), known);
+            }
+            None => self.orphans.push(key.to_vec()),
+        }
+        Ok(())
+    }
+}
+
+fn watch(rule: &route::Rule) -> Option<Watch> {
+    let Some(route::Alert::Count { count, within_ms, pane_ms, quiet_for_ms, .. }) = rule.alert() else { return None };
+    Some(Watch {
+        name: rule.name().to_owned(),
+        version: rule.version().to_owned(),
+        owner: rule.owner().to_owned(),
+        shadow: rule.is_shadow(),
+        threshold: Threshold { count: *count, within_ms: *within_ms, pane_ms: *pane_ms, quiet_for_ms: *quiet_for_ms },
+        closed: None,
+        keys: Default::default(),
+    })
+}
+
+fn finding(watch: &Watch, key: &str, test: bool, turn: Turn) -> Finding {
+    let (window_start, window_end) = window(&watch.threshold, &turn);
+    // The same key in test data is another thing, so it has another id. The separator stands in no key.
+    let id_key = if test { format!("\u{1f}test\u{1f}{key}") } else { key.to_owned() };
+    let id = AlertId::new(&watch.name, &watch.version, &id_key, window_start.0, turn.transition);
+    let alert = Alert {
+        alert_id: id.0.into(),
+        rule: watch.name.clone().into(),
+        rule_version: watch.version.clone().into(),
+        owner: watch.owner.clone().into(),
+        key: key.to_owned().into(),
+        transition: turn.transition,
+        window_start,
+        window_end,
+        observed: turn.observed,
+        threshold: watch.threshold.count,
+        // The pane behind it ended then; everything that it counts was received before.
+        received_at: Millis(turn.window_end),
+        sample: turn.sample.into(),
+        test,
+        attributes: turn.attributes,
+    };
+    Finding { alert, shadow: watch.shadow }
+}
+
+fn order<'a>(alert: &'a Alert<'_>) -> (Millis, &'a str, &'a str, bool) {
+    (alert.window_end, &alert.rule, &alert.key, alert.test)
+}

@@ -1,0 +1,157 @@
+//! What is known about one key of one rule, and what its closed panes say.
+
+use std::collections::BTreeMap;
+
+use event::{Map, Millis, Signal, Transition};
+use route::pane_start;
+use serde::{Deserialize, Serialize};
+
+/// What a rule asks for, in milliseconds where it is a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Threshold {
+    pub(crate) count: u64,
+    pub(crate) within_ms: i64,
+    pub(crate) pane_ms: i64,
+    pub(crate) quiet_for_ms: i64,
+}
+
+impl Threshold {
+    /// The end of the last pane that has closed at `passed`.
+    pub(crate) fn closed_at(&self, passed: i64) -> i64 {
+        pane_start(passed, self.pane_ms)
+    }
+}
+
+/// One event of a pane, for the message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Sample {
+    lane: u16,
+    event_key: String,
+    attributes: Vec<(String, String)>,
+}
+
+/// What is known about one key.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyState {
+    /// Start of pane → matches, for the panes that a window can still reach.
+    panes: BTreeMap<i64, u64>,
+    /// Start of pane → a sample, for the last closed pane and those still open. The smallest lane's first one, so that it
+    /// does not depend on how lanes interleave.
+    samples: BTreeMap<i64, Sample>,
+    /// The end of the window at which it fired last.
+    fired_at: Option<i64>,
+    /// Whether it fired and has not resolved.
+    firing: bool,
+}
+
+/// A transition of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) transition: Transition,
+    pub(crate) window_end: i64,
+    pub(crate) observed: u64,
+    pub(crate) sample: String,
+    pub(crate) attributes: Map<'static>,
+}
+
+/// Whether a signal came in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Its pane is open.
+    InTime,
+    /// Its pane has closed, a later window still reaches it.
+    Late,
+    /// No window will reach its pane: it is not counted.
+    TooLate,
+}
+
+impl KeyState {
+    /// Adds a signal. `closed` is the end of the last pane of the rule that was evaluated.
+    pub(crate) fn add(
+        &mut self,
+        threshold: &Threshold,
+        closed: Option<i64>,
+        lane: u16,
+        signal: &Signal<'_>,
+    ) -> Arrival {
+        // Nothing was received before 1970.
+        let pane = pane_start(signal.pane.0.max(0), threshold.pane_ms);
+        let arrival = match closed {
+            Some(closed) if pane.saturating_add(threshold.within_ms) < closed.saturating_add(threshold.pane_ms) => {
+                return Arrival::TooLate;
+            }
+            Some(closed) if pane < closed => Arrival::Late,
+            _ => Arrival::InTime,
+        };
+        *self.panes.entry(pane).or_default() += signal.count;
+        if self.samples.get(&pane).is_none_or(|known| lane < known.lane) {
+            let attributes = signal.attributes.0.iter();
+            let attributes = attributes.map(|(name, value)| (name.clone().into_owned(), value.clone().into_owned()));
+            let sample =
+                Sample { lane, event_key: signal.sample.clone().into_owned(), attributes: attributes.collect() };
+            self.samples.insert(pane, sample);
+        }
+        arrival
+    }
+
+    /// Evaluates every window that ends after `from` and up to `to`, both ends of panes; `None` is before everything.
+    /// Whether that changed anything.
+    pub(crate) fn close(
+        &mut self,
+        threshold: &Threshold,
+        from: Option<i64>,
+        to: i64,
+        mut turn: impl FnMut(Turn),
+    ) -> bool {
+        let before = (self.panes.len(), self.samples.len(), self.fired_at, self.firing);
+        let Threshold { count, within_ms, pane_ms, quiet_for_ms } = *threshold;
+        let mut end = from.unwrap_or(i64::MIN).saturating_add(pane_ms);
+        loop {
+            if !self.firing {
+                // Windows that end before the first pane does hold nothing, and there is nothing to resolve.
+                let Some((first, _)) = self.panes.first_key_value() else { break };
+                end = end.max(first.saturating_add(pane_ms));
+            }
+            if end > to {
+                break;
+            }
+            let observed = self.panes.range(end.saturating_sub(within_ms)..end).map(|(_, count)| count).sum::<u64>();
+            let quiet = self.fired_at.is_some_and(|fired| end - fired < quiet_for_ms);
+            if observed >= count && !self.firing && !quiet {
+                (self.firing, self.fired_at) = (true, Some(end));
+                turn(self.turn(Transition::Fired, end, observed));
+            } else if observed < count && self.firing {
+                self.firing = false;
+                turn(self.turn(Transition::Resolved, end, observed));
+            }
+            end = end.saturating_add(pane_ms);
+            self.panes = self.panes.split_off(&end.saturating_sub(within_ms));
+        }
+        if let Some((last_closed, _)) = self.samples.range(..to).next_back() {
+            let last_closed = *last_closed;
+            self.samples = self.samples.split_off(&last_closed);
+        }
+        before != (self.panes.len(), self.samples.len(), self.fired_at, self.firing)
+    }
+
+    /// Whether nothing is left to know at `closed`.
+    pub(crate) fn is_over(&self, threshold: &Threshold, closed: i64) -> bool {
+        let quiet = self.fired_at.is_some_and(|fired| closed + threshold.pane_ms - fired < threshold.quiet_for_ms);
+        self.panes.is_empty() && !self.firing && !quiet
+    }
+
+    fn turn(&self, transition: Transition, window_end: i64, observed: u64) -> Turn {
+        let sample = self.samples.range(..window_end).next_back().map(|(_, sample)| sample);
+        let mut attributes = Map::default();
+        for (name, value) in sample.iter().flat_map(|sample| &sample.attributes) {
+            attributes.add(name.clone(), value.clone());
+        }
+        let sample = sample.map(|sample| sample.event_key.clone()).unwrap_or_default();
+        Turn { transition, window_end, observed, sample, attributes }
+    }
+}
+
+/// A window of a turn, as an alert tells it.
+pub(crate) fn window(threshold: &Threshold, turn: &Turn) -> (Millis, Millis) {
+    (Millis(turn.window_end - threshold.within_ms), Millis(turn.window_end))
+}

@@ -1,0 +1,138 @@
+//! The detector's state as bytes, a record a key: what rests on the compacted topic `detector-state`.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::key::KeyState;
+use crate::lanes::Lanes;
+
+/// The version of the form below.
+const VERSION: u32 = 1;
+
+/// A key of the snapshot that has changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Rule, version, key and whether it is test data, separated by zero bytes.
+    pub key: Vec<u8>,
+    /// Its state; none when there is nothing left to know.
+    pub value: Option<Vec<u8>>,
+}
+
+/// A record of the state is not what this version writes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the detector's state under {key:?} cannot be read: {reason}; start the version that wrote it, or a newer one")]
+pub struct UnreadableState {
+    key: String,
+    reason: String,
+}
+
+/// A snapshot's key, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StateKey<'a> {
+    pub(crate) rule: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) key: &'a str,
+    pub(crate) test: bool,
+}
+
+impl<'a> StateKey<'a> {
+    pub(crate) fn of(rule: &'a str, version: &'a str, key: &'a str, test: bool) -> Self {
+        Self { rule, version, key, test }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let Self { rule, version, key, test } = self;
+        format!("{rule}\0{version}\0{key}\0{}", if *test { "test" } else { "" }).into_bytes()
+    }
+
+    /// Rule and version hold no zero byte, so whatever the key holds, it is what stands between them and the last one.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, UnreadableState> {
+        let read = || {
+            let (rule, rest) = std::str::from_utf8(bytes).ok()?.split_once('\0')?;
+            let (version, rest) = rest.split_once('\0')?;
+            let (key, test) = rest.rsplit_once('\0')?;
+            matches!(test, "" | "test").then_some(Self { rule, version, key, test: test == "test" })
+        };
+        read().ok_or_else(|| UnreadableState {
+            key: String::from_utf8_lossy(bytes).into_owned(),
+            reason: "it is no rule, version, key and namespace".to_owned(),
+        })
+    }
+}
+
+/// What stands under a key.
+#[derive(Serialize, Deserialize)]
+struct Stored<T> {
+    v: u32,
+    state: T,
+}
+
+#[allow(
+    clippy::expect_used,
+    reason = "JSON takes numbers, texts, and maps of them under numbers; memory does not fail"
+)]
+fn encode<T: Serialize>(state: &T) -> Vec<u8> {
+    serde_json::to_vec(&Stored { v: VERSION, state }).expect("a state is made of numbers and texts")
+}
+
+fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, UnreadableState> {
+    let unreadable = |reason: String| UnreadableState { key: what.to_owned(), reason };
+    let stored: Stored<serde_json::Value> =
+        serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+    if stored.v != VERSION {
+        return Err(unreadable(format!("its version is {}, this is {VERSION}", stored.v)));
+    }
+    serde_json::from_value(stored.state).map_err(|error| unreadable(error.to_string()))
+}
+
+impl KeyState {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, UnreadableState> {
+        decode("a key", bytes)
+    }
+}
+
+impl Lanes {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    pub(crate) fn decode(bytes: &[u8], lanes: usize) -> Result<Self, UnreadableState> {
+        let read: Self = decode("the lanes", bytes)?;
+        if read.count() == lanes {
+            Ok(read)
+        } else {
+            let reason = format!("it knows {} lanes, there are {lanes}", read.count());
+            Err(UnreadableState { key: "the lanes".to_owned(), reason })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_key_reads_back_whatever_the_key_holds() {
+        for key in ["", "go.example.com/a", "a\0b", "\0test", "test"] {
+            for test in [false, true] {
+                let state_key = StateKey::of("promo", "0123456789ab", key, test);
+                assert_eq!(StateKey::decode(&state_key.encode()), Ok(state_key));
+            }
+        }
+        assert!(StateKey::decode(b"promo\0v").is_err());
+        assert!(StateKey::decode(b"promo\0v\0k\0other").is_err());
+    }
+
+    #[test]
+    fn a_state_of_another_version_is_not_guessed_at() {
+        let newer = br#"{"v":2,"state":{"panes":{},"samples":{},"fired_at":null,"firing":false}}"#;
+        assert!(KeyState::decode(newer).is_err());
+        assert!(KeyState::decode(b"").is_err());
+        assert_eq!(KeyState::decode(&KeyState::default().encode()), Ok(KeyState::default()));
+    }
+}

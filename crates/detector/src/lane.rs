@@ -1,0 +1,118 @@
+//! One partition of `signals`: fence, restore, then read, and commit what there is to say.
+
+mod open;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kafka::lane::{ReadError, TxnError};
+use runtime::lanes::LaneEnd;
+use runtime::{Component, Shutdown};
+
+use crate::metrics::DetectMetrics;
+use crate::{SERVICE, Settings};
+use open::OpenLane;
+
+/// How often progress without an alert is committed: what a takeover has to read again.
+const CHECKPOINT: Duration = Duration::from_secs(10);
+/// Changed keys after which it is committed before that, so that a transaction stays small.
+const MAX_UNSAVED: usize = 20_000;
+/// An idle lane commits at least this often, so that its position never expires.
+const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
+/// Records taken from the reader at once.
+const CHUNK: usize = 1_000;
+
+/// Runs a lane until the stop is given or it cannot go on.
+pub(crate) fn run(
+    settings: &Settings,
+    partition: u16,
+    metrics: &DetectMetrics,
+    component: &Component,
+    shutdown: &Shutdown,
+) -> LaneEnd {
+    let mut open = match OpenLane::open(settings, partition, metrics) {
+        Ok(open) => open,
+        Err(end) => return end.into(),
+    };
+    component.ready();
+    match work(&mut open, shutdown) {
+        Ok(()) => {
+            tracing::info!(service = SERVICE, partition, position = open.position(), "the lane has stopped");
+            LaneEnd::Stopped
+        }
+        Err(end) => {
+            // What the open transaction wrote must not wait for its timeout. A producer that is fenced or broken, or has no
+            // transaction open, says so here, which changes nothing.
+            if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
+                tracing::debug!(service = SERVICE, partition, %error, "nothing to abort");
+            }
+            end.into()
+        }
+    }
+}
+
+fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
+    let mut last_commit = Instant::now();
+    while !shutdown.is_stopping() {
+        open.take(CHUNK, Duration::from_millis(200))?;
+        let progress = open.has_progress() && (last_commit.elapsed() >= CHECKPOINT || open.unsaved() >= MAX_UNSAVED);
+        if open.has_findings() || progress || last_commit.elapsed() >= IDLE_COMMIT {
+            open.commit()?;
+            last_commit = Instant::now();
+        }
+        open.report(now_ms());
+    }
+    if open.has_progress() { open.commit() } else { Ok(()) }
+}
+
+/// The wall clock, in milliseconds since 1970: only metrics look at it.
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Why a lane ends before the stop is given.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("another owner has the lane")]
+    Fenced,
+    #[error("{0}")]
+    Retry(String),
+    #[error("{message}")]
+    Halt { reason: &'static str, message: String },
+}
+
+impl From<End> for LaneEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Fenced => LaneEnd::Fenced,
+            End::Retry(why) => LaneEnd::Retry(why),
+            End::Halt { reason, message } => LaneEnd::Halted { reason, message },
+        }
+    }
+}
+
+impl From<TxnError> for End {
+    fn from(error: TxnError) -> Self {
+        match error {
+            TxnError::Fenced { .. } => End::Fenced,
+            TxnError::TooLarge { .. } => End::Halt { reason: "too_large", message: error.to_string() },
+            TxnError::Abortable { .. } | TxnError::Fatal { .. } => End::Retry(error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        match error {
+            // Offsets are missing: going on would be a silent jump.
+            ReadError::OutOfRange { .. } => End::Halt { reason: "records_missing", message: error.to_string() },
+            ReadError::Gap { .. } => End::Halt { reason: "gap", message: error.to_string() },
+            other => End::Retry(other.to_string()),
+        }
+    }
+}
+
+impl From<kafka::positions::PositionError> for End {
+    fn from(error: kafka::positions::PositionError) -> Self {
+        End::Retry(error.to_string())
+    }
+}

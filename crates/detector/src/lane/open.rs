@@ -1,0 +1,240 @@
+//! A lane at work: what it restores, takes and commits.
+
+use std::time::{Duration, Instant};
+
+use detect::{Detector, Finding};
+use event::{SignalBatch, lane};
+use kafka::Topic;
+use kafka::lane::{
+    Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, ScanError, TxnError, read_all_committed,
+};
+use kafka::positions::Positions;
+
+use super::End;
+use crate::metrics::DetectMetrics;
+use crate::{SERVICE, Settings};
+
+/// The group that holds the positions of the detector; it never has members.
+const GROUP: &str = "hookline-detect";
+/// The key of the record that says how far the lanes and this partition have come; no rule has an empty name.
+const PROGRESS: &[u8] = b"\0progress";
+/// A transaction that takes longer is aborted by the broker, and its lane fenced.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker is asked for positions.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long `signals` is kept, in seconds.
+const RETENTION_SECONDS: f64 = 2.0 * 86_400.0;
+
+pub(super) struct OpenLane<'s> {
+    partition: u16,
+    settings: &'s Settings,
+    metrics: &'s DetectMetrics,
+    producer: LaneProducer,
+    reader: LaneReader,
+    detector: Detector,
+    /// What is to be said with the next transaction.
+    findings: Vec<Finding>,
+    /// One past the last signal that is committed.
+    committed: i64,
+    left_out: Vec<u16>,
+}
+
+impl<'s> OpenLane<'s> {
+    /// Fences the predecessor, restores what it knew, and opens the signals where it stopped.
+    pub(super) fn open(settings: &'s Settings, partition: u16, metrics: &'s DetectMetrics) -> Result<Self, End> {
+        let cluster = &settings.cluster;
+        let producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
+        let positions = Positions::open(cluster, GROUP, PATIENCE)?;
+        let committed = positions.committed(Topic::Signals, partition)?.map(|committed| committed.next);
+        let mut detector = Detector::new(&settings.rules, settings.plan.lanes);
+        let stored = restore(settings, partition, &mut detector)?;
+        let start = match (stored, committed) {
+            (Some(stored), Some(committed)) if stored == committed => stored,
+            (Some(stored), None) => {
+                tracing::warn!(
+                    service = SERVICE,
+                    partition,
+                    signals = stored,
+                    "the committed position is gone; the state has it"
+                );
+                stored
+            }
+            (Some(stored), Some(committed)) if stored < committed => {
+                tracing::error!(
+                    service = SERVICE,
+                    partition,
+                    "somebody moved the position of {GROUP}: the signals {stored} to {committed} count for no rule"
+                );
+                committed
+            }
+            (Some(stored), Some(committed)) => {
+                return Err(End::Halt {
+                    reason: "rewound",
+                    message: format!(
+                        "the position of {GROUP} on {} is {committed}, its state includes the signals up to {stored}: they would \
+                     count twice; set it back to {stored}",
+                        Topic::Signals
+                    ),
+                });
+            }
+            (None, Some(committed)) => {
+                return Err(End::Halt {
+                    reason: "state_missing",
+                    message: format!(
+                        "the position of {GROUP} is {committed}, and {} holds no state that belongs to it; delete the position to \
+                     start anew from the signals that are kept",
+                        Topic::DetectorState
+                    ),
+                });
+            }
+            (None, None) => positions.stable(Topic::Signals, partition)?.low,
+        };
+        let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;
+        tracing::info!(service = SERVICE, partition, signals = start, keys = detector.keys(), "the lane is open");
+        let (findings, left_out) = Default::default();
+        Ok(Self { partition, settings, metrics, producer, reader, detector, findings, committed: start, left_out })
+    }
+
+    /// One past the last signal that is committed.
+    pub(super) fn position(&self) -> i64 {
+        self.committed
+    }
+
+    /// Takes what has come, at most `records`, and waits for it at most `wait`.
+    pub(super) fn take(&mut self, records: usize, wait: Duration) -> Result<(), End> {
+        let Self { partition, metrics, reader, detector, findings, .. } = self;
+        for record in reader.fetch(records, wait)? {
+            let broken = |why: String| End::Halt {
+                reason: "unreadable",
+                message: format!(
+                    "the record at offset {} of {}/{partition} is no batch of signals: {why}; start the version that wrote it",
+                    record.offset(),
+                    Topic::Signals
+                ),
+            };
+            let batch =
+                SignalBatch::from_wire(record.payload().unwrap_or_default()).map_err(|why| broken(why.to_string()))?;
+            let taken = detector.take(&batch).map_err(|why| broken(why.to_string()))?;
+            metrics.passed_over("unknown_version", taken.unknown);
+            metrics.passed_over("late", taken.late);
+            findings.extend(taken.findings);
+        }
+        self.tell_left_out();
+        Ok(())
+    }
+
+    fn tell_left_out(&mut self) {
+        let left_out = self.detector.left_out();
+        if left_out != self.left_out {
+            let partition = self.partition;
+            if left_out.is_empty() {
+                tracing::info!(service = SERVICE, partition, "every lane is waited for again");
+            } else {
+                tracing::warn!(
+                    service = SERVICE,
+                    partition,
+                    lanes = ?left_out,
+                    "rules no longer wait for lanes that are 10 minutes behind; what these send later may come too late for a \
+                     rule to fire: look at process"
+                );
+            }
+            self.left_out = left_out;
+        }
+    }
+
+    pub(super) fn has_findings(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
+    pub(super) fn has_progress(&self) -> bool {
+        self.reader.position() > self.committed
+    }
+
+    pub(super) fn unsaved(&self) -> usize {
+        self.detector.unsaved()
+    }
+
+    /// Commits what there is to say, the state that changed, and the position, as one.
+    pub(super) fn commit(&mut self) -> Result<(), End> {
+        let Self { partition, settings, metrics, producer, reader, detector, findings, committed, .. } = self;
+        let begun = Instant::now();
+        let next = reader.position();
+        producer.begin()?;
+        let mut value = Vec::new();
+        for alert in findings.iter().filter(|finding| !finding.shadow).map(|finding| &finding.alert) {
+            value.clear();
+            alert.write(&mut value);
+            let to = lane::of_name(&alert.rule, settings.plan.alert_partitions);
+            producer.send(Topic::Alerts, to, Some(alert.rule.as_bytes()), Some(&value), NO_HEADERS)?;
+        }
+        for change in detector.snapshot() {
+            producer.send(Topic::DetectorState, *partition, Some(&change.key), change.value.as_deref(), NO_HEADERS)?;
+        }
+        let position_header = [("signals", next.to_string())];
+        let lanes = detector.lanes_snapshot();
+        producer.send(Topic::DetectorState, *partition, Some(PROGRESS), Some(&lanes), &position_header)?;
+        let position = Position { topic: Topic::Signals, partition: *partition, next, metadata: String::new() };
+        producer.commit(GROUP, &[position])?;
+        *committed = next;
+        findings.drain(..).for_each(|finding| metrics.alert(&finding.alert));
+        metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Ends the open transaction without a trace.
+    pub(super) fn abort(&mut self) -> Result<(), TxnError> {
+        self.producer.abort()
+    }
+
+    /// Publishes how far the lane is behind, in its input and in time.
+    pub(super) fn report(&self, now_ms: i64) {
+        if let Some(watermark) = self.detector.watermark() {
+            let delay = (now_ms - watermark).max(0) as f64 / 1_000.0;
+            self.metrics.delay(self.partition, delay, self.left_out.len());
+        }
+        let Some(records) = self.reader.lag_records() else { return };
+        let seconds = self.reader.lag_ms(now_ms).unwrap_or(0) as f64 / 1_000.0;
+        let headroom = if records == 0 { f64::INFINITY } else { RETENTION_SECONDS - seconds };
+        let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
+        self.metrics.lanes.set_lag(SERVICE, "signals", self.partition, lag);
+    }
+}
+
+/// Reads the partition's state. The position that it includes, if there is any state.
+fn restore(settings: &Settings, partition: u16, detector: &mut Detector) -> Result<Option<i64>, End> {
+    // The last value under a key counts, and the lanes come first: so everything is read before anything is restored.
+    let mut latest = std::collections::HashMap::new();
+    let mut progress = None;
+    let scanned = read_all_committed(&settings.cluster, Topic::DetectorState, partition, None, None, |record| {
+        let key = record.key().unwrap_or_default();
+        match record.payload() {
+            Some(lanes) if key == PROGRESS => {
+                let signals = record
+                    .headers()
+                    .get("signals")
+                    .and_then(|text| std::str::from_utf8(text).ok()?.parse::<i64>().ok());
+                let signals = signals.ok_or_else(|| broken("its progress names no position".to_owned()))?;
+                progress = Some((signals, lanes.to_vec()));
+            }
+            Some(value) => drop(latest.insert(key.to_vec(), value.to_vec())),
+            None => drop(latest.remove(key)),
+        }
+        Ok(())
+    });
+    match scanned {
+        Ok(_) => {}
+        Err(ScanError::Caller(end)) => return Err(end),
+        Err(ScanError::Read(error)) => return Err(error.into()),
+        Err(stalled @ ScanError::Stalled { .. }) => return Err(End::Retry(stalled.to_string())),
+    }
+    let Some((signals, lanes)) = progress else { return Ok(None) };
+    detector.restore_lanes(&lanes).map_err(|error| broken(error.to_string()))?;
+    for (key, value) in &latest {
+        detector.restore(key, value).map_err(|error| broken(error.to_string()))?;
+    }
+    Ok(Some(signals))
+}
+
+fn broken(message: String) -> End {
+    End::Halt { reason: "state_broken", message: format!("{message} ({})", Topic::DetectorState) }
+}

@@ -1,0 +1,58 @@
+//! What the detector counts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use event::Alert;
+use prometheus::{GaugeVec, IntCounterVec};
+use runtime::{LaneMetrics, Telemetry};
+
+#[derive(Clone)]
+pub(crate) struct DetectMetrics {
+    alerts: IntCounterVec,
+    passed_over: IntCounterVec,
+    watermark_delay: GaugeVec,
+    left_out: GaugeVec,
+    by_partition: Arc<Mutex<BTreeMap<u16, (f64, usize)>>>,
+    pub(crate) lanes: LaneMetrics,
+}
+
+impl DetectMetrics {
+    pub(crate) fn new(telemetry: &Telemetry) -> Result<Self, prometheus::Error> {
+        let metrics = &telemetry.metrics;
+        Ok(Self {
+            alerts: metrics.counter("alerts_total", "Alerts of rules that count", &["rule", "transition"])?,
+            passed_over: metrics.counter(
+                "signals_passed_over_total",
+                "Signals that count for nothing or too late: of unknown rules and versions, of lanes that were left out",
+                &["reason"],
+            )?,
+            watermark_delay: metrics.gauge(
+                "watermark_delay_seconds",
+                "How far the received time up to which rules are evaluated is behind the clock",
+                &[],
+            )?,
+            left_out: metrics.gauge("lanes_left_out", "Lanes that rules do not wait for: 10 minutes behind", &[])?,
+            by_partition: Arc::default(),
+            lanes: metrics.lanes().clone(),
+        })
+    }
+
+    pub(crate) fn alert(&self, alert: &Alert<'_>) {
+        self.alerts.with_label_values(&[alert.rule.as_ref(), alert.transition.as_str()]).inc();
+    }
+
+    pub(crate) fn passed_over(&self, reason: &str, signals: u64) {
+        if signals > 0 {
+            self.passed_over.with_label_values(&[reason]).inc_by(signals);
+        }
+    }
+
+    /// Publishes the worst of all partitions.
+    pub(crate) fn delay(&self, partition: u16, seconds: f64, left_out: usize) {
+        let mut known = self.by_partition.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(partition, (seconds, left_out));
+        self.watermark_delay.with_label_values::<&str>(&[]).set(known.values().map(|one| one.0).fold(0.0, f64::max));
+        self.left_out.with_label_values::<&str>(&[]).set(known.values().map(|one| one.1).max().unwrap_or(0) as f64);
+    }
+}

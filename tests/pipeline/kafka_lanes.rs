@@ -1,30 +1,82 @@
 //! What delivery rests on, held against a real broker: fences, transactions, positions, and readers that never jump.
+#![allow(clippy::unwrap_used, reason = "in a test every failure is a panic, in its own functions as well")]
 
-use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use kafka::control::ControlError;
-use kafka::edge::{EdgeError, EdgeOptions, EdgeProducer, EdgeRecord};
 use kafka::lane::{
     Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, ReadError, TxnError, pause, read_all_committed,
 };
 use kafka::positions::{PositionError, Positions};
 use kafka::topics::{Plan, TopicsError, ensure};
 use kafka::{Cluster, Topic, control};
+use tempfile::TempDir;
+use testkit::House;
 
 /// Each test has a lane of its own, so that they can run side by side.
-const LANES: u16 = 17;
-const TXN: Duration = Duration::from_secs(10);
+pub(crate) const LANES: u16 = 17;
+pub(crate) const TXN: Duration = Duration::from_secs(10);
 
-fn cluster() -> Cluster {
-    let brokers = std::env::var("HOOKLINE_TEST_KAFKA").expect("HOOKLINE_TEST_KAFKA=host:port names a running broker");
-    let cluster = Cluster::new(brokers);
-    ensure(&cluster, &Plan::new(LANES, 1)).unwrap();
-    cluster
+/// The local engines, kept for as long as a test uses them.
+struct Engines {
+    house: House,
+    folder: TempDir,
+}
+
+impl Engines {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let house = House::up(&folder.path().join("data"), &["--engines-only"]).unwrap();
+        Self { house, folder }
+    }
+}
+
+/// A cluster with its topics, and what keeps it running.
+pub(crate) struct Broker {
+    cluster: Cluster,
+    engines: Arc<Engines>,
+}
+
+impl Deref for Broker {
+    type Target = Cluster;
+    fn deref(&self) -> &Cluster {
+        &self.cluster
+    }
+}
+
+impl Broker {
+    /// The one that tests share.
+    pub(crate) fn shared() -> Self {
+        static SHARED: Mutex<Weak<Engines>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let engines = shared.upgrade().unwrap_or_else(|| Arc::new(Engines::start()));
+        *shared = Arc::downgrade(&engines);
+        Self::of(engines)
+    }
+
+    /// One that a test may harm.
+    pub(crate) fn own() -> Self {
+        Self::of(Arc::new(Engines::start()))
+    }
+
+    fn of(engines: Arc<Engines>) -> Self {
+        let cluster = Cluster::new(&engines.house.addresses.kafka);
+        ensure(&cluster, &Plan::new(LANES, 1)).unwrap();
+        Self { cluster, engines }
+    }
+
+    /// Sends the broker's process a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let noted = std::fs::read_to_string(self.engines.folder.path().join("data/kafka.pid")).unwrap();
+        let pid = noted.split_whitespace().next().unwrap();
+        assert!(std::process::Command::new("kill").args([name, pid]).status().unwrap().success());
+    }
 }
 
 /// A name that no earlier run used.
-fn fresh(name: &str) -> String {
+pub(crate) fn fresh(name: &str) -> String {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -37,12 +89,12 @@ fn write(producer: &mut LaneProducer, topic: Topic, lane: u16, payloads: &[&str]
     }
 }
 
-fn end(cluster: &Cluster, topic: Topic, lane: u16) -> i64 {
+pub(crate) fn end(cluster: &Cluster, topic: Topic, lane: u16) -> i64 {
     Positions::open(cluster, "test-ends", TXN).unwrap().watermarks(topic, lane).unwrap().end
 }
 
 /// The committed payloads of a lane from an offset on.
-fn committed(cluster: &Cluster, topic: Topic, lane: u16, from: i64) -> Vec<String> {
+pub(crate) fn committed(cluster: &Cluster, topic: Topic, lane: u16, from: i64) -> Vec<String> {
     let mut shown = Vec::new();
     read_all_committed::<std::convert::Infallible>(cluster, topic, lane, Some(from), None, |record| {
         shown.push(String::from_utf8_lossy(record.payload().unwrap_or(b"null")).into_owned());
@@ -54,7 +106,7 @@ fn committed(cluster: &Cluster, topic: Topic, lane: u16, from: i64) -> Vec<Strin
 
 #[test]
 fn a_fenced_producer_cannot_commit_and_what_it_sent_is_never_shown() {
-    let (cluster, lane, stage) = (cluster(), 0, fresh("fenced"));
+    let (cluster, lane, stage) = (Broker::shared(), 0, fresh("fenced"));
     let from = end(&cluster, Topic::Events, lane);
     let mut first = Fence::open(&cluster, &stage, lane, TXN).unwrap();
     first.begin().unwrap();
@@ -76,7 +128,7 @@ fn a_fenced_producer_cannot_commit_and_what_it_sent_is_never_shown() {
 
 #[test]
 fn a_sleeper_that_wakes_with_records_to_send_learns_that_it_was_fenced() {
-    let (cluster, lane, stage) = (cluster(), 1, fresh("sleeper"));
+    let (cluster, lane, stage) = (Broker::shared(), 1, fresh("sleeper"));
     let from = end(&cluster, Topic::Events, lane);
     let mut sleeper = Fence::open(&cluster, &stage, lane, TXN).unwrap();
     let _owner = Fence::open(&cluster, &stage, lane, TXN).unwrap();
@@ -94,7 +146,7 @@ fn a_sleeper_that_wakes_with_records_to_send_learns_that_it_was_fenced() {
 
 #[test]
 fn a_transaction_that_outlives_its_timeout_costs_the_producer_and_not_the_lane() {
-    let (cluster, lane, stage) = (cluster(), 15, fresh("late"));
+    let (cluster, lane, stage) = (Broker::shared(), 15, fresh("late"));
     let timeout = Duration::from_secs(1);
     let mut producer = Fence::open(&cluster, &stage, lane, timeout).unwrap();
     producer.begin().unwrap();
@@ -109,7 +161,7 @@ fn a_transaction_that_outlives_its_timeout_costs_the_producer_and_not_the_lane()
 
 #[test]
 fn aborted_records_are_never_shown_and_the_producer_goes_on() {
-    let (cluster, lane) = (cluster(), 2);
+    let (cluster, lane) = (Broker::shared(), 2);
     let from = end(&cluster, Topic::Events, lane);
     let mut producer = Fence::open(&cluster, &fresh("abort"), lane, TXN).unwrap();
     for (payload, commits) in [("a", true), ("b", false), ("c", true)] {
@@ -132,7 +184,7 @@ fn aborted_records_are_never_shown_and_the_producer_goes_on() {
 
 #[test]
 fn flush_tells_the_offsets_at_which_the_records_stand() {
-    let (cluster, lane) = (cluster(), 3);
+    let (cluster, lane) = (Broker::shared(), 3);
     let mut producer = Fence::open(&cluster, &fresh("flush"), lane, TXN).unwrap();
     for round in 0..5 {
         producer.begin().unwrap();
@@ -155,7 +207,7 @@ fn flush_tells_the_offsets_at_which_the_records_stand() {
 
 #[test]
 fn a_committed_position_is_read_back_with_its_metadata_and_an_unknown_one_is_none() {
-    let (cluster, lane, stage) = (cluster(), 4, fresh("position"));
+    let (cluster, lane, stage) = (Broker::shared(), 4, fresh("position"));
     let group = format!("hookline-{stage}");
     let mut producer = Fence::open(&cluster, &stage, lane, TXN).unwrap();
     let positions = Positions::open(&cluster, &group, TXN).unwrap();
@@ -172,7 +224,7 @@ fn a_committed_position_is_read_back_with_its_metadata_and_an_unknown_one_is_non
 
 #[test]
 fn a_pending_transaction_hides_the_position_until_the_fence_is_taken() {
-    let (cluster, lane, stage) = (cluster(), 5, fresh("pending"));
+    let (cluster, lane, stage) = (Broker::shared(), 5, fresh("pending"));
     let group = format!("hookline-{stage}");
     let position = |next| Position { topic: Topic::Raw, partition: lane, next, metadata: format!("{next}") };
     let mut first = Fence::open(&cluster, &stage, lane, TXN).unwrap();
@@ -192,7 +244,7 @@ fn a_pending_transaction_hides_the_position_until_the_fence_is_taken() {
 
 #[test]
 fn an_offset_that_the_partition_does_not_have_is_an_error_and_not_a_jump() {
-    let (cluster, lane) = (cluster(), 6);
+    let (cluster, lane) = (Broker::shared(), 6);
     let end = end(&cluster, Topic::Events, lane);
     let reader = LaneReader::open(&cluster, Topic::Events, lane, end + 1000, Isolation::Uncommitted).unwrap();
     let started = Instant::now();
@@ -210,7 +262,7 @@ fn an_offset_that_the_partition_does_not_have_is_an_error_and_not_a_jump() {
 
 #[test]
 fn a_proof_holds_until_another_takes_the_lane() {
-    let (cluster, lane, stage) = (cluster(), 7, fresh("proof"));
+    let (cluster, lane, stage) = (Broker::shared(), 7, fresh("proof"));
     let mut first = Fence::open(&cluster, &stage, lane, TXN).unwrap();
     first.prove().unwrap();
     first.prove().unwrap();
@@ -222,7 +274,7 @@ fn a_proof_holds_until_another_takes_the_lane() {
 
 #[test]
 fn topics_are_created_once_and_another_number_of_lanes_is_refused() {
-    let cluster = cluster();
+    let cluster = Broker::shared();
     assert_eq!(ensure(&cluster, &Plan::new(LANES, 1)).unwrap(), []);
     let refused = ensure(&cluster, &Plan::new(LANES + 1, 1)).unwrap_err();
     match refused {
@@ -245,7 +297,7 @@ fn a_broker_that_is_not_there_is_named() {
 
 #[test]
 fn starters_that_race_agree_on_one_identity() {
-    let cluster = cluster();
+    let cluster = Broker::shared();
     let found: Vec<control::Control> = std::thread::scope(|scope| {
         let starters: Vec<_> =
             (0..4).map(|_| scope.spawn(|| control::read_or_create(&cluster, LANES, 1, 1).unwrap())).collect();
@@ -265,7 +317,7 @@ fn starters_that_race_agree_on_one_identity() {
 
 #[test]
 fn a_seek_shows_the_very_next_record_whatever_was_fetched_ahead() {
-    let (cluster, lane) = (cluster(), 8);
+    let (cluster, lane) = (Broker::shared(), 8);
     let from = end(&cluster, Topic::Events, lane);
     let mut producer = Fence::open(&cluster, &fresh("seek"), lane, TXN).unwrap();
     producer.begin().unwrap();
@@ -287,7 +339,7 @@ fn a_seek_shows_the_very_next_record_whatever_was_fetched_ahead() {
 
 #[test]
 fn a_scan_ends_at_the_stable_end_though_markers_and_aborted_records_stand_before_it() {
-    let (cluster, lane) = (cluster(), 9);
+    let (cluster, lane) = (Broker::shared(), 9);
     let from = end(&cluster, Topic::Seen, lane);
     let mut producer = Fence::open(&cluster, &fresh("scan"), lane, TXN).unwrap();
     for commits in [true, true, false, false] {
@@ -313,7 +365,7 @@ fn a_scan_ends_at_the_stable_end_though_markers_and_aborted_records_stand_before
 
 #[test]
 fn headers_nulls_and_times_arrive_as_they_were_sent() {
-    let (cluster, lane) = (cluster(), 10);
+    let (cluster, lane) = (Broker::shared(), 10);
     let from = end(&cluster, Topic::Events, lane);
     let mut producer = Fence::open(&cluster, &fresh("cut"), lane, TXN).unwrap();
     producer.begin().unwrap();
@@ -334,7 +386,7 @@ fn headers_nulls_and_times_arrive_as_they_were_sent() {
 
 #[test]
 fn lag_counts_down_to_zero_at_the_end() {
-    let (cluster, lane) = (cluster(), 11);
+    let (cluster, lane) = (Broker::shared(), 11);
     let from = end(&cluster, Topic::Events, lane);
     let mut producer = Fence::open(&cluster, &fresh("lag"), lane, TXN).unwrap();
     producer.begin().unwrap();
@@ -359,7 +411,7 @@ fn lag_counts_down_to_zero_at_the_end() {
 
 #[test]
 fn a_time_is_found_as_an_offset() {
-    let (cluster, lane) = (cluster(), 12);
+    let (cluster, lane) = (Broker::shared(), 12);
     let mut producer = Fence::open(&cluster, &fresh("time"), lane, TXN).unwrap();
     producer.begin().unwrap();
     write(&mut producer, Topic::Events, lane, &["x"]);
@@ -370,235 +422,4 @@ fn a_time_is_found_as_an_offset() {
     let positions = Positions::open(&cluster, "test-times", TXN).unwrap();
     assert_eq!(positions.offset_at(Topic::Events, lane, time).unwrap(), Some(offset));
     assert_eq!(positions.offset_at(Topic::Events, lane, time + 3_600_000).unwrap(), None);
-}
-
-fn headers() -> Vec<(Cow<'static, str>, Vec<u8>)> {
-    vec![("source".into(), b"short-links".to_vec()), ("received-at".into(), b"1764000000000".to_vec())]
-}
-
-async fn up(edge: &EdgeProducer, within: Duration) {
-    let started = Instant::now();
-    while !edge.is_up() {
-        assert!(started.elapsed() < within, "the edge does not find Kafka");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-#[tokio::test]
-async fn an_acknowledged_request_stands_in_raw_in_its_order() {
-    let lane = 13;
-    let cluster = tokio::task::spawn_blocking(cluster).await.unwrap();
-    let edge = EdgeProducer::open(&cluster, EdgeOptions::default()).unwrap();
-    up(&edge, TXN).await;
-    let headers = headers();
-    let payloads: Vec<String> = (0..250).map(|n| format!("event {n}")).collect();
-    let records: Vec<EdgeRecord<'_>> = payloads
-        .iter()
-        .map(|payload| EdgeRecord {
-            topic: Topic::Raw,
-            partition: lane,
-            key: b"key",
-            payload: payload.as_bytes(),
-            headers: &headers,
-        })
-        .collect();
-    let results = edge.send(&records).unwrap().wait(Instant::now() + TXN).await;
-    let offsets: Vec<i64> = results.into_iter().map(|result| result.unwrap().1).collect();
-    assert!(offsets.windows(2).all(|pair| pair[1] == pair[0] + 1), "raw has no gap: {offsets:?}");
-    assert_eq!(edge.flush(Duration::from_secs(1)).await, 0);
-    let (first, expected) = (offsets[0], payloads.clone());
-    tokio::task::spawn_blocking(move || {
-        let reader = LaneReader::open(&cluster, Topic::Raw, lane, first, Isolation::Uncommitted).unwrap();
-        let mut found = Vec::new();
-        while found.len() < expected.len() {
-            for record in reader.fetch(1000, TXN).unwrap() {
-                assert_eq!(record.headers().get("source"), Some(&b"short-links"[..]));
-                found.push(String::from_utf8(record.payload().unwrap().to_vec()).unwrap());
-            }
-        }
-        assert_eq!(found, expected);
-    })
-    .await
-    .unwrap();
-}
-
-#[tokio::test]
-async fn a_full_queue_is_an_error_at_once_and_takes_nothing() {
-    let cluster = tokio::task::spawn_blocking(cluster).await.unwrap();
-    // A long linger keeps the first request waiting.
-    let options = EdgeOptions { linger: Duration::from_millis(800), max_records: 100, ..EdgeOptions::default() };
-    let edge = EdgeProducer::open(&cluster, options).unwrap();
-    up(&edge, TXN).await;
-    let headers = headers();
-    let record = EdgeRecord { topic: Topic::Raw, partition: 14, key: b"key", payload: b"x", headers: &headers };
-    let first = edge.send(&[record; 90]).unwrap();
-    let started = Instant::now();
-    assert!(matches!(edge.send(&[record; 11]), Err(EdgeError::QueueFull { records: 90, .. })));
-    assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
-    let second = edge.send(&[record; 10]).unwrap();
-    for (request, records) in [(first, 90), (second, 10)] {
-        let results = request.wait(Instant::now() + TXN).await;
-        assert_eq!(results.iter().filter(|result| result.is_ok()).count(), records);
-    }
-    assert_eq!(edge.waiting(), (0, 0));
-}
-
-#[tokio::test]
-async fn without_a_broker_a_request_is_refused_at_once() {
-    let edge = EdgeProducer::open(&Cluster::new("127.0.0.1:1"), EdgeOptions::default()).unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let headers = headers();
-    let record = EdgeRecord { topic: Topic::Raw, partition: 0, key: b"key", payload: b"x", headers: &headers };
-    assert_eq!(edge.send(&[record]).unwrap_err(), EdgeError::Down);
-}
-
-/// A broker that hangs: its process is stopped, and goes on when this is dropped.
-struct Stopped(String);
-
-impl Stopped {
-    fn now() -> Self {
-        let pid = std::env::var("HOOKLINE_TEST_KAFKA_PID").expect("HOOKLINE_TEST_KAFKA_PID names the broker's process");
-        signal("-STOP", &pid);
-        Self(pid)
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        signal("-CONT", &self.0);
-    }
-}
-
-fn signal(which: &str, pid: &str) {
-    assert!(std::process::Command::new("kill").args([which, pid]).status().unwrap().success());
-}
-
-#[tokio::test]
-async fn a_broker_that_hangs_fails_requests_before_the_deadline_and_is_found_again() {
-    let cluster = tokio::task::spawn_blocking(cluster).await.unwrap();
-    let edge = EdgeProducer::open(&cluster, EdgeOptions::default()).unwrap();
-    up(&edge, TXN).await;
-    let headers = headers();
-    let record = EdgeRecord { topic: Topic::Raw, partition: 15, key: b"key", payload: b"x", headers: &headers };
-    assert!(edge.send(&[record]).unwrap().wait(Instant::now() + TXN).await[0].is_ok());
-
-    let hangs = Stopped::now();
-    let started = Instant::now();
-    let results = edge.send(&[record; 3]).unwrap().wait(started + Duration::from_millis(3800)).await;
-    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-    assert!(results.iter().all(Result::is_err), "{results:?}");
-    while !matches!(edge.send(&[record]), Err(EdgeError::Down)) {
-        assert!(started.elapsed() < Duration::from_secs(8), "requests are still taken");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    drop(hangs);
-
-    up(&edge, TXN).await;
-    let started = Instant::now();
-    loop {
-        // What was under way when the broker stopped has failed; what is sent now must not.
-        let delivery = edge.send(&[record]).unwrap().wait(Instant::now() + Duration::from_millis(3800)).await;
-        if delivery[0].is_ok() {
-            break;
-        }
-        assert!(started.elapsed() < TXN, "no request succeeds again: {delivery:?}");
-    }
-    assert_eq!(edge.flush(TXN).await, 0);
-}
-
-/// One owner of a lane: fences, reads its position, and copies `raw` to `events` until it is fenced or `end` is reached.
-fn copy_lane(
-    cluster: &Cluster,
-    stage: &str,
-    lane: u16,
-    start: i64,
-    end: i64,
-) -> Result<bool, Box<dyn std::error::Error>> {
-    let group = format!("hookline-{stage}");
-    let mut producer = Fence::open(cluster, stage, lane, TXN)?;
-    let positions = Positions::open(cluster, &group, TXN)?;
-    let committed = || -> Result<i64, PositionError> {
-        Ok(positions.committed(Topic::Raw, lane)?.map_or(start, |committed| committed.next))
-    };
-    let mut reader = LaneReader::open(cluster, Topic::Raw, lane, committed()?, Isolation::Uncommitted)?;
-    while reader.position() < end {
-        let records = reader.fetch(500, Duration::from_millis(100))?;
-        if records.is_empty() {
-            continue;
-        }
-        producer.begin()?;
-        let copied = records
-            .iter()
-            .try_for_each(|record| producer.send(Topic::Events, lane, record.key(), record.payload(), NO_HEADERS))
-            .and_then(|()| {
-                let position =
-                    Position { topic: Topic::Raw, partition: lane, next: reader.position(), metadata: String::new() };
-                producer.commit(&group, &[position])
-            });
-        drop(records);
-        match copied {
-            Ok(()) => {}
-            Err(TxnError::Abortable { .. }) => {
-                producer.abort()?;
-                reader.seek(committed()?)?;
-            }
-            Err(ended) => return Err(ended.into()),
-        }
-    }
-    Ok(true)
-}
-
-#[tokio::test]
-async fn a_lane_is_copied_exactly_once_through_takeovers_at_any_moment() {
-    const RECORDS: usize = 30_000;
-    let lane = 16;
-    let cluster = tokio::task::spawn_blocking(cluster).await.unwrap();
-    let edge = EdgeProducer::open(&cluster, EdgeOptions::default()).unwrap();
-    up(&edge, TXN).await;
-    let headers = headers();
-    let payloads: Vec<String> = (0..RECORDS).map(|n| n.to_string()).collect();
-    let mut offsets = Vec::new();
-    for chunk in payloads.chunks(1000) {
-        let records: Vec<EdgeRecord<'_>> = chunk
-            .iter()
-            .map(|payload| EdgeRecord {
-                topic: Topic::Raw,
-                partition: lane,
-                key: b"key",
-                payload: payload.as_bytes(),
-                headers: &headers,
-            })
-            .collect();
-        let results = edge.send(&records).unwrap().wait(Instant::now() + TXN).await;
-        offsets.extend(results.into_iter().map(|result| result.unwrap().1));
-    }
-    let (start, end) = (offsets[0], offsets[RECORDS - 1] + 1);
-    tokio::task::spawn_blocking(move || {
-        let stage = fresh("copy");
-        let from = self::end(&cluster, Topic::Events, lane);
-        let done = std::sync::atomic::AtomicBool::new(false);
-        let takeovers = std::sync::atomic::AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            // Three would-be owners that keep taking the lane from each other, at moments that drift apart.
-            for owner in 0..3_u64 {
-                let (cluster, stage, done, takeovers) = (&cluster, &stage, &done, &takeovers);
-                scope.spawn(move || {
-                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                        match copy_lane(cluster, stage, lane, start, end) {
-                            Ok(_) => done.store(true, std::sync::atomic::Ordering::Relaxed),
-                            Err(ended) => {
-                                takeovers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                                println!("owner {owner} ended: {ended}");
-                                pause("another moment", Duration::from_millis(300 + owner * 170));
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        assert!(takeovers.into_inner() > 0, "nobody took the lane over");
-        assert_eq!(committed(&cluster, Topic::Events, lane, from), payloads);
-    })
-    .await
-    .unwrap();
 }

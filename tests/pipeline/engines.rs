@@ -143,7 +143,8 @@ async fn engines_die_with_a_killed_parent_and_the_next_one_finds_everything_on_o
 async fn a_taken_folder_and_a_taken_port_are_one_clear_line_each() -> anyhow::Result<()> {
     let (data, other) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let up = Up::engines(data.path()).await?;
-    let (data, other) = (data.path().to_str().context("a UTF-8 path")?, other.path().to_str().context("a UTF-8 path")?);
+    let data = data.path().join("data");
+    let (data, other) = (data.to_str().context("a UTF-8 path")?, other.path().to_str().context("a UTF-8 path")?);
 
     let (code, said) = run(&["up", "--engines-only", "--data", data]).await?;
     ensure!(code == Some(2) && said.lines().count() == 1, "{said}");

@@ -1,1 +1,152 @@
-//! (The author of this file: it was overwritten by mistake at 23:47 by the lead. Please write your version back; sorry.)
+//! What every test of the pipeline starts with.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use signature::{Scheme, Secret};
+use tempfile::TempDir;
+use testkit::clickhouse::Asker;
+use testkit::{House, Sender};
+
+/// How long a row may take on a busy machine.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// A Hookline of its own, with its engines, in a folder that goes when it goes.
+pub struct Running {
+    pub house: House,
+    pub folder: TempDir,
+}
+
+impl Running {
+    /// Everything, as `hookline up` starts it.
+    pub fn everything() -> Self {
+        Self::with(&[])
+    }
+
+    /// The engines only: services are started one by one.
+    pub fn engines() -> Self {
+        Self::with(&["--engines-only"])
+    }
+
+    fn with(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let house = House::up(&folder.path().join("data"), more).unwrap();
+        Self { house, folder }
+    }
+
+    /// ClickHouse, as a reader.
+    pub fn asker(&self) -> Asker {
+        Asker::new(&self.house.addresses.clickhouse, "analyst", "").unwrap()
+    }
+
+    /// A Dub that knows the secret.
+    pub fn dub(&self) -> Sender {
+        dub(self.house.addresses.ingest.as_deref().unwrap(), &self.folder.path().join("data"))
+    }
+
+    /// A platform that speaks our own format.
+    pub fn canonical(&self) -> Sender {
+        let secret = secret(&self.folder.path().join("data"), "canonical");
+        Sender::new(self.house.addresses.ingest.as_deref().unwrap(), "canonical", Scheme::StandardWebhooks, secret)
+            .unwrap()
+    }
+}
+
+/// A Dub that sends to `ingest` with the secret in the data folder.
+pub fn dub(ingest: &str, data: &Path) -> Sender {
+    Sender::new(ingest, "dub", Scheme::Dub, secret(data, "dub")).unwrap()
+}
+
+fn secret(data: &Path, name: &str) -> Secret {
+    let text = std::fs::read_to_string(data.join("secrets").join(name)).unwrap();
+    Secret::new("first", text.trim())
+}
+
+/// `hookline up --engines-only` on a data folder that outlives it.
+pub struct Up {
+    house: House,
+    data: PathBuf,
+    pub addresses: testkit::house::Addresses,
+}
+
+impl Up {
+    /// Starts it; its log lies in a folder of its own.
+    pub async fn engines(data: &Path) -> anyhow::Result<Self> {
+        let data = data.join("data");
+        let inside = data.clone();
+        let house = tokio::task::spawn_blocking(move || House::up(&inside, &["--engines-only"])).await??;
+        Ok(Self { addresses: house.addresses.clone(), house, data })
+    }
+
+    /// The process id of `up` itself.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.house.program.pid())
+    }
+
+    /// The process id of an engine (`kafka` or `clickhouse`), once it has one.
+    pub async fn engine_pid(&self, engine: &str) -> anyhow::Result<u32> {
+        let file = self.data.join(format!("{engine}.pid"));
+        until(Duration::from_secs(30), "the engine runs", || async {
+            let noted = std::fs::read_to_string(&file).ok()?;
+            noted.split_whitespace().next()?.parse().ok().filter(|pid| runs(*pid))
+        })
+        .await
+    }
+
+    /// kill -9 of an engine; returns the process id that it had.
+    pub async fn kill_engine(&self, engine: &str) -> anyhow::Result<u32> {
+        let pid = self.engine_pid(engine).await?;
+        signal(pid, "-KILL")?;
+        until(Duration::from_secs(10), "the engine is gone", || async { (!runs(pid)).then_some(()) }).await?;
+        Ok(pid)
+    }
+
+    /// kill -9 of `up` itself.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.house.program.kill()
+    }
+
+    /// SIGTERM; returns the exit code.
+    pub async fn stop(mut self) -> anyhow::Result<Option<i32>> {
+        Ok(self.house.program.stop(Duration::from_secs(30))?.code())
+    }
+}
+
+/// Sends a process a signal.
+pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let told = std::process::Command::new("kill").args([name, &pid.to_string()]).status()?;
+    if told.success() { Ok(()) } else { bail!("process {pid} cannot be sent {name}") }
+}
+
+/// Whether a process runs (a zombie does not).
+pub fn runs(pid: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    state.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z'))
+}
+
+/// Runs the binary to its end; returns its exit code and what it said on standard error.
+pub async fn run(arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    let binary = testkit::house::binary()?;
+    let output = tokio::process::Command::new(binary).args(arguments).output();
+    let output = tokio::time::timeout(Duration::from_secs(60), output).await.context("it does not end")??;
+    Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+/// Asks again until there is an answer.
+pub async fn until<T, F: Future<Output = Option<T>>>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(answer) = ask().await {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            bail!("{what}: not within {patience:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

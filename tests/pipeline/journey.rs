@@ -8,7 +8,7 @@ use signature::{Scheme, Secret};
 use testkit::Sender;
 use testkit::dub::Generator;
 
-use crate::running::{Running, SOON};
+use crate::harness::{Running, SOON};
 
 /// What is asked of one event's row.
 const ROW: &str = "SELECT outcome, type, subtype, campaign, channel, utm_source, utm_medium, utm_campaign, domain, slug, \
@@ -39,10 +39,21 @@ async fn one_event_of_each_kind_becomes_one_row_that_says_what_it_was() {
     assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
     let clicked = row(&receipt(&answer)).await;
     for (column, expected) in [
-        ("outcome", "event"), ("type", "click"), ("campaign", "2026q4-de-spring"), ("utm_source", "newsletter"),
-        ("utm_medium", "email"), ("utm_campaign", "2026q4-de-spring"), ("channel", "email"), ("domain", "go.acme.example"),
-        ("slug", "spring"), ("destination_host", "acme.example"), ("country", "DE"), ("counted", "human"), ("source", "dub"),
-        ("secret_id", "first"), ("link_id", "link_spring"),
+        ("outcome", "event"),
+        ("type", "click"),
+        ("campaign", "2026q4-de-spring"),
+        ("utm_source", "newsletter"),
+        ("utm_medium", "email"),
+        ("utm_campaign", "2026q4-de-spring"),
+        ("channel", "email"),
+        ("domain", "go.acme.example"),
+        ("slug", "spring"),
+        ("destination_host", "acme.example"),
+        ("country", "DE"),
+        ("counted", "human"),
+        ("source", "dub"),
+        ("secret_id", "first"),
+        ("link_id", "link_spring"),
     ] {
         assert_eq!(clicked[column], expected, "{column} of {clicked}");
     }
@@ -53,7 +64,9 @@ async fn one_event_of_each_kind_becomes_one_row_that_says_what_it_was() {
     assert_eq!(row(&receipt(&answer)).await["type"], "qr_scan");
 
     // A bot's click is kept, and said to be one.
-    let bot = generator.click_with(&json!({ "click": { "ua": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)" } }));
+    let bot = generator.click_with(
+        &json!({ "click": { "ua": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)" } }),
+    );
     let (_, answer) = dub.once(&bot).await.unwrap();
     assert_eq!(row(&receipt(&answer)).await["counted"], "bot");
 
@@ -78,14 +91,23 @@ async fn one_event_of_each_kind_becomes_one_row_that_says_what_it_was() {
     assert_eq!(status, StatusCode::ACCEPTED);
     assert_eq!(serde_json::from_str::<Value>(&answer).unwrap()["status"], "quarantined");
     let dead = row(&receipt(&answer)).await;
-    assert_eq!((&dead["outcome"], &dead["reason"], &dead["stage"]), (&json!("dead_letter"), &json!("not_json"), &json!("ingest")));
+    assert_eq!(
+        (&dead["outcome"], &dead["reason"], &dead["stage"]),
+        (&json!("dead_letter"), &json!("not_json"), &json!("ingest"))
+    );
 
     // Forged: nothing is stored.
     let before = asker.number("SELECT count() FROM hookline.records").await.unwrap();
     let mut forged = dub.headers(&click).unwrap();
     forged.iter_mut().for_each(|(_, signature)| *signature = "0".repeat(64));
     assert_eq!(dub.post(&click, &forged).await.unwrap().0, StatusCode::UNAUTHORIZED);
-    let stranger = Sender::new(running.house.addresses.ingest.as_deref().unwrap(), "dub", Scheme::Dub, Secret::new("x", "whsec_other")).unwrap();
+    let stranger = Sender::new(
+        running.house.addresses.ingest.as_deref().unwrap(),
+        "dub",
+        Scheme::Dub,
+        Secret::new("x", "whsec_other"),
+    )
+    .unwrap();
     assert_eq!(stranger.once(&click).await.unwrap().0, StatusCode::UNAUTHORIZED);
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(asker.number("SELECT count() FROM hookline.records").await.unwrap(), before);

@@ -1,3 +1,13 @@
 //! The pipeline on the real engines, seen from outside.
 
+#![allow(unreachable_pub, reason = "one binary: its modules share what they need")]
+
+mod engines;
+mod harness;
+mod kafka_edge;
 mod kafka_lanes;
+
+mod architecture;
+mod journey;
+mod warehouse_blocks;
+mod warehouse_reports;

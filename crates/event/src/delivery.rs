@@ -8,6 +8,8 @@ use crate::{avro_names, avro_record};
 avro_names! {
     /// Where a bundle stands.
     pub enum DeliveryStage {
+        /// Alerts that wait for their message's time.
+        Held = "held",
         /// Frozen and owed to its destination.
         #[default]
         Planned = "planned",
@@ -17,6 +19,8 @@ avro_names! {
         Delivered = "delivered",
         /// Given up: the destination refuses it for good, or time ran out.
         Failed = "failed",
+        /// Alerts that nobody gets: a silence covers their rule.
+        Silenced = "silenced",
     }
 }
 
@@ -28,15 +32,15 @@ avro_record! {
         owner: Cow<'a, str> = Low, "the destination's owner";
         rule: Cow<'a, str> = Low, "the rule whose alerts are bundled";
         group: Cow<'a, str> = Text, "what the bundle is about";
-        stage: DeliveryStage = Low, "planned, attempted, delivered or failed";
+        stage: DeliveryStage = Low, "held, planned, attempted, delivered, failed or silenced";
         at: Millis = Time, "when this step was taken";
-        not_before: Millis = Time, "planned: when it may first be sent; attempted: when it is tried again";
+        not_before: Millis = Time, "held: when it is planned; planned: when it may first be sent; attempted: when it is tried again";
         first_received_at: Millis = Time, "when the oldest event behind it was received";
         attempt: u16 = Short, "attempts so far";
         status: u16 = Short, "the HTTP status of the attempt, 0 when there was none";
-        error: Cow<'a, str> = Text, "why the attempt failed";
+        error: Cow<'a, str> = Text, "why the attempt failed, or which silence covers it";
         test: bool = Flag, "whether it is about test data, which goes to the capture sink";
-        alert_ids: Vec<Cow<'a, str>> = Names, "planned: the alerts in it, frozen";
-        body: Cow<'a, str> = Text, "planned: what is sent, frozen (JSON)";
+        alert_ids: Vec<Cow<'a, str>> = Names, "held: the alerts that came; planned: the first 1,000 alerts in it, frozen; silenced: those that nobody gets";
+        body: Cow<'a, str> = Text, "held: what the alerts come to (JSON); planned: what is sent, frozen (JSON)";
     }
 }

@@ -17,8 +17,12 @@ pub struct Asker {
 
 impl Asker {
     /// Asks as `user`.
-    pub fn new(url: &str, user: &str, password: &str) -> Self {
-        Self { client: Client::new(), url: url.to_owned(), user: user.to_owned(), password: password.to_owned() }
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn new(url: &str, user: &str, password: &str) -> anyhow::Result<Self> {
+        let client = crate::http::client(Duration::from_secs(60))?;
+        Ok(Self { client, url: url.to_owned(), user: user.to_owned(), password: password.to_owned() })
     }
 
     /// The rows of a query as JSON objects; 64-bit numbers are numbers.

@@ -151,7 +151,7 @@ impl Drop for Program {
 }
 
 /// The line that `up --json` prints.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Addresses {
     /// Always true.
     pub ready: bool,

@@ -6,6 +6,7 @@
 pub mod clickhouse;
 pub mod dub;
 pub mod house;
+pub mod http;
 pub mod sender;
 
 pub use house::{House, Program};

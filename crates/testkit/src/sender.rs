@@ -36,7 +36,7 @@ impl Sender {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(ingest: &str, source: &str, scheme: Scheme, secret: Secret) -> anyhow::Result<Self> {
-        let client = Client::builder().timeout(Duration::from_secs(10)).pool_max_idle_per_host(64).build()?;
+        let client = crate::http::client(Duration::from_secs(10))?;
         Ok(Self { client, url: format!("{ingest}/v1/webhooks/{source}"), scheme, secret })
     }
 

@@ -39,6 +39,9 @@ enum Work {
     Columns(Table),
 }
 
+/// By table, by column: type and comment.
+type PresentColumns = BTreeMap<String, BTreeMap<String, (String, String)>>;
+
 #[derive(Row, Deserialize)]
 struct AppliedRow {
     version: u32,
@@ -61,15 +64,19 @@ impl Warehouse {
             plans.push((side, self.missing(side, layout).await?));
         }
         for (side, pieces) in plans {
-            for piece in pieces {
-                self.apply(side, &piece).await?;
-                tracing::info!(database = self.database(side), version = piece.version, name = %piece.name, "migrated");
-                done.push(Migration {
-                    database: self.database(side).to_owned(),
-                    version: piece.version,
-                    name: piece.name,
-                });
+            let database = self.database(side);
+            let types = if pieces.is_empty() { BTreeMap::new() } else { self.present_columns(side).await? };
+            for piece in &pieces {
+                self.apply(side, piece, &types).await?;
+                tracing::debug!(database, version = piece.version, name = %piece.name, "migrated");
             }
+            // Recorded together: after a crash in between, statements that may run twice run twice.
+            self.record(side, &pieces).await?;
+            done.extend(pieces.into_iter().map(|Piece { version, name, .. }| Migration {
+                database: database.to_owned(),
+                version,
+                name,
+            }));
         }
         if let Some(analyst) = &layout.analyst {
             self.grant_analyst(analyst).await?;
@@ -171,8 +178,10 @@ impl Warehouse {
             });
         }
         for table in tables() {
-            let alter = |end: &String| format!("ALTER TABLE {database}.{}{} {end}", table.name, self.on_cluster());
-            let statements: Vec<String> = retention(&table, layout).iter().map(alter).collect();
+            let statements: Vec<String> = retention(&table, layout)
+                .map(|change| format!("ALTER TABLE {database}.{}{} {change}", table.name, self.on_cluster()))
+                .into_iter()
+                .collect();
             let name = table.name.clone();
             let columns: Vec<String> = table.columns.iter().map(|column| column.sql()).collect();
             plan.push(Piece {
@@ -192,24 +201,32 @@ impl Warehouse {
         plan
     }
 
-    async fn apply(&self, side: Side, piece: &Piece) -> Result<(), WarehouseError> {
-        let database = self.database(side);
-        let what = format!("migrate {database}: {}", piece.name);
+    async fn apply(&self, side: Side, piece: &Piece, present: &PresentColumns) -> Result<(), WarehouseError> {
+        let what = format!("migrate {}: {}", self.database(side), piece.name);
         match &piece.work {
             Work::Statements(statements) => {
                 for sql in statements {
                     self.execute_beside_others(&what, sql).await?;
                 }
+                Ok(())
             }
-            Work::Columns(table) => self.add_columns(side, table, &what).await?,
+            // A table that was not there a moment ago was created with these very columns.
+            Work::Columns(table) => match present.get(&table.name) {
+                Some(present) => self.add_columns(side, table, present, &what).await,
+                None => Ok(()),
+            },
         }
-        let record = format!(
-            "INSERT INTO {database}.migrations (version, name, checksum) VALUES ({}, {}, {})",
-            piece.version,
-            quote(&piece.name),
-            quote(&piece.checksum),
-        );
-        self.execute(&what, record).await
+    }
+
+    async fn record(&self, side: Side, pieces: &[Piece]) -> Result<(), WarehouseError> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let row = |piece: &Piece| format!("({}, {}, {})", piece.version, quote(&piece.name), quote(&piece.checksum));
+        let rows: Vec<String> = pieces.iter().map(row).collect();
+        let database = self.database(side);
+        let sql = format!("INSERT INTO {database}.migrations (version, name, checksum) VALUES {}", rows.join(", "));
+        self.execute("record the migrations", sql).await
     }
 
     /// Another migration may run the same statement at the same moment: the loser of such a race tries once more.
@@ -245,40 +262,54 @@ impl Warehouse {
         if self.settings().cluster.is_some() { format!("Replicated{engine}") } else { engine.to_owned() }
     }
 
-    /// Adds the columns that this build knows and the table does not, and brings the comments up to date.
-    async fn add_columns(&self, side: Side, table: &Table, what: &str) -> Result<(), WarehouseError> {
+    /// The columns of every table of a database: type and comment by name.
+    async fn present_columns(&self, side: Side) -> Result<PresentColumns, WarehouseError> {
         #[derive(Row, Deserialize)]
         struct Present {
+            table: String,
             name: String,
             #[serde(rename = "type")]
             type_name: String,
             comment: String,
         }
-        let (database, on_cluster) = (self.database(side), self.on_cluster());
         let sql = format!(
-            "SELECT name, type, comment FROM system.columns WHERE database = {} AND table = {}",
-            quote(database),
-            quote(&table.name),
+            "SELECT table, name, type, comment FROM system.columns WHERE database = {}",
+            quote(self.database(side)),
         );
-        let present: Vec<Present> = self.rows(what, sql).await?;
+        let mut tables = PresentColumns::new();
+        for Present { table, name, type_name, comment } in self.rows::<Present>("read the columns", sql).await? {
+            tables.entry(table).or_default().insert(name, (type_name, comment));
+        }
+        Ok(tables)
+    }
+
+    /// Adds the columns that this build knows and the table does not, and brings the comments up to date.
+    async fn add_columns(
+        &self,
+        side: Side,
+        table: &Table,
+        present: &BTreeMap<String, (String, String)>,
+        what: &str,
+    ) -> Result<(), WarehouseError> {
+        let (database, on_cluster) = (self.database(side), self.on_cluster());
         let mut after = "FIRST".to_owned();
         for column in &table.columns {
             let head = format!("ALTER TABLE {database}.{}{on_cluster}", table.name);
-            match present.iter().find(|present| present.name == column.name) {
+            match present.get(column.name) {
                 None => {
                     let sql = format!("{head} ADD COLUMN IF NOT EXISTS {} {after}", column.sql());
                     self.execute_beside_others(what, &sql).await?;
                 }
-                Some(present) if present.type_name != column.type_name => {
+                Some((type_name, _)) if type_name != column.type_name => {
                     return Err(WarehouseError::Answer {
                         what: what.to_owned(),
                         detail: format!(
                             "column {} of {database}.{} is {}, and this build needs {}: types are never changed in place",
-                            column.name, table.name, present.type_name, column.type_name,
+                            column.name, table.name, type_name, column.type_name,
                         ),
                     });
                 }
-                Some(present) if present.comment != column.doc => {
+                Some((_, comment)) if comment != column.doc => {
                     let sql = format!("{head} COMMENT COLUMN `{}` {}", column.name, quote(column.doc));
                     self.execute_beside_others(what, &sql).await?;
                 }

@@ -2,6 +2,8 @@
 //!
 //! `HOOKLINE_TEST_CLICKHOUSE` is the engine's HTTP address, `HOOKLINE_TEST_CLICKHOUSE_PASSWORD` the password of its user `hookline`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::borrow::Cow;
 
 use event::{Alert, Counted, Delivery, DeliveryStage, EventType, LinkEvent, Map, Millis, Outcome};
@@ -263,8 +265,11 @@ async fn alerts_and_deliveries_are_shown_once_however_often_they_are_written() {
 async fn the_ledger_names_holes_and_repeats_over_both_databases() {
     let databases = Databases::new("ledger").await;
     let store = databases.warehouse.blocks();
-    let event =
-        |offset: u64| LinkEvent { test: offset % 3 == 0, received_at: Millis(NOON + offset as i64), ..event(offset) };
+    let event = |offset: u64| LinkEvent {
+        test: offset.is_multiple_of(3),
+        received_at: Millis(NOON + offset as i64),
+        ..event(offset)
+    };
     let events: Vec<_> = (0..140_000).filter(|offset| *offset != 70_000 && *offset != 70_001).map(event).collect();
     store.insert(&block_of("inc", 4, 1, &events)).await.unwrap();
     store.insert(&block_of("inc", 4, 2, &[event(5)])).await.unwrap();
@@ -284,6 +289,13 @@ async fn the_ledger_names_holes_and_repeats_over_both_databases() {
         ];
         assert_eq!(rows, expected);
     }
+    let books = databases.warehouse.ledger().await.unwrap();
+    assert_eq!(books.len(), 1);
+    let lane = &books[0];
+    assert_eq!((lane.records, lane.expected, lane.missing, lane.repeated), (139_999, 140_010, 12, 1));
+    let faults = store.faults("inc", 4, 10).await.unwrap();
+    assert_eq!(faults.missing, [70_000, 70_001].into_iter().chain(140_000..140_010).collect::<Vec<_>>());
+    assert_eq!(faults.repeated, [5]);
     databases.drop().await;
 }
 

@@ -1,5 +1,7 @@
 //! Reports on the real engine: equal to a count by hand at every moment, open or closed, late or thinned.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use event::{Counted, EventType, LinkEvent, Millis, Outcome};
@@ -216,7 +218,7 @@ async fn check_placements(databases: &Databases, events: &[LinkEvent<'static>]) 
             }
         }
     }
-    let expected = count(scans.into_iter(), |event| {
+    let expected = count(scans, |event| {
         let mut key = group(event);
         let (known, unknown) = &people[&key];
         let hidden = known.len() + unknown < 10;
@@ -378,6 +380,32 @@ async fn what_visitors_are_needed_for_is_frozen_once_they_are_cleared() {
     let old = today().checked_sub(jiff::Span::new().days(34)).unwrap();
     let closed = warehouse.close_day(Side::Production, layout, report, old).await.unwrap();
     assert!(matches!(closed, Closed::Frozen { closed: 0, records } if records > 0), "{closed:?}");
+    databases.drop().await;
+}
+
+#[tokio::test]
+async fn old_months_lose_their_identifiers_and_nothing_else() {
+    let databases = Databases::new("tidy").await;
+    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
+    let mut events = traffic(0, 600);
+    shift_to_recent(&mut events);
+    let old = |event: &LinkEvent<'static>| LinkEvent {
+        event_time: Millis(event.event_time.0 - 100 * DAY),
+        received_at: Millis(event.received_at.0 - 100 * DAY),
+        raw_offset: event.raw_offset + 600,
+        ..event.clone()
+    };
+    events.extend(events.iter().map(old).collect::<Vec<_>>());
+    warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+    let young = "SELECT countIf(request_id != '') FROM records";
+    assert_eq!(databases.number(Side::Production, young).await, 1_200);
+    let done = warehouse.tidy(Side::Production, layout).await.unwrap();
+    assert!(!done.is_empty());
+    assert_eq!(databases.number(Side::Production, young).await, 600);
+    let kept = "SELECT countIf(visitor = 0 AND event_key != '') FROM records WHERE raw_offset >= 600";
+    assert_eq!(databases.number(Side::Production, kept).await, 600);
+    assert_eq!(databases.number(Side::Production, "SELECT sum(records) FROM ledger").await, 1_200);
+    assert_eq!(warehouse.tidy(Side::Production, layout).await.unwrap(), Vec::<String>::new());
     databases.drop().await;
 }
 

@@ -1,19 +1,24 @@
 //! Tables, migrations, blocks, read-back, closing of days: the only crate that names `clickhouse`.
 //!
-//! [`Warehouse`] is the connection. [`BlockBuilder`] turns events into a [`Block`], [`BlockStore`] brings it into ClickHouse
-//! exactly once and reads it back.
+//! - [`Warehouse`] is the connection; [`Warehouse::migrate`] makes the tables and views of both databases out of the columns that
+//!   the records of `event` declare, and [`Warehouse::pending`] says whether a service may start.
+//! - [`BlockBuilder`] turns events into a [`Block`] in ClickHouse's Native format; [`BlockStore`] brings it in exactly once,
+//!   reads it back, and names what the [ledger](Warehouse::ledger) misses.
+//! - [`REPORTS`] are finished numbers by day; [`Warehouse::close_day`] keeps a day for good.
 
 mod block;
 mod closing;
 mod connect;
 mod error;
 mod layout;
+mod ledger;
 mod logs;
 mod migrate;
 mod native;
 mod reports;
 mod store;
 mod tables;
+mod tidy;
 mod views;
 
 pub use block::{Block, BlockBuilder, BlockId};
@@ -21,6 +26,7 @@ pub use closing::{Closed, Day, OpenDay};
 pub use connect::{Settings, Side, Warehouse};
 pub use error::WarehouseError;
 pub use layout::{Analyst, Layout};
+pub use ledger::{Faults, LaneLedger};
 pub use logs::LaneWatermark;
 pub use migrate::Migration;
 pub use reports::{REPORTS, Report, ReportColumn};

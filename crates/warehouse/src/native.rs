@@ -410,3 +410,77 @@ fn write_length(mut length: usize, out: &mut Vec<u8>) {
     }
     out.push(length as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use event::{Alert, Delivery, LinkEvent, Map};
+
+    use super::*;
+
+    fn events() -> Vec<LinkEvent<'static>> {
+        (0..300u64)
+            .map(|n| LinkEvent {
+                campaign: format!("c{}", n % 270).into(),
+                extra: Map((0..n % 3).map(|m| (format!("k{m}").into(), format!("v{n}").into())).collect()),
+                trace: (0..n % 4).map(|m| format!("t{m}").into()).collect(),
+                country: if n % 2 == 0 { "DE".into() } else { "".into() },
+                raw_offset: n,
+                ..LinkEvent::default()
+            })
+            .collect()
+    }
+
+    fn columns<'e>(events: impl IntoIterator<Item = &'e LinkEvent<'static>>) -> Columns {
+        let mut columns = Columns::new(LinkEvent::COLUMNS);
+        for event in events {
+            let mut row = columns.row();
+            event.visit(|value| row.push(value));
+            row.finish().unwrap();
+        }
+        columns
+    }
+
+    #[test]
+    fn every_declared_field_fits_its_column() {
+        columns(&[LinkEvent::default()]);
+        let mut columns = Columns::new(Alert::COLUMNS);
+        let mut row = columns.row();
+        Alert::default().visit(|value| row.push(value));
+        row.finish().unwrap();
+        let mut columns = Columns::new(Delivery::COLUMNS);
+        let mut row = columns.row();
+        Delivery::default().visit(|value| row.push(value));
+        row.finish().unwrap();
+    }
+
+    #[test]
+    fn a_value_of_another_shape_names_its_column() {
+        let mut columns = Columns::new(LinkEvent::COLUMNS);
+        let mut row = columns.row();
+        row.push(Value::Flag(true));
+        let error = row.finish().unwrap_err();
+        assert!(matches!(error, WarehouseError::ColumnShape { column: "outcome", .. }), "{error}");
+    }
+
+    #[test]
+    fn the_same_rows_are_the_same_bytes() {
+        let events = events();
+        assert_eq!(columns(&events).native(&[]).unwrap(), columns(&events).native(&[]).unwrap());
+    }
+
+    #[test]
+    fn rows_that_are_taken_are_the_block_of_those_rows() {
+        let events = events();
+        let rows: Vec<usize> = (0..events.len()).filter(|row| row % 7 != 3).rev().collect();
+        let taken = columns(&events).take(&rows).native(&[]).unwrap();
+        assert_eq!(taken, columns(rows.iter().map(|row| &events[*row])).native(&[]).unwrap());
+    }
+
+    #[test]
+    fn a_constant_stands_in_every_row() {
+        let bytes = columns(&events()).native(&[Constant { name: "lane", value: Value::Short(513) }]).unwrap();
+        let column = [&[4][..], b"lane", &[6], b"UInt16", &[1, 2].repeat(300)].concat();
+        assert!(bytes.ends_with(&column));
+        assert!(columns(&[]).native(&[Constant { name: "x", value: Value::Flag(true) }]).is_err());
+    }
+}

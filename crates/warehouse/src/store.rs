@@ -54,7 +54,7 @@ pub struct Completion {
 /// The way of a lane's blocks into `records` of both databases, and back out.
 #[derive(Debug, Clone)]
 pub struct BlockStore {
-    warehouse: Warehouse,
+    pub(crate) warehouse: Warehouse,
 }
 
 impl Warehouse {
@@ -215,7 +215,8 @@ impl BlockStore {
         self.read_back(incarnation, *lane, range, Some(received)).await
     }
 
-    async fn read_back(
+    /// How often each of these raw offsets of a lane rests, over both databases.
+    pub(crate) async fn read_back(
         &self,
         incarnation: &str,
         lane: u16,

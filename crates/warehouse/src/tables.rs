@@ -118,21 +118,18 @@ pub(crate) fn closed_table(report: &Report) -> String {
     format!("{}_closed", report.name)
 }
 
-/// What TTL a table has: the statement's end, behind `ALTER TABLE …`. Empty when its rows stay.
-pub(crate) fn retention(table: &Table, layout: &Layout) -> Vec<String> {
-    let identifier = |column: &str| {
-        format!("MODIFY COLUMN {column} TTL toDateTime(received_at) + INTERVAL {} DAY", layout.identifiers_days)
-    };
+/// How long a table keeps what: the end of an `ALTER TABLE …`. `None` when its rows stay.
+pub(crate) fn retention(table: &Table, layout: &Layout) -> Option<String> {
+    let days = |column: &str, days: u16| format!("TTL toDateTime({column}) + INTERVAL {days} DAY");
     match table.name.as_str() {
-        "records" => vec![
-            identifier("request_id"),
-            identifier("visitor"),
-            format!("MODIFY TTL toDateTime(received_at) + INTERVAL {} DAY", layout.events_days),
-        ],
-        "alert_log" => vec![format!("MODIFY TTL toDateTime(received_at) + INTERVAL {} DAY", layout.deliveries_days)],
-        "delivery_log" => vec![format!("MODIFY TTL toDateTime(at) + INTERVAL {} DAY", layout.deliveries_days)],
-        _ if table.report.is_some() => vec![format!("MODIFY TTL day + INTERVAL {} YEAR", layout.reports_years)],
-        _ => Vec::new(),
+        "records" => {
+            let identifiers = days("received_at", layout.identifiers_days);
+            let rows = days("received_at", layout.events_days);
+            Some(format!("MODIFY COLUMN request_id {identifiers}, MODIFY COLUMN visitor {identifiers}, MODIFY {rows}"))
+        }
+        "alert_log" => Some(format!("MODIFY {}", days("received_at", layout.deliveries_days))),
+        "delivery_log" => Some(format!("MODIFY {}", days("at", layout.deliveries_days))),
+        _ => table.report.map(|_| format!("MODIFY TTL day + INTERVAL {} YEAR", layout.reports_years)),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::traffic::{Platform, merge, now};
@@ -399,8 +399,16 @@ mod tests {
             events.iter().filter_map(|event| event.pointer(path).and_then(Value::as_str)).collect()
         };
         let types = [
-            "click", "error", "lead", "link.created", "link.destination_changed", "link.edited", "link.expired",
-            "qr_scan", "sale", "threshold",
+            "click",
+            "error",
+            "lead",
+            "link.created",
+            "link.destination_changed",
+            "link.edited",
+            "link.expired",
+            "qr_scan",
+            "sale",
+            "threshold",
         ];
         assert_eq!(texts("/type"), BTreeSet::from(types));
         assert_eq!(texts("/link/kind"), BTreeSet::from(["affiliate", "bio", "promo", "proposal", "qr"]));

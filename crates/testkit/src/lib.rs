@@ -3,11 +3,16 @@
 
 #![recursion_limit = "256"] // json! of a whole link
 
+pub mod canonical;
 pub mod clickhouse;
 pub mod dub;
 pub mod house;
 pub mod http;
+pub mod latencies;
+pub mod load;
 pub mod sender;
+pub mod traffic;
+mod visitors;
 
 pub use house::{House, Program};
 pub use sender::{Sender, Sent};

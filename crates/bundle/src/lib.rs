@@ -1,1 +1,21 @@
-//! Grouping alerts into few messages: groups, windows, deterministic bundle ids, templates.
+//! Few messages out of many alerts: groups, windows, bundles with ids that do not change. Pure: the clock is an argument.
+//!
+//! A [`Planner`] takes alerts and gathers them by group: a rule, a destination, the owner of the link where the rule asks
+//! for it, and whether it is test data. The first alert of a group goes out at once, or after a wait; what follows goes out
+//! as a summary every so often, for as long as there is something to say. A bundle's contents are frozen into the record
+//! that plans it, under an id made of its group and its first alert.
+//!
+//! Everything the planner knows is in the records of `deliveries` that it asks to be written ([`Planner::settle`]): alerts
+//! that wait are `held` there, so reading the records back ([`Planner::restore`]) gives the planner back, and the position
+//! in `alerts` can always move on. What holds:
+//! - Each alert that a rule sends is in exactly one bundle of each of its destinations, or recorded as silenced.
+//! - Test data goes to [`CAPTURE`] and nowhere else.
+//! - A bundle's id and contents are decided once, in one record; every retry sends those bytes.
+
+mod book;
+mod gathered;
+mod message;
+mod planner;
+
+pub use book::{Book, CAPTURE, Destination, Rule, Sending, Silence};
+pub use planner::{Planner, UnreadableHold};

@@ -1,0 +1,106 @@
+//! What is sent where: the part of the configuration that bundling looks at.
+
+use std::collections::HashMap;
+
+use event::Alert;
+
+/// The destination of test data: what would have been sent is recorded as delivered, and goes nowhere.
+pub const CAPTURE: &str = "capture";
+
+/// A rule that sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub owner: String,
+    /// What the people who get the message should do: words, or the path of a runbook.
+    pub instruction: Option<String>,
+    /// What it sends, and when.
+    pub sending: Sending,
+}
+
+/// What a rule sends, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    /// The names of destinations.
+    pub to: Vec<String>,
+    /// Whether the owner of the link is mentioned; each owner then gets messages of their own.
+    pub mention_link_owner: bool,
+    /// How long the first message waits for others, in milliseconds; 0 sends at once.
+    pub first_ms: i64,
+    /// How often a summary follows while there is something to say, in milliseconds.
+    pub then_every_ms: i64,
+    /// Whether the end of a condition is a message as well.
+    pub say_when_over: bool,
+}
+
+/// A place that messages go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Its name.
+    pub name: String,
+    /// Whose it is.
+    pub owner: String,
+    /// The only fields about an event that leave; all of them when left out.
+    pub fields: Option<Vec<String>>,
+}
+
+/// A time in which rules say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silence {
+    /// Its name.
+    pub name: String,
+    /// The names of the rules.
+    pub rules: Vec<String>,
+    /// From when, in milliseconds since 1970.
+    pub from_ms: i64,
+    /// Until when, not included, in milliseconds since 1970.
+    pub until_ms: i64,
+    /// Why, for whoever wonders.
+    pub why: String,
+}
+
+/// All of it, to be looked things up in.
+#[derive(Debug, Clone, Default)]
+pub struct Book {
+    rules: HashMap<String, Rule>,
+    destinations: HashMap<String, Destination>,
+    silences: Vec<Silence>,
+}
+
+impl Book {
+    /// A book of these. Rules that send nothing, and those that are only tried out, do not belong in it.
+    pub fn new(rules: Vec<Rule>, destinations: Vec<Destination>, silences: Vec<Silence>) -> Self {
+        Self {
+            rules: rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
+            destinations: destinations.into_iter().map(|one| (one.name.clone(), one)).collect(),
+            silences,
+        }
+    }
+
+    pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.get(name)
+    }
+
+    pub(crate) fn destination(&self, name: &str) -> Option<&Destination> {
+        self.destinations.get(name)
+    }
+
+    /// Whether the rule's alerts go to this destination.
+    pub(crate) fn sends(&self, rule: &str, destination: &str, test: bool) -> bool {
+        self.rule(rule).is_some_and(|rule| match test {
+            true => destination == CAPTURE,
+            false => rule.sending.to.iter().any(|to| to == destination),
+        })
+    }
+
+    /// The silence that an alert falls into, by the time at which its events were received.
+    pub(crate) fn silence(&self, alert: &Alert<'_>) -> Option<&Silence> {
+        let at = alert.received_at.0;
+        let covers = |silence: &&Silence| {
+            silence.rules.iter().any(|rule| *rule == alert.rule) && (silence.from_ms..silence.until_ms).contains(&at)
+        };
+        self.silences.iter().find(covers)
+    }
+}

@@ -1,0 +1,124 @@
+//! What the alerts of a bundle come to.
+
+use std::collections::BTreeMap;
+
+use event::{Alert, Millis, Transition};
+use serde::{Deserialize, Serialize};
+
+/// Links that are counted by name; the events on others are counted together.
+const MAX_LINKS: usize = 10_000;
+/// Samples that are kept.
+const MAX_SAMPLES: usize = 5;
+/// Alert ids that a bundle names.
+pub(crate) const MAX_IDS: usize = 1_000;
+
+/// What some alerts of one group come to: adds up, whatever the portions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gathered {
+    /// Alerts, those that say that something is over included.
+    pub(crate) alerts: u64,
+    /// Alerts that say that something is over.
+    pub(crate) over: u64,
+    /// Events behind the others.
+    pub(crate) count: u64,
+    /// Events by link.
+    pub(crate) links: BTreeMap<String, u64>,
+    /// Events on links that are not named.
+    pub(crate) other_links: u64,
+    /// Event keys.
+    pub(crate) samples: Vec<String>,
+    /// What the first alert says about its event.
+    pub(crate) attributes: BTreeMap<String, String>,
+    /// The count that the rule asks for.
+    pub(crate) threshold: u64,
+    /// From the start of the first window, in milliseconds since 1970.
+    pub(crate) window_start: i64,
+    /// To the end of the last one.
+    pub(crate) window_end: i64,
+    /// When the oldest event was received.
+    pub(crate) first_received_at: i64,
+    /// The alerts. Beside it in the record, not within.
+    #[serde(skip)]
+    pub(crate) alert_ids: Vec<String>,
+}
+
+impl Gathered {
+    /// Adds an alert.
+    pub(crate) fn add(&mut self, alert: &Alert<'_>) {
+        let over = alert.transition == Transition::Resolved;
+        let count = if over { 0 } else { alert.observed };
+        let mut links = BTreeMap::new();
+        if let Some(link) = link(alert) {
+            links.insert(link, count);
+        }
+        let attributes = alert.attributes.0.iter();
+        let ids = std::mem::take(&mut self.alert_ids);
+        self.merge(Gathered {
+            alerts: 1,
+            over: u64::from(over),
+            count,
+            links,
+            other_links: 0,
+            samples: if alert.sample.is_empty() { Vec::new() } else { vec![alert.sample.clone().into_owned()] },
+            attributes: attributes.map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            threshold: alert.threshold,
+            window_start: alert.window_start.0,
+            window_end: alert.window_end.0,
+            first_received_at: alert.received_at.0,
+            alert_ids: Vec::new(),
+        });
+        self.alert_ids = ids;
+        self.alert_ids.push(alert.alert_id.clone().into_owned());
+    }
+
+    /// Adds what other alerts came to, later ones.
+    pub(crate) fn merge(&mut self, other: Gathered) {
+        if self.alerts == 0 {
+            *self = Gathered { alert_ids: std::mem::take(&mut self.alert_ids), ..other.clone() };
+        } else {
+            self.alerts += other.alerts;
+            self.over += other.over;
+            self.count += other.count;
+            self.other_links += other.other_links;
+            for (link, count) in other.links {
+                if self.links.len() < MAX_LINKS || self.links.contains_key(&link) {
+                    *self.links.entry(link).or_default() += count;
+                } else {
+                    self.other_links += count;
+                }
+            }
+            self.samples.extend(other.samples);
+            self.samples.truncate(MAX_SAMPLES);
+            self.window_start = self.window_start.min(other.window_start);
+            self.window_end = self.window_end.max(other.window_end);
+            self.first_received_at = self.first_received_at.min(other.first_received_at);
+        }
+        self.alert_ids.extend(other.alert_ids);
+        self.alert_ids.truncate(MAX_IDS);
+    }
+
+    /// The links with the most events, at most so many.
+    pub(crate) fn top_links(&self, most: usize) -> Vec<(&str, u64)> {
+        let mut links: Vec<(&str, u64)> = self.links.iter().map(|(link, count)| (link.as_str(), *count)).collect();
+        links.sort_by(|left, right| right.1.cmp(&left.1).then(left.0.cmp(right.0)));
+        links.truncate(most);
+        links
+    }
+
+    /// When the oldest event was received.
+    pub(crate) fn received(&self) -> Millis {
+        Millis(self.first_received_at)
+    }
+}
+
+/// What people know the link by.
+fn link(alert: &Alert<'_>) -> Option<String> {
+    let (domain, slug) = (alert.attributes.get("domain"), alert.attributes.get("slug"));
+    match (domain, slug, alert.attributes.get("link_id")) {
+        ("", "", "") => None,
+        (_, "", link_id) if !link_id.is_empty() => Some(link_id.to_owned()),
+        (domain, "", _) => Some(domain.to_owned()),
+        ("", slug, _) => Some(slug.to_owned()),
+        (domain, slug, _) => Some(format!("{domain}/{slug}")),
+    }
+}

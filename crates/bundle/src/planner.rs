@@ -1,0 +1,299 @@
+//! Which alerts become which message, and when.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
+use serde::{Deserialize, Serialize};
+
+use crate::book::{Book, CAPTURE};
+use crate::gathered::Gathered;
+use crate::message::{About, bundle_id, render};
+
+/// What belongs into one message.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    rule: String,
+    destination: String,
+    /// The owner of the links, where the rule mentions them.
+    owner: String,
+    test: bool,
+}
+
+/// Where a group stands.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct State {
+    waiting: Option<Waiting>,
+    /// Until then, the next message of the group waits; 0 if there was none.
+    quiet_until: i64,
+    /// The offset on `deliveries` from which its records are needed to know it; none before they are written.
+    mark: Option<i64>,
+}
+
+/// A bundle that is not planned yet.
+#[derive(Debug, PartialEq, Eq)]
+struct Waiting {
+    bundle_id: String,
+    /// Written as held.
+    held: Gathered,
+    /// Not written yet.
+    new: Gathered,
+    due: i64,
+    follows: bool,
+}
+
+/// The body of a held record.
+#[derive(Serialize, Deserialize)]
+struct Hold {
+    follows: bool,
+    gathered: Gathered,
+}
+
+/// A held record is not what this version writes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the alerts held for bundle {bundle_id} cannot be read: {reason}; start the version that wrote them, or a newer one"
+)]
+pub struct UnreadableHold {
+    bundle_id: String,
+    reason: String,
+}
+
+/// Gathers alerts into bundles.
+pub struct Planner {
+    book: Book,
+    groups: BTreeMap<Group, State>,
+    /// By group and silence: alerts that nobody gets, not written yet.
+    silenced: BTreeMap<(Group, String), Gathered>,
+    /// Groups whose state rests on records that are being written.
+    unmarked: BTreeSet<Group>,
+}
+
+impl Planner {
+    /// A planner that knows of no alert yet.
+    pub fn new(book: Book) -> Self {
+        Self { book, groups: BTreeMap::new(), silenced: BTreeMap::new(), unmarked: BTreeSet::new() }
+    }
+
+    /// Takes the next alert. `now_ms` is the time at which it is taken, in milliseconds since 1970.
+    pub fn take(&mut self, alert: &Alert<'_>, now_ms: i64) {
+        let Some(rule) = self.book.rule(&alert.rule) else { return };
+        if alert.transition == Transition::Resolved && !rule.sending.say_when_over {
+            return;
+        }
+        let silence = self.book.silence(alert).map(|silence| format!("silence {}: {}", silence.name, silence.why));
+        let capture = [CAPTURE.to_owned()];
+        for destination in if alert.test { &capture[..] } else { &rule.sending.to } {
+            let owner = if rule.sending.mention_link_owner { alert.attributes.get("owner") } else { "" };
+            let group = Group {
+                rule: rule.name.clone(),
+                destination: destination.clone(),
+                owner: owner.to_owned(),
+                test: alert.test,
+            };
+            if let Some(silence) = &silence {
+                self.silenced.entry((group, silence.clone())).or_default().add(alert);
+                continue;
+            }
+            let bundle_id = bundle_id(destination, &rule.name, owner, alert.test, &alert.alert_id);
+            let state = self.groups.entry(group).or_default();
+            let follows = state.quiet_until > now_ms;
+            let waiting = state.waiting.get_or_insert_with(|| Waiting {
+                bundle_id,
+                held: Gathered::default(),
+                new: Gathered::default(),
+                // A wait counts from the event, not from when the alert was read: a backlog does not wait again.
+                due: if follows { state.quiet_until } else { alert.received_at.0.min(now_ms) + rule.sending.first_ms },
+                follows,
+            });
+            waiting.new.add(alert);
+        }
+    }
+
+    /// Whether something is to be sent now.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.groups.values().filter_map(|state| state.waiting.as_ref()).any(|waiting| waiting.due <= now_ms)
+    }
+
+    /// Whether alerts were taken that no record says yet.
+    pub fn has_news(&self) -> bool {
+        let news = |state: &State| state.waiting.as_ref().is_some_and(|waiting| waiting.new.alerts > 0);
+        !self.silenced.is_empty() || self.groups.values().any(news)
+    }
+
+    /// The records to write together with the position up to which alerts were taken: bundles that are due are planned, and
+    /// for the capture sink delivered; what came and waits is held; what nobody gets is recorded as silenced.
+    pub fn settle(&mut self, now_ms: i64) -> Vec<Delivery<'static>> {
+        let mut records = Vec::new();
+        for ((group, silence), gathered) in std::mem::take(&mut self.silenced) {
+            let first = gathered.alert_ids.first().map(String::as_str).unwrap_or_default();
+            let id = bundle_id(&group.destination, &group.rule, &group.owner, group.test, first);
+            let mut record = self.record(&group, id, DeliveryStage::Silenced, now_ms);
+            record.error = silence.into();
+            record.first_received_at = gathered.received();
+            record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
+            records.push(record);
+        }
+        let mut groups = std::mem::take(&mut self.groups);
+        groups.retain(|group, state| {
+            let known = self.book.sends(&group.rule, &group.destination, group.test);
+            match state.waiting.take() {
+                Some(waiting) if !known => {
+                    let mut record = self.record(group, waiting.bundle_id, DeliveryStage::Failed, now_ms);
+                    record.first_received_at = waiting.held.received();
+                    record.error = "the configuration no longer sends this rule's alerts there".into();
+                    records.push(record);
+                    false
+                }
+                Some(waiting) if waiting.due <= now_ms => {
+                    let planned = self.plan(group, waiting, now_ms);
+                    let captured = (group.destination == CAPTURE).then(|| captured(&planned));
+                    records.push(planned);
+                    records.extend(captured);
+                    state.quiet_until = now_ms + self.then_every(group);
+                    self.unmarked.insert(group.clone());
+                    true
+                }
+                Some(mut waiting) => {
+                    if waiting.new.alerts > 0 {
+                        if waiting.held.alerts == 0 {
+                            self.unmarked.insert(group.clone());
+                        }
+                        let new = std::mem::take(&mut waiting.new);
+                        records.push(self.hold(group, &waiting, &new, now_ms));
+                        waiting.held.merge(new);
+                    }
+                    state.waiting = Some(waiting);
+                    true
+                }
+                None => known && state.quiet_until > now_ms,
+            }
+        });
+        self.groups = groups;
+        records
+    }
+
+    /// The records of the last [`Planner::settle`] are committed, none of them before `offset` of `deliveries`.
+    pub fn committed(&mut self, offset: i64) {
+        for group in std::mem::take(&mut self.unmarked) {
+            if let Some(state) = self.groups.get_mut(&group) {
+                state.mark = Some(offset);
+            }
+        }
+    }
+
+    /// The offset of `deliveries` from which [`Planner::restore`] has to read; none if there is nothing to know.
+    pub fn mark(&self) -> Option<i64> {
+        self.groups.values().filter_map(|state| state.mark).min()
+    }
+
+    /// Takes a committed record of `deliveries`, in order of offsets.
+    ///
+    /// # Errors
+    /// When a held record is not what this version writes.
+    pub fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableHold> {
+        let group = Group {
+            rule: record.rule.clone().into_owned(),
+            destination: record.destination.clone().into_owned(),
+            owner: record.group.clone().into_owned(),
+            test: record.test,
+        };
+        match record.stage {
+            DeliveryStage::Held => {
+                let hold: Hold = serde_json::from_str(&record.body).map_err(|error| UnreadableHold {
+                    bundle_id: record.bundle_id.clone().into_owned(),
+                    reason: error.to_string(),
+                })?;
+                let mut gathered = hold.gathered;
+                gathered.alert_ids = record.alert_ids.iter().map(|id| id.clone().into_owned()).collect();
+                let state = self.groups.entry(group).or_default();
+                let waiting = match &mut state.waiting {
+                    Some(waiting) if waiting.bundle_id == record.bundle_id => waiting,
+                    waiting => {
+                        state.mark = Some(offset);
+                        waiting.insert(Waiting {
+                            bundle_id: record.bundle_id.clone().into_owned(),
+                            held: Gathered::default(),
+                            new: Gathered::default(),
+                            due: record.not_before.0,
+                            follows: hold.follows,
+                        })
+                    }
+                };
+                waiting.held.merge(gathered);
+            }
+            DeliveryStage::Planned => {
+                let quiet_until = record.at.0 + self.then_every(&group);
+                self.groups.insert(group, State { waiting: None, quiet_until, mark: Some(offset) });
+            }
+            DeliveryStage::Failed => {
+                let of_it = |waiting: &Waiting| waiting.bundle_id == record.bundle_id;
+                if self.groups.get(&group).is_some_and(|state| state.waiting.as_ref().is_some_and(of_it)) {
+                    self.groups.remove(&group);
+                }
+            }
+            DeliveryStage::Attempted | DeliveryStage::Delivered | DeliveryStage::Silenced => {}
+        }
+        Ok(())
+    }
+
+    fn then_every(&self, group: &Group) -> i64 {
+        self.book.rule(&group.rule).map_or(0, |rule| rule.sending.then_every_ms)
+    }
+
+    fn record(&self, group: &Group, bundle_id: String, stage: DeliveryStage, now_ms: i64) -> Delivery<'static> {
+        // The capture sink has no owner of its own.
+        let owner = self
+            .book
+            .destination(&group.destination)
+            .map(|destination| &destination.owner)
+            .or_else(|| self.book.rule(&group.rule).map(|rule| &rule.owner));
+        Delivery {
+            bundle_id: bundle_id.into(),
+            destination: group.destination.clone().into(),
+            owner: owner.cloned().unwrap_or_default().into(),
+            rule: group.rule.clone().into(),
+            group: group.owner.clone().into(),
+            stage,
+            at: Millis(now_ms),
+            not_before: Millis(now_ms),
+            test: group.test,
+            ..Delivery::default()
+        }
+    }
+
+    #[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
+    fn hold(&self, group: &Group, waiting: &Waiting, new: &Gathered, now_ms: i64) -> Delivery<'static> {
+        let mut record = self.record(group, waiting.bundle_id.clone(), DeliveryStage::Held, now_ms);
+        let hold = Hold { follows: waiting.follows, gathered: new.clone() };
+        record.not_before = Millis(waiting.due);
+        record.first_received_at = new.received();
+        record.alert_ids = new.alert_ids.iter().cloned().map(Into::into).collect();
+        record.body = serde_json::to_string(&hold).expect("a hold is made of texts and numbers").into();
+        record
+    }
+
+    fn plan(&self, group: &Group, waiting: Waiting, now_ms: i64) -> Delivery<'static> {
+        let Waiting { bundle_id, held: mut gathered, new, follows, .. } = waiting;
+        gathered.merge(new);
+        let mut record = self.record(group, bundle_id, DeliveryStage::Planned, now_ms);
+        if let Some(rule) = self.book.rule(&group.rule) {
+            let about = About {
+                bundle_id: &record.bundle_id,
+                rule,
+                destination: self.book.destination(&group.destination),
+                group: &group.owner,
+                test: group.test,
+                follows,
+            };
+            record.body = render(&about, &gathered).into();
+        }
+        record.first_received_at = gathered.received();
+        record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
+        record
+    }
+}
+
+fn captured(planned: &Delivery<'static>) -> Delivery<'static> {
+    let (body, alert_ids) = Default::default();
+    Delivery { stage: DeliveryStage::Delivered, attempt: 1, body, alert_ids, ..planned.clone() }
+}

@@ -1,1 +1,60 @@
-//! Alerts into planned bundles, and bundles to their destinations.
+//! Alerts into few messages, and messages to their destinations, whatever crashes.
+//!
+//! A lane here is one partition of `alerts`. In one fenced transaction it takes alerts, writes what becomes of them to
+//! `deliveries`, and moves its position on: bundles that are due are `planned` with their contents frozen, alerts that wait
+//! for a later message are `held`. So the position always moves on, whatever a destination does, and everything that is
+//! known stands in `deliveries`: whoever opens the lane reads it back from the oldest record that still matters, an offset
+//! that is committed beside the position.
+//!
+//! What is planned and has no outcome is owed. Each destination has a task of its own that works off what it is owed and
+//! tells the lane each attempt and outcome, which go into the lane's next transaction. What holds:
+//! - A message is sent at least once, always with the same bytes and the same id: between the answer of a destination and
+//!   the commit of the outcome, a crash sends it again.
+//! - A destination that is dead, slow or refuses delays no other.
+//! - The clock decides only when something is sent, never what: a bundle's contents and id are decided in the log.
+
+mod lane;
+mod metrics;
+mod owed;
+mod sender;
+mod settings;
+
+use runtime::{LaneSet, Shutdown, Telemetry};
+use tokio::runtime::Handle;
+
+pub use settings::{Destination, DestinationKind, NotLookedUp, Settings};
+
+/// The name of this service in ids, groups and metrics.
+pub const SERVICE: &str = "notify";
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A metric cannot be registered: a defect of this build.
+    #[error("a metric of notify cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The system gives no thread.
+    #[error("no thread for a lane of notify: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Starts the given partitions of `alerts`, each on a thread of its own. `handle` runs the tasks of destinations.
+///
+/// # Errors
+/// When a metric cannot be registered or the system gives no thread.
+pub fn start(
+    settings: Settings,
+    partitions: Vec<u16>,
+    handle: Handle,
+    telemetry: &Telemetry,
+    shutdown: &Shutdown,
+) -> Result<LaneSet, StartError> {
+    // Whoever installed one before is fine: all that counts is that there is one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let metrics = metrics::NotifyMetrics::new(telemetry, &settings)?;
+    let stop = shutdown.clone();
+    let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component| {
+        lane::run(&settings, partition, &handle, &metrics, component, &stop)
+    })?;
+    Ok(lanes)
+}

@@ -1,0 +1,132 @@
+//! One partition of `alerts`: fence, restore, then take alerts and tell what becomes of them.
+
+mod open;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use kafka::lane::{ReadError, TxnError};
+use runtime::lanes::LaneEnd;
+use runtime::{Component, Shutdown};
+use tokio::runtime::Handle;
+
+use crate::metrics::NotifyMetrics;
+use crate::{SERVICE, Settings};
+use open::OpenLane;
+
+/// How long the lane waits for alerts before it looks at outcomes and the clock.
+const TURN: Duration = Duration::from_millis(25);
+/// How long alerts that wait for a later message may stay uncommitted: they are cheaper to write together.
+const HOLD: Duration = Duration::from_secs(1);
+/// Alerts after which they are committed before that.
+const MAX_UNSAVED: usize = 20_000;
+/// Alerts taken at once.
+const CHUNK: usize = 5_000;
+/// An idle lane commits at least this often, so that its position never expires.
+const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
+/// How long a stop waits for answers of destinations; what has none then is sent again by the next owner.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs a lane until the stop is given or it cannot go on.
+pub(crate) fn run(
+    settings: &Settings,
+    partition: u16,
+    handle: &Handle,
+    metrics: &NotifyMetrics,
+    component: &Component,
+    shutdown: &Shutdown,
+) -> LaneEnd {
+    let mut open = match OpenLane::open(settings, partition, handle, metrics) {
+        Ok(open) => open,
+        Err(end) => return end.into(),
+    };
+    component.ready();
+    match work(&mut open, shutdown) {
+        Ok(()) => {
+            tracing::info!(service = SERVICE, partition, position = open.position(), "the lane has stopped");
+            LaneEnd::Stopped
+        }
+        Err(end) => {
+            // What the open transaction wrote must not wait for its timeout. A producer that is fenced or broken, or has no
+            // transaction open, says so here, which changes nothing.
+            if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
+                tracing::debug!(service = SERVICE, partition, %error, "nothing to abort");
+            }
+            end.into()
+        }
+    }
+}
+
+fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
+    let mut last_commit = Instant::now();
+    while !shutdown.is_stopping() {
+        open.take(CHUNK, TURN, now_ms())?;
+        open.collect()?;
+        let saved = last_commit.elapsed();
+        let waited = (open.has_news() && saved >= HOLD) || open.unsaved() >= MAX_UNSAVED;
+        if open.is_due(now_ms()) || waited || (open.has_progress() && saved >= HOLD * 10) || saved >= IDLE_COMMIT {
+            open.commit(now_ms())?;
+            last_commit = Instant::now();
+        }
+        open.report(now_ms());
+    }
+    let deadline = Instant::now() + GRACE;
+    open.close();
+    while !open.is_quiet() && Instant::now() < deadline {
+        kafka::lane::pause("the answers of destinations", Duration::from_millis(10));
+    }
+    open.collect()?;
+    open.commit(now_ms())
+}
+
+/// The wall clock, in milliseconds since 1970: when something is sent, and nothing else, is decided by it.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// Why a lane ends before the stop is given.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    #[error("another owner has the lane")]
+    Fenced,
+    #[error("{0}")]
+    Retry(String),
+    #[error("{message}")]
+    Halt { reason: &'static str, message: String },
+}
+
+impl From<End> for LaneEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::Fenced => LaneEnd::Fenced,
+            End::Retry(why) => LaneEnd::Retry(why),
+            End::Halt { reason, message } => LaneEnd::Halted { reason, message },
+        }
+    }
+}
+
+impl From<TxnError> for End {
+    fn from(error: TxnError) -> Self {
+        match error {
+            TxnError::Fenced { .. } => End::Fenced,
+            TxnError::TooLarge { .. } => End::Halt { reason: "too_large", message: error.to_string() },
+            TxnError::Abortable { .. } | TxnError::Fatal { .. } => End::Retry(error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        match error {
+            // Offsets are missing: going on would be a silent jump.
+            ReadError::OutOfRange { .. } => End::Halt { reason: "records_missing", message: error.to_string() },
+            ReadError::Gap { .. } => End::Halt { reason: "gap", message: error.to_string() },
+            other => End::Retry(other.to_string()),
+        }
+    }
+}
+
+impl From<kafka::positions::PositionError> for End {
+    fn from(error: kafka::positions::PositionError) -> Self {
+        End::Retry(error.to_string())
+    }
+}

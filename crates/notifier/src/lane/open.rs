@@ -1,0 +1,299 @@
+//! A lane at work: what it restores, takes, commits and hands out.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use bundle::Planner;
+use event::{Alert, Delivery, DeliveryStage, lane};
+use kafka::Topic;
+use kafka::lane::{
+    Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, ScanError, TxnError, read_all_committed,
+};
+use kafka::positions::{Committed, Positions};
+use tokio::runtime::Handle;
+
+use super::{End, now_ms};
+use crate::metrics::NotifyMetrics;
+use crate::owed::{Book, Outcome};
+use crate::sender::Senders;
+use crate::{SERVICE, Settings};
+
+/// The group that holds the positions of the notifier; it never has members.
+const GROUP: &str = "hookline-notify";
+/// A transaction that takes longer is aborted by the broker, and its lane fenced.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker is asked for positions.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long `alerts` is kept, in seconds.
+const RETENTION_SECONDS: f64 = 30.0 * 86_400.0;
+
+pub(super) struct OpenLane<'s> {
+    partition: u16,
+    /// The partition of `deliveries` that the lane writes to.
+    log: u16,
+    metrics: &'s NotifyMetrics,
+    producer: LaneProducer,
+    reader: LaneReader,
+    planner: Planner,
+    owed: Book,
+    senders: Senders,
+    outcomes: mpsc::Receiver<Outcome>,
+    /// Outcomes that are not committed yet.
+    told: Vec<Outcome>,
+    /// One past the last alert that is committed.
+    committed: i64,
+    /// No record of the next transaction stands before this offset of `deliveries`.
+    log_end: i64,
+    unsaved: usize,
+    reported: Instant,
+}
+
+impl<'s> OpenLane<'s> {
+    /// Fences the predecessor, reads back what it knew, and opens the alerts where it stopped.
+    pub(super) fn open(
+        settings: &'s Settings,
+        partition: u16,
+        handle: &Handle,
+        metrics: &'s NotifyMetrics,
+    ) -> Result<Self, End> {
+        let cluster = &settings.cluster;
+        let producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
+        let positions = Positions::open(cluster, GROUP, PATIENCE)?;
+        let committed = positions.committed(Topic::Alerts, partition)?;
+        let log = partition % settings.plan.delivery_partitions.max(1);
+        let kept = positions.stable(Topic::Deliveries, log)?;
+        let from = match &committed {
+            Some(committed) => log_start(committed)?.unwrap_or(kept.low).max(kept.low),
+            None => kept.low,
+        };
+        let (planner, owed, known) = restore(settings, partition, log, from, kept.end)?;
+        let start = match committed {
+            Some(committed) => committed.next,
+            None if known == 0 => positions.stable(Topic::Alerts, partition)?.low,
+            None => {
+                return Err(End::Halt {
+                    reason: "position",
+                    message: format!(
+                        "the position of {GROUP} on {}/{partition} is gone, and {} holds {known} records of it: which alerts were \
+                         sent is unknown; set the position by hand (kafka-consumer-groups.sh --group {GROUP} --reset-offsets)",
+                        Topic::Alerts,
+                        Topic::Deliveries
+                    ),
+                });
+            }
+        };
+        let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
+        let (tell, outcomes) = mpsc::channel();
+        let senders = Senders::start(&settings.destinations, handle, &tell, metrics);
+        let mut open = Self {
+            partition,
+            log,
+            metrics,
+            producer,
+            reader,
+            planner,
+            owed,
+            senders,
+            outcomes,
+            told: Vec::new(),
+            committed: start,
+            log_end: kept.end,
+            unsaved: 0,
+            reported: Instant::now(),
+        };
+        let owed = open.owed.iter().map(|owed| owed.bundle_id.clone()).collect::<Vec<_>>();
+        tracing::info!(service = SERVICE, partition, alerts = start, owed = owed.len(), "the lane is open");
+        owed.iter().for_each(|bundle_id| open.hand_out(bundle_id));
+        Ok(open)
+    }
+
+    /// One past the last alert that is committed.
+    pub(super) fn position(&self) -> i64 {
+        self.committed
+    }
+
+    /// Takes the alerts that have come, at most `most`, and waits for them at most `wait`.
+    pub(super) fn take(&mut self, most: usize, wait: Duration, now_ms: i64) -> Result<(), End> {
+        let records = self.reader.fetch(most, wait)?;
+        for record in &records {
+            let alert = Alert::from_wire(record.payload().unwrap_or_default()).map_err(|error| End::Halt {
+                reason: "unreadable",
+                message: format!(
+                    "the record at offset {} of {}/{} is no alert: {error}; start the version that wrote it",
+                    record.offset(),
+                    Topic::Alerts,
+                    self.partition
+                ),
+            })?;
+            self.planner.take(&alert, now_ms);
+        }
+        self.unsaved += records.len();
+        Ok(())
+    }
+
+    /// Takes what destinations have told.
+    pub(super) fn collect(&mut self) -> Result<(), End> {
+        self.told.extend(self.outcomes.try_iter());
+        match self.senders.ended() {
+            None => Ok(()),
+            Some(name) => {
+                Err(End::Retry(format!("the task of destination {name} panicked; the panic is in the log above")))
+            }
+        }
+    }
+
+    /// Whether something is to be written at once: a bundle to send, or an outcome.
+    pub(super) fn is_due(&self, now_ms: i64) -> bool {
+        !self.told.is_empty() || self.planner.is_due(now_ms)
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        self.planner.has_news()
+    }
+
+    pub(super) fn has_progress(&self) -> bool {
+        self.reader.position() > self.committed
+    }
+
+    pub(super) fn unsaved(&self) -> usize {
+        self.unsaved
+    }
+
+    /// Commits what becomes of the alerts that were taken, the outcomes that were told, and the position, as one. Then hands
+    /// out what is owed.
+    pub(super) fn commit(&mut self, now_ms: i64) -> Result<(), End> {
+        let begun = Instant::now();
+        let next = self.reader.position();
+        let mut records = self.planner.settle(now_ms);
+        let outcomes = std::mem::take(&mut self.told);
+        // A bundle is told of once more after it ended only if its destination's task was told to end in between.
+        records.extend(outcomes.iter().filter_map(|outcome| Some(self.owed.get(&outcome.bundle_id)?.record(outcome))));
+        self.producer.begin()?;
+        let mut value = Vec::new();
+        for record in &records {
+            value.clear();
+            record.write(&mut value);
+            self.producer.send(
+                Topic::Deliveries,
+                self.log,
+                Some(record.destination.as_bytes()),
+                Some(&value),
+                NO_HEADERS,
+            )?;
+        }
+        let written = self.producer.flush()?;
+        let needed = [self.planner.mark(), self.owed.mark(), Some(self.log_end)].into_iter().flatten().min();
+        let metadata = format!("deliveries={}", needed.unwrap_or(self.log_end));
+        let position = Position { topic: Topic::Alerts, partition: self.partition, next, metadata };
+        self.producer.commit(GROUP, &[position])?;
+        self.planner.committed(self.log_end);
+        let planned: Vec<String> = records
+            .iter()
+            .filter_map(|record| self.owed.apply(record, self.log_end).map(|owed| owed.bundle_id.clone()))
+            .collect();
+        records.iter().for_each(|record| self.metrics.count(record));
+        self.log_end = written.last(Topic::Deliveries, self.log).map_or(self.log_end, |last| last + 1);
+        (self.committed, self.unsaved) = (next, 0);
+        // What the capture sink was sent ended in the same transaction, and is no longer owed.
+        planned.iter().for_each(|bundle_id| self.hand_out(bundle_id));
+        self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Gives a bundle to the task of its destination.
+    fn hand_out(&mut self, bundle_id: &str) {
+        let Some(owed) = self.owed.get(bundle_id) else { return };
+        if !self.senders.give(owed.clone()) {
+            let now = now_ms();
+            self.told.push(Outcome {
+                bundle_id: bundle_id.to_owned(),
+                stage: DeliveryStage::Failed,
+                at: now,
+                not_before: now,
+                attempt: owed.attempt,
+                status: 0,
+                error: "the destination is no longer configured".to_owned(),
+            });
+        }
+    }
+
+    /// Lets destinations finish what they are at, and begin nothing more.
+    pub(super) fn close(&mut self) {
+        self.senders.close();
+    }
+
+    /// Whether all of them have.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.senders.is_quiet()
+    }
+
+    /// Ends the open transaction without a trace.
+    pub(super) fn abort(&mut self) -> Result<(), TxnError> {
+        self.producer.abort()
+    }
+
+    /// Publishes how far the lane is behind, and what is owed for how long; about once a second.
+    pub(super) fn report(&mut self, now_ms: i64) {
+        if self.reported.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.reported = Instant::now();
+        for destination in self.senders.names() {
+            let own = self.owed.iter().filter(|owed| owed.destination == destination);
+            let oldest = own.map(|owed| owed.planned_at).min().map_or(0, |at| (now_ms - at).max(0));
+            self.metrics.oldest(self.partition, destination, oldest as f64 / 1_000.0);
+        }
+        let Some(records) = self.reader.lag_records() else { return };
+        let seconds = self.reader.lag_ms(now_ms).unwrap_or(0) as f64 / 1_000.0;
+        let headroom = if records == 0 { f64::INFINITY } else { RETENTION_SECONDS - seconds };
+        let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
+        self.metrics.lanes.set_lag(SERVICE, "alerts", self.partition, lag);
+    }
+}
+
+/// From where `deliveries` is to be read back. None where somebody set the position by hand, which carries nothing.
+fn log_start(committed: &Committed) -> Result<Option<i64>, End> {
+    if committed.metadata.is_empty() {
+        tracing::warn!(
+            service = SERVICE,
+            alerts = committed.next,
+            "the position was set by hand; all of deliveries is read back"
+        );
+        return Ok(None);
+    }
+    let start = committed.metadata.strip_prefix("deliveries=").and_then(|number| number.parse().ok());
+    start.map(Some).ok_or_else(|| End::Halt {
+        reason: "position",
+        message: format!(
+            "the committed position of {GROUP} carries {:?}, which this version does not read; start the version that wrote it",
+            committed.metadata
+        ),
+    })
+}
+
+/// Reads back what the lane knew, from its records of `deliveries`; and how many there were.
+fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) -> Result<(Planner, Book, u64), End> {
+    let (mut planner, mut owed, mut known) = (Planner::new(settings.book()), Book::default(), 0);
+    let unreadable = |offset: i64, error: String| End::Halt {
+        reason: "unreadable",
+        message: format!("the record at offset {offset} of {}/{log} cannot be read: {error}", Topic::Deliveries),
+    };
+    let scanned = read_all_committed(&settings.cluster, Topic::Deliveries, log, Some(from), Some(to), |record| {
+        let offset = record.offset();
+        let delivery = Delivery::from_wire(record.payload().unwrap_or_default())
+            .map_err(|error| unreadable(offset, error.to_string()))?;
+        // Lanes share the partition when there are fewer of them than of alerts.
+        if lane::of_name(&delivery.rule, settings.plan.alert_partitions) == partition {
+            planner.restore(&delivery, offset).map_err(|error| unreadable(offset, error.to_string()))?;
+            owed.apply(&delivery, offset);
+            known += 1;
+        }
+        Ok(())
+    });
+    match scanned {
+        Ok(_) => Ok((planner, owed, known)),
+        Err(ScanError::Caller(end)) => Err(end),
+        Err(ScanError::Read(error)) => Err(error.into()),
+        Err(stalled @ ScanError::Stalled { .. }) => Err(End::Retry(stalled.to_string())),
+    }
+}

@@ -1,0 +1,117 @@
+//! What is planned and has no outcome yet.
+
+use std::collections::HashMap;
+
+use event::{Delivery, DeliveryStage, Millis};
+
+/// A bundle that a destination is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) bundle_id: String,
+    pub(crate) destination: String,
+    pub(crate) owner: String,
+    pub(crate) rule: String,
+    pub(crate) group: String,
+    pub(crate) test: bool,
+    /// When it was planned, in milliseconds since 1970.
+    pub(crate) planned_at: i64,
+    /// When it may be tried next.
+    pub(crate) not_before: i64,
+    pub(crate) first_received_at: i64,
+    /// Attempts so far.
+    pub(crate) attempt: u16,
+    pub(crate) body: String,
+}
+
+/// What came of an attempt, or of giving up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) bundle_id: String,
+    /// Attempted, delivered or failed.
+    pub(crate) stage: DeliveryStage,
+    pub(crate) at: i64,
+    pub(crate) not_before: i64,
+    pub(crate) attempt: u16,
+    /// The HTTP status, 0 if there was none.
+    pub(crate) status: u16,
+    pub(crate) error: String,
+}
+
+impl Owed {
+    fn of(planned: &Delivery<'_>) -> Self {
+        Self {
+            bundle_id: planned.bundle_id.clone().into_owned(),
+            destination: planned.destination.clone().into_owned(),
+            owner: planned.owner.clone().into_owned(),
+            rule: planned.rule.clone().into_owned(),
+            group: planned.group.clone().into_owned(),
+            test: planned.test,
+            planned_at: planned.at.0,
+            not_before: planned.not_before.0,
+            first_received_at: planned.first_received_at.0,
+            attempt: planned.attempt,
+            body: planned.body.clone().into_owned(),
+        }
+    }
+
+    /// The record that tells an outcome.
+    pub(crate) fn record(&self, outcome: &Outcome) -> Delivery<'static> {
+        Delivery {
+            bundle_id: self.bundle_id.clone().into(),
+            destination: self.destination.clone().into(),
+            owner: self.owner.clone().into(),
+            rule: self.rule.clone().into(),
+            group: self.group.clone().into(),
+            stage: outcome.stage,
+            at: Millis(outcome.at),
+            not_before: Millis(outcome.not_before),
+            first_received_at: Millis(self.first_received_at),
+            attempt: outcome.attempt,
+            status: outcome.status,
+            error: outcome.error.clone().into(),
+            test: self.test,
+            ..Delivery::default()
+        }
+    }
+}
+
+/// Everything that is owed, and where it was planned.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    by_bundle: HashMap<String, (i64, Owed)>,
+}
+
+impl Book {
+    /// Takes a committed record of `deliveries`. What it newly says to be owed, if it does.
+    pub(crate) fn apply(&mut self, record: &Delivery<'_>, offset: i64) -> Option<&Owed> {
+        match record.stage {
+            DeliveryStage::Planned => {
+                let entry = self.by_bundle.entry(record.bundle_id.clone().into_owned());
+                return Some(&entry.insert_entry((offset, Owed::of(record))).into_mut().1);
+            }
+            DeliveryStage::Attempted => {
+                if let Some((_, owed)) = self.by_bundle.get_mut(record.bundle_id.as_ref()) {
+                    (owed.attempt, owed.not_before) = (record.attempt, record.not_before.0);
+                }
+            }
+            DeliveryStage::Delivered | DeliveryStage::Failed => {
+                self.by_bundle.remove(record.bundle_id.as_ref());
+            }
+            DeliveryStage::Held | DeliveryStage::Silenced => {}
+        }
+        None
+    }
+
+    pub(crate) fn get(&self, bundle_id: &str) -> Option<&Owed> {
+        self.by_bundle.get(bundle_id).map(|(_, owed)| owed)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Owed> {
+        self.by_bundle.values().map(|(_, owed)| owed)
+    }
+
+    /// The offset of `deliveries` from which what is owed was planned; none if nothing is owed.
+    pub(crate) fn mark(&self) -> Option<i64> {
+        self.by_bundle.values().map(|(offset, _)| *offset).min()
+    }
+}

@@ -1,0 +1,122 @@
+//! What the notifier works by.
+
+use std::path::PathBuf;
+
+use bundle::Book;
+use kafka::Cluster;
+use kafka::topics::Plan;
+use signature::Secret;
+
+/// What the lanes of the notifier work by. It stays the same while they run.
+#[derive(Clone)]
+pub struct Settings {
+    /// The Kafka cluster.
+    pub cluster: Cluster,
+    /// How the topics are laid out.
+    pub plan: Plan,
+    /// The rules that send; neither those that send nothing nor those that are only tried out.
+    pub rules: Vec<bundle::Rule>,
+    /// When rules say nothing.
+    pub silences: Vec<bundle::Silence>,
+    /// Where messages go.
+    pub destinations: Vec<Destination>,
+}
+
+/// A place that messages go to.
+#[derive(Clone)]
+pub struct Destination {
+    /// Its name; [`bundle::CAPTURE`] is taken.
+    pub name: String,
+    /// Who owns it, and is told when it refuses.
+    pub owner: String,
+    /// The only fields about an event that leave; all of them when left out.
+    pub fields: Option<Vec<String>>,
+    /// What it is and what it needs.
+    pub kind: DestinationKind,
+}
+
+/// What a destination is and what it needs.
+#[derive(Clone)]
+pub enum DestinationKind {
+    /// A POST of JSON, signed as Standard Webhooks.
+    Webhook {
+        /// Where to. It may carry a token, so it is never logged.
+        url: String,
+        /// What it is signed with.
+        secret: Secret,
+        /// Whether the address may be a private one.
+        allow_private: bool,
+    },
+    /// A file, one row a message.
+    Csv {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The configuration was read without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("[destination.{0}] has no url or no secret: the configuration was read without looking secrets up")]
+pub struct NotLookedUp(pub String);
+
+impl Settings {
+    /// What the configuration says.
+    ///
+    /// # Errors
+    /// When it was read without its secrets.
+    pub fn from_config(cluster: Cluster, plan: Plan, config: &config::Config) -> Result<Self, NotLookedUp> {
+        let rules = config.rules.iter().filter(|rule| !rule.route.is_shadow());
+        let rules = rules.filter_map(|rule| {
+            let send = rule.send.as_ref()?;
+            Some(bundle::Rule {
+                name: rule.route.name().to_owned(),
+                owner: rule.route.owner().to_owned(),
+                instruction: rule.instruction.clone(),
+                sending: bundle::Sending {
+                    to: send.to.clone(),
+                    mention_link_owner: send.mention_link_owner,
+                    first_ms: send.first.as_millis() as i64,
+                    then_every_ms: send.then_every.as_millis() as i64,
+                    say_when_over: send.say_when_over,
+                },
+            })
+        });
+        let silences = config.silences.iter().map(|silence| bundle::Silence {
+            name: silence.name.clone(),
+            rules: silence.rules.clone(),
+            from_ms: silence.from.as_millisecond(),
+            until_ms: silence.until.as_millisecond(),
+            why: silence.why.clone(),
+        });
+        let (rules, silences) = (rules.collect(), silences.collect());
+        let destinations = config.destinations.iter().map(destination).collect::<Result<_, _>>()?;
+        Ok(Self { cluster, plan, rules, silences, destinations })
+    }
+
+    /// What bundling looks at.
+    pub(crate) fn book(&self) -> Book {
+        let destinations = self.destinations.iter().map(|destination| bundle::Destination {
+            name: destination.name.clone(),
+            owner: destination.owner.clone(),
+            fields: destination.fields.clone(),
+        });
+        Book::new(self.rules.clone(), destinations.collect(), self.silences.clone())
+    }
+}
+
+fn destination(destination: &config::Destination) -> Result<Destination, NotLookedUp> {
+    let kind = match &destination.kind {
+        config::DestinationKind::Webhook { url: Some(url), secret: Some(secret), allow_private } => {
+            let (url, secret) = (url.reveal().to_owned(), secret.clone());
+            DestinationKind::Webhook { url, secret, allow_private: *allow_private }
+        }
+        config::DestinationKind::Webhook { .. } => return Err(NotLookedUp(destination.name.clone())),
+        config::DestinationKind::Csv { path } => DestinationKind::Csv { path: path.clone() },
+    };
+    Ok(Destination {
+        name: destination.name.clone(),
+        owner: destination.owner.clone(),
+        fields: destination.fields.clone(),
+        kind,
+    })
+}

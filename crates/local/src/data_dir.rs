@@ -9,15 +9,14 @@
 //! ```
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::fetch::require_space;
+use crate::fetch::{require_space, try_lock};
 
 /// Below this, in bytes, starting is refused: Kafka stops at a full disk, and a full disk is best met before the start.
 const MIN_FREE: u64 = 300_000_000;
@@ -64,26 +63,14 @@ impl DataDir {
 
 fn lock(root: &Path) -> anyhow::Result<File> {
     let path = root.join("lock");
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).with_context(|| format!("cannot read {}", path.display()))?;
-            bail!(
-                "the data folder {} is in use by hookline with process id {}: stop that one, or give another folder with --data DIR",
-                root.display(),
-                holder.trim()
-            );
-        }
-        Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
+    let Some(mut file) = try_lock(&path)? else {
+        let holder = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        bail!(
+            "the data folder {} is in use by hookline with process id {}: stop that one, or give another folder with --data DIR",
+            root.display(),
+            holder.trim()
+        );
+    };
     file.set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()))
         .with_context(|| format!("cannot write {} (is the disk full?)", path.display()))?;

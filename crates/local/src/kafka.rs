@@ -1,8 +1,10 @@
 //! Apache Kafka on one node: KRaft, broker and controller in one JVM.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use base64::Engine as _;
@@ -49,7 +51,7 @@ impl Kafka {
         let this = Self {
             executable: executable.to_owned(),
             class_path: class_path(&libs)?,
-            classes: Classes::of(&libs, &java, &folder),
+            classes: Classes::of(&libs, &java, &folder)?,
             folder,
             port,
         };
@@ -72,7 +74,7 @@ impl Kafka {
             pid: data.path(crate::engines::KAFKA_PID),
             command: Box::new(move || {
                 let mut command = self.java();
-                command.arg(self.classes.flag()).arg("kafka.Kafka").arg(self.folder.join("server.properties"));
+                command.args(self.classes.flag()).arg("kafka.Kafka").arg(self.folder.join("server.properties"));
                 command
             }),
             is_ready: Box::new(move || Box::pin(probe::kafka(address))),
@@ -152,27 +154,33 @@ struct Classes {
     kept: PathBuf,
     /// In the data folder, being written.
     fresh: PathBuf,
+    /// The one process of this cache that writes it has this lock.
+    writes: Option<Arc<File>>,
 }
 
 impl Classes {
-    fn of(libs: &Path, java: &Java, folder: &Path) -> Self {
-        Self { kept: libs.with_file_name(format!("classes-{}.jsa", java.build)), fresh: folder.join("classes.jsa") }
+    fn of(libs: &Path, java: &Java, folder: &Path) -> anyhow::Result<Self> {
+        let kept = libs.with_file_name(format!("classes-{}.jsa", java.build));
+        let writes = if kept.exists() { None } else { fetch::try_lock(&kept.with_extension("lock"))?.map(Arc::new) };
+        Ok(Self { kept, fresh: folder.join("classes.jsa"), writes })
     }
 
-    fn flag(&self) -> String {
+    fn flag(&self) -> Option<String> {
         if self.kept.exists() {
-            format!("-XX:SharedArchiveFile={}", self.kept.display())
+            Some(format!("-XX:SharedArchiveFile={}", self.kept.display()))
+        } else if self.writes.is_some() {
+            Some(format!("-XX:ArchiveClassesAtExit={}", self.fresh.display()))
         } else {
-            format!("-XX:ArchiveClassesAtExit={}", self.fresh.display())
+            None
         }
     }
 
     /// Moves what the stopped JVM wrote, if it did, into the cache. Without it the next start is slower, and no more.
     fn keep(&self) {
-        if !self.fresh.exists() {
+        if self.writes.is_none() || !self.fresh.exists() {
             return;
         }
-        let unfinished = self.kept.with_added_extension(std::process::id().to_string());
+        let unfinished = self.kept.with_extension("unfinished");
         let moved = std::fs::copy(&self.fresh, &unfinished)
             .and_then(|_| std::fs::rename(&unfinished, &self.kept))
             .and_then(|()| std::fs::remove_file(&self.fresh));

@@ -28,7 +28,7 @@ const READY_POLL: Duration = Duration::from_millis(25);
 const SETTLED: Duration = Duration::from_secs(3);
 /// Starts that fail in a row before the engine is given up.
 const FAILED_STARTS: u32 = 5;
-/// The pause before the first new start, doubled after each further failure: 0.2 to 3.2 s.
+/// The pause before a new start, doubled for every failed start in a row: 0.2 to 6.4 s.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// What an engine gets between SIGTERM and SIGKILL.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -142,30 +142,58 @@ enum Ended {
     Died { ready_for: Option<Duration>, why: String },
 }
 
+/// What to do about an engine that died.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    StartAgain {
+        after: Duration,
+    },
+    /// It never ran: what is wrong is wrong again the next time.
+    DidNotStart,
+    GiveUp,
+}
+
+/// How an engine's runs went so far.
+#[derive(Debug, Default)]
+struct Record {
+    was_ready: bool,
+    failed_starts: u32,
+}
+
+impl Record {
+    /// Judges a run that ended by itself `ready_for` after it was ready, or before.
+    fn judge(&mut self, ready_for: Option<Duration>) -> Verdict {
+        self.was_ready |= ready_for.is_some();
+        if !self.was_ready {
+            return Verdict::DidNotStart;
+        }
+        self.failed_starts = if ready_for.is_some_and(|time| time >= SETTLED) { 0 } else { self.failed_starts + 1 };
+        if self.failed_starts > FAILED_STARTS {
+            return Verdict::GiveUp;
+        }
+        Verdict::StartAgain { after: FIRST_PAUSE * 2_u32.pow(self.failed_starts) }
+    }
+}
+
 /// Runs an engine again and again until the stop. An error gives it up.
 async fn keep_running(engine: &Engine, state: &watch::Sender<State>, stop: &CancellationToken) -> anyhow::Result<()> {
-    let log = ChildLog::begin(&engine.log)?;
-    let (mut was_ready, mut failed_starts) = (false, 0);
+    let (name, log) = (engine.name, ChildLog::begin(&engine.log)?);
+    let mut record = Record::default();
     loop {
         state.send_replace(State::Starting { pid: None });
         let (ready_for, why) = match run_once(engine, &log, state, stop).await? {
             Ended::Stopped => return Ok(()),
             Ended::Died { ready_for, why } => (ready_for, why),
         };
-        was_ready |= ready_for.is_some();
-        if !was_ready {
-            bail!("{} did not start: {why}; its log is {}", engine.name, log.path().display());
-        }
-        failed_starts = if ready_for.is_some_and(|time| time >= SETTLED) { 0 } else { failed_starts + 1 };
-        if failed_starts > FAILED_STARTS {
-            bail!(
-                "{} is given up after {FAILED_STARTS} starts in a row that failed: {why}; its log is {}",
-                engine.name,
+        let pause = match record.judge(ready_for) {
+            Verdict::StartAgain { after } => after,
+            Verdict::DidNotStart => bail!("{name} did not start: {why}; its log is {}", log.path().display()),
+            Verdict::GiveUp => bail!(
+                "{name} is given up after {FAILED_STARTS} starts in a row that failed: {why}; its log is {}",
                 log.path().display()
-            );
-        }
-        let pause = FIRST_PAUSE * 2_u32.pow(failed_starts);
-        tracing::error!(engine = engine.name, "{} died: {why}; starting it again in {pause:?}", engine.name);
+            ),
+        };
+        tracing::error!(engine = name, "{name} died: {why}; starting it again in {pause:?}");
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(());
         }
@@ -256,5 +284,102 @@ fn remove_pid(engine: &Engine) -> anyhow::Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", engine.pid.display()))
         }
         _ => Ok(()), // an engine that ended at once was never noted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A shell script as an engine; ready once it has made a file `ready`.
+    fn engine(folder: &Path, script: &str) -> Engine {
+        let (script, folder) = (script.to_owned(), folder.to_owned());
+        let ready = folder.join("ready");
+        Engine {
+            name: "Script",
+            log: folder.join("log"),
+            pid: folder.join("pid"),
+            command: Box::new({
+                let folder = folder.clone();
+                move || {
+                    let mut command = Command::new("sh");
+                    command.args(["-c", &script]).current_dir(&folder);
+                    command
+                }
+            }),
+            is_ready: Box::new(move || {
+                let there = ready.exists();
+                Box::pin(async move { there })
+            }),
+            after_stop: Box::new(|| {}),
+        }
+    }
+
+    async fn ready(state: &mut watch::Receiver<State>) -> u32 {
+        match *state.wait_for(|state| matches!(state, State::Ready { .. })).await.unwrap() {
+            State::Ready { pid } => pid,
+            _ => unreachable!("waited for it"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_dies_is_started_again_and_stops_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::new().unwrap();
+        let mut state = supervisor.run(engine(folder.path(), "touch ready; exec sleep 60"));
+        let first = ready(&mut state).await;
+        kill_process(Pid::from_raw(first as i32).unwrap(), Signal::KILL).unwrap();
+        state.wait_for(|state| matches!(state, State::Starting { .. })).await.unwrap();
+        let second = ready(&mut state).await;
+        assert_ne!(first, second);
+        let noted = std::fs::read_to_string(folder.path().join("pid")).unwrap();
+        assert!(noted.starts_with(&format!("{second} ")), "{noted}");
+
+        supervisor.stop().await;
+        assert_eq!(*state.borrow(), State::Stopped);
+        assert!(!Path::new(&format!("/proc/{second}")).exists());
+        assert!(!folder.path().join("pid").exists());
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_never_starts_is_given_up_at_once_with_its_own_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::new().unwrap();
+        let mut state = supervisor.run(engine(folder.path(), "echo 'ERROR no room here' >&2; exit 3"));
+        let given_up = state.wait_for(|state| matches!(state, State::GivenUp(_))).await.unwrap().clone();
+        let State::GivenUp(why) = given_up else { unreachable!("waited for it") };
+        assert!(why.contains("Script did not start: it ended with exit status: 3"), "{why}");
+        assert!(why.contains("ERROR no room here") && why.contains("its log is"), "{why}");
+        supervisor.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_dropped_supervisor_ran_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::new().unwrap();
+        let mut state = supervisor.run(engine(folder.path(), "touch ready; exec sleep 60"));
+        ready(&mut state).await;
+        drop(supervisor);
+        state.wait_for(|state| *state == State::Stopped).await.unwrap();
+    }
+
+    #[test]
+    fn pauses_grow_until_an_engine_is_given_up_and_a_settled_run_starts_anew() {
+        let mut record = Record::default();
+        let settled = Record::default().judge(Some(SETTLED));
+        assert_eq!(settled, Verdict::StartAgain { after: FIRST_PAUSE });
+        let mut pauses = Vec::new();
+        for _ in 0..FAILED_STARTS {
+            match record.judge(Some(Duration::ZERO)) {
+                Verdict::StartAgain { after } => pauses.push(after.as_millis()),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(pauses, [400, 800, 1600, 3200, 6400]);
+        assert_eq!(record.judge(None), Verdict::GiveUp);
+        assert_eq!(record.judge(Some(SETTLED)), Verdict::StartAgain { after: FIRST_PAUSE });
+        assert_eq!(Record::default().judge(None), Verdict::DidNotStart);
     }
 }

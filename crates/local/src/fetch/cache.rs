@@ -54,26 +54,16 @@ impl Cache {
     /// Takes the lock of `name`; if another process has it, says so once and waits. Held until the file is dropped,
     /// and given up by the kernel when the holder dies.
     pub(crate) async fn lock(&self, name: &str, progress: Progress) -> anyhow::Result<File> {
-        let path = self.path(&format!("{name}.lock"));
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
         let mut said = false;
         loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    if !said {
-                        progress.say(&format!("another hookline is fetching {name}; waiting for it"));
-                        said = true;
-                    }
-                    tokio::time::sleep(LOCK_POLL).await;
-                }
-                Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            if let Some(lock) = try_lock(&self.path(&format!("{name}.lock")))? {
+                return Ok(lock);
             }
+            if !said {
+                progress.say(&format!("another hookline is fetching {name}; waiting for it"));
+                said = true;
+            }
+            tokio::time::sleep(LOCK_POLL).await;
         }
     }
 
@@ -106,6 +96,23 @@ impl Cache {
     /// Refuses to begin what would end with a full disk. `needed` is in bytes.
     pub(crate) fn require_space(&self, needed: u64, what: &str) -> anyhow::Result<()> {
         require_space(&self.root, needed, what, "HOOKLINE_CACHE names a cache folder elsewhere")
+    }
+}
+
+/// Takes the lock that `path` stands for, if nobody has it. Held until the file is dropped, and given up by the kernel
+/// when the holder dies.
+pub(crate) fn try_lock(path: &Path) -> anyhow::Result<Option<File>> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 

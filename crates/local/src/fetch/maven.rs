@@ -49,7 +49,7 @@ pub(super) async fn kafka_libs(cache: &Cache, progress: Progress) -> anyhow::Res
 async fn run_maven(workshop: &Path) -> anyhow::Result<()> {
     std::fs::write(workshop.join("pom.xml"), POM).context("cannot write pom.xml into the cache folder")?;
     let output = Command::new("mvn")
-        .args(["-B", "-q", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .args(["-B", "-q", "-Dstyle.color=never", "dependency:copy-dependencies", "-DincludeScope=runtime"])
         .current_dir(workshop)
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -64,13 +64,20 @@ async fn run_maven(workshop: &Path) -> anyhow::Result<()> {
     };
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
-        let reason = said.lines().find_map(|line| line.strip_prefix("[ERROR] ")).unwrap_or("it said nothing");
         bail!(
-            "Maven could not fetch Kafka ({}): {reason}; check the network and Maven's settings, or {ELSEWHERE}",
-            output.status
+            "Maven could not fetch Kafka ({}): {}; check the network and Maven's settings, or {ELSEWHERE}",
+            output.status,
+            maven_reason(&said)
         );
     }
     Ok(())
+}
+
+/// Maven's first complaint, without the pointer to its help that ends it.
+fn maven_reason(said: &str) -> &str {
+    let mut complaints = said.lines().filter_map(|line| line.trim().strip_prefix("[ERROR] "));
+    let first = complaints.find(|line| !line.is_empty()).unwrap_or("it said nothing");
+    first.split_once(" -> [Help").map_or(first, |(reason, _)| reason)
 }
 
 /// Reads `sha256sum`'s format: a sum, two spaces, a file name.
@@ -123,6 +130,14 @@ mod tests {
         assert!(pinned.values().all(|sum| sum.len() == 64));
         assert!(POM.contains(&format!("<version>{VERSION}</version>")));
         assert!(read_manifest("no sum here").is_err());
+    }
+
+    #[test]
+    fn mavens_complaint_becomes_one_line() {
+        let said =
+            "[ERROR] \n[ERROR] No plugin found for prefix 'dependency' -> [Help 1]\n[ERROR] \n[ERROR] Re-run Maven\n";
+        assert_eq!(maven_reason(said), "No plugin found for prefix 'dependency'");
+        assert_eq!(maven_reason(""), "it said nothing");
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod npm;
 
 use std::path::PathBuf;
 
-pub(crate) use cache::{Cache, require_space};
+pub(crate) use cache::{Cache, require_space, try_lock};
 
 use crate::progress::Progress;
 

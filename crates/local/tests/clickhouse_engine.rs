@@ -2,6 +2,7 @@
 //!
 //! The library (178 MB) is fetched into the user's cache by the first run.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what the tests stand on: a failure there is a failed test")]
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -126,7 +127,10 @@ async fn number(client: &Client, sql: &str) -> u64 {
 }
 
 async fn refusal(client: &Client, sql: &str) -> String {
-    client.query(sql).execute().await.expect_err(sql).to_string()
+    match client.query(sql).execute().await {
+        Ok(()) => panic!("{sql} was done"),
+        Err(error) => error.to_string(),
+    }
 }
 
 async fn insert_csv(client: &Client, into: &str, token: &str, rows: &str) {
@@ -373,12 +377,23 @@ async fn settings_hold_for_a_request_sessions_keep_what_they_set_and_unknown_one
     run(&session, "CREATE TEMPORARY TABLE mine (k UInt64)").await;
     run(&session, "INSERT INTO mine VALUES (1), (2)").await;
     run(&session, "SET max_block_size = 1234").await;
+    run(&session, r"SET log_comment = 'it\'s \\ 1'").await;
     assert_eq!(number(&session.clone().with_setting("max_threads", "7"), threads).await, 7);
     let both = session.clone().with_setting("max_block_size", "99");
     assert_eq!(number(&both, "SELECT toUInt64(getSetting('max_block_size'))").await, 99);
     assert_eq!(number(&session, threads).await, default, "the URL's setting is gone");
     assert_eq!(number(&session, "SELECT toUInt64(getSetting('max_block_size'))").await, 1234, "SET stays");
     assert_eq!(number(&session, "SELECT count() FROM mine").await, 2);
+    let commented = session.clone().with_setting("log_comment", "'; SET max_threads = 7");
+    let comment: String = commented.query("SELECT getSetting('log_comment')").fetch_one().await.unwrap();
+    assert_eq!(comment, "'; SET max_threads = 7");
+    let comment: String = session.query("SELECT getSetting('log_comment')").fetch_one().await.unwrap();
+    assert_eq!(comment, r"it's \ 1");
+    let elsewhere = session.clone().with_database("system");
+    let database: String = elsewhere.query("SELECT currentDatabase()").fetch_one().await.unwrap();
+    assert_eq!(database, "system");
+    let database: String = session.query("SELECT currentDatabase()").fetch_one().await.unwrap();
+    assert_eq!(database, "default", "the URL's database is gone");
     let said = refusal(&client, "SELECT count() FROM mine").await;
     assert!(said.contains("Code: 60"), "{said}");
     let other_user = engine.client_of("analyst", "look").with_setting("session_id", "a");

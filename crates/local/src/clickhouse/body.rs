@@ -130,8 +130,8 @@ impl Packing {
 }
 
 /// Unpacks `body`: the content encoding first, then ClickHouse's blocks if `blocks` (`decompress=1`).
-pub(crate) fn unpack(body: PieceReader, packing: Packing, blocks: bool) -> Box<dyn Read + Send> {
-    let plain: Box<dyn Read + Send> = match packing {
+pub(crate) fn unpack(body: &mut PieceReader, packing: Packing, blocks: bool) -> Box<dyn Read + '_> {
+    let plain: Box<dyn Read> = match packing {
         Packing::Plain => Box::new(body),
         Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(body)),
         Packing::Lz4 => Box::new(WholeFrames::new(body)),
@@ -200,9 +200,9 @@ mod tests {
             assert!(sender.try_send(piece).is_ok());
         }
         drop(sender);
-        let body = PieceReader { pieces: receiver, current: Bytes::new(), ended: false };
+        let mut body = PieceReader { pieces: receiver, current: Bytes::new(), ended: false };
         let mut out = Vec::new();
-        unpack(body, packing, false).read_to_end(&mut out).map_err(exception)?;
+        unpack(&mut body, packing, false).read_to_end(&mut out).map_err(exception)?;
         Ok(out)
     }
 

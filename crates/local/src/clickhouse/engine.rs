@@ -58,48 +58,29 @@ pub(crate) enum StartError {
     Open { log: String },
 }
 
+/// Statement, default format, and parallel arrays of the names and values of parameters, each text with its length.
+type Run<R> = unsafe extern "C" fn(
+    *mut RawConnection,
+    *const c_char,
+    usize,
+    *const c_char,
+    usize,
+    *const *const c_char,
+    *const usize,
+    *const *const c_char,
+    *const usize,
+    usize,
+) -> *mut R;
+
 /// The functions of the library. They live as long as the process: the library is never unloaded.
 struct Api {
     connect: unsafe extern "C" fn(c_int, *mut *mut c_char) -> *mut *mut RawConnection,
     close: unsafe extern "C" fn(*mut *mut RawConnection),
-    query: unsafe extern "C" fn(
-        *mut RawConnection,
-        *const c_char,
-        usize,
-        *const c_char,
-        usize,
-        *const *const c_char,
-        *const usize,
-        *const *const c_char,
-        *const usize,
-        usize,
-    ) -> *mut RawResult,
-    stream: unsafe extern "C" fn(
-        *mut RawConnection,
-        *const c_char,
-        usize,
-        *const c_char,
-        usize,
-        *const *const c_char,
-        *const usize,
-        *const *const c_char,
-        *const usize,
-        usize,
-    ) -> *mut RawResult,
+    query: Run<RawResult>,
+    stream: Run<RawResult>,
     fetch: unsafe extern "C" fn(*mut RawConnection, *mut RawResult) -> *mut RawResult,
     cancel_stream: unsafe extern "C" fn(*mut RawConnection, *mut RawResult),
-    insert: unsafe extern "C" fn(
-        *mut RawConnection,
-        *const c_char,
-        usize,
-        *const c_char,
-        usize,
-        *const *const c_char,
-        *const usize,
-        *const *const c_char,
-        *const usize,
-        usize,
-    ) -> *mut RawInsert,
+    insert: Run<RawInsert>,
     append: unsafe extern "C" fn(*mut RawInsert, *const c_void, usize) -> c_int,
     done: unsafe extern "C" fn(*mut RawInsert) -> *mut RawResult,
     insert_error: unsafe extern "C" fn(*mut RawInsert) -> *const c_char,
@@ -280,12 +261,13 @@ impl Connection {
         unsafe { *self.slot.as_ptr() }
     }
 
-    /// Runs `sql` to its end and holds the whole answer in memory, in `format` unless the text names another.
-    pub(crate) fn query(&mut self, sql: &[u8], format: &str, parameters: &Parameters) -> Result<Output, Exception> {
+    /// Calls one of the functions that start a statement.
+    fn run<R>(&mut self, function: Run<R>, sql: &[u8], format: &str, parameters: &Parameters) -> *mut R {
         let arrays = parameters.arrays();
-        // SAFETY: text, format and arrays are given with their lengths and outlive the call, which copies them.
-        let result = unsafe {
-            (self.api.query)(
+        // SAFETY: the connection is open; text, format and arrays are given with their lengths and outlive the call,
+        // which copies them.
+        unsafe {
+            function(
                 self.raw(),
                 sql.as_ptr().cast(),
                 sql.len(),
@@ -297,7 +279,12 @@ impl Connection {
                 arrays.value_lengths.as_ptr(),
                 arrays.names.len(),
             )
-        };
+        }
+    }
+
+    /// Runs `sql` to its end and holds the whole answer in memory, in `format` unless the text names another.
+    pub(crate) fn query(&mut self, sql: &[u8], format: &str, parameters: &Parameters) -> Result<Output, Exception> {
+        let result = self.run(self.api.query, sql, format, parameters);
         Output::take(self.api, result)
     }
 
@@ -314,22 +301,7 @@ impl Connection {
         format: &str,
         parameters: &Parameters,
     ) -> Result<SelectStream<'_>, Exception> {
-        let arrays = parameters.arrays();
-        // SAFETY: as in `query`.
-        let result = unsafe {
-            (self.api.stream)(
-                self.raw(),
-                sql.as_ptr().cast(),
-                sql.len(),
-                format.as_ptr().cast(),
-                format.len(),
-                arrays.names.as_ptr(),
-                arrays.name_lengths.as_ptr(),
-                arrays.values.as_ptr(),
-                arrays.value_lengths.as_ptr(),
-                arrays.names.len(),
-            )
-        };
+        let result = self.run(self.api.stream, sql, format, parameters);
         let handle = Output::take(self.api, result)?;
         Ok(SelectStream { connection: self, handle, ended: false })
     }
@@ -341,22 +313,7 @@ impl Connection {
         format: &str,
         parameters: &Parameters,
     ) -> Result<InsertStream<'_>, Exception> {
-        let arrays = parameters.arrays();
-        // SAFETY: as in `query`.
-        let handle = unsafe {
-            (self.api.insert)(
-                self.raw(),
-                sql.as_ptr().cast(),
-                sql.len(),
-                format.as_ptr().cast(),
-                format.len(),
-                arrays.names.as_ptr(),
-                arrays.name_lengths.as_ptr(),
-                arrays.values.as_ptr(),
-                arrays.value_lengths.as_ptr(),
-                arrays.names.len(),
-            )
-        };
+        let handle = self.run(self.api.insert, sql, format, parameters);
         let handle = NonNull::new(handle).ok_or_else(Exception::no_answer)?;
         let stream = InsertStream { connection: self, handle };
         match stream.error() {

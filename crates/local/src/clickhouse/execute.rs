@@ -47,9 +47,12 @@ pub(crate) struct Job {
 }
 
 /// Runs a request to its end and answers it. Blocks; not for an asynchronous thread.
-pub(crate) fn run(job: Job, body: PieceReader, mut reply: Reply) {
-    let mut body = body::unpack(body, job.packing, job.parameters.is_on("decompress"));
-    match job.answer(body.as_mut(), &mut reply) {
+pub(crate) fn run(job: Job, mut body: PieceReader, mut reply: Reply) {
+    let answered = {
+        let mut unpacked = body::unpack(&mut body, job.packing, job.parameters.is_on("decompress"));
+        job.answer(unpacked.as_mut(), &mut reply)
+    };
+    match answered {
         Ok(()) => reply.finish(),
         Err(Failure::Exception(exception)) => {
             // Whether this succeeds does not matter: the exception is the answer.
@@ -123,7 +126,7 @@ impl Job {
         settings::apply(connection, &self.parameters.settings())
     }
 
-    /// In a session, the settings of the URL hold for this request only; what the statement itself sets stays.
+    /// In a session, settings and database of the URL hold for this request only; what the statement itself sets stays.
     fn in_session(
         &self,
         connection: &mut Connection,
@@ -132,17 +135,20 @@ impl Job {
         reply: &mut Reply,
     ) -> Result<(), Failure> {
         let given = self.parameters.settings();
-        if given.is_empty() {
-            self.prepare(connection)?;
-            return self.execute(connection, text, body, reply);
-        }
         // Checks the names first: they become part of a statement.
-        settings::set_statement(&given)?;
-        let restore = settings::restore_statement(connection, &given)?;
+        let mut restore = Vec::new();
+        if !given.is_empty() {
+            settings::set_statement(&given)?;
+            restore.extend(settings::restore_statement(connection, &given)?);
+        }
+        let names_database = self.parameters.get("database").is_some_and(|database| !database.is_empty());
+        if names_database && statement::first_keyword(&text.bytes) != "USE" {
+            restore.push(settings::use_statement_of_now(connection)?);
+        }
         let answered =
             self.prepare(connection).map_err(Failure::from).and_then(|()| self.execute(connection, text, body, reply));
-        if !restore.is_empty() {
-            connection.execute(&restore)?;
+        for sql in restore {
+            connection.execute(&sql)?;
         }
         answered
     }

@@ -1,9 +1,11 @@
 //! ClickHouse without a server to install: the engine as a library in a process of its own, behind ClickHouse's HTTP
 //! interface, so that the `clickhouse` crate, clickhouse-connect, Grafana and curl work unchanged.
 //!
-//! A request travels: [`server`] (who, which parameters) → a thread of its own: [`execute`] (which way the statement
-//! goes) → [`engine`] (the library) → [`reply`] (the answer, packed and streamed). Bodies are never held whole: an
-//! INSERT streams into the engine ([`body`]), and a body that stops before its end cancels it.
+//! A request travels: `server` (who, which parameters) → a thread of its own: `execute` (which way the statement goes)
+//! → `engine` (the library) → `reply` (the answer, packed and streamed). Bodies are never held whole: an INSERT streams
+//! into the engine (`body`), and a body that stops before its end cancels it. As on a server, an INSERT is all or
+//! nothing as long as it is one block: blocks that a longer one has filled already (`min_insert_block_size_rows`, a
+//! million rows by default) stay.
 //!
 //! What a server has and this has not: users, roles and grants in SQL (the accounts are [`ServeOptions::accounts`]),
 //! replication, the native protocol, `query_log`, external tables. Each is refused with an error, never accepted and

@@ -222,7 +222,8 @@ impl Reply {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         let mut set = |name: &'static str, value: &str| {
-            // The values are our own, a checked id, or a format's name, which the engine knew.
+            // Our own values, and an id and a format's name that the client gave: one that cannot stand in a header
+            // is left out.
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }

@@ -105,25 +105,27 @@ pub(crate) fn apply(connection: &mut Connection, settings: &[(&str, &str)]) -> R
 
 /// The statement that takes settings back to what `connection` has now: those of a URL hold for one request, also in a
 /// session.
-pub(crate) fn restore_statement(connection: &mut Connection, settings: &[(&str, &str)]) -> Result<String, Exception> {
+pub(crate) fn restore_statement(
+    connection: &mut Connection,
+    settings: &[(&str, &str)],
+) -> Result<Option<String>, Exception> {
     let names: Vec<String> = settings.iter().map(|(name, _)| literal(name)).collect();
-    let sql = format!(
-        "SELECT name, changed, value FROM system.settings WHERE name IN ({}) FORMAT TabSeparated",
-        names.join(", ")
-    );
-    let answer = connection.query(sql.as_bytes(), "TabSeparated", &Parameters::default())?;
-    let text = String::from_utf8_lossy(answer.data());
-    let parts: Vec<String> = text
-        .lines()
-        .filter_map(|line| {
-            let mut columns = line.splitn(3, '\t');
-            let (name, changed, value) = (columns.next()?, columns.next()?, columns.next()?);
-            // The escapes of TabSeparated are those of a string literal.
-            let value = if changed == "1" { format!("'{}'", value.replace('\'', "\\'")) } else { "DEFAULT".to_owned() };
-            Some(format!("{name} = {value}"))
-        })
-        .collect();
-    Ok(if parts.is_empty() { String::new() } else { format!("SET {}", parts.join(", ")) })
+    let sql = format!("SELECT name, changed, value FROM system.settings WHERE name IN ({})", names.join(", "));
+    let answer = connection.query(sql.as_bytes(), "JSONCompactEachRow", &Parameters::default())?;
+    let mut parts = Vec::new();
+    for row in serde_json::Deserializer::from_slice(answer.data()).into_iter::<(String, u8, String)>() {
+        let (name, changed, value) = row.map_err(|error| {
+            Exception::new(Exception::LOGICAL_ERROR, format!("the engine's settings cannot be read: {error}"))
+        })?;
+        parts.push(format!("{name} = {}", if changed == 1 { literal(&value) } else { "DEFAULT".to_owned() }));
+    }
+    Ok((!parts.is_empty()).then(|| format!("SET {}", parts.join(", "))))
+}
+
+/// The statement that takes a connection back to the database that it is in now.
+pub(crate) fn use_statement_of_now(connection: &mut Connection) -> Result<String, Exception> {
+    let answer = connection.query(b"SELECT currentDatabase() FORMAT RawBLOB", "RawBLOB", &Parameters::default())?;
+    Ok(format!("USE {}", identifier(&String::from_utf8_lossy(answer.data()))))
 }
 
 #[cfg(test)]

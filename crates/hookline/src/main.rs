@@ -5,6 +5,7 @@ mod engine;
 mod exit;
 mod migrate;
 mod platform;
+mod send;
 mod service;
 mod services;
 mod up;
@@ -35,6 +36,8 @@ enum Command {
     Report(service::Args),
     /// Create or upgrade the tables in ClickHouse
     Migrate(migrate::Args),
+    /// Send signed events to a source, from a file or made up
+    Send(send::Args),
     /// Say what is wrong with a configuration, with line numbers
     Check(check::Args),
     #[command(name = local::leash::SUBCOMMAND, hide = true)]
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Process(args) => service::run(Service::Process, &args),
         Command::Report(args) => service::run(Service::Report, &args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Send(args) => send::run(&args),
         Command::Check(args) => check::run(&args),
         Command::EngineExec(args) => engine::exec(&args),
         Command::EngineClickhouse(args) => engine::clickhouse(args),

@@ -46,6 +46,14 @@ impl Secret {
         self.not_before.is_none_or(|from| from <= now) && self.not_after.is_none_or(|until| now < until)
     }
 
+    /// The secret to sign with at `now`: of those that are live the one that began last, of these the one that ends
+    /// last, of these the first.
+    pub fn newest_live(secrets: &[Secret], now: UnixSeconds) -> Option<&Secret> {
+        let age = |secret: &Secret| (secret.not_before, secret.not_after.unwrap_or(UnixSeconds::MAX));
+        let live = secrets.iter().filter(|secret| secret.is_live(now));
+        live.reduce(|best, other| if age(other) > age(best) { other } else { best })
+    }
+
     /// Whether there is any second at which it may be used.
     pub(crate) fn is_ever_live(&self) -> bool {
         !matches!((self.not_before, self.not_after), (Some(from), Some(until)) if from >= until)

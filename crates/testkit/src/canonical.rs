@@ -165,7 +165,7 @@ const REMEMBERED: usize = 200;
 /// Makes events. The same seed gives the same events but for their times.
 pub struct Generator {
     random: StdRng,
-    /// Visits of late: the event's id and its link.
+    /// People's visits of late: the event's id and its link.
     visits: VecDeque<(String, &'static Link)>,
     /// The link that is broken now, why, and how many people are still to meet that.
     outage: (usize, usize, u32),
@@ -182,10 +182,12 @@ impl Generator {
         let link = self.link();
         let scanned = !link.qr[0].is_empty() && self.random.random_range(0..10) > 0;
         let event = self.of_link(if scanned { "qr_scan" } else { "click" }, link);
-        if self.visits.len() == REMEMBERED {
-            self.visits.pop_front();
+        if event["visitor"]["bot"] == false {
+            if self.visits.len() == REMEMBERED {
+                self.visits.pop_front();
+            }
+            self.visits.push_back((id_of(&event), link));
         }
-        self.visits.push_back((id_of(&event), link));
         event.to_string().into_bytes()
     }
 

@@ -113,7 +113,7 @@ const REMEMBERED: usize = 200;
 /// Makes events. The same seed gives the same events but for their times.
 pub struct Generator {
     random: StdRng,
-    /// Clicks of late, with their links.
+    /// Clicks of people, of late, with their links.
     clicks: VecDeque<(Value, &'static Link)>,
     /// Customers of late, with the click that brought them.
     customers: VecDeque<(Value, Value, &'static Link)>,
@@ -136,7 +136,9 @@ impl Generator {
     pub fn click(&mut self) -> Vec<u8> {
         let link = self.link();
         let click = self.click_data(link);
-        remember(&mut self.clicks, (click.clone(), link));
+        if click["bot"] == false {
+            remember(&mut self.clicks, (click.clone(), link));
+        }
         self.envelope("link.clicked", &json!({ "click": click, "link": link_data(link) }))
     }
 

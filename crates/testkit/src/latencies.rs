@@ -29,10 +29,14 @@ impl Latencies {
         self.longest = self.longest.max(time);
     }
 
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
     /// The time below which `share` (0 to 1) of them lie, within 2 %; `None` when there are none.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let total: u64 = self.counts.iter().sum();
-        let wanted = ((total as f64 * share).ceil() as u64).max(1);
+        let wanted = ((self.count() as f64 * share).ceil() as u64).max(1);
         let mut passed = 0;
         let bucket = self.counts.iter().position(|count| {
             passed += count;

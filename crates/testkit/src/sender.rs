@@ -82,7 +82,7 @@ impl Sender {
     /// # Errors
     /// When the scheme cannot sign with this secret, or no HTTP client can be made.
     pub fn new(ingest: &str, source: &str, scheme: Scheme, secret: Secret) -> anyhow::Result<Self> {
-        let client = Client::builder().timeout(Duration::from_secs(10)).pool_max_idle_per_host(64).build()?;
+        let client = crate::http::client(Duration::from_secs(10))?;
         let url = format!("{}/v1/webhooks/{source}", ingest.trim_end_matches('/'));
         Ok(Self {
             client,
@@ -174,7 +174,7 @@ impl Sender {
                     (answer.retry_after, format!("{} {}", answer.status, answer.text))
                 }
                 Err(error) => {
-                    let why = format!("{:#}", anyhow::Error::new(error));
+                    let why = anyhow::Error::new(error).root_cause().to_string();
                     seen(Err(&why));
                     if self.retries == Retries::Polite && !self.reached.load(Ordering::Relaxed) {
                         return Ok(Fate::Unreachable(why));

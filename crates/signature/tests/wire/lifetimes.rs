@@ -158,3 +158,14 @@ fn a_verifier_is_shared_between_threads_and_its_answer_is_small() {
     shared::<Secret>();
     assert!(size_of::<Result<Authentic<'_>, Refusal>>() <= 64);
 }
+
+#[test]
+fn the_secret_to_sign_with_is_the_live_one_that_began_last_then_the_one_that_ends_last_then_the_first() {
+    let secret = |id: &str| Secret::new(id, "shh");
+    let newest = |secrets: &[Secret]| Secret::newest_live(secrets, 150).map(|secret| secret.id().to_owned());
+    let (old, new) = (secret("old").not_after(200), secret("new"));
+    assert_eq!(newest(&[old.clone(), new.clone()]).as_deref(), Some("new"));
+    assert_eq!(newest(&[old, new, secret("begun").not_before(100)]).as_deref(), Some("begun"));
+    assert_eq!(newest(&[secret("first"), secret("second")]).as_deref(), Some("first"));
+    assert_eq!(newest(&[secret("over").not_after(150), secret("to come").not_before(151)]), None);
+}

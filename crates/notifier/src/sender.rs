@@ -3,6 +3,8 @@
 mod address;
 mod file;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 use std::collections::{BTreeMap, HashMap};

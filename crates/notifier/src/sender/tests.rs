@@ -1,0 +1,290 @@
+//! Destinations as a receiver sees them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use kafka::Cluster;
+use kafka::topics::Plan;
+use runtime::Telemetry;
+use signature::Secret;
+use standardwebhooks::Webhook as Verifier;
+
+use super::*;
+use crate::Settings;
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// What a receiver got.
+#[derive(Clone)]
+struct Got {
+    headers: HeaderMap,
+    body: Bytes,
+    at: Instant,
+    path: String,
+}
+
+/// A receiver on this machine, and what it got.
+struct Receiver {
+    address: SocketAddr,
+    got: Arc<Mutex<Vec<Got>>>,
+}
+
+impl Receiver {
+    /// `answer` gets the number of the request, from 0.
+    async fn start(answer: impl Fn(usize) -> Response + Clone + Send + Sync + 'static) -> Self {
+        let got: Arc<Mutex<Vec<Got>>> = Arc::default();
+        let seen = Arc::clone(&got);
+        let handler = move |uri: axum::http::Uri, headers: HeaderMap, body: Bytes| {
+            let mut seen = seen.lock().unwrap();
+            seen.push(Got { headers, body, at: Instant::now(), path: uri.path().to_owned() });
+            let answer = answer(seen.len() - 1);
+            async move { answer }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(any(handler));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, got }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/hook?token=t", self.address)
+    }
+
+    fn got(&self) -> Vec<Got> {
+        self.got.lock().unwrap().clone()
+    }
+}
+
+fn webhook(name: &str, url: String, allow_private: bool) -> Destination {
+    let kind = DestinationKind::Webhook { url, secret: Secret::new("destination", SECRET), allow_private };
+    Destination { name: name.to_owned(), owner: "data".to_owned(), fields: None, kind }
+}
+
+fn file(name: &str, path: &Path) -> Destination {
+    let kind = DestinationKind::Csv { path: path.to_owned() };
+    Destination { name: name.to_owned(), owner: "data".to_owned(), fields: None, kind }
+}
+
+/// The tasks of some destinations, and what they tell.
+struct Running {
+    senders: Senders,
+    outcomes: mpsc::Receiver<Outcome>,
+    telemetry: Telemetry,
+}
+
+impl Running {
+    fn start(destinations: Vec<Destination>) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let telemetry = Telemetry::new("").unwrap();
+        let settings = Settings {
+            cluster: Cluster::new("nowhere:1"),
+            plan: Plan::new(1, 1),
+            rules: Vec::new(),
+            silences: Vec::new(),
+            destinations,
+        };
+        let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();
+        let (tell, outcomes) = mpsc::channel();
+        let senders = Senders::start(&settings.destinations, &Handle::current(), &tell, &metrics);
+        Self { senders, outcomes, telemetry }
+    }
+
+    async fn outcome(&self) -> Outcome {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match self.outcomes.try_recv() {
+                Ok(outcome) => return outcome,
+                Err(_) => assert!(Instant::now() < deadline, "nothing was told"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn circuit(&self, destination: &str) -> bool {
+        let line = format!("hookline_circuit_open{{destination=\"{destination}\"}} 1");
+        self.telemetry.metrics.render().unwrap().contains(&line)
+    }
+}
+
+fn owed(destination: &str, bundle_id: &str) -> Owed {
+    let now = now_ms();
+    Owed {
+        bundle_id: bundle_id.to_owned(),
+        destination: destination.to_owned(),
+        owner: "data".to_owned(),
+        rule: "at-once".to_owned(),
+        group: String::new(),
+        test: false,
+        planned_at: now,
+        not_before: now,
+        first_received_at: now,
+        attempt: 0,
+        body: format!(
+            r#"{{"id":"{bundle_id}","type":"alert","title":"=1+1\nnext","count":2,"links":[{{"link":"a/b","count":2}}],"alert_ids":["x","y"]}}"#
+        ),
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_is_signed_and_keeps_its_id_and_bytes_over_retries() {
+    let receiver = Receiver::start(|number| match number {
+        0 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        1 => (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")]).into_response(),
+        _ => StatusCode::NO_CONTENT.into_response(),
+    })
+    .await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    assert!(running.senders.give(owed("hook", "b1")));
+    let told = [running.outcome().await, running.outcome().await, running.outcome().await];
+    let steps: Vec<_> = told.iter().map(|one| (one.stage, one.status, one.attempt)).collect();
+    let attempted = DeliveryStage::Attempted;
+    assert_eq!(steps, [(attempted, 500, 1), (attempted, 503, 2), (DeliveryStage::Delivered, 204, 3)]);
+    let got = receiver.got();
+    let verifier = Verifier::new(SECRET).unwrap();
+    for one in &got {
+        verifier.verify(&one.body, &one.headers).unwrap();
+        assert_eq!(
+            (one.headers["webhook-id"].as_bytes(), one.body.as_ref()),
+            (&b"b1"[..], owed("hook", "b1").body.as_bytes())
+        );
+        assert_eq!(one.headers["content-type"], "application/json");
+    }
+    assert!(got[2].at - got[1].at >= Duration::from_millis(990), "Retry-After is honoured");
+    assert!(!running.circuit("hook"));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let receiver =
+        Receiver::start(|_| (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]).into_response()).await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    running.senders.give(owed("hook", "b1"));
+    let told = running.outcome().await;
+    assert_eq!((told.stage, told.status), (DeliveryStage::Attempted, 307));
+    assert!(receiver.got().iter().all(|one| one.path == "/hook"));
+}
+
+#[tokio::test]
+async fn a_destination_that_is_gone_gets_nothing_more_and_its_messages_stay_owed() {
+    let receiver = Receiver::start(|_| StatusCode::GONE.into_response()).await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    running.senders.give(owed("hook", "b1"));
+    running.senders.give(owed("hook", "b2"));
+    let told = running.outcome().await;
+    assert_eq!((told.stage, told.status, told.attempt), (DeliveryStage::Attempted, 410, 1));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(receiver.got().len(), 1);
+    assert!(running.circuit("hook"));
+    // A message that waited for a day is given up.
+    let old = Owed { planned_at: now_ms() - 25 * 3_600_000, ..owed("hook", "b3") };
+    running.senders.give(old);
+    let told = running.outcome().await;
+    assert_eq!((told.bundle_id.as_str(), told.stage), ("b3", DeliveryStage::Failed));
+}
+
+#[tokio::test]
+async fn a_destination_that_hangs_delays_no_other() {
+    let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", hanging.local_addr().unwrap());
+    let receiver = Receiver::start(|_| StatusCode::OK.into_response()).await;
+    let running = Running::start(vec![webhook("dead", url, true), webhook("alive", receiver.url(), true)]);
+    for number in 0..20 {
+        running.senders.give(owed("dead", &format!("d{number}")));
+        running.senders.give(owed("alive", &format!("a{number}")));
+    }
+    let started = Instant::now();
+    for _ in 0..20 {
+        let told = running.outcome().await;
+        assert_eq!(told.stage, DeliveryStage::Delivered);
+    }
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn after_five_failures_in_a_row_a_destination_is_left_alone_and_found_again() {
+    let receiver = Receiver::start(|number| {
+        if number < 6 { StatusCode::BAD_GATEWAY.into_response() } else { StatusCode::OK.into_response() }
+    })
+    .await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    for number in 0..5 {
+        running.senders.give(owed("hook", &format!("b{number}")));
+    }
+    let mut delivered = 0;
+    let mut opened = false;
+    while delivered < 5 {
+        delivered += usize::from(running.outcome().await.stage == DeliveryStage::Delivered);
+        opened |= running.circuit("hook");
+    }
+    assert!(opened && !running.circuit("hook"));
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_by_number_and_by_name() {
+    let receiver = Receiver::start(|_| StatusCode::OK.into_response()).await;
+    let port = receiver.address.port();
+    let urls = [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://2130706433:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://localhost:{port}/"),
+    ];
+    for url in urls {
+        let running = Running::start(vec![webhook("hook", url.clone(), false)]);
+        running.senders.give(owed("hook", "b1"));
+        let told = running.outcome().await;
+        assert_eq!((told.stage, told.status), (DeliveryStage::Attempted, 0), "{url}");
+        assert!(told.error.contains("allow_private"), "{url}: {}", told.error);
+    }
+    assert!(receiver.got().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_failure_does_not_show_the_address() {
+    let running = Running::start(vec![webhook("hook", "http://127.0.0.1:1/hook?token=secret".to_owned(), true)]);
+    running.senders.give(owed("hook", "b1"));
+    let told = running.outcome().await;
+    assert!(!told.error.is_empty() && !told.error.contains("token"), "{}", told.error);
+}
+
+#[tokio::test]
+async fn a_file_gets_a_row_a_message_once_whatever_was_torn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alerts.csv");
+    let running = Running::start(vec![file("log", &path)]);
+    for (step, bundle_id) in ["b1", "b2", "b1"].into_iter().enumerate() {
+        running.senders.give(owed("log", bundle_id));
+        assert_eq!(running.outcome().await.stage, DeliveryStage::Delivered, "step {step}");
+    }
+    // A crash in the middle of a row, which is then written again.
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{whole}b3,2026-0")).unwrap();
+    running.senders.give(owed("log", "b3"));
+    running.outcome().await;
+    let mut rows = csv::Reader::from_path(&path).unwrap();
+    assert_eq!(rows.headers().unwrap().iter().next(), Some("bundle_id"));
+    let rows: Vec<csv::StringRecord> = rows.records().map(Result::unwrap).collect();
+    let ids: Vec<&str> = rows.iter().map(|row| &row[0]).collect();
+    assert_eq!(ids, ["b1", "b2", "b3"]);
+    assert_eq!((&rows[0][6], &rows[0][8], &rows[0][11]), ("'=1+1 next", "a/b=2", "x y"));
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("later").join("alerts.csv");
+    let running = Running::start(vec![file("log", &path)]);
+    running.senders.give(owed("log", "b1"));
+    assert_eq!(running.outcome().await.stage, DeliveryStage::Attempted);
+    std::fs::create_dir(path.parent().unwrap()).unwrap();
+    while running.outcome().await.stage != DeliveryStage::Delivered {}
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+}

@@ -75,8 +75,9 @@ async fn run_maven(workshop: &Path) -> anyhow::Result<()> {
 
 /// Maven's first complaint, without the pointer to its help that ends it.
 fn maven_reason(said: &str) -> &str {
-    let mut complaints = said.lines().filter_map(|line| line.trim().strip_prefix("[ERROR] "));
-    let first = complaints.find(|line| !line.is_empty()).unwrap_or("it said nothing");
+    // Maven sends escapes of its colours before the mark of a line even when it is told to have none.
+    let mut complaints = said.lines().filter_map(|line| line.split_once("[ERROR] ")).map(|(_, text)| text.trim());
+    let first = complaints.find(|text| !text.is_empty()).unwrap_or("it said nothing");
     first.split_once(" -> [Help").map_or(first, |(reason, _)| reason)
 }
 

@@ -2,10 +2,12 @@
 
 #![allow(unreachable_pub, reason = "one binary: its modules share what they need")]
 
+mod alerts;
 mod engines;
 mod harness;
 mod kafka_edge;
 mod kafka_lanes;
+mod kills;
 
 mod architecture;
 mod journey;

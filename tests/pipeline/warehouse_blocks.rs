@@ -1,20 +1,56 @@
 //! Blocks on the real engine: what goes in comes back out, once, whatever is tried again.
 //!
-//! `HOOKLINE_TEST_CLICKHOUSE` is the engine's HTTP address, `HOOKLINE_TEST_CLICKHOUSE_PASSWORD` the password of its user `hookline`.
+//! On the local engine; on another ClickHouse when `HOOKLINE_TEST_CLICKHOUSE` is its HTTP address and
+//! `HOOKLINE_TEST_CLICKHOUSE_PASSWORD` the password of its user `hookline`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use event::{Alert, Counted, Delivery, DeliveryStage, EventType, LinkEvent, Map, Millis, Outcome};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
+use tempfile::TempDir;
+use testkit::House;
 use warehouse::{Block, BlockBuilder, LaneWatermark, Layout, Settings, Side, Warehouse};
+
+/// A local engine, stopped with the last test that uses it.
+struct Engine {
+    house: House,
+    folder: TempDir,
+}
+
+impl Engine {
+    /// One that a test may harm.
+    fn own() -> Arc<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        // Brokers that are given are not started, and nothing here asks them anything.
+        let house = House::up(&folder.path().join("data"), &["--engines-only", "--brokers", "127.0.0.1:1"]).unwrap();
+        Arc::new(Self { house, folder })
+    }
+
+    /// kill -9; it comes back by itself.
+    fn kill(&self) {
+        let noted = std::fs::read_to_string(self.folder.path().join("data/clickhouse.pid")).unwrap();
+        let pid = noted.split_whitespace().next().unwrap();
+        assert!(std::process::Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+    }
+
+    fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = shared.upgrade().unwrap_or_else(Self::own);
+        *shared = Arc::downgrade(&engine);
+        engine
+    }
+}
 
 /// A pair of databases of its own for a test, dropped at its end.
 pub(crate) struct Databases {
     pub(crate) warehouse: Warehouse,
     pub(crate) layout: Layout,
+    _engine: Option<Arc<Engine>>,
 }
 
 impl Databases {
@@ -25,17 +61,29 @@ impl Databases {
     }
 
     pub(crate) async fn unmigrated(name: &str) -> Self {
+        match std::env::var("HOOKLINE_TEST_CLICKHOUSE") {
+            Ok(url) => Self::at(name, &url, None).await,
+            Err(_) => Self::on(name, tokio::task::spawn_blocking(Engine::shared).await.unwrap()).await,
+        }
+    }
+
+    async fn on(name: &str, engine: Arc<Engine>) -> Self {
+        let url = engine.house.addresses.clickhouse.clone();
+        Self::at(name, &url, Some(engine)).await
+    }
+
+    async fn at(name: &str, url: &str, engine: Option<Arc<Engine>>) -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let database = format!("t_{name}_{}", since.as_micros());
         let settings = Settings {
-            url: std::env::var("HOOKLINE_TEST_CLICKHOUSE")
-                .expect("HOOKLINE_TEST_CLICKHOUSE=URL names a running engine"),
+            url: url.to_owned(),
             password: std::env::var("HOOKLINE_TEST_CLICKHOUSE_PASSWORD").unwrap_or_default(),
             test_database: format!("{database}_test"),
             database,
             ..Settings::default()
         };
-        Self { warehouse: Warehouse::connect(&settings).await.unwrap(), layout: Layout::default() }
+        let warehouse = Warehouse::connect(&settings).await.unwrap();
+        Self { warehouse, layout: Layout::default(), _engine: engine }
     }
 
     /// A statement that the warehouse itself never makes: damage, or a check of the engine's own tables.
@@ -297,6 +345,54 @@ async fn the_ledger_names_holes_and_repeats_over_both_databases() {
     assert_eq!(faults.missing, [70_000, 70_001].into_iter().chain(140_000..140_010).collect::<Vec<_>>());
     assert_eq!(faults.repeated, [5]);
     databases.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_row_is_there_once_however_often_the_engine_is_killed() {
+    const BLOCKS: u64 = 24;
+    const ROWS: u64 = 3_000;
+    let engine = tokio::task::spawn_blocking(Engine::own).await.unwrap();
+    let databases = Databases::on("killed", engine.clone()).await;
+    databases.warehouse.migrate(&databases.layout).await.unwrap();
+    let store = databases.warehouse.blocks();
+    let mut uncertain = 0;
+    for number in 0..BLOCKS {
+        let events: Vec<_> = (number * ROWS..(number + 1) * ROWS)
+            .map(|offset| LinkEvent {
+                // Every block is over the turn of a month: two parts, and test data beside them.
+                received_at: Millis(1_793_491_200_000 + if offset % 2 == 0 { -1_000 } else { 1_000 }),
+                test: offset.is_multiple_of(5),
+                ..event(offset)
+            })
+            .collect();
+        let block = block_of("inc", 0, number, &events);
+        // Each time a little later in the life of an insert.
+        let killer = (number % 2 == 1).then(|| {
+            let engine = engine.clone();
+            std::thread::spawn(move || {
+                let begun = std::time::Instant::now();
+                while begun.elapsed().as_millis() < u128::from(number) * 3 {
+                    std::hint::spin_loop();
+                }
+                engine.kill();
+            })
+        });
+        let mut outcome = store.insert(&block).await.map(drop);
+        if let Some(killer) = killer {
+            killer.join().unwrap();
+        }
+        while let Err(error) = outcome {
+            assert!(error.is_retryable(), "{error}");
+            uncertain += 1;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            outcome = store.complete_uncertain(&block).await.map(drop);
+        }
+    }
+    assert!(uncertain > 0, "no kill hit an insert");
+    let books = databases.warehouse.ledger().await.unwrap();
+    assert_eq!(books.len(), 1);
+    assert_eq!((books[0].records, books[0].expected), (BLOCKS * ROWS, BLOCKS * ROWS));
+    assert_eq!((books[0].missing, books[0].repeated), (0, 0));
 }
 
 fn text() -> impl Strategy<Value = Cow<'static, str>> {

@@ -167,14 +167,23 @@ pub struct Generator {
     random: StdRng,
     /// People's visits of late: the event's id and its link.
     visits: VecDeque<(String, &'static Link)>,
-    /// The link that is broken now, why, and how many people are still to meet that.
-    outage: (usize, usize, u32),
+    outage: Option<Outage>,
+}
+
+/// A link whose destination does not work.
+struct Outage {
+    /// What an event says about it.
+    link: Value,
+    /// What is wrong: kind, words, status.
+    fault: (&'static str, &'static str, u16),
+    /// How many people are still to meet it.
+    left: u32,
 }
 
 impl Generator {
     /// Starts from a seed.
     pub fn new(seed: u64) -> Self {
-        Self { random: StdRng::seed_from_u64(seed), visits: VecDeque::new(), outage: (0, 0, 0) }
+        Self { random: StdRng::seed_from_u64(seed), visits: VecDeque::new(), outage: None }
     }
 
     /// A click or a scan, as it happened now (one in forty a bot's).
@@ -207,25 +216,30 @@ impl Generator {
         event.to_string().into_bytes()
     }
 
-    /// Somebody meets a broken destination. Errors come one link at a time, as outages do, so that a threshold per link
-    /// is reached.
+    /// Somebody meets a broken destination. Outages come one at a time, each of a link of its own and met by five people
+    /// and more, so that a threshold per link is reached.
     pub fn error(&mut self) -> Vec<u8> {
-        let (mut link, mut fault, mut left) = self.outage;
-        if left == 0 {
-            (link, fault) = ((link + 1) % LINKS.len(), self.random.random_range(0..FAULTS.len()));
-            left = self.random.random_range(4..9);
-        }
-        self.outage = (link, fault, left - 1);
-        let (kind, detail, status) = FAULTS[fault];
-        let mut event = self.of_link("error", &LINKS[link]);
-        merge(&mut event, &json!({ "redirect_status": status, "error": { "kind": kind, "detail": detail } }));
+        let mut outage = match self.outage.take() {
+            Some(outage) => outage,
+            None => self.new_outage(),
+        };
+        let (kind, detail, status) = outage.fault;
+        let mut event = self.event_of("error", &PLAIN);
+        let error = json!({ "kind": kind, "detail": detail });
+        merge(&mut event, &json!({ "link": outage.link, "redirect_status": status, "error": error }));
+        outage.left -= 1;
+        self.outage = (outage.left > 0).then_some(outage);
         event.to_string().into_bytes()
     }
 
-    /// A new outage: the next link in turn is met broken by four people.
-    pub fn outage(&mut self) -> Vec<Vec<u8>> {
-        self.outage.2 = 0;
-        (0..4).map(|_| self.error()).collect()
+    fn new_outage(&mut self) -> Outage {
+        let (id, slug) = (self.word(10), self.word(5).to_lowercase());
+        let url = format!("https://shop.acme.example/{slug}");
+        Outage {
+            link: json!({ "id": format!("l_{id}"), "slug": slug, "destination_url": url, "kind": "promo" }),
+            fault: FAULTS[self.random.random_range(0..FAULTS.len())],
+            left: self.random.random_range(5..9),
+        }
     }
 
     /// The event with parts of it replaced: `patch` is merged into it.
@@ -336,16 +350,19 @@ impl Generator {
 
 impl Platform for Generator {
     fn event(&mut self) -> Vec<u8> {
+        if self.outage.is_some() && self.random.random_range(0..4) == 0 {
+            return self.error();
+        }
         match self.random.random_range(0..1_000) {
-            0..12 => self.error(),
-            12..20 => self.proposal_opened(),
-            20..60 => self.conversion(false),
-            60..76 => self.conversion(true),
-            76..84 => self.lifecycle("link.created"),
-            84..98 => self.lifecycle("link.edited"),
-            98..103 => self.lifecycle("link.destination_changed"),
-            103..108 => self.lifecycle("link.expired"),
-            108..114 => self.lifecycle("threshold"),
+            0..2 => self.error(),
+            2..10 => self.proposal_opened(),
+            10..50 => self.conversion(false),
+            50..66 => self.conversion(true),
+            66..74 => self.lifecycle("link.created"),
+            74..88 => self.lifecycle("link.edited"),
+            88..93 => self.lifecycle("link.destination_changed"),
+            93..98 => self.lifecycle("link.expired"),
+            98..104 => self.lifecycle("threshold"),
             _ => self.visit(),
         }
     }
@@ -428,18 +445,13 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_three_errors_and_more_on_one_link() {
+    fn errors_come_as_outages_of_one_link_each() {
         let mut generator = Generator::new(3);
-        let mut links = Vec::new();
-        for _ in 0..3 {
-            let outage = generator.outage();
-            let broken: BTreeSet<String> = outage
-                .iter()
-                .map(|body| serde_json::from_slice::<Value>(body).unwrap()["link"]["id"].to_string())
-                .collect();
-            assert!(outage.len() >= 3 && broken.len() == 1, "{broken:?}");
-            links.extend(broken);
-        }
-        assert_eq!(BTreeSet::from_iter(&links).len(), 3, "each outage is another link's");
+        let errors: Vec<String> = (0..100)
+            .map(|_| serde_json::from_slice::<Value>(&generator.error()).unwrap()["link"]["id"].to_string())
+            .collect();
+        let outages: Vec<_> = errors.chunk_by(|one, next| one == next).collect();
+        assert_eq!(BTreeSet::from_iter(&errors).len(), outages.len(), "a link breaks once");
+        assert!(outages[..outages.len() - 1].iter().all(|outage| (5..9).contains(&outage.len())));
     }
 }

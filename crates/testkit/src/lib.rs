@@ -10,6 +10,7 @@ pub mod house;
 pub mod http;
 pub mod latencies;
 pub mod load;
+pub mod oracle;
 pub mod sender;
 pub mod traffic;
 mod visitors;

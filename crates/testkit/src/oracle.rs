@@ -1,0 +1,235 @@
+//! The crash oracle: services killed at random while a platform sends, and what must be true when it is quiet again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+
+use crate::clickhouse::Asker;
+use crate::house::{Addresses, Program};
+
+/// The services of one installation as processes of their own, to be killed one by one.
+pub struct Fleet {
+    folder: PathBuf,
+    config: String,
+    variables: Vec<(String, String)>,
+    ingest: String,
+    metrics: Vec<(String, String)>,
+    running: Mutex<Vec<(String, Option<Program>)>>,
+}
+
+impl Fleet {
+    /// Starts `services` (such as `ingest`, `process`) against the engines, with ports of their own.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn start(folder: &Path, config: &Path, engines: &Addresses, services: &[&str]) -> anyhow::Result<Self> {
+        let variables = [
+            ("HOOKLINE_KAFKA_BROKERS", engines.kafka.as_str()),
+            ("HOOKLINE_CLICKHOUSE_URL", engines.clickhouse.as_str()),
+            ("HOOKLINE_CLICKHOUSE_USER", "hookline"),
+            // As `hookline up` lays the topics out on its one broker.
+            ("HOOKLINE_KAFKA_LANES", "4"),
+            ("HOOKLINE_KAFKA_REPLICATION", "1"),
+        ];
+        let data = folder.join("windows");
+        let mut variables: Vec<(String, String)> =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        variables.push(("HOOKLINE_PROCESS_DATA".to_owned(), data.display().to_string()));
+        let free =
+            || -> anyhow::Result<String> { Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string()) };
+        let metrics =
+            services.iter().map(|service| Ok(((*service).to_owned(), free()?))).collect::<anyhow::Result<_>>()?;
+        let this = Self {
+            folder: folder.to_owned(),
+            config: config.display().to_string(),
+            variables,
+            ingest: free()?,
+            metrics,
+            running: Mutex::default(),
+        };
+        for service in services {
+            let program = this.program(service)?;
+            this.lock().push(((*service).to_owned(), Some(program)));
+        }
+        Ok(this)
+    }
+
+    /// Where webhooks go.
+    pub fn ingest(&self) -> String {
+        format!("http://{}", self.ingest)
+    }
+
+    /// Where a service serves metrics and health.
+    pub fn metrics(&self, service: &str) -> Option<String> {
+        self.metrics.iter().find(|(name, _)| name == service).map(|(_, address)| format!("http://{address}"))
+    }
+
+    /// kill -9 of a service; it stays down until [`Self::restart`].
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn kill(&self, service: &str) -> anyhow::Result<()> {
+        let program = self.slot(service, |slot| slot.take())?;
+        if let Some(mut program) = program {
+            program.kill()?;
+        }
+        Ok(())
+    }
+
+    /// Starts a killed service again.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn restart(&self, service: &str) -> anyhow::Result<()> {
+        let program = self.program(service)?;
+        self.slot(service, |slot| *slot = Some(program))
+    }
+
+    /// SIGTERM to every service, one after the other.
+    ///
+    /// # Errors
+    /// When one does not end within 15 s or ends with an error.
+    pub fn stop(self) -> anyhow::Result<()> {
+        for (name, program) in self.lock().drain(..) {
+            if let Some(mut program) = program {
+                let status = program.stop(Duration::from_secs(15))?;
+                ensure!(status.success(), "{name} ended with {status}; its log:\n{}", program.log());
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills a random service of `targets` again and again, each time for a moment, until `stop` is set. Returns how often.
+    ///
+    /// # Errors
+    /// When one cannot be started again.
+    pub async fn harass(&self, targets: &[&str], seed: u64, stop: &AtomicBool) -> anyhow::Result<u32> {
+        let mut random = StdRng::seed_from_u64(seed);
+        let kills = AtomicU32::new(0);
+        while !stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(random.random_range(500..3_000))).await;
+            let target = targets[random.random_range(0..targets.len())];
+            self.kill(target)?;
+            kills.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(random.random_range(0..800))).await;
+            self.restart(target)?;
+        }
+        Ok(kills.into_inner())
+    }
+
+    /// The end of what each service has logged, for a report of what went wrong.
+    pub fn logs(&self) -> String {
+        let mut text = String::new();
+        for (name, program) in self.lock().iter() {
+            let log = program.as_ref().map(Program::log).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(12).collect();
+            text.push_str(&format!("--- the end of {name}'s log\n"));
+            tail.iter().rev().for_each(|line| text.push_str(&format!("{line}\n")));
+        }
+        text
+    }
+
+    fn program(&self, service: &str) -> anyhow::Result<Program> {
+        let metrics = self.metrics.iter().find(|(name, _)| name == service).context("a service of this fleet")?;
+        let mut arguments = vec![service, "--config", &self.config, "--metrics", &metrics.1];
+        if service == "ingest" {
+            arguments.extend(["--listen", &self.ingest]);
+        }
+        let variables: Vec<(&str, &str)> =
+            self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Program::start(service, &self.folder, &arguments, &variables)
+    }
+
+    fn slot<T>(&self, service: &str, change: impl FnOnce(&mut Option<Program>) -> T) -> anyhow::Result<T> {
+        let mut running = self.lock();
+        let (_, slot) = running.iter_mut().find(|(name, _)| name == service).context("a service of this fleet")?;
+        Ok(change(slot))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, Option<Program>)>> {
+        self.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The rows of both databases.
+const ROWS: &str = "(SELECT * FROM hookline.records UNION ALL SELECT * FROM hookline_test.records)";
+
+/// Waits until `events` different events are rows and nothing more arrives.
+///
+/// # Errors
+/// When they are not within `patience`.
+pub async fn settle(asker: &Asker, events: u64, patience: Duration) -> anyhow::Result<()> {
+    asker.until(&format!("SELECT count() FROM {ROWS} WHERE outcome = 'event'"), events, patience).await?;
+    let mut last = 0;
+    loop {
+        let now = asker.number(&format!("SELECT count() FROM {ROWS}")).await?;
+        if now == last {
+            return Ok(());
+        }
+        last = now;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
+}
+
+/// What must hold of a quiet system that took `events` different events: counted once, every offset one row, reports
+/// equal to the rows.
+///
+/// # Errors
+/// What does not hold.
+pub async fn verify(asker: &Asker, events: u64) -> anyhow::Result<()> {
+    let counted = asker.number(&format!("SELECT count() FROM {ROWS} WHERE outcome = 'event'")).await?;
+    ensure!(counted == events, "{counted} events are rows, {events} were sent");
+    let keys = asker.number(&format!("SELECT uniqExact(event_key) FROM {ROWS} WHERE outcome = 'event'")).await?;
+    ensure!(keys == events, "{keys} different keys among {events} events");
+    let lanes = asker
+        .rows(&format!(
+            "SELECT lane, toUInt64(count()) AS rows, toUInt64(uniqExact(raw_offset)) AS offsets, toUInt64(max(raw_offset)) AS last \
+             FROM {ROWS} GROUP BY lane ORDER BY lane"
+        ))
+        .await?;
+    for lane in &lanes {
+        let number = |name: &str| lane[name].as_u64();
+        let whole = number("last").map(|last| last + 1);
+        ensure!(number("rows") == whole && number("offsets") == whole, "a lane with a hole or a repeat: {lane}");
+    }
+    let strays = asker
+        .number(&format!(
+            "SELECT count() FROM {ROWS} AS d WHERE outcome = 'duplicate' AND (lane, first_offset, event_key) NOT IN \
+             (SELECT lane, raw_offset, event_key FROM {ROWS} WHERE outcome = 'event')"
+        ))
+        .await?;
+    ensure!(strays == 0, "{strays} duplicates name a first delivery that is no event of their key");
+    let unbalanced = asker.rows("SELECT * FROM hookline.ledger WHERE missing != 0 OR repeated != 0").await?;
+    ensure!(unbalanced.is_empty(), "the ledger does not balance: {unbalanced:?}");
+    for (view, brute_force) in REPORTS {
+        let (view, brute_force) = (asker.rows(view).await?, asker.rows(brute_force).await?);
+        ensure!(view == brute_force, "a report differs from the rows:\n{}\n{}", lines(&view), lines(&brute_force));
+    }
+    Ok(())
+}
+
+fn lines(rows: &[Value]) -> String {
+    rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Report views, and the same figures counted from the rows.
+const REPORTS: [(&str, &str); 2] = [
+    (
+        "SELECT day, campaign, channel, toUInt64(sum(clicks)) AS n FROM hookline.campaign_channel_daily \
+         GROUP BY day, campaign, channel HAVING n > 0 ORDER BY day, campaign, channel",
+        "SELECT toDate(event_time) AS day, campaign, channel, toUInt64(count()) AS n FROM hookline.records \
+         WHERE outcome = 'event' AND counted = 'human' AND type IN ('click', 'qr_scan') \
+         GROUP BY day, campaign, channel ORDER BY day, campaign, channel",
+    ),
+    (
+        "SELECT link_id, toUInt64(sum(clicks)) AS n FROM hookline.link_hourly GROUP BY link_id HAVING n > 0 ORDER BY link_id",
+        "SELECT link_id, toUInt64(count()) AS n FROM hookline.records \
+         WHERE outcome = 'event' AND counted = 'human' AND type IN ('click', 'qr_scan') GROUP BY link_id ORDER BY link_id",
+    ),
+];

@@ -32,8 +32,12 @@ enum Command {
     Ingest(service::Args),
     /// Adapt, deduplicate, enrich and route what was taken
     Process(service::Args),
+    /// Count what the rules count, and say when a threshold is crossed
+    Detect(service::Args),
     /// Bring events into ClickHouse, each once
     Report(service::Args),
+    /// Turn alerts into few messages and deliver them
+    Notify(service::Args),
     /// Create or upgrade the tables in ClickHouse
     Migrate(migrate::Args),
     /// Send signed events to a source, from a file or made up
@@ -55,7 +59,9 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Ingest(args) => service::run(Service::Ingest, &args),
         Command::Process(args) => service::run(Service::Process, &args),
+        Command::Detect(args) => service::run(Service::Detect, &args),
         Command::Report(args) => service::run(Service::Report, &args),
+        Command::Notify(args) => service::run(Service::Notify, &args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Check(args) => check::run(&args),

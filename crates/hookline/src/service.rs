@@ -56,7 +56,7 @@ async fn serve(service: Service, args: &Args, config: Config) -> Outcome {
     let platform = Platform::new(config, Whereabouts::default(), shutdown.clone())?;
     let listener = match service {
         Service::Ingest => Some(runtime::listen::bind("webhooks", listen, "--listen").await?),
-        Service::Process | Service::Report => None,
+        Service::Process | Service::Detect | Service::Report | Service::Notify => None,
     };
     serve_metrics(&platform, metrics).await?;
     let mut services = Services::new();

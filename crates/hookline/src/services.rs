@@ -16,11 +16,14 @@ use crate::platform::Platform;
 pub(crate) enum Service {
     Ingest,
     Process,
+    Detect,
     Report,
+    Notify,
 }
 
 impl Service {
-    pub(crate) const ALL: [Service; 3] = [Service::Ingest, Service::Process, Service::Report];
+    pub(crate) const ALL: [Service; 5] =
+        [Service::Ingest, Service::Process, Service::Detect, Service::Report, Service::Notify];
 }
 
 /// Which share of the lanes is ours: instance `i` of `n`, counted from 1.
@@ -99,6 +102,24 @@ impl Services {
                     routes: Arc::new(platform.config.routes()),
                 };
                 let lanes = process::start(settings, lanes, &platform.telemetry, &platform.shutdown)?;
+                self.join(service, move || lanes.join());
+            }
+            Service::Detect => {
+                let settings = detector::Settings {
+                    cluster: platform.cluster.clone(),
+                    plan: platform.plan.clone(),
+                    rules: platform.config.rules.iter().map(|rule| rule.route.clone()).collect(),
+                };
+                let partitions = instance.lanes(platform.plan.signal_partitions);
+                let lanes = detector::start(settings, partitions, &platform.telemetry, &platform.shutdown)?;
+                self.join(service, move || lanes.join());
+            }
+            Service::Notify => {
+                let (cluster, plan) = (platform.cluster.clone(), platform.plan.clone());
+                let settings = notifier::Settings::from_config(cluster, plan, &platform.config)?;
+                let partitions = instance.lanes(platform.plan.alert_partitions);
+                let handle = tokio::runtime::Handle::current();
+                let lanes = notifier::start(settings, partitions, handle, &platform.telemetry, &platform.shutdown)?;
                 self.join(service, move || lanes.join());
             }
             Service::Report => {

@@ -45,10 +45,12 @@ impl Alone {
     fn take() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         static SHARED: Mutex<Weak<Running>> = Mutex::new(Weak::new());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        // The engines first: whoever waits for its turn keeps them running.
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         let engines = shared.upgrade().unwrap_or_else(|| Arc::new(Running::engines()));
         *shared = Arc::downgrade(&engines);
+        drop(shared);
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = Cluster::new(&engines.house.addresses.kafka);
         let plan = Plan::new(LANES, 1);
         ensure(&cluster, &plan).unwrap();

@@ -19,8 +19,8 @@ const CADENCE: Duration = Duration::from_millis(100);
 const MAX_RECORDS: u64 = 5_000;
 /// Records taken from the reader at once.
 const CHUNK: usize = 1_000;
-/// An idle lane commits at least this often, so that its position never expires.
-const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
+/// An idle lane commits at least this often: its watermark moves on, and its position never expires.
+const IDLE_COMMIT: Duration = Duration::from_secs(10);
 
 /// Runs a lane until the stop is given or it cannot go on.
 pub(crate) fn run(

@@ -55,6 +55,8 @@ impl KeeperMetrics {
 
 /// Looks after everything until the stop is given.
 pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: Component, shutdown: Shutdown) {
+    // Rows come in whether or not this works: nobody has to wait for the first look.
+    component.ready();
     let (mut balanced, mut closed) = (None::<Instant>, None::<Instant>);
     let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
     while !shutdown.is_stopping() {

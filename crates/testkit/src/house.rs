@@ -18,8 +18,9 @@ const LEASH: &str = "engine-exec";
 /// # Errors
 /// When it was not built.
 pub fn binary() -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("the test has no folder")?;
+    // Tests lie in target/<profile>/deps, examples in target/<profile>/examples.
+    let program = std::env::current_exe()?;
+    let folder = program.parent().and_then(Path::parent).context("this program lies in no folder")?;
     let path = folder.join("hookline");
     if !path.exists() {
         bail!("{} is not there: run `cargo build -p hookline` first (tests/run does)", path.display());

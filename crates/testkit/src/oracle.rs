@@ -70,6 +70,11 @@ impl Fleet {
         self.metrics.iter().find(|(name, _)| name == service).map(|(_, address)| format!("http://{address}"))
     }
 
+    /// The process id of a running service.
+    pub fn pid(&self, service: &str) -> Option<u32> {
+        self.slot(service, |slot| slot.as_ref().map(Program::pid)).ok().flatten()
+    }
+
     /// kill -9 of a service; it stays down until [`Self::restart`].
     ///
     /// # Errors

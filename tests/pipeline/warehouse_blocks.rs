@@ -323,6 +323,11 @@ async fn the_ledger_names_holes_and_repeats_over_both_databases() {
     store.insert(&block_of("inc", 4, 2, &[event(5)])).await.unwrap();
     let lanes = [LaneWatermark { lane: 4, raw_hi: 140_010, watermark: Millis(NOON + 140_010) }];
     databases.warehouse.save_watermarks("inc", &lanes).await.unwrap();
+    // A sleeper that wakes says an older thing: the newest stays, and one row a lane.
+    let older = [LaneWatermark { raw_hi: 9, watermark: Millis(NOON), ..lanes[0] }];
+    databases.warehouse.save_watermarks("inc", &older).await.unwrap();
+    let newest = "SELECT sum(raw_hi) FROM lane_watermarks FINAL";
+    assert_eq!(databases.number(Side::Production, newest).await, 140_010);
     let sql =
         "SELECT bucket, first_offset, last_offset, records, expected, missing, repeated FROM ledger ORDER BY bucket";
     for side in Side::BOTH {

@@ -302,3 +302,21 @@ fn a_bundle_keeps_its_id_and_bytes_when_the_same_alerts_are_taken_again() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn what_is_held_of_five_thousand_alerts_with_endless_names_fits_a_record() {
+    let mut planner = Planner::new(book());
+    for number in 0..5_000 {
+        let mut alert = alert("waits", number, START);
+        alert.attributes = Map::default();
+        alert.attributes.add("slug", format!("{number}-{}", "\"\0".repeat(5_000)));
+        alert.alert_id = format!("{number:032x}").into();
+        alert.sample = "k".repeat(5_000).into();
+        planner.take(&alert, START);
+    }
+    let mut value = Vec::new();
+    let held = planner.settle(START);
+    held[0].write(&mut value);
+    assert_eq!((held.len(), held[0].alert_ids.len()), (1, 5_000));
+    assert!(value.len() < 1_900_000, "{} bytes", value.len());
+}

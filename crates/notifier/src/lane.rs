@@ -17,10 +17,10 @@ use open::OpenLane;
 const TURN: Duration = Duration::from_millis(25);
 /// How long alerts that wait for a later message may stay uncommitted: they are cheaper to write together.
 const HOLD: Duration = Duration::from_secs(1);
-/// Alerts after which they are committed before that.
-const MAX_UNSAVED: usize = 20_000;
+/// Alerts after which they are committed before that, so that what is held of them fits a record.
+const MAX_UNSAVED: usize = 2_500;
 /// Alerts taken at once.
-const CHUNK: usize = 5_000;
+const CHUNK: usize = 2_500;
 /// An idle lane commits at least this often, so that its position never expires.
 const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
 /// How long a stop waits for answers of destinations; what has none then is sent again by the next owner.

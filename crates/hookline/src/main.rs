@@ -1,6 +1,7 @@
 //! The one binary: a subcommand per service, `up`, and the operator's tools.
 
 mod check;
+mod demo;
 mod engine;
 mod exit;
 mod migrate;

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+use crate::demo::{self, Demo};
 use crate::exit::{Outcome, Verdict};
 use crate::platform::{Platform, Whereabouts};
 use crate::service::{DRAIN, address, load};
@@ -59,15 +60,18 @@ pub(crate) struct Args {
     /// That user's password
     #[arg(long, value_name = "WORD", env = "HOOKLINE_CLICKHOUSE_PASSWORD", default_value = "", hide_env_values = true)]
     clickhouse_password: String,
+    /// Also send a living stream of made-up, signed events to the own ingest, about this many a second, and show what
+    /// arrives. They are production events of this data folder
+    #[arg(long, value_name = "PER_SECOND", num_args = 0..=1, require_equals = true, conflicts_with = "engines_only",
+        default_missing_value = demo::DEFAULT_RATE, value_parser = crate::send::rate)]
+    demo: Option<f64>,
     /// Print the addresses as one JSON line once everything is ready
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    if let Err(error) = runtime::logs::init() {
-        bail!("cannot start logging: {error}");
-    }
+    demo::init_logs(args.demo.is_some(), args.json, &args.data)?;
     tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(up(args))
 }
 
@@ -123,6 +127,7 @@ struct House {
     config_path: PathBuf,
     webhooks: TcpListener,
     metrics: SocketAddr,
+    demo: Option<Demo>,
 }
 
 impl House {
@@ -134,8 +139,9 @@ impl House {
         let config = load(&config_path)?;
         let listen = address(args.listen, &config.ingest.listen, "[ingest] listen")?;
         let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
+        let demo = args.demo.map(|per_second| Demo::of(&config, &config_path, per_second)).transpose()?;
         let webhooks = runtime::listen::bind("webhooks", listen, "--listen").await?;
-        Ok(Self { config, config_path, webhooks, metrics })
+        Ok(Self { config, config_path, webhooks, metrics, demo })
     }
 
     /// Runs every service until the stop is given or something cannot go on.
@@ -148,7 +154,15 @@ impl House {
         };
         let platform = Platform::new(self.config, whereabouts, shutdown.clone())?;
         let (metrics, _serving) = serve_metrics(&platform, self.metrics).await?;
-        let mut services = Services::new();
+        let stage = demo::Stage {
+            ingest: &ingest,
+            warehouse: &platform.warehouse,
+            data: engines.data(),
+            telemetry: &platform.telemetry,
+            json: args.json,
+        };
+        let demo = self.demo.map(|demo| demo.start(&stage, shutdown)).transpose()?;
+        let (mut showing, mut services) = (None, Services::new());
         let started = async {
             let control = platform.identity().await?;
             let mut webhooks = Some(self.webhooks);
@@ -164,8 +178,10 @@ impl House {
                 Ok(()) => {
                     let addresses = Addresses { ingest: Some(&ingest), metrics: Some(&metrics), ..Addresses::of(engines) };
                     addresses.print(args.json).context("cannot print the addresses")?;
-                    if !args.json {
-                        hint(&self.config_path, &ingest);
+                    match demo {
+                        Some(demo) => showing = Some(tokio::spawn(demo)),
+                        None if args.json => {}
+                        None => hint(&self.config_path, &ingest),
                     }
                     tokio::select! {
                         () = shutdown.given() => Ok(()),
@@ -179,6 +195,9 @@ impl House {
             reason = engines.failed() => Err(anyhow::Error::msg(reason)),
         };
         shutdown.stop();
+        if let Some(showing) = showing {
+            showing.await.context("the demo panicked")?;
+        }
         let stopped = timeout(DRAIN, services.stop()).await;
         if stopped.is_err() {
             tracing::warn!(

@@ -1,6 +1,7 @@
 //! The pipeline on the real engines, seen from outside.
 
 #![allow(unreachable_pub, reason = "one binary: its modules share what they need")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on says where")]
 
 mod alerts;
 mod engines;
@@ -11,5 +12,6 @@ mod kills;
 
 mod architecture;
 mod journey;
+mod messages;
 mod warehouse_blocks;
 mod warehouse_reports;

@@ -11,7 +11,7 @@ use kafka::Topic;
 use kafka::positions::Positions;
 use prometheus::{Gauge, GaugeVec};
 use runtime::{Component, Shutdown, Telemetry};
-use warehouse::{LaneWatermark, REPORTS, Report, Side, Warehouse};
+use warehouse::{LaneLedger, LaneWatermark, REPORTS, Report, Side};
 
 use crate::{SERVICE, Settings, lane};
 
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const BALANCE: Duration = Duration::from_secs(30);
 /// How often days are looked through for ones to close.
 const CLOSE: Duration = Duration::from_secs(60);
+/// How often old identifiers are cleared.
+const TIDY: Duration = Duration::from_secs(86_400);
 /// A day is closed this long after it has ended, so that the usual late deliveries are in it. Later ones open it again.
 const LATENESS_MS: i64 = 3_600_000;
 /// The group under which `process` commits; how far it has come tells whether a quiet lane is complete.
@@ -57,18 +59,22 @@ impl KeeperMetrics {
 pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: Component, shutdown: Shutdown) {
     // Rows come in whether or not this works: nobody has to wait for the first look.
     component.ready();
-    let (mut balanced, mut closed) = (None::<Instant>, None::<Instant>);
+    let (mut balanced, mut closed, mut tidied) = (None::<Instant>, None::<Instant>, None::<Instant>);
     let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
     while !shutdown.is_stopping() {
         let turn = async {
             let complete = settle(&settings, &metrics).await?;
             if due(&balanced, BALANCE) {
-                balance(&settings.warehouse, &metrics).await?;
+                balance(&settings, &metrics).await?;
                 balanced = Some(Instant::now());
             }
             if due(&closed, CLOSE) {
                 close_days(&settings, &metrics, complete).await?;
                 closed = Some(Instant::now());
+            }
+            if due(&tidied, TIDY) {
+                tidy(&settings).await?;
+                tidied = Some(Instant::now());
             }
             Ok::<(), KeepError>(())
         };
@@ -140,21 +146,30 @@ fn settled(processed: Option<Progress>, reported: Option<Progress>) -> Option<Pr
     }
 }
 
-async fn balance(warehouse: &Warehouse, metrics: &KeeperMetrics) -> Result<(), KeepError> {
-    let sql = "SELECT toInt64(sum(missing)) AS missing, toInt64(sum(repeated)) AS repeated FROM ledger";
-    for row in warehouse.query(Side::Production, sql, &[]).await? {
-        let number = |name: &str| row.get(name).and_then(serde_json::Value::as_i64).unwrap_or_default();
-        let (missing, repeated) = (number("missing"), number("repeated"));
-        if missing != 0 || repeated != 0 {
-            tracing::error!(
-                service = SERVICE,
-                missing,
-                repeated,
-                "the ledger does not balance: SELECT * FROM ledger names the buckets"
-            );
+/// Adds the books up, and names the first offsets that are wrong.
+async fn balance(settings: &Settings, metrics: &KeeperMetrics) -> Result<(), KeepError> {
+    let books = settings.warehouse.ledger().await?;
+    let wrong = books.iter().filter(|book| book.missing != 0 || book.repeated != 0);
+    for LaneLedger { incarnation, lane, missing, repeated, .. } in wrong {
+        let faults = settings.warehouse.blocks().faults(incarnation, *lane, 1).await?;
+        tracing::error!(
+            service = SERVICE, incarnation, lane, missing, repeated,
+            first_missing = ?faults.missing.first(), first_repeated = ?faults.repeated.first(),
+            "the ledger does not balance: offsets of raw without a row, or with more than one"
+        );
+    }
+    // An offset that rests in both databases shows as missing -1: a fault like any other.
+    metrics.ledger_missing.set(books.iter().map(|book| book.missing.unsigned_abs()).sum::<u64>() as f64);
+    metrics.repeated.set(books.iter().map(|book| book.repeated).sum::<u64>() as f64);
+    Ok(())
+}
+
+/// Clears what is kept for a shorter time than the rows.
+async fn tidy(settings: &Settings) -> Result<(), KeepError> {
+    for side in Side::BOTH {
+        for done in settings.warehouse.tidy(side, &settings.layout).await? {
+            tracing::info!(service = SERVICE, ?side, "{done}");
         }
-        metrics.ledger_missing.set(missing as f64);
-        metrics.repeated.set(repeated as f64);
     }
     Ok(())
 }

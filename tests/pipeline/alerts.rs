@@ -31,7 +31,7 @@ use crate::kafka_lanes::fresh;
 const LANES: u16 = 3;
 const TXN: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(30);
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A broker for these tests, one test at a time: detector and notifier own their lanes alone.
 struct Alone {
@@ -138,7 +138,7 @@ impl Drop for Service {
     }
 }
 
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within {SOON:?}");
@@ -261,18 +261,18 @@ fn takeovers_of_the_detector_change_neither_the_alerts_nor_their_ids() {
 // ---- alerts to messages ----
 
 /// What a receiver got: id, body, when.
-type Got = Vec<(String, serde_json::Value, Instant)>;
+pub(crate) type Got = Vec<(String, serde_json::Value, Instant)>;
 
 /// A receiver that checks every signature, and refuses for as long as it is told to.
-struct Receiver {
+pub(crate) struct Receiver {
     runtime: Runtime,
-    url: String,
+    pub(crate) url: String,
     got: Arc<Mutex<Got>>,
     down: Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl Receiver {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let runtime = Runtime::new().unwrap();
         let (got, down): (Arc<Mutex<Got>>, Arc<std::sync::atomic::AtomicBool>) = Default::default();
         let (seen, is_down) = (Arc::clone(&got), Arc::clone(&down));
@@ -292,7 +292,7 @@ impl Receiver {
         Self { runtime, url, got, down }
     }
 
-    fn got(&self) -> Got {
+    pub(crate) fn got(&self) -> Got {
         self.got.lock().unwrap().clone()
     }
 

@@ -107,8 +107,10 @@ impl Detector {
                 self.changed.push((index, signal.test, signal.key.clone().into_owned()));
             }
         }
-        // The lane is known: it was checked above.
-        self.lanes.hear(batch.lane, batch.watermark.0);
+        // A lane that has not read anything yet knows no time, and says 0.
+        if batch.watermark.0 > 0 {
+            self.lanes.hear(batch.lane, batch.watermark.0);
+        }
         if let Some(passed) = self.lanes.passed() {
             self.close(passed, &mut taken.findings);
         }

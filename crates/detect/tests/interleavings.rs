@@ -349,6 +349,18 @@ fn a_lane_that_does_not_exist_is_an_error_and_an_absurd_pane_does_no_harm() {
 }
 
 #[test]
+fn a_lane_that_has_read_nothing_yet_is_neither_behind_nor_passed_by() {
+    let rule = &rules()[1];
+    let mut detector = Detector::new(std::slice::from_ref(rule), 2);
+    detector.take(&batch(0, 0, vec![])).unwrap();
+    detector.take(&batch(1, START, vec![signal(rule, "k", START, 5)])).unwrap();
+    let taken = detector.take(&batch(1, START + 60_000, vec![])).unwrap();
+    assert_eq!((detector.left_out(), detector.watermark(), taken.findings.len()), (vec![], None, 0));
+    let taken = detector.take(&batch(0, START + 60_000, vec![])).unwrap();
+    assert_eq!(taken.findings.len(), 2);
+}
+
+#[test]
 fn a_shadow_rule_is_marked_so_that_nobody_hears_of_it() {
     let rule = rules()[0].clone().in_shadow(true);
     let mut detector = Detector::new(std::slice::from_ref(&rule), 1);

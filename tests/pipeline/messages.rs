@@ -109,8 +109,9 @@ fn a_webhook_is_a_message_within_a_second_and_a_broken_link_is_told_once_and_whe
             "error": { "kind": "destination_unavailable", "detail": "HTTP 503" },
         })
     };
-    (0..4).for_each(|_| drop(send(&broken("gone"))));
-    (0..10).for_each(|_| drop(send(&broken("test-gone"))));
+    for slug in ["gone"; 4].into_iter().chain(["test-gone"; 10]) {
+        send(&broken(slug));
+    }
     let of_broken = || {
         let got = receiver.got().into_iter().map(|(_, body, _)| body);
         got.filter(|body| body["rule"] == "broken").collect::<Vec<_>>()

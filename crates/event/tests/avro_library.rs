@@ -1,5 +1,7 @@
 //! The own codec against the `apache-avro` crate, and the schemas against the files in `schemas/`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where")]
+
 use std::borrow::Cow;
 use std::path::PathBuf;
 

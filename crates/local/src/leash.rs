@@ -1,7 +1,7 @@
 //! A program that dies with the process that started it, whatever that one dies of.
 //!
 //! The kernel ties the parent-death signal to the *thread* that forked, so whoever starts a leashed program does it from a
-//! thread that lives as long as the program may (see [`crate::supervise`]).
+//! thread that lives as long as the program may (see `supervise`).
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on says where")]
 
 mod alerts;
+mod clients;
+mod demo;
 mod engines;
 mod harness;
 mod kafka_edge;
@@ -13,5 +15,6 @@ mod kills;
 mod architecture;
 mod journey;
 mod messages;
+mod up;
 mod warehouse_blocks;
 mod warehouse_reports;

@@ -188,19 +188,21 @@ impl<'s> OpenLane<'s> {
     fn explain(&self, block: &Block) -> Result<(), End> {
         let incarnation = &self.settings.control.incarnation;
         let beyond = self.handle.block_on(self.blocks.rows_beyond(incarnation, self.lane, self.position as u64))?;
-        match beyond.iter().find(|(cut, _)| *cut != block.id().cut) {
-            None => Ok(()),
-            Some((cut, rows)) => Err(halt(
-                "rows_beyond_position",
-                format!(
-                    "ClickHouse has {rows} rows of lane {} in a block ({cut}) beyond the committed position {}: the position of {GROUP} was \
-                     moved back or lost; set it to {} with the broker's own tools, or ask the ledger which offsets are doubled",
-                    self.lane,
-                    self.position,
-                    cut + 1
-                ),
-            )),
+        let unexplained = beyond.iter().filter(|(cut, _)| *cut != block.id().cut);
+        let (blocks, rows, last) =
+            unexplained.fold((0, 0, 0), |(blocks, rows, last), (cut, of)| (blocks + 1, rows + of, (*cut).max(last)));
+        if blocks == 0 {
+            return Ok(());
         }
+        Err(halt(
+            "rows_beyond_position",
+            format!(
+                "ClickHouse has {rows} rows of lane {} in {blocks} blocks (up to cut {last}) beyond the committed position {}: the position of \
+                 {GROUP} was moved back or lost. Nothing was written, since it might double rows; docs/runbooks/lane-stalled.md \
+                 says how to go on",
+                self.lane, self.position
+            ),
+        ))
     }
 
     /// Commits the position. The commit is also a proof of the fence.

@@ -137,7 +137,7 @@ impl LaneMetrics {
             )?,
             lag_seconds: gauge(
                 "lag_seconds",
-                "Age of the oldest record that the service has not read yet",
+                "Age of the record that the service read last while more wait, at its worst lane; 0 when none waits",
                 &["service", "topic"],
             )?,
             headroom_seconds: gauge(

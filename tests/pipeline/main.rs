@@ -6,6 +6,7 @@
 mod alerts;
 mod clients;
 mod demo;
+mod days;
 mod engines;
 mod harness;
 mod kafka_edge;

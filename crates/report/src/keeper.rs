@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often the ledger is added up.
 const BALANCE: Duration = Duration::from_secs(30);
 /// How often days are looked through for ones to close.
-const CLOSE: Duration = Duration::from_secs(60);
+const CLOSE: Duration = Duration::from_secs(30);
 /// How often old identifiers are cleared.
 const TIDY: Duration = Duration::from_secs(86_400);
 /// A day is closed this long after it has ended, so that the usual late deliveries are in it. Later ones open it again.

@@ -13,6 +13,9 @@ use serde_json::Value;
 use crate::clickhouse::Asker;
 use crate::house::{Addresses, Program};
 
+/// What [`Fleet::harass`] can kill beside services; they run under `hookline up --engines-only` in the folder `data`.
+const ENGINES: [&str; 2] = ["kafka", "clickhouse"];
+
 /// The services of one installation as processes of their own, to be killed one by one.
 pub struct Fleet {
     folder: PathBuf,
@@ -110,7 +113,20 @@ impl Fleet {
         Ok(())
     }
 
-    /// Kills a random service of `targets` again and again, each time for a moment, until `stop` is set. Returns how often.
+    /// kill -9 of an engine, which its supervisor starts again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_engine(&self, engine: &str) -> anyhow::Result<()> {
+        let noted = std::fs::read_to_string(self.folder.join("data").join(format!("{engine}.pid")))?;
+        let pid = noted.split_whitespace().next().context("the engine has a process id")?;
+        let told = std::process::Command::new("kill").args(["-KILL", pid]).status()?;
+        ensure!(told.success(), "{engine} cannot be killed");
+        Ok(())
+    }
+
+    /// Kills a random one of `targets` (services, or the engines `kafka` and `clickhouse`) again and again, each time for a
+    /// moment, until `stop` is set. Returns how often.
     ///
     /// # Errors
     /// When one cannot be started again.
@@ -120,8 +136,14 @@ impl Fleet {
         while !stop.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(random.random_range(500..3_000))).await;
             let target = targets[random.random_range(0..targets.len())];
-            self.kill(target)?;
             kills.fetch_add(1, Ordering::Relaxed);
+            if ENGINES.contains(&target) {
+                self.kill_engine(target)?;
+                // Its supervisor starts it again, and gives up on one that dies five times before it has run a while.
+                tokio::time::sleep(Duration::from_secs(8)).await;
+                continue;
+            }
+            self.kill(target)?;
             tokio::time::sleep(Duration::from_millis(random.random_range(0..800))).await;
             self.restart(target)?;
         }

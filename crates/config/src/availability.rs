@@ -38,6 +38,9 @@ pub(crate) enum Part {
     QuotaThatRefuses,
     QuotaThatWarns,
     QuietAfter,
+    DestinationMax,
+    DestinationOpen,
+    OneOpenPer,
     FailuresDigest,
     TrustedProxies,
     Naming,
@@ -65,7 +68,7 @@ impl Part {
             Self::Test => (
                 Refused,
                 "route tests are not available in this version",
-                "hookline explain says what a rule makes of an event",
+                "send test data: what rules make of it stands in ClickHouse, in the view hookline_test.deliveries",
             ),
             // Without approvals every partner would look unapproved, and rules would fire on all of them.
             Self::Partner => (Refused, "approved partner sources are not available in this version", ""),
@@ -89,6 +92,22 @@ impl Part {
                 Refused,
                 "alerts on silence are not available in this version",
                 "alert on the metric hookline_last_event_timestamp_seconds",
+            ),
+            // Each of these three promises fewer messages than would be sent.
+            Self::DestinationMax => (
+                Refused,
+                "the budget of a destination is not kept in this version: more messages than max would be sent",
+                "leave it out, and bundle with first and then_every in the send of its rules",
+            ),
+            Self::DestinationOpen => (
+                Refused,
+                "open hours are not kept in this version: messages would be sent outside them",
+                "leave it out; [silence.NAME] keeps rules quiet from one time until another",
+            ),
+            Self::OneOpenPer => (
+                Refused,
+                "one_open_per is not kept in this version: more than one message per key would be open",
+                "leave it out; then_every says how often messages may follow",
             ),
             Self::FailuresDigest => (
                 Refused,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::civil::{Time, Weekday};
 use signature::{Scheme, Secret};
 
-use crate::availability::{self, DESTINATIONS};
+use crate::availability::{self, DESTINATIONS, Part};
 use crate::owners::Declared;
 use crate::secret::{Resolved, SecretText};
 use crate::section::Section;
@@ -24,9 +24,9 @@ pub struct Destination {
     pub owner: String,
     /// What it is and what it needs.
     pub kind: DestinationKind,
-    /// The noise budget: above it, messages become a digest.
+    /// The noise budget: above it, messages become a digest. None: it is refused in this version.
     pub max: Option<Rate>,
-    /// When it may be disturbed; always when left out.
+    /// When it may be disturbed; always when left out. None: it is refused in this version.
     pub open: Option<OpenHours>,
     /// The only fields that leave; every field of a message when left out.
     pub fields: Option<Vec<String>>,
@@ -93,6 +93,12 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared) -> Vec<Destination
                 "use letters, digits, - and _",
             );
         }
+        // What is planned for it counts as delivered, so a destination of this name would be sent nothing.
+        if entry.key == bundle::CAPTURE {
+            let message =
+                format!("{:?} is where messages about test data are recorded: nothing would be sent", entry.key);
+            sections.error(&entry.at, message, "choose another name");
+        }
         let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
         section.title = format!("[destination.{}]", entry.key);
         destinations.extend(read_one(entry.key.clone(), section, owners));
@@ -107,6 +113,11 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
     let owner = section.owner("owner", owners);
     let max = section.parsed("max", values::rate);
     let open = section.section("open").and_then(read_open);
+    for (key, part) in [("max", Part::DestinationMax), ("open", Part::DestinationOpen)] {
+        if section.has(key) {
+            availability::check(part, section.place(key), sink);
+        }
+    }
     let fields = section.has("fields").then(|| section.names("fields"));
     let kind = match kind_name.as_ref().map(|(kind, _)| kind.as_str()) {
         Some("webhook") => webhook(&section),

@@ -12,7 +12,8 @@ use crate::problem::{Origin, Place, Sink, did_you_mean};
 pub(crate) const PLATFORM_SECTIONS: [&str; 6] = ["kafka", "clickhouse", "ingest", "process", "metrics", "console"];
 
 /// `HOOKLINE_` variables that are not overrides; a `*` at the end stands for any ending.
-const OTHER_VARIABLES: [&str; 3] = ["HOOKLINE_CACHE", "HOOKLINE_LOG", "HOOKLINE_TEST_*"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["HOOKLINE_CACHE", "HOOKLINE_ENGINE_ACCOUNTS", "HOOKLINE_LOG", "HOOKLINE_LOG_FORMAT", "HOOKLINE_TEST_*"];
 
 /// What the configuration takes from its surroundings. Read once at the edge, so that loading is a function of it.
 #[derive(Clone)]

@@ -19,7 +19,7 @@ use crate::values;
 pub struct Rule {
     /// What it decides by; its name and owner are there too.
     pub route: route::Rule,
-    /// What is sent where; none for rules that are only recorded, as all shadow rules are.
+    /// What is sent where; none for rules that send nothing, as all shadow rules.
     pub send: Option<Sending>,
     /// What the people who get the message should do (`do`): words, or the path of a runbook.
     pub instruction: Option<String>,
@@ -38,7 +38,7 @@ pub struct Sending {
     pub then_every: Duration,
     /// Whether the end of a condition is a message as well.
     pub say_when_over: bool,
-    /// One open message (ticket) per key; none: each stands for itself.
+    /// One open message (ticket) per key; none: each stands for itself. None: it is refused in this version.
     pub one_open_per: Option<Per>,
 }
 
@@ -93,7 +93,8 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, destinations:
             section.error(section.place("send"), format!("{} sends but never alerts", section.title), hint);
         }
         (false, false) if !section.has("report") => {
-            sink.warn(section.at, format!("{} has no alert: it only shows in hookline explain", section.title), "");
+            let hint = "add alert = { each = true } or alert = { count = N, per = \"link\", within = \"5m\" }";
+            sink.warn(section.at, format!("{} has no alert: it says nothing", section.title), hint);
         }
         _ => {}
     }
@@ -259,6 +260,9 @@ fn read_send(section: Section<'_>, destinations: &Declared) -> Option<Sending> {
     let mention = section.choice("mention", &[("link.owner", true), ("nobody", false)]);
     let say_when_over = section.flag("say_when_over").unwrap_or(false);
     let one_open_per = section.choice("one_open_per", &Per::EVERY.map(|per| (per.name(), per)));
+    if section.has("one_open_per") {
+        availability::check(Part::OneOpenPer, section.place("one_open_per"), section.reading.sink);
+    }
     if first.is_some_and(|first| first > day) {
         section.error(section.place("first"), "first waits for longer than a day", "use \"now\" to \"24h\"");
     }

@@ -51,9 +51,12 @@ impl Resolved {
 }
 
 impl<'a> Section<'a> {
-    /// The secret under a key, given as a reference.
+    /// The secret under a key, given as a reference. An empty override says that there is none, as if the key were left
+    /// out: a variable cannot be taken back everywhere, and no secret is empty.
     pub(crate) fn secret(&self, key: &'static str) -> Option<Resolved> {
-        self.node(key).map(|node| self.secret_of(node, key))
+        let none =
+            |node: &Node| node.at.origin.environment && matches!(&node.value, Value::Text(text) if text.is_empty());
+        self.node(key).filter(|node| !none(node)).map(|node| self.secret_of(node, key))
     }
 
     /// A value that is a secret in some forms and plain text in others, such as an address.
@@ -73,9 +76,7 @@ impl<'a> Section<'a> {
                 reference.finish();
                 resolved
             }
-            Value::Text(text) if node.at.origin.environment && !text.is_empty() => {
-                Resolved::Value(SecretText::new(text.clone()))
-            }
+            Value::Text(text) if node.at.origin.environment => Resolved::Value(SecretText::new(text.clone())),
             _ => {
                 self.error(&node.at, format!("{key} in {} is {}", self.title, node.value.kind()), FORMS);
                 Resolved::Failed

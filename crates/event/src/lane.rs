@@ -28,7 +28,10 @@ pub fn of_rule_key(rule: &str, key: &str, partitions: u16) -> u16 {
     (hasher.finish() % u64::from(partitions.max(1))) as u16
 }
 
-/// The partition of a name (a rule on `alerts`, a destination on `deliveries`, a source on `dead-letters`).
+/// The partition of a name (a rule on `alerts`, a source on `dead-letters`).
+///
+/// Records on `deliveries` follow the alerts that they are about: the notifier's lane of partition `p` of `alerts` writes
+/// all of its own to partition `p % partitions` of `deliveries`, whatever their destination.
 pub fn of_name(name: &str, partitions: u16) -> u16 {
     (hash(name.as_bytes()) % u64::from(partitions.max(1))) as u16
 }

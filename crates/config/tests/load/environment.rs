@@ -61,6 +61,28 @@ fn an_override_is_checked_like_the_key_it_stands_for() {
 }
 
 #[test]
+fn an_empty_override_of_a_secret_says_that_there_is_none() {
+    let empty = environment(&[("HOOKLINE_CLICKHOUSE_PASSWORD", ""), ("HOOKLINE_CONSOLE_TOKEN", "")]);
+    // The second asks for secrets that are nowhere: the override wins, so they are not looked up.
+    let asking = "[clickhouse]\npassword = { env = \"NOWHERE\" }\n[console]\ntoken = { env = \"NOWHERE\" }\n";
+    for text in [base(), format!("{}{asking}", base())] {
+        let config = load_with(&text, &empty).unwrap_or_else(|problems| panic!("{problems}\nin\n{text}"));
+        assert!(config.clickhouse.password.is_none() && config.console.token.is_none());
+    }
+}
+
+#[test]
+fn an_empty_secret_in_the_file_is_a_problem() {
+    let written = format!("{}[clickhouse]\npassword = \"\"\n", base());
+    assert_eq!(
+        errors(&written),
+        [
+            r#"hookline.toml:13:12: password in [clickhouse] is a text; write { env = "VARIABLE" } or { file = "PATH" }: secrets do not belong in this file"#
+        ]
+    );
+}
+
+#[test]
 fn a_variable_that_overrides_nothing_is_a_problem() {
     assert_eq!(
         errors_with(&[("HOOKLINE_KAKFA_BROKERS", "a:1")]),
@@ -75,7 +97,9 @@ fn other_variables_of_hookline_and_of_kubernetes_are_no_overrides() {
     assert_eq!(
         errors_with(&[
             ("HOOKLINE_CACHE", "/c"),
+            ("HOOKLINE_ENGINE_ACCOUNTS", "[]"),
             ("HOOKLINE_LOG", "debug"),
+            ("HOOKLINE_LOG_FORMAT", "json"),
             ("HOOKLINE_TEST_KAFKA", "1"),
             ("HOOKLINE_INGEST_SERVICE_HOST", "10.0.0.1"),
             ("HOOKLINE_INGEST_SERVICE_PORT_HTTP", "80"),

@@ -99,6 +99,48 @@ fn references_to_destinations_rules_and_owners_are_checked() {
 }
 
 #[test]
+fn what_would_be_sent_more_often_than_asked_is_refused() {
+    let destination =
+        |line: &str| format!("[destination.d]\nkind = \"csv\"\nowner = \"growth\"\npath = \"x\"\n{line}\n");
+    let max = "the budget of a destination is not kept in this version: more messages than max would be sent; leave it out, and bundle with first and then_every in the send of its rules";
+    expect(&destination("max = \"30 per hour\""), &[&format!("hookline.toml:16:7: {max}")]);
+    expect(
+        &destination("open = { days = \"mon-fri\", hours = \"08:00-19:00\", else = \"drop\" }"),
+        &[
+            "hookline.toml:16:8: open hours are not kept in this version: messages would be sent outside them; leave it out; [silence.NAME] keeps rules quiet from one time until another",
+        ],
+    );
+    expect(
+        &format!(
+            "{RULE}when = {{ event = \"visit\" }}\nalert = {{ each = true }}\nsend = {{ to = [\"log\"], one_open_per = \"link\" }}\n"
+        ),
+        &[
+            "hookline.toml:16:39: one_open_per is not kept in this version: more than one message per key would be open; leave it out; then_every says how often messages may follow",
+        ],
+    );
+}
+
+#[test]
+fn no_destination_takes_the_name_of_the_sink_of_test_data() {
+    expect(
+        "[destination.capture]\nkind = \"csv\"\nowner = \"growth\"\npath = \"x\"\n",
+        &[
+            r#"hookline.toml:12:14: "capture" is where messages about test data are recorded: nothing would be sent; choose another name"#,
+        ],
+    );
+}
+
+#[test]
+fn a_rule_without_an_alert_is_warned_about() {
+    assert_eq!(
+        warnings(&format!("{}{RULE}when = {{ event = \"visit\" }}\n", base())),
+        [
+            r#"hookline.toml:12:1: [rule.r] has no alert: it says nothing; add alert = { each = true } or alert = { count = N, per = "link", within = "5m" }"#
+        ]
+    );
+}
+
+#[test]
 fn conditions_of_rules_are_checked() {
     let rule = |when: &str| format!("{RULE}alert = {{ each = true }}\nwhen = {{ {when} }}\n");
     expect(&rule("event = \"vist\""), &[r#"hookline.toml:15:18: unknown event "vist"; did you mean "visit"?"#]);

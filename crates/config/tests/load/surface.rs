@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use config::{Config, DestinationKind, Environment, Outside, Rate, ReviewEvery};
+use config::{Config, DestinationKind, Environment, ReviewEvery};
 use event::{EventType, LinkEvent};
 use route::{Alert, Per};
 
@@ -28,13 +28,16 @@ fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
             (28, "alerts on silence are not available in this version"),
             (55, "approved partner sources are not available in this version"),
             (63, chat),
+            (66, "the budget of a destination is not kept in this version: more messages than max would be sent"),
             (68, chat),
+            (71, "open hours are not kept in this version: messages would be sent outside them"),
             (73, r#"destination kind "hubspot" is not available in this version (available: webhook, csv)"#),
             (88, r#"destination kind "github-issues" is not available in this version (available: webhook, csv)"#),
             (119, no_adapter("bitly").as_str()),
             (124, no_adapter("mapping").as_str()),
             (141, "scheduled reports are not available in this version"),
             (145, "alerts on spikes are not available in this version"),
+            (152, "one_open_per is not kept in this version: more than one message per key would be open"),
             (156, "partner_approved is not known in this version: every partner would look unapproved"),
             (166, "route tests are not available in this version"),
         ]
@@ -85,14 +88,12 @@ fn the_example_means_what_it_says() {
     assert_eq!(enrich.source_owners["stores-qr"], "growth");
     let hook = config.destination("own-hook").unwrap();
     assert!(matches!(&hook.kind, DestinationKind::Webhook { secret: Some(_), allow_private: false, .. }));
-    assert_eq!(hook.max, Some(Rate { count: 30, per: Duration::from_secs(3_600) }));
-    assert_eq!(hook.open.as_ref().unwrap().otherwise, Outside::Digest);
+    assert_eq!(hook.fields.as_ref().unwrap(), &["event_time", "link", "campaign", "country"]);
     assert_eq!((config.kafka.lanes, config.kafka.replication), (12, 3));
     assert_eq!(config.clickhouse.cluster.as_deref(), Some("main"));
     let broken = config.rule("broken-destination").unwrap();
     assert_eq!(broken.route.alert(), Some(&Alert::count(3, Per::Link, 600_000, 0).unwrap()));
-    let send = broken.send.as_ref().unwrap();
-    assert_eq!((send.say_when_over, send.one_open_per), (true, Some(Per::Link)));
+    assert!(broken.send.as_ref().unwrap().say_when_over);
     let opened = config.rule("proposal-opened").unwrap().send.as_ref().unwrap();
     assert_eq!((opened.first, opened.then_every), (Duration::ZERO, Duration::from_secs(300)));
     assert!(opened.mention_link_owner);

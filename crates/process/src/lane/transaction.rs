@@ -100,7 +100,10 @@ impl OpenLane<'_> {
             if decided.event.outcome == Outcome::Event {
                 for index in settings.routes.matching_indexes(&decided.event) {
                     let rule = &settings.routes.rules()[index];
-                    if let Some(alert) = rule.each_alert(&decided.event) {
+                    // Nobody is to hear of a shadow rule, so its alerts do not stand in the topic.
+                    if !rule.is_shadow()
+                        && let Some(alert) = rule.each_alert(&decided.event)
+                    {
                         value.clear();
                         alert.write(&mut value);
                         let partition = of_name(rule.name(), settings.plan.alert_partitions);

@@ -14,7 +14,7 @@ use crate::{SERVICE, Settings};
 use open::OpenLane;
 
 /// How long the lane waits for alerts before it looks at outcomes and the clock.
-const TURN: Duration = Duration::from_millis(25);
+const TURN: Duration = Duration::from_millis(100);
 /// How long alerts that wait for a later message may stay uncommitted: they are cheaper to write together.
 const HOLD: Duration = Duration::from_secs(1);
 /// Alerts after which they are committed before that, so that what is held of them fits a record.

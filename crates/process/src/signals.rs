@@ -6,7 +6,7 @@ use event::{LinkEvent, Millis, Signal, SignalBatch, lane};
 use route::Routes;
 
 /// How long a partition of `signals` goes without this lane's watermark at most.
-const TICK_MS: i64 = 1_000;
+const TICK_MS: i64 = 2_000;
 
 /// The counts of the open transaction, and when each partition last heard from this lane.
 pub(crate) struct Signals {

@@ -53,7 +53,7 @@ impl Rule {
         self.alert.as_ref()
     }
 
-    /// Whether it is only tried out: its alerts are recorded and sent nowhere.
+    /// Whether it is only tried out: it is matched and counted, and raises no alert.
     pub fn is_shadow(&self) -> bool {
         self.shadow
     }

@@ -21,7 +21,9 @@ async fn a_past_day_is_closed_by_itself_and_a_late_event_shows_at_once() {
         sender.deliver(click.to_string().as_bytes()).await.unwrap();
     };
     let clicks = format!("SELECT toUInt64(sum(clicks)) FROM hookline.campaign_channel_daily WHERE day = '{day}'");
-    let closed = format!("SELECT toUInt64(sum(records)) FROM hookline.closed_days WHERE day = '{day}' AND report = 'campaign_channel_daily'");
+    let closed = format!(
+        "SELECT toUInt64(sum(records)) FROM hookline.closed_days WHERE day = '{day}' AND report = 'campaign_channel_daily'"
+    );
 
     for number in 0..20 {
         send(&format!("late-{number}")).await;

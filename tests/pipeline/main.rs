@@ -5,8 +5,8 @@
 
 mod alerts;
 mod clients;
-mod demo;
 mod days;
+mod demo;
 mod engines;
 mod harness;
 mod kafka_edge;

@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Of a hundred deliveries, how many repeat an event that was sent before
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent, conflicts_with = "file")]
     duplicates: f64,
-    /// The same seed makes the same events: sent twice, the second run is all duplicates
+    /// The same seed makes the same events but for their times: a second run repeats what is known by an id
     #[arg(long, value_name = "N", conflicts_with = "file")]
     seed: Option<u64>,
     /// Print an event in the canonical format and send nothing
@@ -216,7 +216,7 @@ impl Job<'_> {
             self.say(&tally);
         }
         if let Err(error) = ended {
-            bail!("{error:#}; {}", self.remedy(&tally));
+            bail!("{error:#} ({})", self.remedy(&tally));
         }
         match &tally.complaint {
             Some(complaint) if tally.accepted == 0 && tally.quarantined == 0 => {
@@ -289,10 +289,11 @@ impl Job<'_> {
     #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print(&self, tally: &Tally) {
         let (seconds, taken) = (self.clock.elapsed().as_secs_f64(), tally.acks.count());
-        let what = if self.args.dry_run { "Checked by" } else { "Taken by" };
-        println!("{what} {}: {} in {seconds:.1} s", self.sender.url(), counted(taken, "request"));
+        let what = if self.args.dry_run { "Checked by" } else { "Sent to" };
+        println!("{what} {}: {} in {seconds:.1} s", self.sender.url(), counted(tally.sent, "request"));
         for (status, attempts) in &tally.answers {
-            println!("  {status} {:<16} {attempts:>9}  {}", meaning(*status).0, meaning(*status).1);
+            let (means, remark) = meaning(*status);
+            println!("{}", format!("  {status} {means:<16} {attempts:>9}  {remark}").trim_end());
         }
         let rows = [
             ("no answer", tally.unanswered, "sent again".to_owned()),

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The gauges of the keeper.
 pub(crate) struct KeeperMetrics {
     complete_through: Gauge,
-    days_to_close: Gauge,
+    reports_to_close: Gauge,
     ledger_missing: Gauge,
     repeated: Gauge,
 }
@@ -48,7 +48,10 @@ impl KeeperMetrics {
                 "complete_through_timestamp_seconds",
                 "Every record received before this is a row in ClickHouse (Unix seconds)",
             )?,
-            days_to_close: gauge("days_to_close", "Days of reports that are complete and not closed yet")?,
+            reports_to_close: gauge(
+                "reports_to_close",
+                "Reports of whole days that are not closed yet, a report and day each",
+            )?,
             ledger_missing: gauge("ledger_missing_records", "Offsets of raw that are settled and have no row")?,
             repeated: gauge("ledger_repeated_records", "Rows beyond the first for an offset of raw")?,
         })
@@ -186,7 +189,7 @@ async fn close_days(settings: &Settings, metrics: &KeeperMetrics, complete: Opti
         }
     }
     let left = warehouse.open_days(Side::Production, layout, through).await?;
-    metrics.days_to_close.set(left.len() as f64);
+    metrics.reports_to_close.set(left.len() as f64);
     Ok(())
 }
 

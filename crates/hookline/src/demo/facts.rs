@@ -57,12 +57,13 @@ impl Facts {
         }
         let alerts = format!(
             "SELECT transition, count() AS n, max(received_at) AS at, argMax(rule, received_at) AS rule, \
-             argMax(key, received_at) AS key FROM hookline.alerts WHERE {} GROUP BY transition ORDER BY at",
+             argMax(if(attributes['slug'] = '', key, concat(attributes['domain'], '/', attributes['slug'])), received_at) \
+             AS about FROM hookline.alerts WHERE {} GROUP BY transition ORDER BY at",
             since("received_at")
         );
         for row in clickhouse.rows(&alerts).await? {
             facts.alerts.insert(text(&row, "transition"), number(&row, "n"));
-            facts.last_alert = Some((text(&row, "rule"), text(&row, "key")));
+            facts.last_alert = Some((text(&row, "rule"), text(&row, "about")));
         }
         let messages =
             format!("SELECT stage, count() AS n FROM hookline.deliveries WHERE {} GROUP BY stage", since("planned_at"));

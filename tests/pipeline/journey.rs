@@ -138,3 +138,43 @@ async fn a_burst_of_20000_arrives_whole() {
     let rest = asker.number("SELECT count() FROM hookline.records WHERE outcome != 'event'").await.unwrap();
     assert!(rest <= sent.repeated, "{rest} rows beside the events, after {} repeats", sent.repeated);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_event_becomes_a_row_in_structured_and_in_binary_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hookline.toml");
+    let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    std::fs::write(folder.path().join("secret"), secret).unwrap();
+    let text = "version = 1\n[owner]\nme = { name = \"Me\" }\n[source.cloud]\nadapter = \"cloudevents\"\nowner = \"me\"\n\
+                scheme = \"standard-webhooks\"\nsecrets = [{ id = \"a\", file = \"secret\" }]\n";
+    std::fs::write(&config, text).unwrap();
+    let house = testkit::House::up(&folder.path().join("data"), &["--config", config.to_str().unwrap()]).unwrap();
+    let ingest = house.addresses.ingest.clone().unwrap();
+    let asker = testkit::clickhouse::Asker::new(&house.addresses.clickhouse, "analyst", "").unwrap();
+    let sender = Sender::new(&ingest, "cloud", Scheme::StandardWebhooks, Secret::new("a", secret)).unwrap();
+    let data = json!({ "link": { "id": "l_1", "domain": "go.acme.example", "slug": "x" } });
+
+    let structured = json!({
+        "specversion": "1.0", "id": "1", "source": "/acme", "type": "com.acme.click", "time": "2026-11-23T10:00:00Z", "data": data,
+    });
+    let sender = sender.content_type("application/cloudevents+json");
+    assert_eq!(sender.once(structured.to_string().as_bytes()).await.unwrap().0, StatusCode::ACCEPTED);
+
+    let body = data.to_string();
+    let sender = sender.content_type("application/json");
+    let mut headers = sender.headers(body.as_bytes()).unwrap();
+    for (name, value) in [
+        ("specversion", "1.0"),
+        ("id", "2"),
+        ("source", "/acme"),
+        ("type", "com.acme.click"),
+        ("time", "2026-11-23T10:00:00Z"),
+    ] {
+        headers.push((format!("ce-{name}"), value.to_owned()));
+    }
+    assert_eq!(sender.post(body.as_bytes(), &headers).await.unwrap().0, StatusCode::ACCEPTED);
+
+    let sql = "SELECT count() FROM hookline.records WHERE outcome = 'event' AND type = 'click' AND link_id = 'l_1' \
+               AND event_key IN ('/acme 1', '/acme 2')";
+    asker.until(sql, 2, SOON).await.unwrap();
+}

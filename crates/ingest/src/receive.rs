@@ -67,10 +67,12 @@ async fn handle<'r>(edge: &Edge, source: &Source, receipt: &'r str, request: Req
     if !source.settings.adapter.accepts(content_type) {
         return Err(Problem::WrongType);
     }
-    let (elements, whole) = split(source, &body, content_type);
+    let (elements, whole) = split(source, &body, content_type, &parts.headers);
     let dry_run = parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=1"));
     if !dry_run {
-        append(edge, source, receipt, received_at, &secret_id, content_type, &elements).await?;
+        let envelope =
+            Envelope { receipt, received_at, secret_id, content_type, cloud_event: cloud_event(&parts.headers) };
+        append(edge, source, &envelope, &elements).await?;
         source.metrics.events.inc_by(elements.len() as u64);
         source.metrics.last_event.set(received_at.as_secs_f64());
     }
@@ -115,9 +117,30 @@ fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json")
 }
 
+/// What every event of a request shares.
+struct Envelope<'r> {
+    receipt: &'r str,
+    received_at: Duration,
+    secret_id: String,
+    content_type: &'r str,
+    cloud_event: Vec<(Cow<'r, str>, Cow<'r, str>)>,
+}
+
+/// The attributes of a CloudEvent in binary mode, without their prefix; of any other request, none.
+fn cloud_event(headers: &HeaderMap) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+    if !headers.contains_key("ce-specversion") {
+        return Vec::new();
+    }
+    let attribute = |(name, value): (&'_ axum::http::HeaderName, &'_ HeaderValue)| {
+        Some((Cow::Owned(name.as_str().strip_prefix("ce-")?.to_owned()), Cow::Owned(value.to_str().ok()?.to_owned())))
+    };
+    headers.iter().filter_map(attribute).collect()
+}
+
 /// The events of the body. A body that cannot be split is one quarantined element under its hash, and `true`.
-fn split<'b>(source: &Source, body: &'b [u8], content_type: &str) -> (Vec<Element<'b>>, bool) {
-    match source.settings.adapter.split(body, content_type, &|_| None) {
+fn split<'b>(source: &Source, body: &'b [u8], content_type: &str, headers: &'b HeaderMap) -> (Vec<Element<'b>>, bool) {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    match source.settings.adapter.split(body, content_type, &header) {
         Ok(elements) => (elements, false),
         Err(undecodable) => {
             let element = Element {
@@ -136,12 +159,10 @@ fn split<'b>(source: &Source, body: &'b [u8], content_type: &str) -> (Vec<Elemen
 async fn append(
     edge: &Edge,
     source: &Source,
-    receipt: &str,
-    received_at: Duration,
-    secret_id: &str,
-    content_type: &str,
+    envelope: &Envelope<'_>,
     elements: &[Element<'_>],
 ) -> Result<(), Problem> {
+    let Envelope { receipt, received_at, secret_id, content_type, cloud_event } = envelope;
     let headers: Vec<_> = elements
         .iter()
         .map(|element| {
@@ -157,7 +178,7 @@ async fn append(
                 } else {
                     element.content_type
                 }),
-                cloud_event: Vec::new(),
+                cloud_event: cloud_event.clone(),
                 redrive_of: None,
                 quarantine: element.quarantine.as_ref().map(|why| Cow::Borrowed(why.reason)),
             };

@@ -175,7 +175,8 @@ fn aborted_records_are_never_shown_and_the_producer_goes_on() {
     write(&mut producer, Topic::Events, lane, &many.iter().map(String::as_str).collect::<Vec<_>>());
     let started = Instant::now();
     producer.abort().unwrap();
-    assert!(started.elapsed() < Duration::from_secs(3), "the abort took {:?}", started.elapsed());
+    // Not by the broker's timeout.
+    assert!(started.elapsed() < TXN, "the abort took {:?}", started.elapsed());
     producer.begin().unwrap();
     write(&mut producer, Topic::Events, lane, &["d"]);
     producer.commit("unused", &[]).unwrap();
@@ -353,7 +354,7 @@ fn a_scan_ends_at_the_stable_end_though_markers_and_aborted_records_stand_before
         read_all_committed::<std::convert::Infallible>(&cluster, Topic::Seen, lane, Some(from), None, |_| Ok(()))
             .unwrap();
     assert_eq!((scanned.records, scanned.end), (4, from + 12));
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(started.elapsed() < TXN, "{:?}", started.elapsed());
     // An open transaction is beyond the stable end and is not waited for.
     producer.begin().unwrap();
     write(&mut producer, Topic::Seen, lane, &["open"]);

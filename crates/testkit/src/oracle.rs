@@ -245,18 +245,46 @@ fn lines(rows: &[Value]) -> String {
     rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// Report views, and the same figures counted from the rows.
-const REPORTS: [(&str, &str); 2] = [
+/// Every report view, and the same figures counted from the rows by a query that shares nothing with it.
+const REPORTS: [(&str, &str); 6] = [
     (
-        "SELECT day, campaign, channel, toUInt64(sum(clicks)) AS n FROM hookline.campaign_channel_daily \
-         GROUP BY day, campaign, channel HAVING n > 0 ORDER BY day, campaign, channel",
-        "SELECT toDate(event_time) AS day, campaign, channel, toUInt64(count()) AS n FROM hookline.records \
-         WHERE outcome = 'event' AND counted = 'human' AND type IN ('click', 'qr_scan') \
-         GROUP BY day, campaign, channel ORDER BY day, campaign, channel",
+        "SELECT day, campaign, channel, toUInt64(sum(clicks)) AS n, toUInt64(sum(bot_clicks)) AS bots \
+         FROM hookline.campaign_channel_daily GROUP BY day, campaign, channel HAVING n + bots > 0 ORDER BY day, campaign, channel",
+        "SELECT toDate(event_time) AS day, campaign, channel, toUInt64(countIf(counted = 'human')) AS n, \
+         toUInt64(countIf(counted = 'bot')) AS bots FROM hookline.records \
+         WHERE outcome = 'event' AND type IN ('click', 'qr_scan') \
+         GROUP BY day, campaign, channel HAVING n + bots > 0 ORDER BY day, campaign, channel",
     ),
     (
-        "SELECT link_id, toUInt64(sum(clicks)) AS n FROM hookline.link_hourly GROUP BY link_id HAVING n > 0 ORDER BY link_id",
-        "SELECT link_id, toUInt64(count()) AS n FROM hookline.records \
-         WHERE outcome = 'event' AND counted = 'human' AND type IN ('click', 'qr_scan') GROUP BY link_id ORDER BY link_id",
+        "SELECT toString(hour) AS at, link_id, toUInt64(sum(clicks)) AS n FROM hookline.link_hourly \
+         GROUP BY at, link_id HAVING n > 0 ORDER BY at, link_id",
+        "SELECT toString(toStartOfHour(event_time)) AS at, link_id, toUInt64(count()) AS n FROM hookline.records \
+         WHERE outcome = 'event' AND counted = 'human' AND type IN ('click', 'qr_scan') GROUP BY at, link_id ORDER BY at, link_id",
+    ),
+    (
+        "SELECT day, programme, placement, toUInt64(sum(raw_scans)) AS n FROM hookline.qr_placement_daily \
+         GROUP BY day, programme, placement ORDER BY day, programme, placement",
+        "SELECT toDate(event_time) AS day, programme, placement, toUInt64(count()) AS n FROM hookline.records \
+         WHERE outcome = 'event' AND type = 'qr_scan' GROUP BY day, programme, placement ORDER BY day, programme, placement",
+    ),
+    (
+        "SELECT day, partner, landing_path, toUInt64(sum(raw_clicks)) AS n FROM hookline.affiliate_landing_daily \
+         GROUP BY day, partner, landing_path HAVING n > 0 ORDER BY day, partner, landing_path",
+        "SELECT toDate(event_time) AS day, partner, destination_path AS landing_path, toUInt64(count()) AS n FROM hookline.records \
+         WHERE outcome = 'event' AND type IN ('click', 'qr_scan') AND partner != '' \
+         GROUP BY day, partner, landing_path ORDER BY day, partner, landing_path",
+    ),
+    (
+        "SELECT day, value, toUInt64(sum(clicks)) AS n FROM hookline.daily_visitors WHERE dimension = 'link' \
+         GROUP BY day, value ORDER BY day, value",
+        "SELECT toDate(event_time) AS day, link_id AS value, toUInt64(count()) AS n FROM hookline.records \
+         WHERE outcome = 'event' AND counted = 'human' AND type IN ('click', 'qr_scan') GROUP BY day, value ORDER BY day, value",
+    ),
+    (
+        "SELECT day, domain, slug, toUInt64(sum(raw_clicks)) AS n FROM hookline.bio_launch_daily \
+         GROUP BY day, domain, slug ORDER BY day, domain, slug",
+        "SELECT toDate(event_time) AS day, domain, slug, toUInt64(count()) AS n FROM hookline.records \
+         WHERE outcome = 'event' AND type IN ('click', 'qr_scan') AND (launch != '' OR link_kind = 'bio') \
+         GROUP BY day, domain, slug ORDER BY day, domain, slug",
     ),
 ];

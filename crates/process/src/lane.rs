@@ -5,7 +5,7 @@ mod transaction;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kafka::lane::{ReadError, TxnError};
+use kafka::lane::End;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 
@@ -70,56 +70,4 @@ fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
 /// The wall clock, in milliseconds since 1970: only ticks and the age of blocks look at it.
 fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
-/// Why a lane ends before the stop is given.
-#[derive(Debug)]
-pub(crate) enum End {
-    Fenced,
-    Retry(String),
-    Halt { reason: &'static str, message: String },
-}
-
-impl From<End> for LaneEnd {
-    fn from(end: End) -> Self {
-        match end {
-            End::Fenced => LaneEnd::Fenced,
-            End::Retry(why) => LaneEnd::Retry(why),
-            End::Halt { reason, message } => LaneEnd::Halted { reason, message },
-        }
-    }
-}
-
-impl From<TxnError> for End {
-    fn from(error: TxnError) -> Self {
-        match error {
-            TxnError::Fenced { .. } => End::Fenced,
-            TxnError::TooLarge { .. } => End::Halt { reason: "too_large", message: error.to_string() },
-            TxnError::Abortable { .. } | TxnError::Fatal { .. } => End::Retry(error.to_string()),
-        }
-    }
-}
-
-impl From<ReadError> for End {
-    fn from(error: ReadError) -> Self {
-        match error {
-            // Both mean that offsets are missing: going on would be a silent jump.
-            ReadError::OutOfRange { .. } => End::Halt { reason: "records_missing", message: error.to_string() },
-            ReadError::Gap { .. } => End::Halt { reason: "gap", message: error.to_string() },
-            other => End::Retry(other.to_string()),
-        }
-    }
-}
-
-impl From<kafka::positions::PositionError> for End {
-    fn from(error: kafka::positions::PositionError) -> Self {
-        End::Retry(error.to_string())
-    }
-}
-
-impl From<dedupe::StoreError> for End {
-    fn from(error: dedupe::StoreError) -> Self {
-        // The store is a cache: opening the lane again rebuilds what is damaged.
-        End::Retry(error.to_string())
-    }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use event::{Cut, LinkEvent, Progress};
 use kafka::Topic;
-use kafka::lane::{Fence, Isolation, LaneProducer, LaneReader, Position, ReadError, TxnError};
-use kafka::positions::{PositionError, Positions};
+use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError};
+use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Lag, Shutdown};
 use tokio::runtime::Handle;
@@ -42,7 +42,7 @@ pub(crate) fn run(
     });
     match end {
         Ok(()) => LaneEnd::Stopped,
-        Err(end) => end.0,
+        Err(end) => end.into(),
     }
 }
 
@@ -72,10 +72,9 @@ impl<'s> OpenLane<'s> {
         let committed = Positions::open(&settings.cluster, GROUP, PATIENCE)?.committed(Topic::Events, lane)?;
         let (position, progress) = match committed {
             Some(committed) => {
-                let progress = committed
-                    .metadata
-                    .parse()
-                    .map_err(|error| halt("position", format!("{error}; upgrade, or reset the position by hand")))?;
+                let progress = committed.metadata.parse().map_err(|error| {
+                    End::halt("position", format!("{error}; upgrade, or reset the position by hand"))
+                })?;
                 (committed.next, progress)
             }
             None => (0, Progress::default()),
@@ -124,16 +123,16 @@ impl<'s> OpenLane<'s> {
                 match record.payload() {
                     Some(value) => {
                         let event = LinkEvent::from_wire(value).map_err(|error| {
-                            halt(
+                            End::halt(
                                 "undecodable_event",
                                 format!("events/{} at offset {}: {error}", self.lane, record.offset()),
                             )
                         })?;
-                        self.builder.push(&event).map_err(|error| halt("column_shape", error.to_string()))?;
+                        self.builder.push(&event).map_err(|error| End::halt("column_shape", error.to_string()))?;
                     }
                     None => {
                         let cut = Cut::from_headers(record.headers().iter()).ok_or_else(|| {
-                            halt(
+                            End::halt(
                                 "unknown_cut",
                                 format!(
                                     "events/{} at offset {} is no cut that this version knows: upgrade",
@@ -169,14 +168,14 @@ impl<'s> OpenLane<'s> {
         let begun = Instant::now();
         if self.uncertain {
             self.explain(block)?;
-            let completion = self.handle.block_on(self.blocks.complete_uncertain(block))?;
+            let completion = self.handle.block_on(self.blocks.complete_uncertain(block)).map_err(not_stored)?;
             if completion.missing > 0 || !completion.repeated.is_empty() {
                 tracing::warn!(service = SERVICE, lane = self.lane, block = %block.id(), ?completion, "an uncertain block was completed");
             }
             self.uncertain = false;
         } else {
             // An error ends the lane; when it is opened again, its first block is uncertain: this one.
-            self.handle.block_on(self.blocks.insert(block))?;
+            self.handle.block_on(self.blocks.insert(block)).map_err(not_stored)?;
         }
         self.metrics.insert_seconds.observe(begun.elapsed().as_secs_f64());
         self.metrics.rows.inc_by(block.rows() as u64);
@@ -187,14 +186,17 @@ impl<'s> OpenLane<'s> {
     /// the topics are not the ones that these rows came from.
     fn explain(&self, block: &Block) -> Result<(), End> {
         let incarnation = &self.settings.control.incarnation;
-        let beyond = self.handle.block_on(self.blocks.rows_beyond(incarnation, self.lane, self.position as u64))?;
+        let beyond = self
+            .handle
+            .block_on(self.blocks.rows_beyond(incarnation, self.lane, self.position as u64))
+            .map_err(not_stored)?;
         let unexplained = beyond.iter().filter(|(cut, _)| *cut != block.id().cut);
         let (blocks, rows, last) =
             unexplained.fold((0, 0, 0), |(blocks, rows, last), (cut, of)| (blocks + 1, rows + of, (*cut).max(last)));
         if blocks == 0 {
             return Ok(());
         }
-        Err(halt(
+        Err(End::halt(
             "rows_beyond_position",
             format!(
                 "ClickHouse has {rows} rows of lane {} in {blocks} blocks (up to cut {last}) beyond the committed position {}: the position of \
@@ -237,43 +239,11 @@ impl<'s> OpenLane<'s> {
     }
 }
 
-/// Why a lane ends before the stop is given.
-pub(crate) struct End(pub(crate) LaneEnd);
-
-pub(crate) fn halt(reason: &'static str, message: String) -> End {
-    End(LaneEnd::Halted { reason, message })
-}
-
-impl From<TxnError> for End {
-    fn from(error: TxnError) -> Self {
-        End(match error {
-            TxnError::Fenced { .. } => LaneEnd::Fenced,
-            other => LaneEnd::Retry(other.to_string()),
-        })
-    }
-}
-
-impl From<ReadError> for End {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::OutOfRange { .. } => halt("records_missing", error.to_string()),
-            other => End(LaneEnd::Retry(other.to_string())),
-        }
-    }
-}
-
-impl From<PositionError> for End {
-    fn from(error: PositionError) -> Self {
-        End(LaneEnd::Retry(error.to_string()))
-    }
-}
-
-impl From<WarehouseError> for End {
-    fn from(error: WarehouseError) -> Self {
-        match error {
-            WarehouseError::StillMissing { .. } => halt("rows_missing", error.to_string()),
-            // A refusal may be mended in ClickHouse (a table, a right, a disk): the block waits and is tried again, visibly.
-            other => End(LaneEnd::Retry(other.to_string())),
-        }
+/// A block or a log that ClickHouse did not take.
+pub(crate) fn not_stored(error: WarehouseError) -> End {
+    match error {
+        WarehouseError::StillMissing { .. } => End::halt("rows_missing", error.to_string()),
+        // A refusal may be mended in ClickHouse (a table, a right, a disk): the block waits and is tried again, visibly.
+        other => End::Retry(other.to_string()),
     }
 }

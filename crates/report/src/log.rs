@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use event::{Alert, Delivery};
 use kafka::Topic;
-use kafka::lane::{Fence, Isolation, LaneReader, Position};
+use kafka::lane::{End, Fence, Isolation, LaneReader, Position};
 use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 use tokio::runtime::Handle;
 
 use crate::Settings;
-use crate::lane::{End, halt};
+use crate::lane::not_stored;
 
 /// Records of one insert.
 const CHUNK: usize = 5_000;
@@ -54,7 +54,7 @@ pub(crate) fn run(
 ) -> LaneEnd {
     match copy(settings, log, partition, handle, component, shutdown) {
         Ok(()) => LaneEnd::Stopped,
-        Err(end) => end.0,
+        Err(end) => end.into(),
     }
 }
 
@@ -78,19 +78,22 @@ fn copy(
         let (Some(first), Some(last)) = (records.first(), records.last()) else { continue };
         let token = format!("{}-{topic}-{partition}-{}-{}", control.incarnation, first.offset(), last.offset());
         let undecodable = |error| {
-            halt("undecodable", format!("{topic}/{partition}, offsets {}–{}: {error}", first.offset(), last.offset()))
+            End::halt(
+                "undecodable",
+                format!("{topic}/{partition}, offsets {}–{}: {error}", first.offset(), last.offset()),
+            )
         };
         let values = || records.iter().filter_map(|record| record.payload());
         match log {
             Log::Alerts => {
                 let alerts: Vec<Alert<'_>> =
                     values().map(Alert::from_wire).collect::<Result<_, _>>().map_err(undecodable)?;
-                handle.block_on(warehouse.insert_alerts(&alerts, &token))?;
+                handle.block_on(warehouse.insert_alerts(&alerts, &token)).map_err(not_stored)?;
             }
             Log::Deliveries => {
                 let steps: Vec<Delivery<'_>> =
                     values().map(Delivery::from_wire).collect::<Result<_, _>>().map_err(undecodable)?;
-                handle.block_on(warehouse.insert_deliveries(&steps, &token))?;
+                handle.block_on(warehouse.insert_deliveries(&steps, &token)).map_err(not_stored)?;
             }
         }
         producer.begin()?;

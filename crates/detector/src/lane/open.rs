@@ -6,11 +6,10 @@ use detect::{Detector, Finding};
 use event::{SignalBatch, lane};
 use kafka::Topic;
 use kafka::lane::{
-    Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, ScanError, TxnError, read_all_committed,
+    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, read_all_committed,
 };
 use kafka::positions::Positions;
 
-use super::End;
 use crate::metrics::DetectMetrics;
 use crate::{SERVICE, Settings};
 
@@ -205,7 +204,7 @@ fn restore(settings: &Settings, partition: u16, detector: &mut Detector) -> Resu
     // The last value under a key counts, and the lanes come first: so everything is read before anything is restored.
     let mut latest = std::collections::HashMap::new();
     let mut progress = None;
-    let scanned = read_all_committed(&settings.cluster, Topic::DetectorState, partition, None, None, |record| {
+    read_all_committed(&settings.cluster, Topic::DetectorState, partition, None, None, |record| {
         let key = record.key().unwrap_or_default();
         match record.payload() {
             Some(lanes) if key == PROGRESS => {
@@ -220,13 +219,7 @@ fn restore(settings: &Settings, partition: u16, detector: &mut Detector) -> Resu
             None => drop(latest.remove(key)),
         }
         Ok(())
-    });
-    match scanned {
-        Ok(_) => {}
-        Err(ScanError::Caller(end)) => return Err(end),
-        Err(ScanError::Read(error)) => return Err(error.into()),
-        Err(stalled @ ScanError::Stalled { .. }) => return Err(End::Retry(stalled.to_string())),
-    }
+    })?;
     let Some((signals, lanes)) = progress else { return Ok(None) };
     detector.restore_lanes(&lanes).map_err(|error| broken(error.to_string()))?;
     for (key, value) in &latest {

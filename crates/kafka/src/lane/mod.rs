@@ -1,5 +1,6 @@
 //! One lane of a stage: its fenced, transactional producer and its reader. Blocking, for the thread of that lane.
 
+mod end;
 mod fence;
 mod producer;
 mod reader;
@@ -7,6 +8,7 @@ mod scan;
 
 use std::time::Duration;
 
+pub use end::End;
 pub use fence::Fence;
 pub(crate) use producer::owned_headers;
 pub use producer::{LaneProducer, NO_HEADERS, Position, TxnError, Written};

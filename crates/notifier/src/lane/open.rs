@@ -7,12 +7,12 @@ use bundle::Planner;
 use event::{Alert, Delivery, DeliveryStage, lane};
 use kafka::Topic;
 use kafka::lane::{
-    Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, ScanError, TxnError, read_all_committed,
+    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, read_all_committed,
 };
 use kafka::positions::{Committed, Positions};
 use tokio::runtime::Handle;
 
-use super::{End, now_ms};
+use super::now_ms;
 use crate::metrics::NotifyMetrics;
 use crate::owed::{Book, Outcome};
 use crate::sender::Senders;
@@ -278,7 +278,7 @@ fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) ->
         reason: "unreadable",
         message: format!("the record at offset {offset} of {}/{log} cannot be read: {error}", Topic::Deliveries),
     };
-    let scanned = read_all_committed(&settings.cluster, Topic::Deliveries, log, Some(from), Some(to), |record| {
+    read_all_committed(&settings.cluster, Topic::Deliveries, log, Some(from), Some(to), |record| {
         let offset = record.offset();
         let delivery = Delivery::from_wire(record.payload().unwrap_or_default())
             .map_err(|error| unreadable(offset, error.to_string()))?;
@@ -289,11 +289,6 @@ fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) ->
             known += 1;
         }
         Ok(())
-    });
-    match scanned {
-        Ok(_) => Ok((planner, owed, known)),
-        Err(ScanError::Caller(end)) => Err(end),
-        Err(ScanError::Read(error)) => Err(error.into()),
-        Err(stalled @ ScanError::Stalled { .. }) => Err(End::Retry(stalled.to_string())),
-    }
+    })?;
+    Ok((planner, owed, known))
 }

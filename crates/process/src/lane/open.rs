@@ -6,10 +6,9 @@ use std::time::Duration;
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, SeenPosition, StoreError, Window, WindowStore, changelog};
 use kafka::Topic;
-use kafka::lane::{Fence, Isolation, LaneProducer, LaneReader, ScanError, read_all_committed};
+use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, read_all_committed};
 use kafka::positions::Positions;
 
-use super::End;
 use crate::cuts::{Open, Policy};
 use crate::metrics::ProcessMetrics;
 use crate::position::Carried;
@@ -128,7 +127,7 @@ fn open_store(settings: &Settings, lane: u16) -> Result<LogStore, End> {
                 return Ok(store);
             }
             Err(StoreError::Locked { .. }) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(unusable(error)),
         }
     }
     Err(End::Retry(format!("every store folder of lane {lane} under {} is locked", settings.data.display())))
@@ -153,31 +152,21 @@ fn restore(
     let ahead = |at: SeenPosition| committed.is_some_and(|committed| at.raw_hi > committed.raw_hi);
     if store.position().is_some_and(|at| at.next_offset < seen.low || at.next_offset > seen.end || ahead(at)) {
         tracing::warn!(service = SERVICE, lane, at = ?store.position(), ?seen, "the window store does not fit seen; it starts anew");
-        store.discard()?;
+        store.discard().map_err(unusable)?;
         store = open_store(settings, lane)?;
     }
     let mut chain = Restore::after(store.position());
     let from = chain.next_offset().or((seen.low > 0).then_some(seen.low));
     let to = committed.map(|committed| committed.next_offset);
-    let scanned = read_all_committed(cluster, Topic::Seen, lane, from, to, |record| {
+    read_all_committed(cluster, Topic::Seen, lane, from, to, |record| {
         let offset = record.offset();
         let Some(value) = record.payload() else {
             return Err(broken(format!("seen has a record without a value at offset {offset}")));
         };
         let decoded = changelog::decode(value).map_err(|error| broken(format!("seen at offset {offset}: {error}")))?;
         let position = chain.feed(offset, &decoded).map_err(|error| broken(error.to_string()))?;
-        store.apply(&decoded.entries, position).map_err(End::from)
-    });
-    match scanned {
-        Ok(_) => {}
-        Err(ScanError::Caller(end)) => return Err(end),
-        Err(ScanError::Read(error)) => return Err(error.into()),
-        Err(ScanError::Stalled { at, end, waited, .. }) => {
-            return Err(End::Retry(format!(
-                "seen/{lane} gave nothing for {waited:?} at offset {at}, before its end at {end}"
-            )));
-        }
-    }
+        store.apply(&decoded.entries, position).map_err(unusable)
+    })?;
     if let Some(committed) = committed {
         chain.agrees_with(committed).map_err(|error| broken(error.to_string()))?;
     }
@@ -186,4 +175,9 @@ fn restore(
 
 fn broken(message: String) -> End {
     End::Halt { reason: "seen_broken", message: format!("{message}; the dedupe window cannot be proven") }
+}
+
+/// The store is a cache: opening the lane again rebuilds what is damaged.
+pub(super) fn unusable(error: StoreError) -> End {
+    End::Retry(error.to_string())
 }

@@ -7,10 +7,10 @@ use dedupe::{SeenPosition, Verdict, changelog};
 use event::lane::of_name;
 use event::{Cut, LinkEvent, Millis, Outcome, raw};
 use kafka::Topic;
-use kafka::lane::{NO_HEADERS, Position, Record, TxnError};
+use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError};
 
-use super::open::{GROUP, OpenLane};
-use super::{End, now_ms};
+use super::now_ms;
+use super::open::{GROUP, OpenLane, unusable};
 use crate::cuts::Open;
 use crate::metrics::ProcessMetrics;
 use crate::step::{RawRecord, Reading};
@@ -77,7 +77,7 @@ impl OpenLane<'_> {
         let mut readings: Vec<Reading<'_>> = raw.iter().map(|raw| step.read(raw)).collect();
         let candidates: Vec<_> = readings.iter().filter_map(Reading::candidate).collect();
         let mut verdicts = Vec::with_capacity(candidates.len());
-        window.decide_batch(&candidates, &mut verdicts)?;
+        window.decide_batch(&candidates, &mut verdicts).map_err(unusable)?;
         let mut verdicts = verdicts.into_iter();
         let now = now_ms();
         let mut value = Vec::with_capacity(2_048);
@@ -174,8 +174,10 @@ impl OpenLane<'_> {
         };
         producer.commit(GROUP, &[position])?;
         *committed = *current;
-        window.commit(SeenPosition { next_offset: current.seen.next_offset, raw_hi: current.seen.raw_hi })?;
-        window.expire(current.watermark_ms - settings.longest_window.as_millis() as i64)?;
+        window
+            .commit(SeenPosition { next_offset: current.seen.next_offset, raw_hi: current.seen.raw_hi })
+            .map_err(unusable)?;
+        window.expire(current.watermark_ms - settings.longest_window.as_millis() as i64).map_err(unusable)?;
         signals.committed(&batches, now);
         begun.tally.publish(metrics);
         metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());

@@ -1,7 +1,7 @@
 //! `hookline send`: signed deliveries to a source, from a file or made up, as its platform would send them.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let source = choose(&config, args)?;
     let ingest = match &args.ingest {
         Some(url) => url.as_str().to_owned(),
-        None => listening_at(&config.ingest.listen)?,
+        None => match running(&args.config).and_then(|running| running.ingest) {
+            Some(url) => url,
+            None => listening_at(&config.ingest.listen)?,
+        },
     };
     let sender = sender(&ingest, source)?.retrying(Retries::Polite);
     let sender = if args.dry_run { sender.dry_run() } else { sender };
@@ -117,6 +120,18 @@ fn choose<'c>(config: &'c Config, args: &Args) -> anyhow::Result<&'c Source> {
         (None, [only]) => Ok(only),
         (None, _) => bail!("{} has several sources: name one with --source ({})", args.config.display(), names()),
     }
+}
+
+/// Where the `hookline up` listens whose data folder holds this configuration, as far as it runs.
+#[derive(serde::Deserialize)]
+struct Running {
+    ingest: Option<String>,
+    clickhouse: String,
+}
+
+fn running(config: &Path) -> Option<Running> {
+    let noted = std::fs::read(config.parent()?.join(crate::up::ADDRESSES)).ok()?;
+    serde_json::from_slice(&noted).ok()
 }
 
 /// The address of a listener, for a client on this machine.
@@ -318,8 +333,10 @@ impl Job<'_> {
 
     #[allow(clippy::print_stdout, reason = "what to do next")]
     fn print_next(&self, tally: &Tally) {
-        let local = "http://127.0.0.1:8123".to_owned();
-        let clickhouse = self.config.clickhouse.url.clone().unwrap_or(local);
+        let configured = self.config.clickhouse.url.clone();
+        let clickhouse = configured
+            .or_else(|| running(&self.args.config).map(|running| running.clickhouse))
+            .unwrap_or_else(|| "http://127.0.0.1:8123".to_owned());
         println!("Next: see the rows, in a second or two:");
         println!("  curl -s '{clickhouse}/?default_format=PrettyCompact' --data-binary \"{}\"", self.query(tally));
     }

@@ -22,6 +22,8 @@ use crate::platform::{Platform, Whereabouts};
 use crate::service::{DRAIN, address, load};
 use crate::services::{Instance, Service, Services, serve_metrics};
 
+/// The file of the data folder that says where a running `up` listens.
+pub(crate) const ADDRESSES: &str = "addresses.json";
 /// How long the services may take to be ready once the engines are.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -177,6 +179,10 @@ impl House {
             started = started => match started {
                 Ok(()) => {
                     let addresses = Addresses { ingest: Some(&ingest), metrics: Some(&metrics), ..Addresses::of(engines) };
+                    // Beside the configuration, so that `hookline send` finds a run on other ports; gone with it.
+                    let noted = engines.data().join(ADDRESSES);
+                    std::fs::write(&noted, serde_json::to_vec(&addresses)?)
+                        .with_context(|| format!("cannot write {}", noted.display()))?;
                     addresses.print(args.json).context("cannot print the addresses")?;
                     match demo {
                         Some(demo) => showing = Some(tokio::spawn(demo)),
@@ -195,6 +201,8 @@ impl House {
             reason = engines.failed() => Err(anyhow::Error::msg(reason)),
         };
         shutdown.stop();
+        // It is not there when nothing got ready.
+        drop(std::fs::remove_file(engines.data().join(ADDRESSES)));
         if let Some(showing) = showing {
             showing.await.context("the demo panicked")?;
         }

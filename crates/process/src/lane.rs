@@ -41,8 +41,8 @@ pub(crate) fn run(
             LaneEnd::Stopped
         }
         Err(end) => {
-            // What the open transaction wrote must not wait for its timeout; a producer that is fenced or broken says so
-            // here again, which changes nothing.
+            // What was gathered must not wait for the transaction's timeout. One that failed while it was committed is left
+            // to the next fence, which ends it. A producer that is fenced or broken says so again, which changes nothing.
             if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
                 tracing::debug!(service = SERVICE, lane, %error, "nothing to abort");
             }

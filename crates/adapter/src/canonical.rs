@@ -172,7 +172,7 @@ impl Head<'_> {
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
     text: &'a str,
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
     let body: Given<Body<'a>> = parse(text)?;
     let body = body.ok().ok_or_else(Undecodable::no_object)?;
@@ -186,7 +186,7 @@ pub(crate) fn map<'a>(
     raw: &RawHeaders<'a>,
     body: Body<'a>,
     findings: Findings,
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
     let link = body.link.or_empty();
     let (event_type, _) = check(&body.id, &body.name, &body.time, [&link.id, &link.domain, &link.slug])?;

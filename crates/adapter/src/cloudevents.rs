@@ -122,7 +122,7 @@ pub(crate) fn split<'b>(
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
     text: &'a str,
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
     let mut findings = Findings::default();
     let (mut body, envelope) = if is_structured(&raw.content_type) {

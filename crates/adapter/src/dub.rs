@@ -197,7 +197,7 @@ impl HeadData<'_> {
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
     text: &'a str,
-    scratch: &mut Scratch,
+    scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
     let body: Body<'a> = object(parse(text)?)?;
     let kind = Kind::of(&body.event)?;

@@ -19,9 +19,11 @@ mod time;
 
 use event::raw::RawHeaders;
 
+use mapped::Scratch;
+
 pub use canonical::{SCHEMA, example};
 pub use edge::{Element, MAX_ELEMENTS, fallback_key, is_json};
-pub use mapped::{Adapted, Options, Scratch, Visitor};
+pub use mapped::{Adapted, Dialect, Memory, Options, Visitor};
 
 /// The version of the key recipes. A change makes known events look new: it is recorded in the `control` topic, and a
 /// running system refuses a build with another one.
@@ -100,13 +102,15 @@ impl Adapter {
     }
 
     /// Finds the events of an authentic body, in order, each with its key. An element that is not an event is marked
-    /// ([`Element::quarantine`]); the others are as good as without it. `headers` gives a request header by its name in
-    /// lower case; only CloudEvents in binary mode ask, for `ce-*`, which are to stand on the record too.
+    /// ([`Element::quarantine`]); the others are as good as without it. `dialect` is what the configuration says about the
+    /// source. `headers` gives a request header by its name in lower case; only CloudEvents in binary mode ask, for
+    /// `ce-*`, which are to stand on the record too.
     ///
     /// # Errors
     /// When the body cannot be split at all: ingest then writes it whole, quarantined, under [`fallback_key`].
     pub fn split<'b>(
         self,
+        _dialect: &Dialect,
         body: &'b [u8],
         content_type: &str,
         headers: &dyn Fn(&str) -> Option<&'b str>,
@@ -121,17 +125,19 @@ impl Adapter {
 
     /// Maps one element to an event. Filled in: what the payload says, and of the headers the source, the secret, the
     /// request id, the received time and what it is a redrive of. The event key, the outcome and the versions are the
-    /// caller's.
+    /// caller's. `dialect` is what the configuration says about the source; of one that is gone, [`Dialect::PLAIN`].
     ///
     /// # Errors
     /// When the bytes are no event of this platform. What [`Adapter::split`] took without a mark always adapts.
     pub fn adapt<'a>(
         self,
+        dialect: &Dialect,
         raw: &RawHeaders<'a>,
         bytes: &'a [u8],
-        scratch: &mut Scratch,
+        memory: &mut Memory,
     ) -> Result<Adapted<'a>, Undecodable> {
         let text = edge::text(bytes.trim_ascii())?;
+        let scratch = &mut Scratch::new(memory, dialect);
         match self {
             Adapter::Dub => dub::adapt(raw, text, scratch),
             Adapter::Canonical => canonical::adapt(raw, text, scratch),

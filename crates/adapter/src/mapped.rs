@@ -38,32 +38,53 @@ pub struct Visitor<'a> {
     pub bot: Option<bool>,
 }
 
-/// What the configuration says about reading payloads.
-#[derive(Debug, Clone)]
+/// What the configuration says about the payloads of all sources.
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The query parameters of destination URLs that are stored; all others are cut.
     pub keep_query_params: Vec<String>,
+}
+
+/// What the configuration says about the payloads of one source, beyond its adapter.
+#[derive(Debug, Clone)]
+pub struct Dialect {
     /// The zone of times that name none.
     pub time_zone: TimeZone,
 }
 
-impl Default for Options {
+impl Dialect {
+    /// What is read of a source of which nothing is said, or which is no longer configured.
+    pub const PLAIN: Dialect = Dialect { time_zone: TimeZone::UTC };
+}
+
+impl Default for Dialect {
     fn default() -> Self {
-        Self { keep_query_params: Vec::new(), time_zone: TimeZone::UTC }
+        Self::PLAIN
     }
 }
 
 /// What adapting keeps between events: the options, and the URLs that it read lately. One a lane.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct Memory {
     destinations: Destinations,
-    time_zone: TimeZone,
 }
 
-impl Scratch {
+impl Memory {
     /// Starts with nothing remembered.
     pub fn new(options: Options) -> Self {
-        Self { destinations: Destinations::new(options.keep_query_params), time_zone: options.time_zone }
+        Self { destinations: Destinations::new(options.keep_query_params) }
+    }
+}
+
+/// What the mapping of one event draws on.
+pub(crate) struct Scratch<'s> {
+    destinations: &'s mut Destinations,
+    dialect: &'s Dialect,
+}
+
+impl<'s> Scratch<'s> {
+    pub(crate) fn new(memory: &'s mut Memory, dialect: &'s Dialect) -> Self {
+        Self { destinations: &mut memory.destinations, dialect }
     }
 }
 
@@ -71,13 +92,14 @@ impl Scratch {
 pub(crate) struct Draft<'a, 's> {
     pub(crate) event: LinkEvent<'a>,
     pub(crate) clean: Cleaner<'a>,
-    scratch: &'s mut Scratch,
+    destinations: &'s mut Destinations,
+    dialect: &'s Dialect,
     received_at: i64,
 }
 
 impl<'a, 's> Draft<'a, 's> {
     /// Starts with what the headers say.
-    pub(crate) fn new(raw: &RawHeaders<'a>, scratch: &'s mut Scratch) -> Self {
+    pub(crate) fn new(raw: &RawHeaders<'a>, scratch: &'s mut Scratch<'_>) -> Self {
         let event = LinkEvent {
             received_at: Millis(raw.received_at),
             source: raw.source.clone(),
@@ -86,12 +108,13 @@ impl<'a, 's> Draft<'a, 's> {
             redrive_of: raw.redrive_of.clone().unwrap_or_default(),
             ..LinkEvent::default()
         };
-        Self { event, clean: Cleaner::default(), scratch, received_at: raw.received_at }
+        let Scratch { destinations, dialect } = scratch;
+        Self { event, clean: Cleaner::default(), destinations, dialect, received_at: raw.received_at }
     }
 
     /// When it happened.
     pub(crate) fn time(&mut self, claim: Option<Claim<'a>>) {
-        let settled = time::settle(claim, self.received_at, &self.scratch.time_zone);
+        let settled = time::settle(claim, self.received_at, &self.dialect.time_zone);
         self.event.event_time = settled.time;
         self.event.event_time_claimed = settled.claimed;
         self.event.time_flag = settled.flag.into();
@@ -114,7 +137,7 @@ impl<'a, 's> Draft<'a, 's> {
     /// Where the link points, and its UTM fields: those that were given, else those in the destination.
     pub(crate) fn destination(&mut self, url: &str, utm: Utm<Given<Cow<'a, str>>>) {
         let mut found = Utm::default();
-        match self.scratch.destinations.read(url.trim()) {
+        match self.destinations.read(url.trim()) {
             Some(destination) => {
                 self.event.destination_host = destination.host.into();
                 self.event.destination_path = destination.path.into();

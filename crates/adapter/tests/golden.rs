@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use adapter::{Adapter, Options, Scratch};
+use adapter::{Adapter, Dialect, Memory, Options};
 use event::raw::RawHeaders;
 use event::{LinkEvent, Value};
 use serde_json::{Map, json};
@@ -58,7 +58,8 @@ fn columns(event: &LinkEvent<'_>) -> Map<String, serde_json::Value> {
 }
 
 fn outcome(adapter: Adapter, payload: &[u8]) -> serde_json::Value {
-    let elements = adapter.split(payload, "application/json", &|_| None).expect("a payload that can be split");
+    let elements =
+        adapter.split(&Dialect::PLAIN, payload, "application/json", &|_| None).expect("a payload that can be split");
     let [element] = elements.as_slice() else { panic!("one event a file") };
     let raw = RawHeaders {
         source: "golden".into(),
@@ -68,8 +69,8 @@ fn outcome(adapter: Adapter, payload: &[u8]) -> serde_json::Value {
         content_type: element.content_type.into(),
         ..RawHeaders::default()
     };
-    let options = Options { keep_query_params: vec!["sku".into()], ..Options::default() };
-    let adapted = adapter.adapt(&raw, element.bytes, &mut Scratch::new(options));
+    let options = Options { keep_query_params: vec!["sku".into()] };
+    let adapted = adapter.adapt(&Dialect::PLAIN, &raw, element.bytes, &mut Memory::new(options));
     assert_eq!(adapted.as_ref().err(), element.quarantine.as_ref(), "both halves find the same fault");
     let result = match &adapted {
         Err(undecodable) => json!({"reason": undecodable.reason, "detail": undecodable.detail}),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use adapter::{Adapter, Element, MAX_ELEMENTS, Options, Scratch, Undecodable, fallback_key};
+use adapter::{Adapter, Dialect, Element, MAX_ELEMENTS, Memory, Options, Undecodable, fallback_key};
 use event::EventType;
 use event::raw::RawHeaders;
 use proptest::prelude::*;
@@ -29,18 +29,18 @@ static GOLDEN: LazyLock<Vec<(Adapter, String)>> = LazyLock::new(|| {
 });
 
 fn split<'b>(adapter: Adapter, body: &'b [u8], content_type: &str) -> Result<Vec<Element<'b>>, Undecodable> {
-    adapter.split(body, content_type, &|_| None)
+    adapter.split(&Dialect::PLAIN, body, content_type, &|_| None)
 }
 
 /// Runs a body through both halves and holds them to each other and to what every event is.
 fn both_halves(adapter: Adapter, body: &[u8], content_type: &str) {
     let Ok(elements) = split(adapter, body, content_type) else { return };
-    let mut scratch = Scratch::new(Options { keep_query_params: vec!["sku".into()], ..Options::default() });
+    let mut memory = Memory::new(Options { keep_query_params: vec!["sku".into()] });
     for (ordinal, element) in elements.iter().enumerate() {
         assert_eq!(element.ordinal as usize, ordinal);
         let content_type = element.content_type;
         let raw = RawHeaders { received_at: RECEIVED_AT, content_type: content_type.into(), ..RawHeaders::default() };
-        let adapted = adapter.adapt(&raw, element.bytes, &mut scratch);
+        let adapted = adapter.adapt(&Dialect::PLAIN, &raw, element.bytes, &mut memory);
         match (&adapted, &element.quarantine) {
             // The edge reads less, so it may find a body too deep that adapting can still follow.
             (Ok(_), Some(why)) => assert_eq!(why.reason, "not_json"),
@@ -180,8 +180,8 @@ proptest! {
         for adapter in Adapter::ALL {
             both_halves(*adapter, &body, "application/json");
             both_halves(*adapter, &body, "application/x-ndjson");
-            let mut scratch = Scratch::new(Options::default());
-            let _: Result<_, Undecodable> = adapter.adapt(&RawHeaders::default(), &body, &mut scratch);
+            let mut memory = Memory::new(Options::default());
+            let _: Result<_, Undecodable> = adapter.adapt(&Dialect::PLAIN, &RawHeaders::default(), &body, &mut memory);
         }
     }
 
@@ -221,8 +221,8 @@ proptest! {
             let Ok(elements) = split(*adapter, body.as_bytes(), "application/json") else { continue };
             let raw = RawHeaders { content_type: elements[0].content_type.into(), ..RawHeaders::default() };
             prop_assert!(!elements[0].key.as_str().contains("jill"));
-            let mut scratch = Scratch::new(Options::default());
-            match adapter.adapt(&raw, elements[0].bytes, &mut scratch) {
+            let mut memory = Memory::new(Options::default());
+            match adapter.adapt(&Dialect::PLAIN, &raw, elements[0].bytes, &mut memory) {
                 Err(undecodable) => prop_assert!(!undecodable.detail.contains("jill"), "{}", undecodable.detail),
                 Ok(adapted) => {
                     let mut stored = Vec::new();
@@ -242,8 +242,8 @@ fn a_body_as_deep_as_it_is_long_is_refused_without_exhausting_the_stack() {
             assert_eq!(split(*adapter, body.as_bytes(), "").expect_err("no event").reason, "not_json");
             let lines = split(Adapter::Canonical, body.as_bytes(), "application/x-ndjson").expect("one line");
             assert_eq!(lines[0].quarantine.as_ref().map(|why| why.reason), Some("not_json"));
-            let mut scratch = Scratch::new(Options::default());
-            adapter.adapt(&RawHeaders::default(), body.as_bytes(), &mut scratch).expect_err("no event");
+            let mut memory = Memory::new(Options::default());
+            adapter.adapt(&Dialect::PLAIN, &RawHeaders::default(), body.as_bytes(), &mut memory).expect_err("no event");
         }
     }
 }
@@ -303,7 +303,8 @@ fn of_several_equal_keys_the_last_counts_in_both_halves() {
     let elements = split(Adapter::Canonical, body.as_bytes(), "").expect("an event");
     assert_eq!(elements[0].key.as_str(), "b");
     let raw = RawHeaders { received_at: RECEIVED_AT, ..RawHeaders::default() };
-    let adapted = Adapter::Canonical.adapt(&raw, elements[0].bytes, &mut Scratch::new(Options::default()));
+    let adapted =
+        Adapter::Canonical.adapt(&Dialect::PLAIN, &raw, elements[0].bytes, &mut Memory::new(Options::default()));
     assert_eq!(adapted.expect("an event").event.r#type, EventType::Click);
 }
 
@@ -315,7 +316,7 @@ fn a_cloud_event_in_binary_mode_is_known_and_read_by_its_headers() {
         let attribute = name.strip_prefix("ce-")?;
         headers.iter().find(|(known, _)| *known == attribute).map(|(_, value)| *value)
     };
-    let elements = Adapter::CloudEvents.split(body, "application/json", &header).expect("an event");
+    let elements = Adapter::CloudEvents.split(&Dialect::PLAIN, body, "application/json", &header).expect("an event");
     assert_eq!((elements[0].key.as_str(), elements[0].quarantine.as_ref()), ("/acme A1", None));
     let raw = RawHeaders {
         received_at: RECEIVED_AT,
@@ -323,13 +324,13 @@ fn a_cloud_event_in_binary_mode_is_known_and_read_by_its_headers() {
         cloud_event: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
         ..RawHeaders::default()
     };
-    let mut scratch = Scratch::new(Options::default());
-    let adapted = Adapter::CloudEvents.adapt(&raw, elements[0].bytes, &mut scratch).expect("an event");
+    let mut memory = Memory::new(Options::default());
+    let adapted = Adapter::CloudEvents.adapt(&Dialect::PLAIN, &raw, elements[0].bytes, &mut memory).expect("an event");
     assert_eq!(adapted.event.r#type, EventType::QrScan);
     assert_eq!(adapted.event.event_time.0, 1_795_428_000_000);
 
     let unnamed = Adapter::CloudEvents
-        .split(body, "application/json", &|name| header(name).filter(|_| name != "ce-source"))
+        .split(&Dialect::PLAIN, body, "application/json", &|name| header(name).filter(|_| name != "ce-source"))
         .expect("an element");
     assert_eq!(unnamed[0].quarantine.as_ref().map(|why| why.reason), Some("missing_field"));
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use adapter::{Adapter, Options, SCHEMA, Scratch, example};
+use adapter::{Adapter, Dialect, Memory, Options, SCHEMA, example};
 use boon::{Compiler, SchemaIndex, Schemas};
 use event::raw::RawHeaders;
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn compile() -> (Schemas, SchemaIndex) {
 fn complaints(event: &Value) -> Vec<String> {
     let body = event.to_string();
     let raw = RawHeaders { received_at: 1_795_428_001_000, ..RawHeaders::default() };
-    match Adapter::Canonical.adapt(&raw, body.as_bytes(), &mut Scratch::new(Options::default())) {
+    match Adapter::Canonical.adapt(&Dialect::PLAIN, &raw, body.as_bytes(), &mut Memory::new(Options::default())) {
         Err(undecodable) => vec![undecodable.to_string()],
         Ok(adapted) => {
             let flagged = |line: &str| line.starts_with("bad_field:") || line.starts_with("extra:");
@@ -74,8 +74,10 @@ fn every_field_of_the_schema_is_read() {
         }
     }
     let body = event.to_string();
-    let mut scratch = Scratch::new(Options::default());
-    let adapted = Adapter::Canonical.adapt(&RawHeaders::default(), body.as_bytes(), &mut scratch).expect("an event");
+    let mut memory = Memory::new(Options::default());
+    let adapted = Adapter::Canonical
+        .adapt(&Dialect::PLAIN, &RawHeaders::default(), body.as_bytes(), &mut memory)
+        .expect("an event");
     assert_eq!(adapted.unread_fields, 0);
 }
 

@@ -137,9 +137,9 @@ impl Config {
         self.sources.iter().map(|source| source.remember_for).max().unwrap_or(defaults::REMEMBER_FOR)
     }
 
-    /// What reading payloads needs. Times that name no zone are taken as UTC.
+    /// What reading payloads needs, whatever their source.
     pub fn adapter_options(&self) -> adapter::Options {
-        adapter::Options { keep_query_params: self.privacy.keep_query_params.clone(), time_zone: TimeZone::UTC }
+        adapter::Options { keep_query_params: self.privacy.keep_query_params.clone() }
     }
 
     /// What labelling events needs.
@@ -170,7 +170,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let zone = {
         let top = Section::new("the configuration".to_owned(), whole, root, Reading { sink, environment, zone: &utc });
         check_version(&top);
-        read_zone(&top)
+        top.time_zone("timezone").unwrap_or(defaults::TIMEZONE)
     };
     let reading = Reading { sink, environment, zone: &zone };
     let top = Section::new("the configuration".to_owned(), whole, root, reading);
@@ -249,15 +249,4 @@ fn check_version(top: &Section<'_>) {
         top.missing("version", "start the file with version = 1");
     }
     top.integer("version", 1..=1);
-}
-
-fn read_zone(top: &Section<'_>) -> TimeZone {
-    let (name, at) = match top.placed("timezone") {
-        Some((name, at)) => (name, at),
-        None => (defaults::TIMEZONE.to_owned(), top.at.clone()),
-    };
-    TimeZone::get(&name).unwrap_or_else(|_| {
-        top.error(&at, format!("unknown time zone {name:?}"), "use an IANA name, such as \"Europe/Berlin\"");
-        TimeZone::UTC
-    })
 }

@@ -221,6 +221,16 @@ impl<'a> Section<'a> {
         instant.ok()
     }
 
+    /// A time zone by its IANA name.
+    pub(crate) fn time_zone(&self, key: &'static str) -> Option<TimeZone> {
+        let (name, at) = self.placed(key)?;
+        let zone = TimeZone::get(&name);
+        if zone.is_err() {
+            self.error(&at, format!("unknown time zone {name:?}"), "use an IANA name, such as \"Europe/Berlin\"");
+        }
+        zone.ok()
+    }
+
     /// A path; relative ones start at the folder of the file they stand in.
     pub(crate) fn path(&self, key: &'static str) -> Option<PathBuf> {
         let (text, at) = self.placed(key)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adapter::Adapter;
+use adapter::{Adapter, Dialect};
 use signature::{Scheme, Secret};
 
 use crate::availability::{self, Part};
@@ -17,6 +17,8 @@ pub struct Source {
     pub name: String,
     /// What reads its payloads.
     pub adapter: Adapter,
+    /// How its payloads are read.
+    pub dialect: Dialect,
     /// Who owns it (an owner's id).
     pub owner: String,
     /// How its deliveries are authenticated.
@@ -91,6 +93,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_bo
     let max_body = section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(ingest_max_body);
     let public_url = section.text("public_url");
     let test = section.flag("test").unwrap_or(false);
+    let time_zone = section.time_zone("zone").unwrap_or(defaults::SOURCE_ZONE);
     if let Some(scheme) = &scheme
         && scheme.signs_url()
     {
@@ -117,6 +120,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_bo
     Some(Source {
         name,
         adapter: adapter?,
+        dialect: Dialect { time_zone },
         owner: owner?,
         scheme,
         secrets,

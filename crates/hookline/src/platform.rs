@@ -91,14 +91,16 @@ impl Platform {
     /// What `process` decides by.
     pub(crate) fn pipeline(&self) -> process::Pipeline {
         let millis = |duration: Duration| duration.as_millis() as u64;
+        let rules = |source: &config::Source| process::SourceRules {
+            window_ms: millis(source.remember_for),
+            dialect: source.dialect.clone(),
+        };
         process::Pipeline {
-            windows_ms: self
-                .config
-                .sources
-                .iter()
-                .map(|source| (source.name.clone(), millis(source.remember_for)))
-                .collect(),
-            default_window_ms: millis(self.config.longest_window()),
+            sources: self.config.sources.iter().map(|source| (source.name.clone(), rules(source))).collect(),
+            gone: process::SourceRules {
+                window_ms: millis(self.config.longest_window()),
+                dialect: adapter::Dialect::PLAIN,
+            },
             adapt: self.config.adapter_options(),
             enrich: self.config.enrich_settings(),
             config_version: self.config.version_hash().to_owned(),
@@ -111,7 +113,8 @@ impl Platform {
             let verifier = signature::Verifier::new(source.scheme.clone(), source.secrets.clone())
                 .with_context(|| format!("source {:?}", source.name))?;
             let max_body = usize::try_from(source.max_body).context("max_body")?;
-            Ok(ingest::SourceSettings { name: source.name.clone(), adapter: source.adapter, verifier, max_body })
+            let (name, dialect) = (source.name.clone(), source.dialect.clone());
+            Ok(ingest::SourceSettings { name, adapter: source.adapter, dialect, verifier, max_body })
         };
         self.config.sources.iter().map(source).collect()
     }

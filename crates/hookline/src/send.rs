@@ -380,7 +380,7 @@ mod tests {
             let mut platform = platform(*adapter, 1);
             let content_type = platform.content_type();
             let key = |body: &[u8]| {
-                let elements = adapter.split(body, content_type, &|_| None).unwrap();
+                let elements = adapter.split(&adapter::Dialect::PLAIN, body, content_type, &|_| None).unwrap();
                 assert_eq!(elements.len(), 1);
                 assert_eq!(elements[0].quarantine, None, "{}", String::from_utf8_lossy(body));
                 elements[0].key.clone()

@@ -140,7 +140,7 @@ fn cloud_event(headers: &HeaderMap) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
 /// The events of the body. A body that cannot be split is one quarantined element under its hash, and `true`.
 fn split<'b>(source: &Source, body: &'b [u8], content_type: &str, headers: &'b HeaderMap) -> (Vec<Element<'b>>, bool) {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match source.settings.adapter.split(body, content_type, &header) {
+    match source.settings.adapter.split(&source.settings.dialect, body, content_type, &header) {
         Ok(elements) => (elements, false),
         Err(undecodable) => {
             let element = Element {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adapter::Adapter;
+use adapter::{Adapter, Dialect};
 use signature::Verifier;
 
 use crate::metrics::{IngestMetrics, SourceMetrics};
@@ -13,6 +13,8 @@ pub struct SourceSettings {
     pub name: String,
     /// Who speaks.
     pub adapter: Adapter,
+    /// How its payloads are read.
+    pub dialect: Dialect,
     /// How its deliveries are authenticated.
     pub verifier: Verifier,
     /// The largest body, in bytes.

@@ -20,7 +20,7 @@ use kafka::topics::Plan;
 use route::Routes;
 use runtime::{LaneSet, Shutdown, Telemetry};
 
-pub use step::{Decided, Pipeline, RawRecord, Reading, Step};
+pub use step::{Decided, Pipeline, RawRecord, Reading, SourceRules, Step};
 
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "process";

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adapter::{Adapted, Adapter, Scratch};
+use adapter::{Adapted, Adapter, Dialect, Memory};
 use dedupe::{Candidate, Id128, KeyHasher, Verdict};
 use enrich::{Enricher, Hints};
 use event::raw::{HeaderError, RawHeaders};
@@ -14,12 +14,20 @@ use crate::SERVICE;
 /// Beyond this distance from the broker's clock, ingest's clock is not believed.
 const CLOCK_TRUST_MS: i64 = 300_000;
 
+/// What is configured about one source.
+pub struct SourceRules {
+    /// Its dedupe window, in milliseconds.
+    pub window_ms: u64,
+    /// How its payloads are read.
+    pub dialect: Dialect,
+}
+
 /// What is configured about decisions, shared by all lanes.
 pub struct Pipeline {
-    /// The dedupe window of each source, in milliseconds.
-    pub windows_ms: HashMap<String, u64>,
-    /// The dedupe window of a source that is no longer configured, in milliseconds.
-    pub default_window_ms: u64,
+    /// Each source by its name.
+    pub sources: HashMap<String, SourceRules>,
+    /// What holds for a source that is no longer configured: its records are still in `raw`.
+    pub gone: SourceRules,
     /// How payloads become events.
     pub adapt: adapter::Options,
     /// How events are labelled.
@@ -30,7 +38,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn source_names(&self) -> impl Iterator<Item = &str> {
-        self.windows_ms.keys().map(String::as_str)
+        self.sources.keys().map(String::as_str)
     }
 }
 
@@ -97,7 +105,7 @@ pub struct Step<'p> {
     pipeline: &'p Pipeline,
     keys: KeyHasher,
     enricher: Enricher,
-    scratch: Scratch,
+    memory: Memory,
     key: Vec<u8>,
 }
 
@@ -108,7 +116,7 @@ impl<'p> Step<'p> {
             pipeline,
             keys: KeyHasher::new(control.dedupe_key),
             enricher: Enricher::new(pipeline.enrich.clone()),
-            scratch: Scratch::new(pipeline.adapt.clone()),
+            memory: Memory::new(pipeline.adapt.clone()),
             key: Vec::new(),
         }
     }
@@ -123,20 +131,20 @@ impl<'p> Step<'p> {
             let detail = format!("the adapter {:?} is unknown to this version", headers.adapter);
             return dead(raw, "adapt", "unknown_adapter", detail);
         };
-        match (&headers.quarantine, adapter.adapt(headers, raw.body, &mut self.scratch)) {
+        let source = headers.source.as_ref();
+        let rules = self.pipeline.sources.get(source).unwrap_or(&self.pipeline.gone);
+        match (&headers.quarantine, adapter.adapt(&rules.dialect, headers, raw.body, &mut self.memory)) {
             // What ingest has set aside stays aside: it told the sender so.
             (Some(reason), adapted) => {
                 dead(raw, "ingest", reason, adapted.err().map(|why| why.detail).unwrap_or_default())
             }
             (None, Err(why)) => dead(raw, "adapt", why.reason, why.detail),
             (None, Ok(adapted)) => {
-                let source = headers.source.as_ref();
-                let windows = &self.pipeline.windows_ms;
                 let candidate = Candidate {
                     id: id(&self.keys, &mut self.key, source, raw.key),
                     offset: raw.offset,
                     received_at: headers.received_at,
-                    window_ms: windows.get(source).copied().unwrap_or(self.pipeline.default_window_ms),
+                    window_ms: rules.window_ms,
                 };
                 Reading::Event(Box::new(adapted), candidate)
             }

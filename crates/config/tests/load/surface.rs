@@ -181,3 +181,12 @@ fn a_shadow_rule_sends_nothing() {
     let rule = config.rule("r").unwrap();
     assert!(rule.route.is_shadow() && rule.send.is_none());
 }
+
+#[test]
+fn times_without_a_zone_are_in_the_zone_of_their_source_whatever_zone_reports_are_in() {
+    let of = |text: &str| sound(text).source("dub-main").unwrap().dialect.time_zone.clone();
+    let berlin = base().replace("version = 1", "version = 1\ntimezone = \"Europe/Berlin\"");
+    assert_eq!(of(&berlin).iana_name(), Some("UTC"));
+    let oslo = berlin.replace("adapter = \"dub\"", "adapter = \"dub\"\nzone = \"Europe/Oslo\"");
+    assert_eq!(of(&oslo).iana_name(), Some("Europe/Oslo"));
+}

@@ -16,6 +16,7 @@ mod kills;
 mod architecture;
 mod journey;
 mod messages;
+mod switches;
 mod up;
 mod warehouse_blocks;
 mod warehouse_reports;

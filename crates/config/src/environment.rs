@@ -20,7 +20,16 @@ const OTHER_VARIABLES: [&str; 5] =
 pub struct Environment {
     variables: BTreeMap<String, String>,
     now: Timestamp,
-    resolve_secrets: bool,
+    secrets: Lookup,
+}
+
+/// Which secrets are looked up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    All,
+    /// Those of the platform's half: of Kafka, ClickHouse and the console.
+    Platform,
+    None,
 }
 
 impl Environment {
@@ -28,19 +37,27 @@ impl Environment {
     pub fn of_process() -> Self {
         let variables =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self { variables: variables.collect(), now: Timestamp::now(), resolve_secrets: true }
+        Self { variables: variables.collect(), now: Timestamp::now(), secrets: Lookup::All }
     }
 
     /// Given variables and time.
     pub fn new<N: Into<String>, V: Into<String>>(variables: impl IntoIterator<Item = (N, V)>, now: Timestamp) -> Self {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
-        Self { variables: variables.collect(), now, resolve_secrets: true }
+        Self { variables: variables.collect(), now, secrets: Lookup::All }
     }
 
     /// For checking where the secrets are not at hand: they are not looked up, so the result has none and cannot serve.
     #[must_use]
     pub fn without_secrets(mut self) -> Self {
-        self.resolve_secrets = false;
+        self.secrets = Lookup::None;
+        self
+    }
+
+    /// For tools that reach Kafka or ClickHouse and need nobody's webhook secret: as [`Environment::without_secrets`], but
+    /// for the secrets of the platform's half.
+    #[must_use]
+    pub fn with_platform_secrets_only(mut self) -> Self {
+        self.secrets = Lookup::Platform;
         self
     }
 
@@ -52,8 +69,13 @@ impl Environment {
         self.now
     }
 
-    pub(crate) fn resolves_secrets(&self) -> bool {
-        self.resolve_secrets
+    /// Whether a secret is looked up that stands in the platform's half (or elsewhere).
+    pub(crate) fn resolves_secrets(&self, of_platform: bool) -> bool {
+        match self.secrets {
+            Lookup::All => true,
+            Lookup::Platform => of_platform,
+            Lookup::None => false,
+        }
     }
 
     /// Puts the overrides into the tree, each at the place of its variable, so that they are read and checked as the

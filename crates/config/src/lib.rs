@@ -15,6 +15,7 @@ mod fresh;
 mod labels;
 mod mapping;
 mod owners;
+mod patience;
 mod platform;
 mod privacy;
 mod problem;
@@ -37,13 +38,14 @@ pub use destination::{Destination, DestinationKind, OpenHours, Outside};
 pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
 pub use owners::{Owner, ReviewEvery, Workflow};
+pub use patience::{Patience, patience};
 pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process};
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, did_you_mean};
 pub use rule::{Rule, Sending, Silence};
 pub use secret::SecretText;
 pub use source::{Quota, Source, WhenOver};
-pub use values::{Rate, Weekly};
+pub use values::{Rate, Weekly, duration};
 pub use window::{horizon, memory_bytes};
 
 use document::{Entry, Table};
@@ -168,11 +170,16 @@ impl Config {
 fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> Config {
     let utc = TimeZone::UTC;
     let zone = {
-        let top = Section::new("the configuration".to_owned(), whole, root, Reading { sink, environment, zone: &utc });
+        let top = Section::new(
+            "the configuration".to_owned(),
+            whole,
+            root,
+            Reading { sink, environment, zone: &utc, of_platform: false },
+        );
         check_version(&top);
         top.time_zone("timezone").unwrap_or(defaults::TIMEZONE)
     };
-    let reading = Reading { sink, environment, zone: &zone };
+    let reading = Reading { sink, environment, zone: &zone, of_platform: false };
     let top = Section::new("the configuration".to_owned(), whole, root, reading);
     for read_before in ["version", "timezone"] {
         top.has(read_before);
@@ -180,6 +187,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let section = |key: &'static str| {
         let mut section = top.section(key)?;
         section.title = format!("[{key}]");
+        section.reading.of_platform = environment::PLATFORM_SECTIONS.contains(&key);
         Some(section)
     };
     let owner_section = section("owner");

@@ -118,7 +118,7 @@ fn problem(at: &Place, message: String, hint: String) -> Problem {
 }
 
 /// The suggestion for a misspelt name: the nearest one, or else all of them if they are few.
-pub(crate) fn did_you_mean<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> String {
+pub fn did_you_mean<'n>(wrong: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     let lower = wrong.to_lowercase();
     let nearest = names

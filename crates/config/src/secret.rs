@@ -104,7 +104,7 @@ impl<'a> Section<'a> {
     }
 
     fn in_variable(&self, name: &str, at: &Place) -> Resolved {
-        if !self.reading.environment.resolves_secrets() {
+        if !self.reading.environment.resolves_secrets(self.reading.of_platform) {
             return Resolved::NotLookedUp;
         }
         match self.reading.environment.variable(name) {
@@ -122,7 +122,7 @@ impl<'a> Section<'a> {
     }
 
     fn in_file(&self, name: &str, at: &Place) -> Resolved {
-        if !self.reading.environment.resolves_secrets() {
+        if !self.reading.environment.resolves_secrets(self.reading.of_platform) {
             return Resolved::NotLookedUp;
         }
         let path = at.origin.folder.join(name);

@@ -19,6 +19,8 @@ pub(crate) struct Reading<'a> {
     pub sink: &'a Sink,
     pub environment: &'a Environment,
     pub zone: &'a TimeZone,
+    /// Whether this is the platform's half of the file.
+    pub of_platform: bool,
 }
 
 /// A text and where it stands.

@@ -25,7 +25,10 @@ pub struct Weekly {
 }
 
 /// A duration: whole numbers with units, longest first: `90s`, `1h30m`, `400d`, `5y` (of 365 days), `250ms`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is wrong with the text, and how to write it.
+pub fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 7] = [
         ("ms", 1),
         ("s", 1_000),

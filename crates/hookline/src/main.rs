@@ -5,7 +5,9 @@ mod demo;
 mod engine;
 mod exit;
 mod migrate;
+mod pause;
 mod platform;
+mod running;
 mod send;
 mod service;
 mod services;
@@ -43,6 +45,10 @@ enum Command {
     Migrate(migrate::Args),
     /// Send signed events to a source, from a file or made up
     Send(send::Args),
+    /// Switch a source off for a while, or say what is switched
+    Pause(pause::PauseArgs),
+    /// Switch a source back to normal
+    Resume(pause::ResumeArgs),
     /// Say what is wrong with a configuration, with line numbers
     Check(check::Args),
     #[command(name = local::leash::SUBCOMMAND, hide = true)]
@@ -65,6 +71,8 @@ fn main() -> ExitCode {
         Command::Notify(args) => service::run(Service::Notify, &args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
         Command::Check(args) => check::run(&args),
         Command::EngineExec(args) => engine::exec(&args),
         Command::EngineClickhouse(args) => engine::clickhouse(args),

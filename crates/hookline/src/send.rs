@@ -1,7 +1,7 @@
 //! `hookline send`: signed deliveries to a source, from a file or made up, as its platform would send them.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use testkit::traffic::{Delivery, Platform, Traffic};
 use testkit::{canonical, dub};
 
 use crate::exit::{Outcome, Verdict};
+use crate::running::Running;
 
 /// Between two lines that say how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -92,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let source = choose(&config, args)?;
     let ingest = match &args.ingest {
         Some(url) => url.as_str().to_owned(),
-        None => match running(&args.config).and_then(|running| running.ingest) {
+        None => match Running::beside(&args.config).and_then(|running| running.ingest) {
             Some(url) => url,
             None => listening_at(&config.ingest.listen)?,
         },
@@ -120,18 +121,6 @@ fn choose<'c>(config: &'c Config, args: &Args) -> anyhow::Result<&'c Source> {
         (None, [only]) => Ok(only),
         (None, _) => bail!("{} has several sources: name one with --source ({})", args.config.display(), names()),
     }
-}
-
-/// Where the `hookline up` listens whose data folder holds this configuration, as far as it runs.
-#[derive(serde::Deserialize)]
-struct Running {
-    ingest: Option<String>,
-    clickhouse: String,
-}
-
-fn running(config: &Path) -> Option<Running> {
-    let noted = std::fs::read(config.parent()?.join(crate::up::ADDRESSES)).ok()?;
-    serde_json::from_slice(&noted).ok()
 }
 
 /// The address of a listener, for a client on this machine.
@@ -335,7 +324,7 @@ impl Job<'_> {
     fn print_next(&self, tally: &Tally) {
         let configured = self.config.clickhouse.url.clone();
         let clickhouse = configured
-            .or_else(|| running(&self.args.config).map(|running| running.clickhouse))
+            .or_else(|| Running::beside(&self.args.config).map(|running| running.clickhouse))
             .unwrap_or_else(|| "http://127.0.0.1:8123".to_owned());
         println!("Next: see the rows, in a second or two:");
         println!("  curl -s '{clickhouse}/?default_format=PrettyCompact' --data-binary \"{}\"", self.query(tally));

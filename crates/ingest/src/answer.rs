@@ -57,6 +57,12 @@ pub(crate) enum Problem {
     Unavailable {
         retry_after: Duration,
     },
+    /// Its owner has paused the source: the sender keeps the delivery for its retries.
+    Paused {
+        retry_after: Duration,
+    },
+    /// Its owner has retired the source: the sender shall stop.
+    Retired,
 }
 
 #[derive(Serialize)]
@@ -110,12 +116,24 @@ impl Problem {
                 "The event log did not acknowledge in time. Send the same request again: repeats are counted once."
                     .to_owned(),
             ),
+            Problem::Paused { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:hookline:problem:paused",
+                "Paused",
+                "This source is paused for a while. Nothing was stored: send the same request again later.".to_owned(),
+            ),
+            Problem::Retired => (
+                StatusCode::GONE,
+                "urn:hookline:problem:retired",
+                "Retired",
+                "This source was retired by its owner and takes nothing any more: stop sending.".to_owned(),
+            ),
         };
         let body = Body { r#type, title, status: status.as_u16(), detail, receipt };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Problem::Unavailable { retry_after } = self {
+        if let Problem::Unavailable { retry_after } | Problem::Paused { retry_after } = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
         }
         response

@@ -7,6 +7,7 @@ mod answer;
 mod metrics;
 mod receive;
 mod source;
+mod switches;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub(crate) struct Edge {
 /// A service that is ready to serve.
 pub struct Ingest {
     edge: Arc<Edge>,
+    cluster: Cluster,
     component: Component,
 }
 
@@ -74,7 +76,7 @@ impl Ingest {
         let producer = EdgeProducer::open(&settings.cluster, options)?;
         let component = telemetry.health.component(SERVICE);
         let edge = Arc::new(Edge { lanes: settings.lanes, sources, producer, metrics });
-        Ok(Self { edge, component })
+        Ok(Self { edge, cluster: settings.cluster, component })
     }
 
     /// Serves until the stop is given, then lets the requests under way end and the producer drain.
@@ -82,7 +84,8 @@ impl Ingest {
     /// # Errors
     /// When the listener fails.
     pub async fn serve(self, listener: TcpListener, telemetry: Telemetry, shutdown: Shutdown) -> std::io::Result<()> {
-        let Self { edge, component } = self;
+        let Self { edge, cluster, component } = self;
+        switches::follow(cluster, Arc::clone(&edge), &telemetry, shutdown.clone())?;
         let watch = tokio::spawn(watch(Arc::clone(&edge), component, shutdown.clone()));
         let app = Router::new()
             .route("/v1/webhooks/{source}", post(receive::receive).put(receive::receive))

@@ -17,10 +17,12 @@ pub(crate) enum RequestOutcome {
     WrongType,
     Unavailable,
     Unreadable,
+    Paused,
+    Retired,
 }
 
 impl RequestOutcome {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Quarantined,
         Self::Unauthenticated,
@@ -28,6 +30,8 @@ impl RequestOutcome {
         Self::WrongType,
         Self::Unavailable,
         Self::Unreadable,
+        Self::Paused,
+        Self::Retired,
     ];
 
     fn label(self) -> &'static str {
@@ -39,6 +43,8 @@ impl RequestOutcome {
             Self::WrongType => "wrong_type",
             Self::Unavailable => "unavailable",
             Self::Unreadable => "unreadable",
+            Self::Paused => "paused",
+            Self::Retired => "retired",
         }
     }
 
@@ -47,9 +53,10 @@ impl RequestOutcome {
     }
 
     /// Whether it brings a platform nearer to switching us off. What is not authentic may be anybody's, so it does not:
-    /// a stranger could page somebody at night.
+    /// a stranger could page somebody at night. Nor does a retirement: to be switched off is what it is for. A pause does:
+    /// the platform counts it all the same.
     fn is_a_strike(self) -> bool {
-        !self.is_success() && self != Self::Unauthenticated
+        !self.is_success() && !matches!(self, Self::Unauthenticated | Self::Retired)
     }
 }
 
@@ -63,6 +70,7 @@ pub(crate) struct IngestMetrics {
     last_event: GaugeVec,
     pub(crate) ack_seconds: Histogram,
     pub(crate) unknown_source: IntCounter,
+    pub(crate) paused: GaugeVec,
 }
 
 impl IngestMetrics {
@@ -103,6 +111,7 @@ impl IngestMetrics {
             )?,
             ack_seconds: ack.with_label_values::<&str>(&[]),
             unknown_source,
+            paused: crate::switches::paused_gauge(telemetry)?,
         })
     }
 

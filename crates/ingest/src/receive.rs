@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::answer::{ElementResult, Problem, Receipt};
 use crate::metrics::RequestOutcome;
 use crate::source::Source;
+use crate::switches::Gate;
 use crate::{ACKNOWLEDGE_WITHIN, Edge, SERVICE};
 
 /// How long a sender has to deliver its body.
@@ -35,7 +36,12 @@ pub(crate) async fn receive(State(edge): State<Arc<Edge>>, Path(name): Path<Stri
         return Problem::UnknownSource.into_response(None);
     };
     let receipt = format!("req_{}", Uuid::now_v7().simple());
-    match handle(&edge, source, &receipt, request).await {
+    let gate = source.switch.gate();
+    let handled = match gate.refusal() {
+        Some(problem) => Err(problem),
+        None => handle(&edge, source, gate, &receipt, request).await,
+    };
+    match handled {
         Ok(accepted) => {
             source.metrics.answered(if accepted.status == "accepted" {
                 RequestOutcome::Accepted
@@ -51,6 +57,8 @@ pub(crate) async fn receive(State(edge): State<Arc<Edge>>, Path(name): Path<Stri
                 Problem::TooLarge { .. } => RequestOutcome::TooLarge,
                 Problem::WrongType => RequestOutcome::WrongType,
                 Problem::Unavailable { .. } => RequestOutcome::Unavailable,
+                Problem::Paused { .. } => RequestOutcome::Paused,
+                Problem::Retired => RequestOutcome::Retired,
                 Problem::Unreadable | Problem::UnknownSource => RequestOutcome::Unreadable,
             });
             problem.into_response(Some(&receipt))
@@ -58,7 +66,13 @@ pub(crate) async fn receive(State(edge): State<Arc<Edge>>, Path(name): Path<Stri
     }
 }
 
-async fn handle<'r>(edge: &Edge, source: &Source, receipt: &'r str, request: Request) -> Result<Receipt<'r>, Problem> {
+async fn handle<'r>(
+    edge: &Edge,
+    source: &Source,
+    gate: Gate,
+    receipt: &'r str,
+    request: Request,
+) -> Result<Receipt<'r>, Problem> {
     let received_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (parts, body) = request.into_parts();
     let body = read(body, &parts.headers, source.settings.max_body).await?;
@@ -67,7 +81,8 @@ async fn handle<'r>(edge: &Edge, source: &Source, receipt: &'r str, request: Req
     if !source.settings.adapter.accepts(content_type) {
         return Err(Problem::WrongType);
     }
-    let (elements, whole) = split(source, &body, content_type, &parts.headers);
+    let (mut elements, whole) = split(source, &body, content_type, &parts.headers);
+    gate.set_aside(&mut elements);
     let dry_run = parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=1"));
     if !dry_run {
         let envelope =

@@ -6,6 +6,7 @@ use adapter::{Adapter, Dialect};
 use signature::Verifier;
 
 use crate::metrics::{IngestMetrics, SourceMetrics};
+use crate::switches::SourceSwitch;
 
 /// One configured source.
 pub struct SourceSettings {
@@ -24,6 +25,7 @@ pub struct SourceSettings {
 pub(crate) struct Source {
     pub(crate) settings: SourceSettings,
     pub(crate) metrics: SourceMetrics,
+    pub(crate) switch: SourceSwitch,
 }
 
 /// The sources by name.
@@ -33,12 +35,16 @@ impl Sources {
     pub(crate) fn new(sources: Vec<SourceSettings>, metrics: &IngestMetrics) -> Self {
         let source = |settings: SourceSettings| {
             let metrics = metrics.source(&settings.name);
-            (settings.name.clone(), Source { settings, metrics })
+            (settings.name.clone(), Source { settings, metrics, switch: SourceSwitch::unread() })
         };
         Self(sources.into_iter().map(source).collect())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Source> {
         self.0.get(name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.0.values()
     }
 }

@@ -415,6 +415,14 @@ impl LaneReader {
         (end >= 0).then_some(end)
     }
 
+    /// Asks the broker for one past the partition's last readable record, waiting at most `within`. Blocking.
+    ///
+    /// # Errors
+    /// When the partition's leader does not answer in time: unlike [`LaneReader::fetch`], this tells whether it is there.
+    pub fn ask_end(&self, within: Duration) -> Result<i64, PositionError> {
+        Ok(positions::range(&self.consumer, self.topic, self.partition, within)?.end)
+    }
+
     /// How many offsets the reader is behind the end; 0 at the end, `None` until the first fetch is answered.
     #[must_use]
     pub fn lag_records(&self) -> Option<i64> {

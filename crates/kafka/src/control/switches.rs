@@ -1,0 +1,483 @@
+//! Switches as records: what stands on the topic, and what all of it together says. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::topics::Topic;
+
+/// The version of the records that this build writes and reads.
+const VERSION: u32 = 1;
+/// The prefix of the keys of audit records.
+const AUDIT: &str = "audit/";
+
+/// What kinds of objects can be switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A source: who may send.
+    Source,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Source];
+
+    /// Its name, as in keys, metrics and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+        }
+    }
+}
+
+/// Something that can be switched: `source/dub-main`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name in the configuration.
+    pub id: String,
+}
+
+impl Object {
+    /// A source.
+    #[must_use]
+    pub fn source(name: impl Into<String>) -> Self {
+        Self { kind: Kind::Source, id: name.into() }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.name(), self.id)
+    }
+}
+
+impl FromStr for Object {
+    type Err = String;
+
+    /// Reads `source/NAME`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (kind, id) = text.split_once('/')?;
+            let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
+            (!id.is_empty()).then(|| Self { kind, id: id.to_owned() })
+        };
+        read().ok_or_else(|| format!("{text:?} names nothing that can be switched: write source/NAME"))
+    }
+}
+
+/// What is done with an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As usual.
+    Accept,
+    /// Authentic deliveries are taken and set aside as dead letters, to be redriven later.
+    Quarantine,
+    /// Deliveries are answered 503, so that the sender keeps them for its retries.
+    Pause,
+    /// Deliveries are answered 410: the sender shall stop.
+    Retired,
+}
+
+impl State {
+    /// Its name, as on the topic.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Quarantine => "quarantine",
+            Self::Pause => "pause",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A state with its circumstances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    /// What is done with the object.
+    pub state: State,
+    /// Who said so.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When it ends by itself; the object is then accepted again.
+    pub until: Option<Timestamp>,
+    /// When it was said.
+    pub at: Timestamp,
+}
+
+impl Switch {
+    /// What is done with the object at `now`.
+    #[must_use]
+    pub fn state_at(&self, now: Timestamp) -> State {
+        if self.until.is_some_and(|until| until <= now) { State::Accept } else { self.state }
+    }
+}
+
+/// One switching, as the audit keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What was switched.
+    pub object: Object,
+    /// What was done with it before.
+    pub was: State,
+    /// What is done with it since.
+    pub switch: Switch,
+}
+
+/// A record that this build cannot read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the record {key:?} on {} is not readable by this version: {reason}; use the version that wrote it, or a newer one, or write it \
+     anew with `hookline resume` or `hookline pause` of this one",
+    Topic::Control
+)]
+pub struct UnreadableSwitch {
+    /// Its key.
+    pub key: String,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// A switch as it stands on the topic, under the name of its object.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SwitchRecord {
+    version: u32,
+    state: State,
+    who: String,
+    why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    at: Timestamp,
+}
+
+/// A change as it stands on the topic, under a key of its own.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditRecord {
+    version: u32,
+    object: String,
+    was: State,
+    state: State,
+    who: String,
+    why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+    at: Timestamp,
+}
+
+/// The part of a record that says whether the rest can be read.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+/// Reads the version first: the shape of another one is nobody's guess.
+fn decode<'j, R: Deserialize<'j>>(key: &str, json: &'j [u8]) -> Result<R, UnreadableSwitch> {
+    let unreadable = |reason: String| UnreadableSwitch { key: key.to_owned(), reason };
+    let Versioned { version } = serde_json::from_slice(json).map_err(|error| unreadable(error.to_string()))?;
+    if version != VERSION {
+        return Err(unreadable(format!("its version is {version}, this build reads {VERSION}")));
+    }
+    serde_json::from_slice(json).map_err(|error| unreadable(error.to_string()))
+}
+
+impl Change {
+    /// Key and value of the record that says what holds now, and of the one that stays as evidence. `unique` sorts by time.
+    pub(super) fn records(&self, unique: &str) -> Result<[(String, Vec<u8>); 2], serde_json::Error> {
+        let Switch { state, who, why, until, at } = self.switch.clone();
+        let object = self.object.to_string();
+        let audit = AuditRecord {
+            version: VERSION,
+            object: object.clone(),
+            was: self.was,
+            state,
+            who: who.clone(),
+            why: why.clone(),
+            until,
+            at,
+        };
+        let now = SwitchRecord { version: VERSION, state, who, why, until, at };
+        Ok([(object, serde_json::to_vec(&now)?), (format!("{AUDIT}{unique}"), serde_json::to_vec(&audit)?)])
+    }
+
+    /// Reads an audit record; `None` for any other.
+    pub(super) fn read(key: &[u8], value: Option<&[u8]>) -> Option<Result<Self, UnreadableSwitch>> {
+        let key = std::str::from_utf8(key).ok().filter(|key| key.starts_with(AUDIT))?;
+        let read = || {
+            let AuditRecord { object, was, state, who, why, until, at, .. } = decode(key, value.unwrap_or_default())?;
+            let object = object.parse().map_err(|reason| UnreadableSwitch { key: key.to_owned(), reason })?;
+            Ok(Self { object, was, switch: Switch { state, who, why, until, at } })
+        };
+        Some(read())
+    }
+}
+
+/// What all records about one kind of object say together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switches {
+    kind: Kind,
+    by_id: BTreeMap<String, Entry>,
+}
+
+/// What is known of one object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Entry {
+    /// By the newest record that could be read.
+    switch: Option<Switch>,
+    /// Why the newest record could not be read, if so.
+    unreadable: Option<UnreadableSwitch>,
+}
+
+impl Switches {
+    /// Nothing is switched.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, by_id: BTreeMap::new() }
+    }
+
+    /// Takes a record of the topic in. Records about something else are passed over. Returns whether it was about this kind.
+    ///
+    /// One that cannot be read leaves its object as it was, and is told by [`Switches::unreadable`].
+    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
+        let Ok(key) = std::str::from_utf8(key) else { return false };
+        let Some(id) = key.strip_prefix(self.kind.name()).and_then(|rest| rest.strip_prefix('/')) else { return false };
+        // Nobody writes a null; if somebody deletes a record by hand, the object is as if it had never been switched.
+        let Some(value) = value else { return self.by_id.remove(id).is_some() };
+        let entry = self.by_id.entry(id.to_owned()).or_default();
+        match decode(key, value) {
+            Ok(SwitchRecord { state, who, why, until, at, .. }) => {
+                *entry = Entry { switch: Some(Switch { state, who, why, until, at }), unreadable: None };
+            }
+            Err(why) => entry.unreadable = Some(why),
+        }
+        true
+    }
+
+    /// How an object was switched last, whether that has ended or not; `None` if it never was.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Switch> {
+        self.by_id.get(id)?.switch.as_ref()
+    }
+
+    /// What is done with an object at `now`.
+    #[must_use]
+    pub fn state_at(&self, id: &str, now: Timestamp) -> State {
+        self.get(id).map_or(State::Accept, |switch| switch.state_at(now))
+    }
+
+    /// Every object that was ever switched, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Switch)> {
+        self.by_id.iter().filter_map(|(id, entry)| Some((id.as_str(), entry.switch.as_ref()?)))
+    }
+
+    /// The newest records of objects that could not be read.
+    pub fn unreadable(&self) -> impl Iterator<Item = &UnreadableSwitch> {
+        self.by_id.values().filter_map(|entry| entry.unreadable.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STATES: [State; 4] = [State::Accept, State::Quarantine, State::Pause, State::Retired];
+
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (0_i64..4_000_000_000_000).prop_map(|ms| Timestamp::from_millisecond(ms).unwrap())
+    }
+
+    fn switch() -> impl Strategy<Value = Switch> {
+        (prop::sample::select(&STATES[..]), ".{0,20}", ".{0,20}", prop::option::of(time()), time())
+            .prop_map(|(state, who, why, until, at)| Switch { state, who, why, until, at })
+    }
+
+    /// What may stand on the topic.
+    #[derive(Debug, Clone)]
+    enum Written {
+        /// A switch, with its audit record.
+        Switch(&'static str, Switch),
+        /// A switch of a version that this build does not know.
+        Newer(&'static str, u32),
+        /// Anything else.
+        Other(Vec<u8>, Option<Vec<u8>>),
+    }
+
+    fn written() -> impl Strategy<Value = Written> {
+        let ids = || prop::sample::select(&["dub", "qr", "a/b"][..]);
+        let keys = prop::sample::select(&["identity", "rule/dub", "sources/dub", "source", "audit/1", "\u{fffd}"][..]);
+        prop_oneof![
+            4 => (ids(), switch()).prop_map(|(id, switch)| Written::Switch(id, switch)),
+            1 => (ids(), 2_u32..9).prop_map(|(id, version)| Written::Newer(id, version)),
+            1 => (keys, prop::option::of(prop::collection::vec(any::<u8>(), 0..20)))
+                .prop_map(|(key, value)| Written::Other(key.as_bytes().to_vec(), value)),
+        ]
+    }
+
+    /// Key and value of every record, in order.
+    fn records(written: &[Written]) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let mut records = Vec::new();
+        for (n, one) in written.iter().enumerate() {
+            match one {
+                Written::Switch(id, switch) => {
+                    let change = Change { object: Object::source(*id), was: State::Accept, switch: switch.clone() };
+                    for (key, value) in change.records(&n.to_string()).unwrap() {
+                        records.push((key.into_bytes(), Some(value)));
+                    }
+                }
+                Written::Newer(id, version) => {
+                    let value = format!(r#"{{"version":{version},"state":"asleep"}}"#);
+                    records.push((format!("source/{id}").into_bytes(), Some(value.into_bytes())));
+                }
+                Written::Other(key, value) => records.push((key.clone(), value.clone())),
+            }
+        }
+        records
+    }
+
+    fn fold<'r>(records: impl IntoIterator<Item = &'r (Vec<u8>, Option<Vec<u8>>)>) -> Switches {
+        let mut switches = Switches::new(Kind::Source);
+        for (key, value) in records {
+            switches.apply(key, value.as_deref());
+        }
+        switches
+    }
+
+    proptest! {
+        #[test]
+        fn the_newest_readable_record_of_an_object_counts(history in prop::collection::vec(written(), 0..40)) {
+            let mut model = BTreeMap::new();
+            for one in &history {
+                match one {
+                    Written::Switch(id, switch) => {
+                        model.insert(*id, (Some(switch.clone()), false));
+                    }
+                    Written::Newer(id, _) => model.entry(*id).or_insert((None, false)).1 = true,
+                    Written::Other(..) => {}
+                }
+            }
+            let switches = fold(&records(&history));
+            for id in ["dub", "qr", "a/b"] {
+                let (expected, unreadable) = model.get(id).cloned().unwrap_or((None, false));
+                prop_assert_eq!(switches.get(id), expected.as_ref());
+                let key = format!("source/{id}");
+                prop_assert_eq!(switches.unreadable().any(|why| why.key == key), unreadable);
+            }
+        }
+
+        /// Compaction may remove any record that a newer one of its key follows. Where all can be read, nothing changes by it.
+        #[test]
+        fn compaction_changes_nothing(
+            history in prop::collection::vec((prop::sample::select(&["dub", "qr"][..]), switch()), 0..30),
+            kept in prop::collection::vec(any::<bool>(), 60),
+        ) {
+            let history: Vec<Written> = history.into_iter().map(|(id, switch)| Written::Switch(id, switch)).collect();
+            let all = records(&history);
+            let compacted: Vec<_> = all.iter().enumerate()
+                .filter(|(place, (key, _))| kept[*place] || !all[place + 1..].iter().any(|(later, _)| later == key))
+                .map(|(_, record)| record)
+                .collect();
+            prop_assert_eq!(fold(compacted.iter().copied()), fold(&all));
+            // And the audit keeps every change, in order.
+            let audit: Vec<_> = compacted.iter().filter_map(|(key, value)| Change::read(key, value.as_deref())).collect();
+            let said: Vec<_> = audit.into_iter().map(|change| change.unwrap().switch).collect();
+            let expected: Vec<_> = history.iter().filter_map(|one| match one {
+                Written::Switch(_, switch) => Some(switch.clone()),
+                _ => None,
+            }).collect();
+            prop_assert_eq!(said, expected);
+        }
+
+        /// A reader that stops anywhere and goes on later, as a restart does, comes to the same.
+        #[test]
+        fn it_does_not_matter_where_reading_stopped(history in prop::collection::vec(written(), 0..30), at in 0_usize..60) {
+            let all = records(&history);
+            let mut switches = fold(&all[..at.min(all.len())]);
+            for (key, value) in &all[at.min(all.len())..] {
+                switches.apply(key, value.as_deref());
+            }
+            prop_assert_eq!(switches, fold(&all));
+        }
+
+        #[test]
+        fn a_switch_holds_until_its_end_and_not_a_moment_longer(switch in switch(), now in time()) {
+            let over = switch.until.is_some_and(|until| now >= until);
+            prop_assert_eq!(switch.state_at(now), if over { State::Accept } else { switch.state });
+        }
+
+        #[test]
+        fn bytes_that_nobody_wrote_are_refused_and_change_nothing(value in prop::collection::vec(any::<u8>(), 0..60)) {
+            let paused = Switch {
+                state: State::Pause, who: "ana".into(), why: "test".into(), until: None, at: Timestamp::UNIX_EPOCH,
+            };
+            let change = Change { object: Object::source("dub"), was: State::Accept, switch: paused.clone() };
+            let mut all: Vec<_> = change.records("1").unwrap().into_iter().map(|(key, value)| (key.into_bytes(), Some(value))).collect();
+            all.push((b"source/dub".to_vec(), Some(value)));
+            let switches = fold(&all);
+            prop_assert_eq!(switches.get("dub"), Some(&paused));
+            prop_assert_eq!(switches.unreadable().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_record_says_what_is_wrong_with_it_and_the_way_out() {
+        let said = |value: &str| {
+            let switches = fold(&[(b"source/dub".to_vec(), Some(value.as_bytes().to_vec()))]);
+            assert_eq!(switches.state_at("dub", Timestamp::UNIX_EPOCH), State::Accept);
+            switches.unreadable().next().unwrap().to_string()
+        };
+        let newer = said(r#"{"version":2,"state":"pause","who":"a","why":"b","at":"2026-01-01T00:00:00Z"}"#);
+        assert!(
+            newer.contains("source/dub") && newer.contains("its version is 2") && newer.contains("hookline resume"),
+            "{newer}"
+        );
+        let unknown = said(r#"{"version":1,"state":"asleep","who":"a","why":"b","at":"2026-01-01T00:00:00Z"}"#);
+        assert!(unknown.contains("asleep") && unknown.contains("quarantine"), "{unknown}");
+        let more = said(
+            r#"{"version":1,"state":"pause","who":"a","why":"b","at":"2026-01-01T00:00:00Z","only_at_night":true}"#,
+        );
+        assert!(more.contains("only_at_night"), "{more}");
+        assert!(said("").contains("EOF"), "an empty value");
+    }
+
+    #[test]
+    fn what_stands_on_the_topic_is_legible() {
+        let at = "2026-11-25T12:00:00Z".parse().unwrap();
+        let until = Some("2026-11-25T14:00:00Z".parse().unwrap());
+        let switch = Switch { state: State::Pause, who: "ana".into(), why: "plan change".into(), until, at };
+        let [now, audit] = Change { object: Object::source("dub"), was: State::Accept, switch }.records("7").unwrap();
+        assert_eq!((now.0.as_str(), audit.0.as_str()), ("source/dub", "audit/7"));
+        assert_eq!(
+            String::from_utf8(now.1).unwrap(),
+            r#"{"version":1,"state":"pause","who":"ana","why":"plan change","until":"2026-11-25T14:00:00Z","at":"2026-11-25T12:00:00Z"}"#
+        );
+        assert_eq!(
+            String::from_utf8(audit.1).unwrap(),
+            r#"{"version":1,"object":"source/dub","was":"accept","state":"pause","who":"ana","why":"plan change","until":"2026-11-25T14:00:00Z","at":"2026-11-25T12:00:00Z"}"#
+        );
+    }
+
+    #[test]
+    fn objects_are_named_by_kind_and_id() {
+        assert_eq!("source/dub".parse(), Ok(Object::source("dub")));
+        for wrong in ["dub", "rule/x", "source/", "/dub", ""] {
+            assert!(wrong.parse::<Object>().unwrap_err().contains("source/NAME"), "{wrong}");
+        }
+    }
+}

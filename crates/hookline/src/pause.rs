@@ -164,7 +164,7 @@ impl<'a> Desk<'a> {
             let hint = did_you_mean(&object.id, self.config.sources.iter().map(|source| source.name.as_str()));
             bail!("{} has no source {:?}; {hint}", self.by.config.display(), object.id);
         };
-        let change = control::set(&self.cluster, object, &switch)?;
+        let change = control::set(&self.cluster, object, &switch).with_context(|| self.whereabouts())?;
         let warning = warning(source, &switch);
         self.say_change(&change, warning.as_deref());
         Ok(if warning.is_some() { Verdict::NeedsAttention } else { Verdict::Fine })
@@ -195,7 +195,11 @@ impl<'a> Desk<'a> {
 
     /// Reads everything; records that cannot be read are said and not passed over.
     fn log(&self) -> anyhow::Result<Log> {
-        Ok(control::read_log(&self.cluster, Kind::Source)?)
+        control::read_log(&self.cluster, Kind::Source).with_context(|| self.whereabouts())
+    }
+
+    fn whereabouts(&self) -> String {
+        format!("Kafka at {}", self.cluster.brokers)
     }
 
     #[allow(clippy::print_stdout, reason = "the answer of a command")]

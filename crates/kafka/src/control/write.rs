@@ -25,7 +25,7 @@ pub enum SwitchError {
     #[error(transparent)]
     Identity(#[from] ControlError),
     /// The topic could not be read.
-    #[error("the switches could not be read: {0}")]
+    #[error("the switches could not be read")]
     Read(#[from] ReadError),
     /// The topic gave nothing.
     #[error("the switches could not be read: {0}")]
@@ -36,7 +36,7 @@ pub enum SwitchError {
     )]
     Write(#[from] TxnError),
     /// The record could not be put into words.
-    #[error("the switch cannot be written: {0}")]
+    #[error("the switch cannot be written")]
     Encode(#[from] serde_json::Error),
 }
 

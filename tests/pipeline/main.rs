@@ -7,6 +7,7 @@ mod alerts;
 mod clients;
 mod days;
 mod demo;
+mod edge;
 mod engines;
 mod harness;
 mod kafka_edge;

@@ -135,7 +135,8 @@ async fn a_source_is_paused_put_into_quarantine_retired_and_resumed_while_two_in
         assert_eq!(answer["results"][0]["reason"], "switched_to_quarantine");
         let of = format!("WHERE request_id = '{}'", answer["receipt"].as_str().unwrap());
         asker.until(&format!("SELECT count() FROM hookline.records {of}"), 1, SOON).await.unwrap();
-        let row = asker.rows(&format!("SELECT outcome, stage, reason FROM hookline.records {of}")).await.unwrap().remove(0);
+        let row =
+            asker.rows(&format!("SELECT outcome, stage, reason FROM hookline.records {of}")).await.unwrap().remove(0);
         assert_eq!(row, json!({ "outcome": "dead_letter", "stage": "ingest", "reason": "switched_to_quarantine" }));
         assert_eq!(client.post(sender.url()).body("{}").send().await.unwrap().status().as_u16(), 401);
     }

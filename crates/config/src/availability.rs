@@ -34,15 +34,11 @@ pub(crate) enum Part {
     Partner,
     PartnerApproved,
     Tag,
-    SignedUrl,
-    QuotaThatRefuses,
-    QuotaThatWarns,
     QuietAfter,
     DestinationMax,
     DestinationOpen,
     OneOpenPer,
     FailuresDigest,
-    TrustedProxies,
     Naming,
     Catalogue,
     Launch,
@@ -80,14 +76,6 @@ impl Part {
                 "tags are not kept on events in this version: the rule would never match",
                 "use campaign or link_kind",
             ),
-            // Every delivery would be refused, and the platform would switch the webhook off.
-            Self::SignedUrl => (Refused, "senders that sign the URL cannot be authenticated in this version", ""),
-            Self::QuotaThatRefuses => (
-                Refused,
-                "quotas are not enforced in this version: nothing would be refused",
-                "limit the sender in the proxy before ingest",
-            ),
-            Self::QuotaThatWarns => (PassedOver, "quotas are not measured in this version: nothing will warn", ""),
             Self::QuietAfter => (
                 Refused,
                 "alerts on silence are not available in this version",
@@ -114,9 +102,6 @@ impl Part {
                 "the digest of failed deliveries is not sent in this version",
                 "they are in ClickHouse: the view deliveries",
             ),
-            Self::TrustedProxies => {
-                (PassedOver, "X-Forwarded-For is not read in this version: logs name the proxy", "")
-            }
             Self::Naming => {
                 (PassedOver, "the naming standard is not checked in this version: no link will be flagged", "")
             }

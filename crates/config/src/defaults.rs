@@ -25,6 +25,28 @@ pub(crate) const MAX_BODY: u64 = 256 << 10;
 /// The smallest and largest `max_body`: 1 KiB and 16 MiB.
 pub(crate) const MAX_BODY_RANGE: std::ops::RangeInclusive<u64> = 1 << 10..=16 << 20;
 
+/// `memory` of `[ingest]`: bodies, and records that wait for Kafka, half each.
+pub(crate) const INGEST_MEMORY: u64 = 256 << 20;
+/// The smallest and largest `memory`: a source's largest body must fit into its share, and then some.
+pub(crate) const INGEST_MEMORY_RANGE: std::ops::RangeInclusive<u64> = 16 << 20..=1 << 40;
+/// A body may take at most this part of `memory`: a quarter is one source's share, and it must hold several.
+pub(crate) const BODIES_IN_MEMORY: u64 = 16;
+/// `max_connections` of `[ingest]`.
+pub(crate) const MAX_CONNECTIONS: u32 = 8_192;
+/// `in_flight` of `[ingest]` and of sources: at 40 ms an acknowledgement 50,000 requests a second.
+pub(crate) const IN_FLIGHT: u32 = 2_048;
+/// The smallest and largest `in_flight`.
+pub(crate) const IN_FLIGHT_RANGE: std::ops::RangeInclusive<i64> = 1..=100_000;
+/// `header_timeout` of `[ingest]`.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// `body_timeout` of `[ingest]`.
+pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// `idle_timeout` of `[ingest]`: longer than senders and load balancers keep connections (60 s), so that they close first.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The shortest and longest of the three.
+pub(crate) const HTTP_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(3_600);
+
 /// `tolerance` of an `hmac` scheme with a timestamp, in seconds.
 pub(crate) const TOLERANCE_SECONDS: i64 = signature::TOLERANCE_SECONDS;
 

@@ -34,12 +34,14 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+pub use enrich::Network;
+
 pub use destination::{Destination, DestinationKind, OpenHours, Outside};
 pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
 pub use owners::{Owner, ReviewEvery, Workflow};
 pub use patience::{Patience, patience};
-pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process};
+pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process, Tls};
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems, did_you_mean};
 pub use rule::{Rule, Sending, Silence};
@@ -198,7 +200,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     if source_section.as_ref().is_none_or(|sources| sources.entries().is_empty()) {
         sink.error(whole, "there is no [source]: nothing could be received", "add one");
     }
-    let sources = source_section.map(|all| source::read(&all, &known_owners, ingest.max_body)).unwrap_or_default();
+    let sources = source_section.map(|all| source::read(&all, &known_owners, &ingest)).unwrap_or_default();
     let destination_section = section("destination");
     let known_destinations = declared(destination_section.as_ref());
     let destinations = destination_section.map(|all| destination::read(&all, &known_owners)).unwrap_or_default();

@@ -12,6 +12,8 @@ pub struct Patience {
     /// For so long it keeps every delivery for its retries and does nothing else, however many there are; zero if that
     /// depends on their number, or if it does not retry at all.
     pub survives: Duration,
+    /// After so many refusals in a row it is over, where that is what it counts.
+    pub refusals: Option<u32>,
     /// What it does then, as a sentence without its full stop.
     pub then: &'static str,
 }
@@ -19,11 +21,12 @@ pub struct Patience {
 /// What is known of the platform behind an adapter (by its name) or, where the adapter tells nothing, behind a scheme;
 /// `None` if nothing is.
 pub fn patience(adapter: &str, scheme: &Scheme) -> Option<Patience> {
-    let known = |hours: u64, then| Some(Patience { survives: Duration::from_secs(hours * HOUR), then });
+    let counted = |refusals, then| Some(Patience { survives: Duration::ZERO, refusals: Some(refusals), then });
+    let known = |hours: u64, then| Some(Patience { survives: Duration::from_secs(hours * HOUR), refusals: None, then });
     match (adapter, scheme) {
-        ("dub", _) | (_, Scheme::Dub) => known(0, "Dub disables a webhook after 20 refusals in a row"),
-        ("bitly", _) => known(0, "Bitly drops an event after 5 attempts and deactivates the webhook"),
-        (_, Scheme::Shopify) => known(0, "Shopify deletes the subscription after 8 refusals within 4 hours"),
+        ("dub", _) | (_, Scheme::Dub) => counted(20, "Dub disables a webhook after 20 refusals in a row"),
+        ("bitly", _) => counted(5, "Bitly drops an event after 5 attempts and deactivates the webhook"),
+        (_, Scheme::Shopify) => counted(8, "Shopify deletes the subscription after 8 refusals within 4 hours"),
         (_, Scheme::GitHub) => {
             known(0, "GitHub does not retry: each delivery must be sent again by hand, within 3 days")
         }
@@ -49,5 +52,7 @@ mod tests {
         assert!(then("mapping", Scheme::Shopify).contains("8 refusals"));
         assert_eq!(patience("canonical", &Scheme::StandardWebhooks).unwrap().survives.as_secs(), 75 * HOUR);
         assert_eq!(patience("mapping", &Scheme::Bearer), None);
+        assert_eq!(patience("dub", &Scheme::Dub).unwrap().refusals, Some(20));
+        assert_eq!(patience("mapping", &Scheme::GitHub).unwrap().refusals, None);
     }
 }

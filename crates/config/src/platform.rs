@@ -1,10 +1,11 @@
 //! The platform's half: where things are. Every key has a `HOOKLINE_<SECTION>_<KEY>` override.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use enrich::Network;
 
-use crate::availability::{self, Part};
 use crate::defaults;
 use crate::document::Value;
 use crate::privacy::networks;
@@ -44,8 +45,49 @@ pub struct Ingest {
     pub listen: String,
     /// The largest body in bytes, for sources that say nothing.
     pub max_body: u64,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` (or `Forwarded`) is believed.
     pub trusted_proxies: Vec<Network>,
+    /// What TLS is spoken with; none: plain HTTP, for a proxy that ends TLS.
+    pub tls: Option<Tls>,
+    /// What bodies, and records that wait for Kafka, may take together, in bytes.
+    pub memory: u64,
+    /// Connections that may be open at once; of one address half of them.
+    pub max_connections: u32,
+    /// Requests of one source that may wait for their acknowledgement at once, for sources that say nothing.
+    pub in_flight: u32,
+    /// How long the head of a request may take, and the handshake of TLS.
+    pub header_timeout: Duration,
+    /// How long a body may take.
+    pub body_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Ingest {
+    /// What holds without `[ingest]`.
+    fn default() -> Self {
+        Self {
+            listen: defaults::INGEST_LISTEN.to_owned(),
+            max_body: defaults::MAX_BODY,
+            trusted_proxies: Vec::new(),
+            tls: None,
+            memory: defaults::INGEST_MEMORY,
+            max_connections: defaults::MAX_CONNECTIONS,
+            in_flight: defaults::IN_FLIGHT,
+            header_timeout: defaults::HEADER_TIMEOUT,
+            body_timeout: defaults::BODY_TIMEOUT,
+            idle_timeout: defaults::IDLE_TIMEOUT,
+        }
+    }
+}
+
+/// `tls` of `[ingest]`: two PEM files. They are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, followed by those that it is signed with.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// `[process]`.
@@ -152,20 +194,49 @@ pub(crate) fn read_clickhouse(section: Option<Section<'_>>) -> ClickHouse {
 }
 
 pub(crate) fn read_ingest(section: Option<Section<'_>>) -> Ingest {
-    let Some(section) = section else {
-        let (listen, max_body) = (defaults::INGEST_LISTEN.to_owned(), defaults::MAX_BODY);
-        return Ingest { listen, max_body, trusted_proxies: Vec::new() };
-    };
-    let ingest = Ingest {
-        listen: listen(&section, defaults::INGEST_LISTEN),
-        max_body: section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(defaults::MAX_BODY),
-        trusted_proxies: networks(&section, "trusted_proxies"),
-    };
-    if !ingest.trusted_proxies.is_empty() {
-        availability::check(Part::TrustedProxies, section.place("trusted_proxies"), section.reading.sink);
-    }
+    let mut ingest = Ingest::default();
+    let Some(section) = section else { return ingest };
+    let number =
+        |key, range: RangeInclusive<i64>| section.integer(key, range).and_then(|number| u32::try_from(number).ok());
+    let time = |key| section.duration(key, defaults::HTTP_TIMEOUT_RANGE);
+    ingest.listen = listen(&section, defaults::INGEST_LISTEN);
+    ingest.max_body = section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(ingest.max_body);
+    ingest.trusted_proxies = networks(&section, "trusted_proxies");
+    ingest.tls = read_tls(&section);
+    ingest.memory = section.size("memory", defaults::INGEST_MEMORY_RANGE).unwrap_or(ingest.memory);
+    ingest.max_connections = number("max_connections", 16..=1_000_000).unwrap_or(ingest.max_connections);
+    ingest.in_flight = number("in_flight", defaults::IN_FLIGHT_RANGE).unwrap_or(ingest.in_flight);
+    ingest.header_timeout = time("header_timeout").unwrap_or(ingest.header_timeout);
+    ingest.body_timeout = time("body_timeout").unwrap_or(ingest.body_timeout);
+    ingest.idle_timeout = time("idle_timeout").unwrap_or(ingest.idle_timeout);
     section.finish();
     ingest
+}
+
+/// `{ cert = "…", key = "…" }`; as a variable, the same text.
+fn read_tls(ingest: &Section<'_>) -> Option<Tls> {
+    const FORM: &str = "write { cert = \"chain.pem\", key = \"key.pem\" }";
+    let node = ingest.node("tls")?;
+    let parsed;
+    let node = if node.at.origin.environment {
+        parsed = table_from_environment(node, ingest.reading.sink)?;
+        &parsed
+    } else {
+        node
+    };
+    let Value::Table(table) = &node.value else {
+        ingest.error(&node.at, format!("tls of [ingest] is {}, not a table", node.value.kind()), FORM);
+        return None;
+    };
+    let section = Section::new("tls of [ingest]".to_owned(), &node.at, table, ingest.reading);
+    for key in ["cert", "key"] {
+        if !section.has(key) {
+            section.missing(key, FORM);
+        }
+    }
+    let (cert, key) = (section.path("cert"), section.path("key"));
+    section.finish();
+    Some(Tls { cert: cert?, key: key? })
 }
 
 pub(crate) fn read_process(section: Option<Section<'_>>) -> Process {

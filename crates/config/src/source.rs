@@ -7,6 +7,8 @@ use signature::{Scheme, Secret};
 
 use crate::availability::{self, Part};
 use crate::owners::Declared;
+use crate::patience::{Patience, patience};
+use crate::platform::Ingest;
 use crate::section::{Section, words};
 use crate::{defaults, mapping, scheme, values, window};
 
@@ -31,8 +33,10 @@ pub struct Source {
     pub quota: Option<Quota>,
     /// After how long without an event it counts as silent; learned when left out.
     pub quiet_after: Option<Duration>,
-    /// The largest body, after decompression, in bytes.
+    /// The largest body in bytes, on the wire and after decompression.
     pub max_body: u64,
+    /// Requests of it that may wait for their acknowledgement at once, on each instance.
+    pub in_flight: u32,
     /// The public address that its sender posts to, for schemes whose signature covers the URL.
     pub public_url: Option<String>,
     /// Whether all of it is test data.
@@ -42,7 +46,7 @@ pub struct Source {
 /// How much a source may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Events a second; a second's worth may come at once.
+    /// Events a second, on each instance of ingest; a second's worth may come at once.
     pub per_second: u32,
     /// What happens above it.
     pub when_over: WhenOver,
@@ -57,7 +61,7 @@ pub enum WhenOver {
     AcceptAndWarn,
 }
 
-pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest_max_body: u64) -> Vec<Source> {
+pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest: &Ingest) -> Vec<Source> {
     let mut sources = Vec::new();
     for entry in sections.entries() {
         if !is_name(&entry.key) {
@@ -69,12 +73,12 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest_max_body: u
         }
         let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
         section.title = format!("[source.{}]", entry.key);
-        sources.extend(read_one(entry.key.clone(), section, owners, ingest_max_body));
+        sources.extend(read_one(entry.key.clone(), section, owners, ingest));
     }
     sources
 }
 
-fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_body: u64) -> Option<Source> {
+fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Ingest) -> Option<Source> {
     let sink = section.reading.sink;
     let asked_for = section.required("adapter", "name the platform that sends, such as \"dub\" or \"canonical\"");
     let adapter = asked_for.as_ref().and_then(|(name, at)| availability::adapter(name, at, sink));
@@ -90,15 +94,17 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_bo
     let quota = section.section("quota").and_then(read_quota);
     let remember_for = section.duration("remember_for", defaults::REMEMBER_FOR_RANGE);
     let quiet_after = section.duration("quiet_after", Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3_600));
-    let max_body = section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(ingest_max_body);
-    let public_url = section.text("public_url");
+    let max_body = section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(ingest.max_body);
+    check_fits(&section, max_body, ingest.memory);
+    let in_flight =
+        section.integer("in_flight", defaults::IN_FLIGHT_RANGE).and_then(|number| u32::try_from(number).ok());
+    let public_url = read_public_url(&section);
     let test = section.flag("test").unwrap_or(false);
     let time_zone = section.time_zone("zone").unwrap_or(defaults::SOURCE_ZONE);
     if let Some(scheme) = &scheme
         && scheme.signs_url()
     {
-        availability::check(Part::SignedUrl, section.place("scheme"), sink);
-        if public_url.is_none() {
+        if !section.has("public_url") {
             let hint = "add public_url = \"https://…/v1/webhooks/…\", the address that the sender was given";
             let message = format!("scheme {:?} signs the URL, which {} does not give", scheme.name(), section.title);
             section.error(section.at, message, hint);
@@ -107,12 +113,9 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_bo
     if section.has("quiet_after") {
         availability::check(Part::QuietAfter, section.place("quiet_after"), sink);
     }
-    if let Some(quota) = quota {
-        let part = if quota.when_over == WhenOver::Refuse { Part::QuotaThatRefuses } else { Part::QuotaThatWarns };
-        availability::check(part, section.place("quota"), sink);
-    }
     if let Some(scheme) = &scheme {
         warn_about_window(&section, scheme, remember_for, quota);
+        warn_about_refusals(&section, asked_for.as_ref().map_or("", |(name, _)| name), scheme, quota);
     }
     section.finish();
     let scheme = scheme?;
@@ -128,6 +131,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest_max_bo
         quota,
         quiet_after,
         max_body,
+        in_flight: in_flight.unwrap_or(ingest.in_flight),
         public_url,
         test,
     })
@@ -147,6 +151,37 @@ fn warn_about_window(section: &Section<'_>, scheme: &Scheme, remember_for: Optio
     if let Some(message) = quota.and_then(|quota| window::memory_warning(quota.per_second, remember_for)) {
         sink.warn(section.place("quota"), message, "size the machines for it, or lower the quota or the window");
     }
+}
+
+/// A quota that refuses, for a sender that switches the webhook off when it is refused.
+fn warn_about_refusals(section: &Section<'_>, adapter: &str, scheme: &Scheme, quota: Option<Quota>) {
+    if let Some(Patience { refusals: Some(_), then, .. }) = patience(adapter, scheme)
+        && quota.is_some_and(|quota| quota.when_over == WhenOver::Refuse)
+    {
+        let message = format!("{} refuses what is over its quota, and {then}", section.title);
+        section.reading.sink.warn(section.place("quota"), message, "use when_over = \"accept-and-warn\"");
+    }
+}
+
+/// A body that can never find room would be refused for ever.
+fn check_fits(section: &Section<'_>, max_body: u64, memory: u64) {
+    if max_body > memory / defaults::BODIES_IN_MEMORY {
+        let needed = (max_body * defaults::BODIES_IN_MEMORY) >> 20;
+        let message = format!("bodies of {max_body} bytes do not fit into the memory of ingest, {memory} bytes");
+        let hint = format!("lower max_body, or set memory = \"{needed}MiB\" in [ingest]");
+        section.error(section.place("max_body"), message, hint);
+    }
+}
+
+/// The address that the sender was given. What is signed is this and the query of the request, so it has none of its own.
+fn read_public_url(section: &Section<'_>) -> Option<String> {
+    let (url, at) = section.placed("public_url")?;
+    let sound = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) && !url.contains(['?', '#', ' ']);
+    if !sound {
+        let hint = "write \"https://host/v1/webhooks/name\", without a query";
+        section.error(&at, format!("public_url {url:?} of {} is not an address", section.title), hint);
+    }
+    sound.then_some(url)
 }
 
 fn read_quota(section: Section<'_>) -> Option<Quota> {

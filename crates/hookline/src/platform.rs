@@ -112,9 +112,19 @@ impl Platform {
         let source = |source: &config::Source| {
             let verifier = signature::Verifier::new(source.scheme.clone(), source.secrets.clone())
                 .with_context(|| format!("source {:?}", source.name))?;
-            let max_body = usize::try_from(source.max_body).context("max_body")?;
-            let (name, dialect) = (source.name.clone(), source.dialect.clone());
-            Ok(ingest::SourceSettings { name, adapter: source.adapter, dialect, verifier, max_body })
+            Ok(ingest::SourceSettings {
+                name: source.name.clone(),
+                adapter: source.adapter,
+                dialect: source.dialect.clone(),
+                verifier,
+                public_url: source.public_url.clone().filter(|_| source.scheme.signs_url()),
+                challenge: source.scheme.challenge(),
+                max_body: usize::try_from(source.max_body).context("max_body")?,
+                quota: source.quota,
+                in_flight: usize::try_from(source.in_flight).context("in_flight")?,
+                refusals_allowed: config::patience(source.adapter.name(), &source.scheme)
+                    .and_then(|patience| patience.refusals),
+            })
         };
         self.config.sources.iter().map(source).collect()
     }

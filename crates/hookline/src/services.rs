@@ -81,6 +81,7 @@ impl Services {
                 let settings = ingest::Settings {
                     cluster: platform.cluster.clone(),
                     lanes: platform.plan.lanes,
+                    http: platform.config.ingest.clone(),
                     sources: platform.sources()?,
                 };
                 let ingest = ingest::Ingest::new(settings, &platform.telemetry)?;

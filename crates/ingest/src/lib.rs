@@ -1,32 +1,55 @@
 //! The HTTP edge: authenticate raw bytes, bound them, find the events, append them to `raw`, answer.
 //!
 //! It knows nothing of campaigns, rules or ClickHouse, and it says 202 only once the in-sync replicas have every event
-//! of the request.
+//! of the request. A request passes, in this order: the connection's bounds (`serve`, `connections`), the body's (`body`,
+//! `limits`), the signature, decompression (`encoding`), the source's quota and its places under way (`quota`, `limits`),
+//! and the log (`append`). Strangers get no further than the signature.
 
 mod answer;
+mod append;
+mod body;
+mod connections;
+mod encoding;
+mod handshake;
+mod limits;
+mod logs;
 mod metrics;
+mod proxies;
+mod quota;
 mod receive;
+mod serve;
 mod source;
 mod switches;
+#[cfg(test)]
+mod tests;
+mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::post;
 use kafka::edge::{EdgeOpenError, EdgeOptions, EdgeProducer};
 use kafka::{Cluster, Topic};
 use runtime::{Component, Shutdown, Telemetry};
 use tokio::net::TcpListener;
 
+use crate::connections::{Connections, Patience};
+use crate::limits::Memory;
+use crate::proxies::TrustedProxies;
+use crate::serve::Server;
+use crate::source::{MAX_EVENTS_IN_FLIGHT, Sources};
+use crate::tls::Certificates;
+
 pub use source::SourceSettings;
+pub use tls::TlsError;
 
 /// The name of this service in health and metrics.
 pub const SERVICE: &str = "ingest";
 
-/// How long the brokers have to acknowledge; with reading and checking, the sender has its answer within 4 seconds.
+/// How long the brokers have to acknowledge; with checking, the sender has its answer within 4 seconds of its last byte.
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(3_500);
+/// How often readiness and the gauges are brought up to date.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What ingest works by.
 pub struct Settings {
@@ -34,6 +57,8 @@ pub struct Settings {
     pub cluster: Cluster,
     /// Partitions of `raw`.
     pub lanes: u16,
+    /// `[ingest]` of the configuration: bounds, TLS, proxies.
+    pub http: config::Ingest,
     /// The sources that may send.
     pub sources: Vec<SourceSettings>,
 }
@@ -47,54 +72,93 @@ pub enum StartError {
     /// The producer's settings are refused.
     #[error("the Kafka producer does not start: {0}")]
     Producer(#[from] EdgeOpenError),
+    /// No thread.
+    #[error("a thread of ingest could not be started: {0}")]
+    Thread(#[source] std::io::Error),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// Everything a request needs.
 pub(crate) struct Edge {
     pub(crate) lanes: u16,
-    pub(crate) sources: source::Sources,
+    pub(crate) sources: Sources,
     pub(crate) producer: EdgeProducer,
     pub(crate) metrics: metrics::IngestMetrics,
+    pub(crate) memory: Memory,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) patience: Patience,
+    /// How long a body may take.
+    pub(crate) body_within: Duration,
+    pub(crate) proxies: TrustedProxies,
+    /// Where the clock of quotas and log lines starts.
+    pub(crate) begun: Instant,
 }
 
 /// A service that is ready to serve.
 pub struct Ingest {
     edge: Arc<Edge>,
     cluster: Cluster,
+    certificates: Option<Arc<Certificates>>,
     component: Component,
 }
 
 impl Ingest {
-    /// Prepares the producer and the sources.
+    /// Prepares the producer, the sources and the certificate.
     ///
     /// # Errors
-    /// When the producer's settings are refused.
+    /// When the producer's settings are refused, or the certificate cannot be used.
     pub fn new(settings: Settings, telemetry: &Telemetry) -> Result<Self, StartError> {
-        let options = EdgeOptions { delivery_timeout: ACKNOWLEDGE_WITHIN, ..EdgeOptions::default() };
+        let Settings { cluster, lanes, http, sources } = settings;
+        let certificates = http.tls.map(Certificates::load).transpose()?;
+        // Half for bodies, half for the records that wait for Kafka.
+        let half = usize::try_from(http.memory / 2).unwrap_or(usize::MAX);
+        let options = EdgeOptions {
+            delivery_timeout: ACKNOWLEDGE_WITHIN,
+            max_bytes: half,
+            max_records: 2 * MAX_EVENTS_IN_FLIGHT,
+            ..EdgeOptions::default()
+        };
         let metrics = metrics::IngestMetrics::new(telemetry)?;
-        let sources = source::Sources::new(settings.sources, &metrics);
-        let producer = EdgeProducer::open(&settings.cluster, options)?;
+        let edge = Edge {
+            lanes,
+            sources: Sources::new(sources, &metrics),
+            producer: EdgeProducer::open(&cluster, options)?,
+            metrics,
+            memory: Memory::new(half),
+            connections: Connections::new(serve::room_for_connections(http.max_connections as usize)),
+            patience: Patience { head: http.header_timeout, idle: http.idle_timeout },
+            body_within: http.body_timeout,
+            proxies: TrustedProxies::new(http.trusted_proxies),
+            begun: Instant::now(),
+        };
         let component = telemetry.health.component(SERVICE);
-        let edge = Arc::new(Edge { lanes: settings.lanes, sources, producer, metrics });
-        Ok(Self { edge, cluster: settings.cluster, component })
+        Ok(Self { edge: Arc::new(edge), cluster, certificates, component })
     }
 
     /// Serves until the stop is given, then lets the requests under way end and the producer drain.
     ///
     /// # Errors
-    /// When the listener fails.
-    pub async fn serve(self, listener: TcpListener, telemetry: Telemetry, shutdown: Shutdown) -> std::io::Result<()> {
-        let Self { edge, cluster, component } = self;
-        switches::follow(cluster, Arc::clone(&edge), &telemetry, shutdown.clone())?;
+    /// When TLS cannot be set up, or a thread cannot be started.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        telemetry: Telemetry,
+        shutdown: Shutdown,
+    ) -> Result<(), StartError> {
+        let Self { edge, cluster, certificates, component } = self;
+        let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
+        switches::follow(cluster, Arc::clone(&edge), &telemetry, shutdown.clone()).map_err(StartError::Thread)?;
         let watch = tokio::spawn(watch(Arc::clone(&edge), component, shutdown.clone()));
-        let app = Router::new()
-            .route("/v1/webhooks/{source}", post(receive::receive).put(receive::receive))
-            .layer(DefaultBodyLimit::disable()) // Each source has a limit of its own, kept while the body streams in.
-            .with_state(Arc::clone(&edge))
-            .merge(runtime::listen::routes(telemetry))
+        if let Some(certificates) = certificates {
+            tokio::spawn(certificates.keep_current(shutdown.clone()));
+        }
+        let router = Router::new()
+            .merge(runtime::listen::health_routes(telemetry))
+            .method_not_allowed_fallback(answer::wrong_method)
             .fallback(answer::not_found);
-        let stop = shutdown.clone();
-        axum::serve(listener, app).with_graceful_shutdown(async move { stop.given().await }).await?;
+        Server { edge: Arc::clone(&edge), router, tls }.run(listener, shutdown.clone()).await;
         shutdown.stop();
         let left = edge.producer.flush(ACKNOWLEDGE_WITHIN).await;
         if left > 0 {
@@ -109,7 +173,7 @@ impl Ingest {
     }
 }
 
-/// Keeps readiness in step with the brokers.
+/// Keeps readiness in step with the brokers, and the gauges in step with what is held.
 async fn watch(edge: Arc<Edge>, component: Component, shutdown: Shutdown) {
     let mut was_up = None;
     while !shutdown.is_stopping() {
@@ -135,6 +199,14 @@ async fn watch(edge: Arc<Edge>, component: Component, shutdown: Shutdown) {
             }
             was_up = Some(up);
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (metrics, (records, bytes)) = (&edge.metrics, edge.producer.waiting());
+        metrics.open_connections.set(edge.connections.open() as f64);
+        metrics.buffered_bytes.set(edge.memory.used() as f64);
+        metrics.waiting_records.set(records as f64);
+        metrics.waiting_bytes.set(bytes as f64);
+        for source in edge.sources.iter() {
+            source.metrics.in_flight.set(source.in_flight.requests() as f64);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

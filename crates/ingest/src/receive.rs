@@ -1,130 +1,386 @@
 //! One request, from its bytes to its answer.
 
-use std::borrow::Cow;
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use adapter::{Element, Undecodable, fallback_key};
-use axum::body::Body;
-use axum::extract::{Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
+use axum::response::Response;
 use bytes::Bytes;
-use event::lane;
-use event::raw::RawHeaders;
-use kafka::Topic;
-use kafka::edge::{EdgeError, EdgeRecord};
-use uuid::Uuid;
+use config::WhenOver;
+use hyper::body::Incoming;
+use kafka::edge::EdgeError;
+use signature::Refusal;
 
-use crate::answer::{ElementResult, Problem, Receipt};
+use crate::answer::{ElementResult, Problem, QuotaState, Receipt, ReceiptId, Would};
+use crate::append::{self, AppendError, Envelope};
+use crate::body::{self, BodyError};
+use crate::encoding::{Coding, DecodeError};
+use crate::limits::Hold;
+use crate::logs::Sparingly;
 use crate::metrics::RequestOutcome;
-use crate::source::Source;
+use crate::source::{Source, SourceSettings};
 use crate::switches::Gate;
-use crate::{ACKNOWLEDGE_WITHIN, Edge, SERVICE};
+use crate::{Edge, SERVICE, handshake};
 
-/// How long a sender has to deliver its body.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
-/// What a sender is asked to wait after a 503.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The path of webhooks; the source's name follows.
+pub(crate) const PATH: &str = "/v1/webhooks/";
+/// What a sender is asked to wait after a 503, at least, and how far it is spread.
+const RETRY_AFTER: (Duration, u64) = (Duration::from_secs(4), 4_000);
+/// What a sender is asked to wait when too many of its requests are under way: they take no longer than this.
+const NEXT_TURN: Duration = Duration::from_secs(1);
 
-/// `POST` or `PUT /v1/webhooks/{source}`.
-pub(crate) async fn receive(State(edge): State<Arc<Edge>>, Path(name): Path<String>, request: Request) -> Response {
+/// Anything at `/v1/webhooks/{source}`.
+pub(crate) async fn webhook(edge: &Edge, peer: IpAddr, request: Request<Incoming>) -> Response {
     let arrived = Instant::now();
-    let Some(source) = edge.sources.get(&name) else {
+    let name = request.uri().path().strip_prefix(PATH).unwrap_or_default();
+    let Some(source) = edge.sources.get(name) else {
         edge.metrics.unknown_source.inc();
+        body::drain(request.into_body());
         return Problem::UnknownSource.into_response(None);
     };
-    let receipt = format!("req_{}", Uuid::now_v7().simple());
     let gate = source.switch.gate();
-    let handled = match gate.refusal() {
-        Some(problem) => Err(problem),
-        None => handle(&edge, source, gate, &receipt, request).await,
+    let probe = match *request.method() {
+        Method::POST | Method::PUT => return deliver(edge, source, gate, arrived, peer, request).await,
+        Method::OPTIONS | Method::GET | Method::HEAD if gate == Gate::Retired => Problem::Retired.into_response(None),
+        Method::OPTIONS => handshake::options(source, request.headers()),
+        Method::GET | Method::HEAD => handshake::listening(source),
+        _ => Problem::WrongMethod.into_response(None),
     };
-    match handled {
-        Ok(accepted) => {
-            source.metrics.answered(if accepted.status == "accepted" {
-                RequestOutcome::Accepted
-            } else {
-                RequestOutcome::Quarantined
-            });
-            edge.metrics.ack_seconds.observe(arrived.elapsed().as_secs_f64());
-            accepted.into_response()
+    source.metrics.answered(RequestOutcome::Probe, false);
+    probe
+}
+
+async fn deliver(
+    edge: &Edge,
+    source: &Source,
+    gate: Gate,
+    arrived: Instant,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let dry_run = parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=1"));
+    let receipt = ReceiptId::new();
+    let delivery = Delivery { edge, source, gate, receipt, arrived, peer, parts, dry_run };
+    let (answer, authentic) = match delivery.admit(body).await {
+        Ok(admitted) => (delivery.take(admitted).await, true),
+        Err(problem) => (Err(problem), false),
+    };
+    match answer {
+        Ok(receipt) => {
+            let outcome = match receipt.status {
+                _ if dry_run => RequestOutcome::DryRun,
+                "accepted" => RequestOutcome::Accepted,
+                _ => RequestOutcome::Quarantined,
+            };
+            source.metrics.answered(outcome, authentic);
+            if !dry_run {
+                edge.metrics.ack_seconds.observe(arrived.elapsed().as_secs_f64());
+            }
+            receipt.into_response()
         }
         Err(problem) => {
-            source.metrics.answered(match problem {
-                Problem::Unauthenticated => RequestOutcome::Unauthenticated,
-                Problem::TooLarge { .. } => RequestOutcome::TooLarge,
-                Problem::WrongType => RequestOutcome::WrongType,
-                Problem::Unavailable { .. } => RequestOutcome::Unavailable,
-                Problem::Paused { .. } => RequestOutcome::Paused,
-                Problem::Retired => RequestOutcome::Retired,
-                Problem::Unreadable | Problem::UnknownSource => RequestOutcome::Unreadable,
-            });
+            delivery.note(problem);
+            source.metrics.answered(outcome(problem), authentic && !dry_run);
             problem.into_response(Some(&receipt))
         }
     }
 }
 
-async fn handle<'r>(
-    edge: &Edge,
-    source: &Source,
+fn outcome(problem: Problem) -> RequestOutcome {
+    match problem {
+        Problem::Unauthenticated { .. } => RequestOutcome::Unauthenticated,
+        Problem::TooLarge { .. } => RequestOutcome::TooLarge,
+        Problem::WrongType | Problem::WrongEncoding => RequestOutcome::WrongType,
+        Problem::OverQuota { .. } | Problem::TooManyAtOnce { .. } => RequestOutcome::OverQuota,
+        Problem::Overloaded { .. } | Problem::Unavailable { .. } => RequestOutcome::Unavailable,
+        Problem::Paused { .. } => RequestOutcome::Paused,
+        Problem::Retired => RequestOutcome::Retired,
+        Problem::TooSlow => RequestOutcome::TooSlow,
+        Problem::WrongMethod => RequestOutcome::Probe,
+        Problem::Unreadable | Problem::UnknownSource | Problem::UnknownPath => RequestOutcome::Unreadable,
+    }
+}
+
+/// A request under way.
+struct Delivery<'e> {
+    edge: &'e Edge,
+    source: &'e Source,
     gate: Gate,
-    receipt: &'r str,
-    request: Request,
-) -> Result<Receipt<'r>, Problem> {
-    let received_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (parts, body) = request.into_parts();
-    let body = read(body, &parts.headers, source.settings.max_body).await?;
-    let secret_id = authenticate(source, receipt, &parts, &body, received_at.as_secs() as i64)?;
-    let content_type = content_type(&parts.headers);
-    if !source.settings.adapter.accepts(content_type) {
-        return Err(Problem::WrongType);
-    }
-    let (mut elements, whole) = split(source, &body, content_type, &parts.headers);
-    gate.set_aside(&mut elements);
-    let dry_run = parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "dry_run=1"));
-    if !dry_run {
-        let envelope =
-            Envelope { receipt, received_at, secret_id, content_type, cloud_event: cloud_event(&parts.headers) };
-        append(edge, source, &envelope, &elements).await?;
-        source.metrics.events.inc_by(elements.len() as u64);
-        source.metrics.last_event.set(received_at.as_secs_f64());
-    }
-    Ok(say(receipt, &elements, whole, dry_run))
+    receipt: ReceiptId,
+    arrived: Instant,
+    peer: IpAddr,
+    parts: Parts,
+    dry_run: bool,
 }
 
-/// Checks who sent it. Returns the id of the secret that signed it.
-fn authenticate(source: &Source, receipt: &str, parts: &Parts, body: &[u8], now: i64) -> Result<String, Problem> {
-    let url = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let lookup = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-    let signed = signature::Request { method: parts.method.as_str(), url, headers: &lookup, body };
-    let verifier = &source.settings.verifier;
-    let authentic = verifier.verify(&signed, now).map_err(|refusal| {
-        source.metrics.refused(refusal);
-        tracing::debug!(service = SERVICE, source = source.settings.name, receipt, %refusal, "not authentic");
-        Problem::Unauthenticated
-    })?;
-    source.metrics.secret_used(authentic.secret_id);
-    if let Some(timestamp) = authentic.timestamp {
-        source.metrics.skew.observe((timestamp - now) as f64);
-    }
-    Ok(authentic.secret_id.to_owned())
+/// An authentic request.
+struct Admitted<'e> {
+    /// The body, decompressed; as it came when that is not possible.
+    content: Bytes,
+    /// Why it could not be decompressed.
+    broken: Option<Undecodable>,
+    secret_id: &'e str,
+    received_at: Duration,
+    /// The memory that the content takes, for as long as it is there.
+    _hold: Hold<'e>,
 }
 
-/// Reads the body as it streams in, never past the limit.
-async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Problem> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(Problem::TooLarge { limit });
+impl<'e> Delivery<'e> {
+    /// Reads the body and checks who sent it. Nothing that a stranger sends gets further than this.
+    async fn admit(&self, mut body: Incoming) -> Result<Admitted<'e>, Problem> {
+        let (wire, mut hold) = match self.read(&mut body).await {
+            Ok(read) => read,
+            Err(problem) => {
+                // A sender that waits for our word before it sends has read the answer, and one that is too slow is not waited for.
+                if problem != Problem::TooSlow && !body::waits_for_continue(&self.parts.headers) {
+                    body::drain(body);
+                }
+                return Err(problem);
+            }
+        };
+        let received_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = received_at.as_secs() as i64;
+        let coding = Coding::of(&self.parts.headers);
+        // Signatures cover the bytes on the wire. Some senders sign before their HTTP client compresses, so the content counts as well.
+        let (secret_id, decoded) = match self.authenticate(&wire, now) {
+            Ok(secret_id) => (secret_id, None),
+            Err(Refusal::NoMatch) if coding.is_compressed() => match self.decode(coding, &wire, &mut hold) {
+                Ok(content) => (self.authenticate(&content, now).map_err(|why| self.refuse(why))?, Some(Ok(content))),
+                Err(DecodeError::Corrupt) => return Err(self.refuse(Refusal::NoMatch)),
+                Err(other) => return Err(self.cannot_decode(other)),
+            },
+            Err(refusal) => return Err(self.refuse(refusal)),
+        };
+        let decoded = decoded.unwrap_or_else(|| self.decode(coding, &wire, &mut hold));
+        let (content, broken) = match decoded {
+            Ok(content) => (content, None),
+            // Authentic all the same: kept as it came.
+            Err(DecodeError::Corrupt) => {
+                let detail = "the body is not encoded as its Content-Encoding says".to_owned();
+                (wire, Some(Undecodable { reason: "bad_encoding", detail }))
+            }
+            Err(other) => return Err(self.cannot_decode(other)),
+        };
+        self.source.metrics.sizes.observe(content.len() as f64);
+        Ok(Admitted { content, broken, secret_id, received_at, _hold: hold })
     }
-    match tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(match std::error::Error::source(&error) {
-            Some(source) if source.to_string().contains("length limit exceeded") => Problem::TooLarge { limit },
-            _ => Problem::Unreadable,
-        }),
-        Err(_elapsed) => Err(Problem::Unreadable),
+
+    async fn read(&self, body: &mut Incoming) -> Result<(Bytes, Hold<'e>), Problem> {
+        if let Some(problem) = self.gate.refusal().filter(|_| !self.dry_run) {
+            return Err(problem);
+        }
+        let limit = self.source.settings.max_body;
+        if body::announced(&self.parts.headers).is_some_and(|length| length > limit as u64) {
+            return Err(Problem::TooLarge { limit });
+        }
+        let mut hold = self.edge.memory.hold(&self.source.held).map_err(|_| self.overloaded())?;
+        let wire = body::read(body, limit, self.edge.body_within, &mut hold).await.map_err(|why| match why {
+            BodyError::TooLarge => Problem::TooLarge { limit },
+            BodyError::TooSlow => Problem::TooSlow,
+            BodyError::Broken => Problem::Unreadable,
+            BodyError::NoRoom => self.overloaded(),
+        })?;
+        Ok((wire, hold))
+    }
+
+    fn decode(&self, coding: Coding, wire: &Bytes, hold: &mut Hold<'_>) -> Result<Bytes, DecodeError> {
+        coding.decode(wire, self.source.settings.max_body, hold)
+    }
+
+    fn cannot_decode(&self, why: DecodeError) -> Problem {
+        match why {
+            DecodeError::TooLarge => Problem::TooLarge { limit: self.source.settings.max_body },
+            DecodeError::Corrupt => Problem::Unreadable,
+            DecodeError::NoRoom => self.overloaded(),
+        }
+    }
+
+    /// Checks who sent it. Returns the id of the secret that signed it.
+    fn authenticate(&self, body: &[u8], now: i64) -> Result<&'e str, Refusal> {
+        let settings = &self.source.settings;
+        let Parts { method, uri, headers, .. } = &self.parts;
+        let lookup = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        let public;
+        let url = match (&settings.public_url, uri.query()) {
+            // Signed is the address that the sender was given, whatever proxies have made of it.
+            (Some(address), Some(query)) => {
+                public = format!("{address}?{query}");
+                &public
+            }
+            (Some(address), None) => address.as_str(),
+            (None, _) => uri.path_and_query().map_or("", |path| path.as_str()),
+        };
+        let signed = signature::Request { method: method.as_str(), url, headers: &lookup, body };
+        let authentic = settings.verifier.verify(&signed, now)?;
+        // The counters know every secret of the verifier.
+        let (secret_id, uses) = self.source.metrics.secret(authentic.secret_id).ok_or(Refusal::NoLiveSecret)?;
+        if !self.dry_run {
+            uses.inc();
+            if let Some(timestamp) = authentic.timestamp {
+                self.source.metrics.skew.observe((timestamp - now) as f64);
+            }
+        }
+        Ok(secret_id)
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Problem {
+        self.source.metrics.refused(refusal);
+        self.line(&self.source.log.refused, |left_out, client| {
+            let (source, receipt) = (&self.source.settings.name, &self.receipt);
+            tracing::info!(service = SERVICE, source, %receipt, %client, left_out, "answered 401: {refusal}");
+        });
+        Problem::Unauthenticated { challenge: self.source.settings.challenge }
+    }
+
+    /// Finds the events of an authentic request and appends them.
+    async fn take(&self, admitted: Admitted<'e>) -> Result<Receipt, Problem> {
+        let (headers, settings) = (&self.parts.headers, &self.source.settings);
+        if Coding::of(headers) == Coding::Unknown {
+            return Err(Problem::WrongEncoding);
+        }
+        let content_type = content_type(headers);
+        if !settings.adapter.accepts(content_type) {
+            return Err(Problem::WrongType);
+        }
+        let (mut elements, whole) = match &admitted.broken {
+            Some(why) => (vec![quarantined(&admitted.content, why.clone())], true),
+            None => self.split(&admitted.content, content_type),
+        };
+        self.gate.set_aside(&mut elements);
+        if self.dry_run {
+            return Ok(self.say(&elements, whole, Some(self.would(elements.len()))));
+        }
+        let _place = self.let_in(elements.len())?;
+        let Admitted { received_at, secret_id, .. } = admitted;
+        let cloud_event = append::cloud_event(headers);
+        let envelope = Envelope { receipt: &self.receipt, received_at, secret_id, content_type, cloud_event };
+        if let Err(error) = append::append(self.edge, self.source, &envelope, &elements).await {
+            self.source.bucket(|bucket| bucket.give_back(elements.len()));
+            return Err(self.not_stored(&error));
+        }
+        self.source.metrics.events.inc_by(elements.len() as u64);
+        self.source.metrics.last_event.set(received_at.as_secs_f64());
+        Ok(self.say(&elements, whole, None))
+    }
+
+    /// The events of the body. A body that cannot be split is one quarantined element under its hash, and `true`.
+    fn split<'b>(&'b self, body: &'b [u8], content_type: &str) -> (Vec<Element<'b>>, bool) {
+        let header = |name: &str| self.parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let SourceSettings { adapter, dialect, .. } = &self.source.settings;
+        match adapter.split(dialect, body, content_type, &header) {
+            Ok(elements) => (elements, false),
+            Err(undecodable) => (vec![quarantined(body, undecodable)], true),
+        }
+    }
+
+    /// Takes the room that the events need, in the quota of the source and among what is under way.
+    fn let_in(&self, events: usize) -> Result<crate::limits::Place<'e>, Problem> {
+        let (source, now) = (self.source, self.now());
+        let place = source.in_flight.enter(events).ok_or(Problem::TooManyAtOnce { retry_after: NEXT_TURN })?;
+        let Some(Err(wait)) = source.bucket(|bucket| bucket.take(now, events)) else { return Ok(place) };
+        let Some(quota) = source.settings.quota else { return Ok(place) };
+        source.metrics.over_quota(events);
+        self.line(&source.log.over_quota, |left_out, _| {
+            let (source, receipt, per_second) = (&source.settings.name, &self.receipt, quota.per_second);
+            let done = if quota.when_over == WhenOver::Refuse { "refused" } else { "accepted all the same" };
+            tracing::warn!(service = SERVICE, source, %receipt, per_second, left_out, "over its quota, {done}");
+        });
+        match quota.when_over {
+            WhenOver::AcceptAndWarn => Ok(place),
+            WhenOver::Refuse => Err(Problem::OverQuota { per_second: quota.per_second, retry_after: wait }),
+        }
+    }
+
+    /// What the request would meet if it were no dry run. Takes nothing.
+    fn would(&self, events: usize) -> Would {
+        let (source, now) = (self.source, self.now());
+        let quota = source.settings.quota.and_then(|quota| {
+            let when_over = if quota.when_over == WhenOver::Refuse { "refuse" } else { "accept-and-warn" };
+            let room = source.bucket(|bucket| bucket.room(now))?;
+            Some(QuotaState { per_second: quota.per_second, room, when_over })
+        });
+        let refuses = source.settings.quota.is_some_and(|quota| quota.when_over == WhenOver::Refuse);
+        let (switch, refusal) = self.gate.said();
+        let (answer, why) = if let Some((answer, why)) = refusal {
+            (answer, Some(why))
+        } else if refuses && source.over_quota_for(now, events).is_some() {
+            (429, Some("the quota is used up"))
+        } else if !source.in_flight.has_room(events) {
+            (429, Some("too many requests of this source are under way"))
+        } else if !self.edge.producer.is_up() {
+            (503, Some("the event log does not answer"))
+        } else {
+            (202, None)
+        };
+        Would { answer, why, switch, quota }
+    }
+
+    fn say(&self, elements: &[Element<'_>], whole: bool, would: Option<Would>) -> Receipt {
+        let quarantined = elements.iter().filter(|element| element.quarantine.is_some()).count();
+        let result = |why: Option<&Undecodable>| ElementResult {
+            status: if why.is_some() { "quarantined" } else { "accepted" },
+            reason: why.map(|why| why.reason),
+            detail: why.map(|why| why.detail.clone()),
+        };
+        Receipt {
+            status: if whole || quarantined == elements.len() { "quarantined" } else { "accepted" },
+            receipt: self.receipt,
+            events: elements.len(),
+            quarantined,
+            dry_run: self.dry_run,
+            would,
+            results: elements.iter().map(|element| result(element.quarantine.as_ref())).collect(),
+        }
+    }
+
+    fn not_stored(&self, error: &AppendError) -> Problem {
+        if let AppendError::Edge(EdgeError::TooLarge { .. }) = error {
+            return Problem::TooLarge { limit: self.source.settings.max_body };
+        }
+        self.line(&self.source.log.unavailable, |left_out, _| {
+            let (source, receipt) = (&self.source.settings.name, &self.receipt);
+            tracing::warn!(service = SERVICE, source, %receipt, left_out, "answered 503: {error}");
+        });
+        Problem::Unavailable { retry_after: self.later() }
+    }
+
+    fn overloaded(&self) -> Problem {
+        Problem::Overloaded { retry_after: self.later() }
+    }
+
+    /// Not the same for everybody, so that senders do not come back all at once.
+    fn later(&self) -> Duration {
+        let (least, spread) = RETRY_AFTER;
+        least + Duration::from_millis(self.receipt.spread(spread))
+    }
+
+    /// Refusals that have no line of their own yet.
+    fn note(&self, problem: Problem) {
+        let has_its_own = matches!(
+            problem,
+            Problem::Unauthenticated { .. } | Problem::OverQuota { .. } | Problem::Unavailable { .. }
+        );
+        if !has_its_own {
+            self.line(&self.source.log.refused, |left_out, client| {
+                let (source, receipt, status) = (&self.source.settings.name, &self.receipt, problem.status().as_u16());
+                tracing::info!(service = SERVICE, source, %receipt, %client, left_out, "answered {status}: {problem:?}");
+            });
+        }
+    }
+
+    /// Writes a line if one is due.
+    fn line(&self, sparingly: &Sparingly, write: impl FnOnce(u64, IpAddr)) {
+        if let Some(left_out) = sparingly.due(self.now()) {
+            write(left_out, self.edge.proxies.client(self.peer, &self.parts.headers));
+        }
+    }
+
+    /// The arrival, on the clock of quotas and log lines.
+    fn now(&self) -> Duration {
+        self.arrived.duration_since(self.edge.begun)
     }
 }
 
@@ -132,113 +388,7 @@ fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json")
 }
 
-/// What every event of a request shares.
-struct Envelope<'r> {
-    receipt: &'r str,
-    received_at: Duration,
-    secret_id: String,
-    content_type: &'r str,
-    cloud_event: Vec<(Cow<'r, str>, Cow<'r, str>)>,
-}
-
-/// The attributes of a CloudEvent in binary mode, without their prefix; of any other request, none.
-fn cloud_event(headers: &HeaderMap) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-    if !headers.contains_key("ce-specversion") {
-        return Vec::new();
-    }
-    let attribute = |(name, value): (&'_ axum::http::HeaderName, &'_ HeaderValue)| {
-        Some((Cow::Owned(name.as_str().strip_prefix("ce-")?.to_owned()), Cow::Owned(value.to_str().ok()?.to_owned())))
-    };
-    headers.iter().filter_map(attribute).collect()
-}
-
-/// The events of the body. A body that cannot be split is one quarantined element under its hash, and `true`.
-fn split<'b>(source: &Source, body: &'b [u8], content_type: &str, headers: &'b HeaderMap) -> (Vec<Element<'b>>, bool) {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match source.settings.adapter.split(&source.settings.dialect, body, content_type, &header) {
-        Ok(elements) => (elements, false),
-        Err(undecodable) => {
-            let element = Element {
-                bytes: body,
-                key: fallback_key(body),
-                ordinal: 0,
-                content_type: "",
-                quarantine: Some(undecodable),
-            };
-            (vec![element], true)
-        }
-    }
-}
-
-/// Appends every element to its lane and waits until the in-sync replicas have them all.
-async fn append(
-    edge: &Edge,
-    source: &Source,
-    envelope: &Envelope<'_>,
-    elements: &[Element<'_>],
-) -> Result<(), Problem> {
-    let Envelope { receipt, received_at, secret_id, content_type, cloud_event } = envelope;
-    let headers: Vec<_> = elements
-        .iter()
-        .map(|element| {
-            let headers = RawHeaders {
-                source: Cow::Borrowed(&source.settings.name),
-                adapter: Cow::Borrowed(source.settings.adapter.name()),
-                received_at: received_at.as_millis() as i64,
-                request_id: Cow::Borrowed(receipt),
-                secret_id: Cow::Borrowed(secret_id),
-                ordinal: element.ordinal,
-                content_type: Cow::Borrowed(if element.content_type.is_empty() {
-                    content_type
-                } else {
-                    element.content_type
-                }),
-                cloud_event: cloud_event.clone(),
-                redrive_of: None,
-                quarantine: element.quarantine.as_ref().map(|why| Cow::Borrowed(why.reason)),
-            };
-            headers.to_headers()
-        })
-        .collect();
-    let records: Vec<_> = elements
-        .iter()
-        .zip(&headers)
-        .map(|(element, headers)| EdgeRecord {
-            topic: Topic::Raw,
-            partition: lane::of_key(element.key.as_str().as_bytes(), edge.lanes),
-            key: element.key.as_str().as_bytes(),
-            payload: element.bytes,
-            headers,
-        })
-        .collect();
-    let unavailable = |why: &dyn std::fmt::Display| {
-        tracing::warn!(service = SERVICE, source = source.settings.name, receipt, "answered 503: {why}");
-        Problem::Unavailable { retry_after: RETRY_AFTER }
-    };
-    let delivery = edge.producer.send(&records).map_err(|error| match error {
-        EdgeError::TooLarge { .. } => Problem::TooLarge { limit: source.settings.max_body },
-        other => unavailable(&other),
-    })?;
-    let reports = delivery.wait(Instant::now() + ACKNOWLEDGE_WITHIN).await;
-    match reports.into_iter().find_map(Result::err) {
-        None => Ok(()),
-        Some(error) => Err(unavailable(&error)),
-    }
-}
-
-fn say<'r>(receipt: &'r str, elements: &[Element<'_>], whole: bool, dry_run: bool) -> Receipt<'r> {
-    let quarantined = elements.iter().filter(|element| element.quarantine.is_some()).count();
-    let result = |why: Option<&Undecodable>| ElementResult {
-        status: if why.is_some() { "quarantined" } else { "accepted" },
-        reason: why.map(|why| why.reason),
-        detail: why.map(|why| why.detail.clone()),
-    };
-    Receipt {
-        status: if whole || quarantined == elements.len() { "quarantined" } else { "accepted" },
-        receipt,
-        events: elements.len(),
-        quarantined,
-        dry_run,
-        results: elements.iter().map(|element| result(element.quarantine.as_ref())).collect(),
-    }
+/// A body without an event that can be used, under its hash.
+fn quarantined(body: &[u8], why: Undecodable) -> Element<'_> {
+    Element { bytes: body, key: fallback_key(body), ordinal: 0, content_type: "", quarantine: Some(why) }
 }

@@ -71,7 +71,7 @@ impl SourceSwitch {
     }
 
     /// Takes over what was switched. Returns whether that is news.
-    fn set(&self, switch: Option<&Switch>) -> bool {
+    pub(crate) fn set(&self, switch: Option<&Switch>) -> bool {
         let packed = packed(switch);
         self.0.swap(packed, Ordering::AcqRel) != packed
     }
@@ -128,6 +128,17 @@ impl Gate {
             Self::NotRead => Some(Problem::Unavailable { retry_after: RETRY_AT_START }),
             Self::Paused { retry_after } => Some(Problem::Paused { retry_after }),
             Self::Retired => Some(Problem::Retired),
+        }
+    }
+
+    /// What the source is switched to, and why a request would not be taken: for dry runs, which say it instead of being refused.
+    pub(crate) fn said(self) -> (Option<&'static str>, Option<(u16, &'static str)>) {
+        match self {
+            Self::Open => (None, None),
+            Self::Quarantine => (Some("quarantine"), None),
+            Self::NotRead => (None, Some((503, "this instance has just started"))),
+            Self::Paused { .. } => (Some("pause"), Some((503, "the source is paused"))),
+            Self::Retired => (Some("retired"), Some((410, "the source is retired"))),
         }
     }
 

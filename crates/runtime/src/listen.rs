@@ -45,13 +45,14 @@ pub async fn serve_metrics(listener: TcpListener, telemetry: Telemetry, shutdown
     axum::serve(listener, routes(telemetry)).with_graceful_shutdown(async move { shutdown.given().await }).await
 }
 
-/// `/metrics`, `/healthz` and `/readyz`, for services that have a listener of their own.
+/// `/metrics`, `/healthz` and `/readyz`: for listeners that strangers cannot reach.
 pub fn routes(telemetry: Telemetry) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(alive))
-        .route("/readyz", get(ready))
-        .with_state(telemetry)
+    Router::new().route("/metrics", get(metrics)).with_state(telemetry.clone()).merge(health_routes(telemetry))
+}
+
+/// `/healthz` and `/readyz`, for listeners that anybody may reach: they name components, and metrics name sources and secrets.
+pub fn health_routes(telemetry: Telemetry) -> Router {
+    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(telemetry)
 }
 
 async fn metrics(State(telemetry): State<Telemetry>) -> Response {

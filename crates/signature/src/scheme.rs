@@ -72,6 +72,15 @@ impl Scheme {
         }
     }
 
+    /// What a request without credentials is told is needed: the value of `WWW-Authenticate` (RFC 9110, 11.6.1).
+    pub fn challenge(&self) -> &'static str {
+        match self {
+            Self::Basic => "Basic realm=\"webhooks\", charset=\"UTF-8\"",
+            Self::Bearer => "Bearer realm=\"webhooks\"",
+            _ => "Signature realm=\"webhooks\"",
+        }
+    }
+
     /// Whether the signature covers the URL, so that [`Request::url`](crate::Request::url) must be the whole URL as the
     /// sender addressed it: behind a proxy, built from the public address.
     pub fn signs_url(&self) -> bool {

@@ -41,6 +41,11 @@ impl Secret {
         &self.id
     }
 
+    /// From when on it is refused; none: never.
+    pub fn ends(&self) -> Option<UnixSeconds> {
+        self.not_after
+    }
+
     /// Whether it may be used at `now`.
     pub fn is_live(&self, now: UnixSeconds) -> bool {
         self.not_before.is_none_or(|from| from <= now) && self.not_after.is_none_or(|until| now < until)

@@ -51,6 +51,11 @@ impl Verifier {
         Ok(Self { secrets: secrets.collect::<Result<_, _>>()?, method })
     }
 
+    /// The names and lifetimes of its secrets. Their values are not in them.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secrets.iter().map(|keyed| &keyed.secret)
+    }
+
     /// Whether `request` comes from a holder of a secret that is live at `now` and, where the scheme can tell, was made
     /// within the tolerance of `now`.
     ///

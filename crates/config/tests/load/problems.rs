@@ -1,6 +1,6 @@
 //! Every problem of one run, with its line, column and a suggestion.
 
-use crate::{base, errors, warnings};
+use crate::{base, errors, sound, warnings};
 
 /// Appends `more` to the base configuration and expects exactly these problems. `more` starts on line 12.
 #[track_caller]
@@ -248,9 +248,20 @@ fn schemes_and_secrets_are_checked() {
         &source("scheme = \"twilio\"\nsecrets = [{ id = \"a\", env = \"DUB_SECRET\" }]"),
         &[
             r#"hookline.toml:12:1: scheme "twilio" signs the URL, which [source.s] does not give; add public_url = "https://…/v1/webhooks/…", the address that the sender was given"#,
-            "hookline.toml:15:10: senders that sign the URL cannot be authenticated in this version",
         ],
     );
+    let twilio = |url: &str| {
+        source(&format!(
+            "scheme = \"twilio\"\npublic_url = \"{url}\"\nsecrets = [{{ id = \"a\", env = \"DUB_SECRET\" }}]"
+        ))
+    };
+    expect(&twilio("https://hooks.example.com/v1/webhooks/s"), &[]);
+    for wrong in ["hooks.example.com/v1/webhooks/s", "https://hooks.example.com/v1/webhooks/s?a=b"] {
+        let message = format!(
+            r#"hookline.toml:16:14: public_url "{wrong}" of [source.s] is not an address; write "https://host/v1/webhooks/name", without a query"#
+        );
+        expect(&twilio(wrong), &[&message]);
+    }
 }
 
 #[test]
@@ -314,14 +325,48 @@ fn the_memory_of_a_large_window_is_warned_about() {
             &format!("quota = {{ per_second = {per_second}, when_over = \"accept-and-warn\" }}\n[destination.log]"),
         )
     };
-    let not_measured = "hookline.toml:8:9: quotas are not measured in this version: nothing will warn";
-    assert_eq!(warnings(&quota(500)), [not_measured]);
+    assert_eq!(warnings(&quota(500)), [""; 0]);
     assert_eq!(
         warnings(&quota(20_000)),
         [
-            not_measured,
             "hookline.toml:8:9: at its full quota all the time, 20000 events a second for 72h take 40 GiB of memory over all lanes; size the machines for it, or lower the quota or the window"
         ]
+    );
+}
+
+#[test]
+fn a_quota_that_refuses_a_platform_that_gives_up_is_warned_about() {
+    let quota = |when_over: &str| {
+        base().replace("[destination.log]", &format!("quota = {{ per_second = 9, {when_over} }}\n[destination.log]"))
+    };
+    let warning = r#"hookline.toml:8:9: [source.dub-main] refuses what is over its quota, and Dub disables a webhook after 20 refusals in a row; use when_over = "accept-and-warn""#;
+    assert_eq!(warnings(&quota("when_over = \"refuse\"")), [warning]);
+    assert_eq!(warnings(&quota("when_over = \"accept-and-warn\"")), [""; 0]);
+}
+
+#[test]
+fn the_bounds_of_ingest_are_read_and_fit_together() {
+    let config = sound(&format!(
+        "{}[ingest]\nmax_body = \"1MiB\"\nmemory = \"64MiB\"\nmax_connections = 100\nin_flight = 7\nheader_timeout = \"3s\"\nbody_timeout = \"4s\"\nidle_timeout = \"1m\"\ntls = {{ cert = \"chain.pem\", key = \"/run/key.pem\" }}\n",
+        base()
+    ));
+    let ingest = &config.ingest;
+    let seconds = |seconds| std::time::Duration::from_secs(seconds);
+    assert_eq!((ingest.memory, ingest.max_connections, ingest.in_flight), (64 << 20, 100, 7));
+    assert_eq!(
+        (ingest.header_timeout, ingest.body_timeout, ingest.idle_timeout),
+        (seconds(3), seconds(4), seconds(60))
+    );
+    let tls = ingest.tls.as_ref().unwrap();
+    assert!(tls.cert.ends_with("chain.pem") && tls.cert != std::path::Path::new("chain.pem"), "beside the file");
+    assert_eq!(tls.key, std::path::Path::new("/run/key.pem"));
+    assert_eq!((config.sources[0].max_body, config.sources[0].in_flight), (1 << 20, 7));
+    expect(
+        "[ingest]\nmax_body = \"2MiB\"\nmemory = \"16MiB\"\ntls = { cert = \"chain.pem\" }\n",
+        &[
+            r#"hookline.toml:4:1: bodies of 2097152 bytes do not fit into the memory of ingest, 16777216 bytes; lower max_body, or set memory = "32MiB" in [ingest]"#,
+            r#"hookline.toml:15:7: tls of [ingest] has no "key"; write { cert = "chain.pem", key = "key.pem" }"#,
+        ],
     );
 }
 

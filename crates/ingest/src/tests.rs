@@ -1,0 +1,7 @@
+//! The edge from outside, on a real socket. No Kafka runs here: what needs it is in tests/pipeline/edge.rs.
+
+mod answers;
+mod bounds;
+mod door;
+mod secrets;
+mod transport;

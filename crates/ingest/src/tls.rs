@@ -1,0 +1,146 @@
+//! TLS, with certificates that may be replaced while we run.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use runtime::Shutdown;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio_rustls::TlsAcceptor;
+
+use crate::SERVICE;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Why TLS does not start, or why replaced files are not used. Shows no part of the key.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read as what it should be.
+    #[error(
+        "{path} cannot be read as {what}: {why}; set tls of [ingest] to PEM files of a certificate chain and its key"
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// Why it is not.
+        why: String,
+    },
+    /// The two files do not belong together, or rustls does not take them.
+    #[error("the certificate {cert} and the key {key} cannot be used together: {why}")]
+    Pair {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// rustls refuses our settings: a defect of this build.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[from] rustls::Error),
+}
+
+/// The certificate in use and the files that it comes from.
+pub(crate) struct Certificates {
+    files: config::Tls,
+    provider: Arc<CryptoProvider>,
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// What tells a replaced file from the one that was read.
+type Stamp = [Option<(SystemTime, u64, u64)>; 2];
+
+impl Certificates {
+    /// Reads the files.
+    pub(crate) fn load(files: config::Tls) -> Result<Arc<Self>, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let current = RwLock::new(Arc::new(read(&files, &provider)?));
+        Ok(Arc::new(Self { files, provider, current }))
+    }
+
+    /// Speaks TLS with whatever certificate is current when a sender connects.
+    pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
+        let builder =
+            ServerConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions()?;
+        let mut settings = builder.with_no_client_auth().with_cert_resolver(Arc::<Self>::clone(self));
+        settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(settings)))
+    }
+
+    /// Takes up replaced files until the stop is given. What cannot be used is said once, and the old certificate stays.
+    pub(crate) async fn keep_current(self: Arc<Self>, shutdown: Shutdown) {
+        let mut read = self.stamp();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = shutdown.given() => return,
+            }
+            let found = self.stamp();
+            if found != read {
+                read = found;
+                self.reload();
+            }
+        }
+    }
+
+    fn reload(&self) {
+        let cert = self.files.cert.display();
+        match read(&self.files, &self.provider) {
+            Ok(fresh) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                tracing::info!(service = SERVICE, %cert, "the certificate was replaced");
+            }
+            Err(error) => {
+                tracing::error!(service = SERVICE, %cert, "the certificate was not replaced, the old one stays in use: {error}");
+            }
+        }
+    }
+
+    fn stamp(&self) -> Stamp {
+        [&self.files.cert, &self.files.key].map(|path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.modified().ok()?, found.len(), std::os::unix::fs::MetadataExt::ino(&found)))
+        })
+    }
+}
+
+fn read(files: &config::Tls, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+    let failed = |path: &Path, what, why: &dyn fmt::Display| TlsError::File {
+        path: path.to_path_buf(),
+        what,
+        why: why.to_string(),
+    };
+    const CHAIN: &str = "a certificate chain";
+    let chain = CertificateDer::pem_file_iter(&files.cert).map_err(|why| failed(&files.cert, CHAIN, &why))?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|why| failed(&files.cert, CHAIN, &why))?;
+    if chain.is_empty() {
+        return Err(failed(&files.cert, CHAIN, &"it holds no certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|why| failed(&files.key, "a private key", &why))?;
+    CertifiedKey::from_der(chain, key, provider).map_err(|why| TlsError::Pair {
+        cert: files.cert.clone(),
+        key: files.key.clone(),
+        why: why.to_string(),
+    })
+}

@@ -366,10 +366,6 @@ impl Platform for Generator {
             _ => self.visit(),
         }
     }
-
-    fn again(&mut self, body: &[u8]) -> Vec<u8> {
-        body.to_vec()
-    }
 }
 
 fn id_of(event: &Value) -> String {
@@ -393,10 +389,6 @@ impl Platform for CloudEvents {
         })
         .to_string()
         .into_bytes()
-    }
-
-    fn again(&mut self, body: &[u8]) -> Vec<u8> {
-        body.to_vec()
     }
 
     fn content_type(&self) -> &'static str {

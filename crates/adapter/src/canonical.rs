@@ -9,7 +9,7 @@ use event::raw::RawHeaders;
 use crate::Undecodable;
 use crate::clean;
 use crate::destination::Utm;
-use crate::edge::{Keyed, key_part, parse};
+use crate::edge::{Keyed, key_part, object, parse};
 use crate::json::{Findings, Given, Pairs, Path, Shape, objects};
 use crate::mapped::{Adapted, Draft, Scratch};
 use crate::time::Claim;
@@ -175,7 +175,7 @@ pub(crate) fn adapt<'a>(
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
     let body: Given<Body<'a>> = parse(text)?;
-    let body = body.ok().ok_or_else(Undecodable::no_object)?;
+    let body = object(body)?;
     let mut findings = Findings::default();
     body.survey(&Path::ROOT, &mut findings);
     map(raw, body, findings, scratch)
@@ -248,7 +248,7 @@ pub(crate) fn map<'a>(
     let visitor = body.visitor.or_empty();
     draft.event.country = draft.clean.country("visitor.country", visitor.country);
     draft.event.region = draft.clean.said("visitor.region", visitor.region);
-    draft.event.device = draft.clean.lower("visitor.device", visitor.device);
+    draft.event.device = draft.clean.device("visitor.device", visitor.device);
     draft.event.os = draft.clean.said("visitor.os", visitor.os);
     draft.event.browser = draft.clean.said("visitor.browser", visitor.browser);
     let visitor = Draft::visitor(visitor.ip.as_str(), visitor.user_agent, visitor.bot.ok());

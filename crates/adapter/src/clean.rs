@@ -50,6 +50,16 @@ impl<'a> Cleaner<'a> {
         lower(self.said(field, given))
     }
 
+    /// A class of devices, in lower case and by one name: some platforms say smartphone, others mobile.
+    pub(crate) fn device(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
+        let device = self.lower(field, given);
+        match device.as_ref() {
+            "smartphone" | "phone" | "mobile phone" | "feature phone" => Cow::Borrowed("mobile"),
+            "computer" | "laptop" | "pc" => Cow::Borrowed("desktop"),
+            _ => device,
+        }
+    }
+
     /// As [`Self::name`], for a text that is at hand.
     pub(crate) fn text(&mut self, field: &'static str, text: Cow<'a, str>) -> Cow<'a, str> {
         let text = trimmed(text);
@@ -193,6 +203,14 @@ mod tests {
             assert_eq!(cleaner.said("os", Given::Is(sentinel.into())), "");
         }
         assert_eq!(cleaner.name("slug", Given::Is("null".into())), "null");
+    }
+
+    #[test]
+    fn devices_have_one_name_each() {
+        let mut cleaner = Cleaner::default();
+        let mut device = |text: &'static str| cleaner.device("device", Given::Is(text.into())).into_owned();
+        assert_eq!([device("Smartphone"), device("Desktop"), device("PC")], ["mobile", "desktop", "desktop"]);
+        assert_eq!([device("Tablet"), device("Unknown"), device("Smart TV")], ["tablet", "", "smart tv"]);
     }
 
     #[test]

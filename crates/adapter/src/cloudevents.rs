@@ -68,16 +68,8 @@ fn key(
 
 impl Head<'_> {
     fn key(&self) -> Keyed {
-        let data = required_data(&self.data)?;
+        let data = edge::required("data", self.data.view())?;
         key(data, &self.id, &self.source, &self.name, &self.time)
-    }
-}
-
-fn required_data<T>(data: &Given<T>) -> Result<&T, Undecodable> {
-    match data {
-        Given::Is(data) => Ok(data),
-        Given::Wrong => Err(Undecodable::wrong_type("data")),
-        Given::Absent => Err(Undecodable::missing("data")),
     }
 }
 
@@ -127,15 +119,15 @@ pub(crate) fn adapt<'a>(
     let mut findings = Findings::default();
     let (mut body, envelope) = if is_structured(&raw.content_type) {
         let envelope: Given<Envelope<'a>> = parse(text)?;
-        let envelope = envelope.ok().ok_or_else(Undecodable::no_object)?;
+        let envelope = edge::object(envelope)?;
         envelope.survey(&Path::ROOT, &mut findings);
-        required_data(&envelope.data)?;
+        edge::required("data", envelope.data.view())?;
         let attributes =
             Attributes { id: envelope.id, source: envelope.source, name: envelope.name, time: envelope.time };
         (envelope.data.or_empty(), attributes)
     } else {
         let body: Given<canonical::Body<'a>> = parse(text)?;
-        let body = body.ok().ok_or_else(Undecodable::no_object)?;
+        let body = edge::object(body)?;
         body.survey(&Path::ROOT, &mut findings);
         let attribute = |name: &str| {
             let found = raw.cloud_event.iter().find(|(known, _)| known == name);

@@ -9,7 +9,7 @@ use event::raw::RawHeaders;
 use crate::Undecodable;
 use crate::clean;
 use crate::destination::Utm;
-use crate::edge::{Keyed, key_part, parse};
+use crate::edge::{Keyed, identity, key_part, object, parse, required};
 use crate::json::{Findings, Given, Path, Shape, objects};
 use crate::mapped::{Adapted, Draft, Scratch};
 use crate::time::Claim;
@@ -17,6 +17,7 @@ use crate::time::Claim;
 /// What "send test event" sends: the same clicks and links for everybody.
 const SAMPLE_CLICKS: [&str; 3] = ["yNrYm0F6r1KMnq6N", "GWGrkftJdYlZD2mq", "CvQhPEXvqRYG4mqL"];
 const SAMPLE_LINKS: [&str; 3] = ["cm0lcuvtz000xcutmqw4a7wi3", "cm0b87844000dismqhkviju54", "cm2a01bzt0001jc3nzycksls1"];
+const SAMPLE_KEY: &str = "track-test";
 
 type Text<'a> = Cow<'a, str>;
 
@@ -45,20 +46,6 @@ impl Kind {
                 other => Err(Undecodable::unknown_type(other)),
             },
         }
-    }
-}
-
-/// The link's identity is required: without it an event is about nothing.
-fn identity<'t>(
-    path: &str,
-    id: &'t Given<Text<'_>>,
-    domain: &Given<Text<'_>>,
-    key: &Given<Text<'_>>,
-) -> Result<Cow<'t, str>, Undecodable> {
-    match (id.as_str().trim(), domain.as_str().trim(), key.as_str().trim()) {
-        ("", "", _) | ("", _, "") => Err(Undecodable::missing(&format!("{path}.id"))),
-        ("", domain, key) => Ok(format!("{domain}/{key}").into()),
-        (id, ..) => Ok(id.into()),
     }
 }
 
@@ -146,11 +133,7 @@ impl Head<'_> {
     /// The key recipe.
     pub(crate) fn key(&self) -> Keyed {
         let kind = Kind::of(&self.event)?;
-        let data = match &self.data {
-            Given::Is(data) => data,
-            Given::Wrong => return Err(Undecodable::wrong_type("data")),
-            Given::Absent => return Err(Undecodable::missing("data")),
-        };
+        let data = required("data", self.data.view())?;
         if let Kind::Lifecycle(_) = kind {
             let link = identity("data", &data.id, &data.domain, &data.key)?;
             let change = format!("{}:{}", self.event.as_str(), key_part(data.updated_at.as_str()));
@@ -206,7 +189,7 @@ pub(crate) fn adapt<'a>(
     if let Kind::Lifecycle(subtype) = kind {
         let body: LifecycleBody<'a> = object(parse(text)?)?;
         body.survey(&Path::ROOT, &mut findings);
-        let link = required(body.data)?;
+        let link = required("data", body.data)?;
         identity("data", &link.id, &link.domain, &link.key)?;
         draft.event.r#type = EventType::Lifecycle;
         draft.event.subtype = subtype.into();
@@ -222,7 +205,7 @@ pub(crate) fn adapt<'a>(
     }
 
     body.survey(&Path::ROOT, &mut findings);
-    let data = required(body.data)?;
+    let data = required("data", body.data)?;
     let link = data.link.or_empty();
     identity("data.link", &link.id, &link.domain, &link.key)?;
     let click = data.click.or_empty();
@@ -235,7 +218,7 @@ pub(crate) fn adapt<'a>(
         _ => EventType::Click,
     };
     if SAMPLE_CLICKS.contains(&click.id.as_str()) {
-        event.test = true;
+        draft.vendor_sample();
     }
     // A lead or a sale carries the click that led to it: that click's time is not the event's.
     let happened = if kind == Kind::Clicked { click.timestamp.ok() } else { None };
@@ -256,7 +239,7 @@ pub(crate) fn adapt<'a>(
     draft.event.country = draft.clean.country("data.click.country", click.country);
     let region = draft.clean.said("data.click.region", click.region);
     draft.event.region = if is_edge_code(&region) { Cow::Borrowed("") } else { region };
-    draft.event.device = draft.clean.lower("data.click.device", click.device);
+    draft.event.device = draft.clean.device("data.click.device", click.device);
     draft.event.os = draft.clean.said("data.click.os", click.os);
     draft.event.browser = draft.clean.said("data.click.browser", click.browser);
     let visitor = Draft::visitor(click.ip.as_str(), click.user_agent, click.bot.ok());
@@ -265,25 +248,10 @@ pub(crate) fn adapt<'a>(
     Ok(draft.finish(findings, visitor, referrer, tags))
 }
 
-fn object<'a, T: Shape<'a>>(given: Given<T>) -> Result<T, Undecodable> {
-    given.ok().ok_or_else(Undecodable::no_object)
-}
-
-fn required<T>(data: Given<T>) -> Result<T, Undecodable> {
-    match data {
-        Given::Is(data) => Ok(data),
-        Given::Wrong => Err(Undecodable::wrong_type("data")),
-        Given::Absent => Err(Undecodable::missing("data")),
-    }
-}
-
 /// Fills in what the link says; `clicked_url` is where the click was sent, if that is known. Returns the tags.
 fn map_link<'a>(draft: &mut Draft<'a, '_>, link: Link<'a>, clicked_url: &str) -> Vec<Cow<'a, str>> {
-    if SAMPLE_LINKS.contains(&link.id.as_str()) {
-        draft.event.test = true;
-    }
-    if draft.event.test {
-        draft.clean.note("test:vendor_sample");
+    if SAMPLE_LINKS.contains(&link.id.as_str()) || link.key.as_str() == SAMPLE_KEY {
+        draft.vendor_sample();
     }
     draft.link(link.id, link.domain, link.key);
     draft.extra("external_id", link.external_id);

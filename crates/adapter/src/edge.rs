@@ -48,6 +48,14 @@ pub fn is_json(content_type: &str) -> bool {
         || media_type.eq_ignore_ascii_case("text/json")
 }
 
+/// The content type of a form.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Whether a content type is a form.
+pub(crate) fn is_form(content_type: &str) -> bool {
+    media_type(content_type).eq_ignore_ascii_case(FORM)
+}
+
 /// Whether a content type is one JSON document a line.
 pub(crate) fn is_ndjson(content_type: &str) -> bool {
     ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"]
@@ -80,6 +88,44 @@ pub(crate) fn key_part(part: &str) -> Cow<'_, str> {
         return Cow::Borrowed(part);
     }
     Cow::Owned(format!("sha256:{}", const_hex::encode(Sha256::digest(part.as_bytes()))))
+}
+
+/// The key of an event that has no id: the hash of what tells it from others, each part with its length.
+pub(crate) fn fields_key<'t>(kind: &str, parts: impl IntoIterator<Item = &'t str>) -> EventKey {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    EventKey::whole(format!("{kind}:sha256:{}", const_hex::encode(hash.finalize())))
+}
+
+/// What a link is known by at the edge: its id, or else domain and slug. Without either an event is about nothing.
+pub(crate) fn identity<'t>(
+    path: &str,
+    id: &'t Given<Cow<'_, str>>,
+    domain: &Given<Cow<'_, str>>,
+    slug: &Given<Cow<'_, str>>,
+) -> Result<Cow<'t, str>, Undecodable> {
+    match (id.as_str().trim(), domain.as_str().trim(), slug.as_str().trim()) {
+        ("", "", _) | ("", _, "") => Err(Undecodable::missing(&format!("{path}.id"))),
+        ("", domain, slug) => Ok(format!("{domain}/{slug}").into()),
+        (id, ..) => Ok(id.into()),
+    }
+}
+
+/// The element itself, which must be an object.
+pub(crate) fn object<'a, T: Shape<'a>>(given: Given<T>) -> Result<T, Undecodable> {
+    given.ok().ok_or_else(Undecodable::no_object)
+}
+
+/// A field that every event of its kind has.
+pub(crate) fn required<T>(path: &str, given: Given<T>) -> Result<T, Undecodable> {
+    match given {
+        Given::Is(value) => Ok(value),
+        Given::Wrong => Err(Undecodable::wrong_type(path)),
+        Given::Absent => Err(Undecodable::missing(path)),
+    }
 }
 
 const JSON: &str = "application/json";
@@ -134,18 +180,69 @@ pub(crate) fn one_or_array<'b, H: Shape<'b>>(
     }
     // First the strict pass, which also bounds the depth; then the bounds of what it read.
     let heads: Given<Vec<Given<H>>> = parse(text(body)?)?;
-    let heads = heads.ok().filter(|heads| !heads.is_empty()).ok_or_else(empty)?;
-    if heads.len() > MAX_ELEMENTS {
-        return Err(too_many());
+    items(heads.or_empty(), body, recipe)
+}
+
+/// A body that is an object with an array of events in its field `name`. `heads` are those events, as a strict pass over
+/// the whole body has read them.
+pub(crate) fn array_in<'b, H: Shape<'b>>(
+    body: &'b [u8],
+    name: &str,
+    heads: Vec<Given<H>>,
+    recipe: impl Fn(&H) -> Keyed,
+) -> Result<Vec<Element<'b>>, Undecodable> {
+    let mut array = None;
+    for field in sonic_rs::to_object_iter(body) {
+        match field {
+            // As in the strict pass, the last of several equal keys counts.
+            Ok((key, value)) if key == name => array = Some(value.as_raw_cow()),
+            Ok(_) => {}
+            Err(_) => return Err(unclear(name)),
+        }
+    }
+    match array {
+        Some(Cow::Borrowed(array)) => items(heads, array.as_bytes(), recipe),
+        _ => Err(unclear(name)),
+    }
+}
+
+/// The events of an array that was parsed; the array's bytes give the bounds.
+fn items<'b, H>(
+    heads: Vec<Given<H>>,
+    array: &'b [u8],
+    recipe: impl Fn(&H) -> Keyed,
+) -> Result<Vec<Element<'b>>, Undecodable> {
+    match heads.len() {
+        0 => return Err(empty()),
+        1..=MAX_ELEMENTS => {}
+        _ => return Err(too_many()),
     }
     let mut elements = Vec::with_capacity(heads.len());
-    for (ordinal, (head, bounds)) in heads.into_iter().zip(sonic_rs::to_array_iter(body)).enumerate() {
+    for (ordinal, (head, bounds)) in heads.into_iter().zip(sonic_rs::to_array_iter(array)).enumerate() {
         let Ok(Cow::Borrowed(json)) = bounds.map(|json| json.as_raw_cow()) else {
-            return Err(Undecodable::new("not_json", format!("the bounds of element {ordinal} are unclear")));
+            return Err(unclear(&format!("element {ordinal}")));
         };
         elements.push(element(json.as_bytes(), ordinal, Ok(head), &recipe));
     }
     Ok(elements)
+}
+
+fn unclear(what: &str) -> Undecodable {
+    Undecodable::new("not_json", format!("the bounds of {what} are unclear"))
+}
+
+/// A body that is a form: one event, whose fields `read` turns into a head.
+pub(crate) fn form<'b, H>(
+    body: &'b [u8],
+    read: impl Fn(&'b str) -> Result<Given<H>, Undecodable>,
+    recipe: impl Fn(&H) -> Keyed,
+) -> Result<Vec<Element<'b>>, Undecodable> {
+    let text = text(body.trim_ascii())?;
+    if text.is_empty() {
+        return Err(empty());
+    }
+    let element = element(text.as_bytes(), 0, read(text), recipe);
+    Ok(vec![Element { content_type: FORM, ..element }])
 }
 
 /// A body with one event a line. A line that is not JSON spoils itself only; empty lines are passed over.

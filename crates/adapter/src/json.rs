@@ -31,6 +31,24 @@ impl<T> Given<T> {
         }
     }
 
+    /// The same without its value being taken.
+    pub(crate) fn view(&self) -> Given<&T> {
+        match self {
+            Given::Absent => Given::Absent,
+            Given::Is(value) => Given::Is(value),
+            Given::Wrong => Given::Wrong,
+        }
+    }
+
+    /// What a value of the right type has inside.
+    pub(crate) fn map<U>(self, inside: impl FnOnce(T) -> U) -> Given<U> {
+        match self {
+            Given::Absent => Given::Absent,
+            Given::Is(value) => Given::Is(inside(value)),
+            Given::Wrong => Given::Wrong,
+        }
+    }
+
     /// A view of the value, if it is there with the right type.
     pub(crate) fn get(&self) -> Option<&T> {
         match self {
@@ -345,9 +363,9 @@ impl<'de, K: Key> Deserialize<'de> for KeyOf<K> {
     }
 }
 
-/// Declares objects: each field is `name = "key in JSON": type`.
+/// Declares objects: each field is `name = "key in JSON": type`, or `name = "key" | "also written": type`.
 macro_rules! objects {
-    ($($(#[$meta:meta])* $name:ident { $($field:ident = $key:literal: $type:ty,)* })*) => {$(
+    ($($(#[$meta:meta])* $name:ident { $($field:ident = $key:literal $(| $alias:literal)*: $type:ty,)* })*) => {$(
         $(#[$meta])*
         #[derive(Debug, Default)]
         pub(crate) struct $name<'a> {
@@ -362,7 +380,7 @@ macro_rules! objects {
                 enum Field { $($field,)* Unread }
                 impl $crate::json::Key for Field {
                     fn of(name: &str) -> Self {
-                        match name { $($key => Field::$field,)* _ => Field::Unread }
+                        match name { $($key $(| $alias)* => Field::$field,)* _ => Field::Unread }
                     }
                 }
                 let mut this = Self::default();

@@ -7,6 +7,7 @@
 //! there is no way from an unknown field to a column. No input makes either half panic, and nothing that a sender wrote
 //! reaches an error text unless `clean` has seen it.
 
+mod bitly;
 mod canonical;
 mod clean;
 mod cloudevents;
@@ -15,7 +16,12 @@ mod dub;
 mod edge;
 mod json;
 mod mapped;
+mod rebrandly;
+mod shlink;
+mod short_link;
+mod shortio;
 mod time;
+mod twilio;
 
 use event::raw::RawHeaders;
 
@@ -76,11 +82,30 @@ pub enum Adapter {
     Canonical,
     /// Our own format as the data of CloudEvents 1.0: structured, batched or binary.
     CloudEvents,
+    /// Bitly's engagement webhooks: one event a request.
+    Bitly,
+    /// Rebrandly's webhooks and Clickstream: batches of clicks.
+    Rebrandly,
+    /// Short.io's click webhooks: one event a request, JSON or a form.
+    ShortIo,
+    /// Shlink's real-time updates as a bridge relays them: one event or an array.
+    Shlink,
+    /// The link shortening events of Twilio's Event Streams: CloudEvents 1.0, structured or batched.
+    Twilio,
 }
 
 impl Adapter {
     /// Every adapter.
-    pub const ALL: &'static [Adapter] = &[Adapter::Dub, Adapter::Canonical, Adapter::CloudEvents];
+    pub const ALL: &'static [Adapter] = &[
+        Adapter::Dub,
+        Adapter::Canonical,
+        Adapter::CloudEvents,
+        Adapter::Bitly,
+        Adapter::Rebrandly,
+        Adapter::ShortIo,
+        Adapter::Shlink,
+        Adapter::Twilio,
+    ];
 
     /// The adapter with this name in the configuration.
     pub fn parse(name: &str) -> Option<Self> {
@@ -93,12 +118,22 @@ impl Adapter {
             Adapter::Dub => "dub",
             Adapter::Canonical => "canonical",
             Adapter::CloudEvents => "cloudevents",
+            Adapter::Bitly => "bitly",
+            Adapter::Rebrandly => "rebrandly",
+            Adapter::ShortIo => "shortio",
+            Adapter::Shlink => "shlink",
+            Adapter::Twilio => "twilio",
         }
     }
 
     /// Whether a body of this content type can be read; parameters and case do not matter, and no type is fine.
     pub fn accepts(self, content_type: &str) -> bool {
-        is_json(content_type) || (self == Adapter::Canonical && edge::is_ndjson(content_type))
+        is_json(content_type)
+            || match self {
+                Adapter::Canonical => edge::is_ndjson(content_type),
+                Adapter::ShortIo => edge::is_form(content_type),
+                _ => false,
+            }
     }
 
     /// Finds the events of an authentic body, in order, each with its key. An element that is not an event is marked
@@ -120,6 +155,11 @@ impl Adapter {
             Adapter::Canonical if edge::is_ndjson(content_type) => edge::lines(body, canonical::Head::key),
             Adapter::Canonical => edge::one_or_array(body, canonical::Head::key),
             Adapter::CloudEvents => cloudevents::split(body, content_type, headers),
+            Adapter::Bitly => edge::one(body, bitly::Head::key),
+            Adapter::Rebrandly => rebrandly::split(body),
+            Adapter::ShortIo => shortio::split(body, content_type),
+            Adapter::Shlink => edge::one_or_array(body, shlink::Head::key),
+            Adapter::Twilio => edge::one_or_array(body, twilio::Head::key),
         }
     }
 
@@ -142,6 +182,11 @@ impl Adapter {
             Adapter::Dub => dub::adapt(raw, text, scratch),
             Adapter::Canonical => canonical::adapt(raw, text, scratch),
             Adapter::CloudEvents => cloudevents::adapt(raw, text, scratch),
+            Adapter::Bitly => bitly::adapt(raw, text, scratch),
+            Adapter::Rebrandly => rebrandly::adapt(raw, text, scratch),
+            Adapter::ShortIo => shortio::adapt(raw, text, scratch),
+            Adapter::Shlink => shlink::adapt(raw, text, scratch),
+            Adapter::Twilio => twilio::adapt(raw, text, scratch),
         }
     }
 }

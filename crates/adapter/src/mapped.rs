@@ -112,6 +112,12 @@ impl<'a, 's> Draft<'a, 's> {
         Self { event, clean: Cleaner::default(), destinations, dialect, received_at: raw.received_at }
     }
 
+    /// Marks what its platform sends to everybody who tries it out.
+    pub(crate) fn vendor_sample(&mut self) {
+        self.event.test = true;
+        self.clean.note("test:vendor_sample");
+    }
+
     /// When it happened.
     pub(crate) fn time(&mut self, claim: Option<Claim<'a>>) {
         let settled = time::settle(claim, self.received_at, &self.dialect.time_zone);

@@ -13,18 +13,33 @@ use proptest::prelude::*;
 
 const RECEIVED_AT: i64 = 1_795_428_001_000;
 
-static GOLDEN: LazyLock<Vec<(Adapter, String)>> = LazyLock::new(|| {
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A payload of the golden files.
+struct Payload {
+    adapter: Adapter,
+    body: String,
+    content_type: &'static str,
+}
+
+static GOLDEN: LazyLock<Vec<Payload>> = LazyLock::new(|| {
     let mut found = Vec::new();
     for adapter in Adapter::ALL {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(adapter.name());
         for entry in fs::read_dir(folder).expect("the golden folder") {
             let path = entry.expect("an entry").path();
             if !path.to_string_lossy().ends_with(".event.json") {
-                found.push((*adapter, fs::read_to_string(path).expect("a payload")));
+                let content_type = if path.extension().is_some_and(|name| name == "form") { FORM } else { JSON };
+                found.push(Payload {
+                    adapter: *adapter,
+                    body: fs::read_to_string(path).expect("a payload"),
+                    content_type,
+                });
             }
         }
     }
-    found.sort_by(|a, b| a.1.cmp(&b.1));
+    found.sort_by(|a, b| a.body.cmp(&b.body));
     found
 });
 
@@ -116,19 +131,27 @@ fn damage() -> impl Strategy<Value = Damage> {
     ]
 }
 
-/// The places where the value of a field starts and ends, for fields that hold a text or a number.
-fn values(body: &[u8]) -> Vec<(usize, usize)> {
+/// Whether a body is a form, whatever it is called.
+fn is_form(body: &str, content_type: &str) -> bool {
+    content_type == FORM && !body.starts_with('{')
+}
+
+/// The places where the value of a field starts and ends: of any field of a form, and of those in JSON that hold a text
+/// or a number.
+fn values(body: &[u8], content_type: &str) -> Vec<(usize, usize)> {
     let text = String::from_utf8_lossy(body);
+    let (before, after): (_, &[char]) =
+        if is_form(&text, content_type) { ("=", &['&', '\n']) } else { ("\": ", &[',', '\n', '}']) };
     let mut found = Vec::new();
-    for (at, _) in text.match_indices("\": ") {
-        let start = at + 3;
-        let length = text[start..].find([',', '\n']).unwrap_or(text.len() - start);
+    for (at, _) in text.match_indices(before) {
+        let start = at + before.len();
+        let length = text[start..].find(after).unwrap_or(text.len() - start);
         found.push((start, start + length));
     }
     found
 }
 
-fn damaged(mut body: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+fn damaged(mut body: Vec<u8>, content_type: &str, damages: &[Damage]) -> Vec<u8> {
     for damage in damages {
         if body.is_empty() {
             break;
@@ -146,7 +169,7 @@ fn damaged(mut body: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
                 body.splice(at..at, piece.bytes());
             }
             Damage::Value(at, value) => {
-                let places = values(&body);
+                let places = values(&body, content_type);
                 if !places.is_empty() && std::str::from_utf8(&body).is_ok() {
                     let (start, end) = *at.get(&places);
                     body.splice(start..end, value.bytes());
@@ -165,46 +188,72 @@ proptest! {
         pick in any::<prop::sample::Index>(),
         damages in prop::collection::vec(damage(), 0..4),
     ) {
-        let (adapter, body) = pick.get(GOLDEN.as_slice());
-        let body = damaged(body.clone().into_bytes(), &damages);
-        both_halves(*adapter, &body, "application/json");
+        let Payload { adapter, body, content_type } = pick.get(GOLDEN.as_slice());
+        let body = damaged(body.clone().into_bytes(), content_type, &damages);
+        both_halves(*adapter, &body, JSON);
+        both_halves(*adapter, &body, FORM);
         let mut batch = b"[ {} ,".to_vec();
         batch.extend_from_slice(&body);
         batch.extend_from_slice(b"\n]");
-        both_halves(*adapter, &batch, "application/json");
+        both_halves(*adapter, &batch, JSON);
         both_halves(Adapter::Canonical, &body, "application/x-ndjson");
+        let mut nested = b"{\"data\":".to_vec();
+        nested.extend_from_slice(&batch);
+        nested.extend_from_slice(b",\"key\":1}");
+        both_halves(Adapter::Rebrandly, &nested, JSON);
     }
 
     #[test]
     fn any_bytes_panic_nobody(body in prop::collection::vec(any::<u8>(), 0..300)) {
         for adapter in Adapter::ALL {
-            both_halves(*adapter, &body, "application/json");
-            both_halves(*adapter, &body, "application/x-ndjson");
-            let mut memory = Memory::new(Options::default());
-            let _: Result<_, Undecodable> = adapter.adapt(&Dialect::PLAIN, &RawHeaders::default(), &body, &mut memory);
+            for content_type in [JSON, "application/x-ndjson", FORM] {
+                both_halves(*adapter, &body, content_type);
+                let mut memory = Memory::new(Options::default());
+                let raw = RawHeaders { content_type: content_type.into(), ..RawHeaders::default() };
+                let _: Result<_, Undecodable> = adapter.adapt(&Dialect::PLAIN, &raw, &body, &mut memory);
+            }
         }
+    }
+
+    #[test]
+    fn any_form_panics_nobody(pairs in prop::collection::vec((form_name(), any::<String>()), 0..12)) {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        both_halves(Adapter::ShortIo, body.as_bytes(), FORM);
     }
 
     #[test]
     fn an_element_is_known_by_the_same_key_alone_in_an_array_and_in_ndjson(
         picks in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
         space in prop::sample::select(vec!["", " ", "\n", "\r\n\t "]),
-        adapter in prop::sample::select(vec![Adapter::Canonical, Adapter::CloudEvents]),
+        adapter in prop::sample::select(vec![
+            Adapter::Canonical, Adapter::CloudEvents, Adapter::Rebrandly, Adapter::Shlink, Adapter::Twilio,
+        ]),
     ) {
-        let of_adapter: Vec<&String> = GOLDEN.iter().filter(|(of, _)| *of == adapter).map(|(_, body)| body).collect();
-        // On one line, so that it can be a line of NDJSON too.
-        let bodies: Vec<String> = picks.iter().map(|pick| pick.get(&of_adapter).replace('\n', " ").trim().to_owned()).collect();
+        let singles = singles(adapter);
+        let bodies: Vec<&str> = picks.iter().map(|pick| pick.get(&singles).as_str()).collect();
         let alone: Vec<_> = bodies.iter().map(|body| split(adapter, body.as_bytes(), "").expect("one event").remove(0)).collect();
         let array = format!("{space}[{space}{}{space}]{space}", bodies.join(&format!("{space},{space}")));
+        let within = format!("{{\"key\":\"k\",{space}\"data\"{space}:{array}}}");
         let lines = bodies.join("\r\n\n") + "\n";
-        let mut batches = vec![split(adapter, array.as_bytes(), "application/json").expect("an array")];
+        let mut batches = vec![split(adapter, array.as_bytes(), JSON).expect("an array")];
         if adapter == Adapter::Canonical {
             batches.push(split(adapter, lines.as_bytes(), "application/x-ndjson; charset=utf-8").expect("lines"));
         }
+        if adapter == Adapter::Rebrandly {
+            batches.push(split(adapter, within.as_bytes(), JSON).expect("a batch"));
+        }
         for batch in batches {
             prop_assert_eq!(batch.len(), alone.len());
-            for (batched, alone) in batch.iter().zip(&alone) {
-                prop_assert_eq!(&batched.key, &alone.key);
+            for (ordinal, (batched, alone)) in batch.iter().zip(&alone).enumerate() {
+                let before = batch[..ordinal].iter().filter(|other| other.bytes == batched.bytes).count();
+                match before {
+                    0 => prop_assert_eq!(&batched.key, &alone.key),
+                    // Rebrandly has no ids: what stands in one batch twice happened twice.
+                    _ if adapter == Adapter::Rebrandly && alone.quarantine.is_none() => {
+                        prop_assert_eq!(batched.key.as_str(), format!("{}:{before}", alone.key.as_str()));
+                    }
+                    _ => prop_assert_eq!(&batched.key, &alone.key),
+                }
                 prop_assert_eq!(batched.bytes, alone.bytes);
                 prop_assert_eq!(&batched.quarantine, &alone.quarantine);
             }
@@ -213,25 +262,47 @@ proptest! {
 
     #[test]
     fn an_email_address_in_any_field_rests_nowhere(pick in any::<prop::sample::Index>(), field in any::<prop::sample::Index>()) {
-        let (adapter, body) = pick.get(GOLDEN.as_slice());
-        let places = values(body.as_bytes());
+        let Payload { adapter, body, content_type } = pick.get(GOLDEN.as_slice());
+        let places = values(body.as_bytes(), content_type);
         let (start, end) = *field.get(&places);
         for address in ["jill.roe@mail.example.com", "Jill <jill.roe@mail.example.com>", "https://x.example/jill.roe%40mail.example.com?a=1"] {
-            let body = format!("{}\"{address}\"{}", &body[..start], &body[end..]);
-            let Ok(elements) = split(*adapter, body.as_bytes(), "application/json") else { continue };
-            let raw = RawHeaders { content_type: elements[0].content_type.into(), ..RawHeaders::default() };
-            prop_assert!(!elements[0].key.as_str().contains("jill"));
-            let mut memory = Memory::new(Options::default());
-            match adapter.adapt(&Dialect::PLAIN, &raw, elements[0].bytes, &mut memory) {
-                Err(undecodable) => prop_assert!(!undecodable.detail.contains("jill"), "{}", undecodable.detail),
-                Ok(adapted) => {
-                    let mut stored = Vec::new();
-                    adapted.event.encode(&mut stored);
-                    prop_assert!(!String::from_utf8_lossy(&stored).contains("jill"), "{:?}", adapted.event);
+            let address = match is_form(body, content_type) {
+                true => form_urlencoded::byte_serialize(address.as_bytes()).collect(),
+                false => format!("\"{address}\""),
+            };
+            let body = format!("{}{address}{}", &body[..start], &body[end..]);
+            for element in split(*adapter, body.as_bytes(), content_type).unwrap_or_default() {
+                let raw = RawHeaders { content_type: element.content_type.into(), ..RawHeaders::default() };
+                prop_assert!(!element.key.as_str().contains("jill"));
+                let mut memory = Memory::new(Options::default());
+                match adapter.adapt(&Dialect::PLAIN, &raw, element.bytes, &mut memory) {
+                    Err(undecodable) => prop_assert!(!undecodable.detail.contains("jill"), "{}", undecodable.detail),
+                    Ok(adapted) => {
+                        let mut stored = Vec::new();
+                        adapted.event.encode(&mut stored);
+                        prop_assert!(!String::from_utf8_lossy(&stored).contains("jill"), "{:?}", adapted.event);
+                    }
                 }
             }
         }
     }
+}
+
+/// Names that a form may have, some of which are read.
+fn form_name() -> impl Strategy<Value = String> {
+    let known = ["Host", "Date", "Origin", "Path", "Referrer", "User-agent", "country", "link", "utm_source"];
+    prop_oneof![4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+/// The golden events of an adapter, each on one line and without a batch around it.
+fn singles(adapter: Adapter) -> Vec<String> {
+    let payloads = GOLDEN.iter().filter(|payload| payload.adapter == adapter && payload.content_type == JSON);
+    let events = payloads.flat_map(|payload| {
+        let elements = split(adapter, payload.body.as_bytes(), "").expect("a payload that can be split");
+        elements.into_iter().map(|element| String::from_utf8_lossy(element.bytes).replace('\n', " "))
+    });
+    // Of a quarantined element that is no object, the adapter alone would make something else.
+    events.filter(|event| event.starts_with('{')).collect()
 }
 
 #[test]
@@ -342,8 +413,95 @@ fn content_types_are_taken_as_senders_write_them() {
             assert!(adapter.accepts(fine), "{fine}");
         }
         assert!(!adapter.accepts("text/html"));
+        for form in [FORM, "Application/X-WWW-Form-Urlencoded; charset=utf-8"] {
+            assert_eq!(adapter.accepts(form), *adapter == Adapter::ShortIo);
+        }
         assert_eq!(adapter.accepts("application/x-ndjson"), *adapter == Adapter::Canonical);
         assert_eq!(Adapter::parse(adapter.name()), Some(*adapter));
     }
     assert_eq!(Adapter::parse("nobody"), None);
+}
+
+/// The same JSON, written another way.
+fn rewritten(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    value.to_string().replace('/', "\\/")
+}
+
+#[test]
+fn a_key_made_of_fields_does_not_depend_on_how_they_are_written() {
+    for adapter in Adapter::ALL {
+        let mut compared = 0;
+        for body in singles(*adapter) {
+            let other = rewritten(&body);
+            let (one, other) = (split(*adapter, body.as_bytes(), JSON), split(*adapter, other.as_bytes(), JSON));
+            let (one, other) = (one.expect("an event").remove(0), other.expect("an event").remove(0));
+            assert_eq!(one.quarantine, other.quarantine);
+            if !one.key.as_str().starts_with("body:") {
+                assert_eq!(one.key, other.key, "{body}");
+                compared += 1;
+            }
+        }
+        // Short.io has no key of its own.
+        assert_eq!(compared > 0, *adapter != Adapter::ShortIo, "{}", adapter.name());
+    }
+}
+
+#[test]
+fn a_delivery_that_comes_again_has_the_keys_that_it_had() {
+    for Payload { adapter, body, content_type } in GOLDEN.iter() {
+        let keys = |body: &str| -> Vec<String> {
+            let elements = split(*adapter, body.as_bytes(), content_type).expect("a payload that can be split");
+            elements.iter().map(|element| element.key.as_str().to_owned()).collect()
+        };
+        assert_eq!(keys(body), keys(&format!("\n {body} \n")));
+    }
+}
+
+fn rebrandly_click(referrer: &str) -> String {
+    format!(r#"{{"timestamp":"2026-11-23T10:00:00Z","referral":{{"hostname":"{referrer}"}},"route":{{"id":"r1"}}}}"#)
+}
+
+fn keys<'e>(elements: &'e [Element<'_>]) -> Vec<&'e str> {
+    elements.iter().map(|element| element.key.as_str()).collect()
+}
+
+#[test]
+fn clicks_of_one_batch_that_nothing_in_the_recipe_tells_apart_count_one_by_one() {
+    let (one, other) = (rebrandly_click("a.example"), rebrandly_click("b.example"));
+    let batch = format!(r#"{{"data":[{one},{one},{other}]}}"#);
+    let elements = split(Adapter::Rebrandly, batch.as_bytes(), JSON).expect("a batch");
+    let first = elements[0].key.as_str();
+    assert_eq!(keys(&elements), [first, &format!("{first}:1"), &format!("{first}:2")]);
+    let again = split(Adapter::Rebrandly, batch.as_bytes(), JSON).expect("a batch");
+    assert_eq!(keys(&again), keys(&elements), "a batch that comes again is known");
+}
+
+#[test]
+fn a_bad_click_of_a_batch_spoils_itself_only_and_the_envelope_goes() {
+    let good = rebrandly_click("a.example");
+    let batch = format!(r#"{{"key":"userId_1","data":[{good},7,{{"route":{{}}}},null]}}"#);
+    let elements = split(Adapter::Rebrandly, batch.as_bytes(), JSON).expect("a batch");
+    let reasons: Vec<_> = elements.iter().map(|element| element.quarantine.as_ref().map(|why| why.reason)).collect();
+    assert_eq!(reasons, [None, Some("not_an_event"), Some("missing_field"), Some("not_an_event")]);
+    assert_eq!(elements.iter().map(|element| element.ordinal).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(elements[0].bytes, good.as_bytes(), "as it came");
+    assert!(elements.iter().all(|element| !String::from_utf8_lossy(element.bytes).contains("userId")));
+}
+
+#[test]
+fn a_batch_in_a_field_is_bounded_and_read_as_the_strict_pass_reads_it() {
+    let many = format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(MAX_ELEMENTS));
+    let refused = split(Adapter::Rebrandly, many.as_bytes(), JSON).expect_err("too many");
+    assert_eq!(refused.reason, "too_many_events");
+    assert_eq!(split(Adapter::Rebrandly, br#"{"data":[]}"#, JSON).expect_err("nothing").reason, "empty");
+    let (one, other) = (rebrandly_click("a.example"), rebrandly_click("b.example"));
+    for twice in [
+        format!(r#"{{"data":[{one},{one}],"data":[{other}]}}"#),
+        format!(r#"{{"data":[{one}],"d\u0061ta":[{other}]}}"#),
+        format!(r#"{{"data":7,"data":[{other}]}}"#),
+    ] {
+        let elements = split(Adapter::Rebrandly, twice.as_bytes(), JSON).expect(&twice);
+        assert_eq!(elements.iter().map(|element| element.bytes).collect::<Vec<_>>(), [other.as_bytes()], "{twice}");
+    }
 }

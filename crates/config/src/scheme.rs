@@ -32,6 +32,7 @@ pub(crate) fn read_scheme(source: &Section<'_>, adapter: Option<&str>) -> Option
             "dub" => Some(Scheme::Dub),
             "twilio" => Some(Scheme::Twilio),
             "canonical" => Some(Scheme::StandardWebhooks),
+            "rebrandly" => Some(Scheme::Header { name: "X-Rebrandly-Secret".to_owned() }),
             other => {
                 source.missing("scheme", &format!("{other} senders sign in more than one way: say which"));
                 None

@@ -15,7 +15,7 @@ use signature::Secret;
 use testkit::load::{self, Pace, Tally, locked};
 use testkit::sender::{Retries, Sender};
 use testkit::traffic::{Delivery, Platform, Traffic};
-use testkit::{canonical, dub};
+use testkit::{canonical, dub, platforms};
 
 use crate::exit::{Outcome, Verdict};
 use crate::running::Running;
@@ -152,6 +152,11 @@ pub(crate) fn platform(adapter: Adapter, seed: u64) -> Box<dyn Platform> {
         Adapter::Dub => Box::new(dub::Generator::new(seed)),
         Adapter::Canonical => Box::new(canonical::Generator::new(seed)),
         Adapter::CloudEvents => Box::new(canonical::CloudEvents(canonical::Generator::new(seed))),
+        Adapter::Bitly => Box::new(platforms::Bitly::new(seed)),
+        Adapter::Rebrandly => Box::new(platforms::Rebrandly::new(seed)),
+        Adapter::ShortIo => Box::new(platforms::ShortIo::new(seed)),
+        Adapter::Shlink => Box::new(platforms::Shlink::new(seed)),
+        Adapter::Twilio => Box::new(platforms::Twilio::new(seed)),
     }
 }
 
@@ -364,19 +369,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_made_up_is_read_without_complaint_and_a_repeat_has_the_key_of_its_event() {
+    fn what_is_made_up_is_read_without_complaint_and_a_repeat_has_the_keys_of_its_event() {
         for adapter in Adapter::ALL {
             let mut platform = platform(*adapter, 1);
             let content_type = platform.content_type();
-            let key = |body: &[u8]| {
+            assert!(adapter.accepts(content_type));
+            let keys = |body: &[u8]| -> Vec<_> {
                 let elements = adapter.split(&adapter::Dialect::PLAIN, body, content_type, &|_| None).unwrap();
-                assert_eq!(elements.len(), 1);
-                assert_eq!(elements[0].quarantine, None, "{}", String::from_utf8_lossy(body));
-                elements[0].key.clone()
+                assert!(
+                    elements.iter().all(|element| element.quarantine.is_none()),
+                    "{}",
+                    String::from_utf8_lossy(body)
+                );
+                elements.into_iter().map(|element| element.key).collect()
             };
+            let mut seen = std::collections::HashSet::new();
             for _ in 0..3_000 {
                 let body = platform.event();
-                assert_eq!(key(&body), key(&platform.again(&body)));
+                let of_event = keys(&body);
+                assert_eq!(of_event, keys(&platform.again(&body)));
+                assert!(!of_event.is_empty());
+                for key in of_event {
+                    assert!(seen.insert(key), "{} makes the same event up twice", adapter.name());
+                }
             }
         }
     }

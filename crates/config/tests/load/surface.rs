@@ -33,7 +33,6 @@ fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
             (71, "open hours are not kept in this version: messages would be sent outside them"),
             (73, r#"destination kind "hubspot" is not available in this version (available: webhook, csv)"#),
             (88, r#"destination kind "github-issues" is not available in this version (available: webhook, csv)"#),
-            (119, no_adapter("bitly").as_str()),
             (124, no_adapter("mapping").as_str()),
             (141, "scheduled reports are not available in this version"),
             (145, "alerts on spikes are not available in this version"),
@@ -53,6 +52,10 @@ fn example() -> Config {
         ("DUB_SECRET", "a"),
         ("DUB_SECRET_OLD", "b"),
         ("QR_SECRET", key),
+        ("BITLY_KEY", "f"),
+        ("REBRANDLY_SECRET", "g"),
+        ("SHORTIO_KEY", "h"),
+        ("TWILIO_TOKEN", "i"),
         ("HOOK_SECRET", key),
         ("KAFKA_PASSWORD", "c"),
         ("CLICKHOUSE_PASSWORD", "d"),
@@ -79,6 +82,10 @@ fn the_example_means_what_it_says() {
     assert_eq!(dub.remember_for, Duration::from_secs(72 * 3_600));
     let qr = config.source("stores-qr").unwrap();
     assert_eq!(qr.remember_for, Duration::from_secs(76 * 3_600), "beyond what Standard Webhooks senders retry");
+    let scheme = |name| &config.source(name).unwrap().scheme;
+    assert_eq!(scheme("short-links"), &signature::Scheme::Query { key: "key".into() });
+    assert_eq!(scheme("texts"), &signature::Scheme::Twilio);
+    assert_eq!(scheme("branded-links"), &signature::Scheme::Header { name: "X-Rebrandly-Secret".into() });
     assert_eq!(config.privacy.keep_query_params, ["sku", "lang"]);
     let keep = config.privacy.keep;
     assert_eq!((keep.events_days(), keep.rollups_years(), keep.deliveries_days()), (400, 5, 400));

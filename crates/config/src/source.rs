@@ -103,26 +103,25 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     let time_zone = section.time_zone("zone").unwrap_or(defaults::SOURCE_ZONE);
     if let Some(scheme) = &scheme
         && scheme.signs_url()
+        && !section.has("public_url")
     {
-        if !section.has("public_url") {
-            let hint = "add public_url = \"https://…/v1/webhooks/…\", the address that the sender was given";
-            let message = format!("scheme {:?} signs the URL, which {} does not give", scheme.name(), section.title);
-            section.error(section.at, message, hint);
-        }
+        let hint = "add public_url = \"https://…/v1/webhooks/…\", the address that the sender was given";
+        let message = format!("scheme {:?} signs the URL, which {} does not give", scheme.name(), section.title);
+        section.error(section.at, message, hint);
     }
     if section.has("quiet_after") {
         availability::check(Part::QuietAfter, section.place("quiet_after"), sink);
     }
-    if let Some(scheme) = &scheme {
-        warn_about_window(&section, scheme, remember_for, quota);
-        warn_about_refusals(&section, asked_for.as_ref().map_or("", |(name, _)| name), scheme, quota);
+    if let (Some(adapter), Some(scheme)) = (adapter, &scheme) {
+        warn_about_window(&section, adapter, scheme, remember_for, quota);
+        warn_about_refusals(&section, adapter.name(), scheme, quota);
     }
     section.finish();
-    let scheme = scheme?;
-    let remember_for = remember_for.unwrap_or_else(|| window::default_for(&scheme));
+    let (adapter, scheme) = (adapter?, scheme?);
+    let remember_for = remember_for.unwrap_or_else(|| window::default_for(adapter, &scheme));
     Some(Source {
         name,
-        adapter: adapter?,
+        adapter,
         dialect: Dialect { time_zone },
         owner: owner?,
         scheme,
@@ -137,17 +136,23 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     })
 }
 
-fn warn_about_window(section: &Section<'_>, scheme: &Scheme, remember_for: Option<Duration>, quota: Option<Quota>) {
+fn warn_about_window(
+    section: &Section<'_>,
+    adapter: Adapter,
+    scheme: &Scheme,
+    remember_for: Option<Duration>,
+    quota: Option<Quota>,
+) {
     let sink = section.reading.sink;
-    if let (Some(window), Some(horizon)) = (remember_for, window::horizon(scheme))
+    if let (Some(window), Some((sender, horizon))) = (remember_for, window::horizon(adapter, scheme))
         && window < horizon
     {
         let (known, kept) = (words(horizon), words(window));
-        let message = format!("{} retries for {known}, but {} remembers for {kept}", scheme.name(), section.title);
+        let message = format!("{sender} retries for {known}, but {} remembers for {kept}", section.title);
         let hint = format!("a late retry would count twice: use at least \"{known}\"");
         sink.warn(section.place("remember_for"), message, hint);
     }
-    let remember_for = remember_for.unwrap_or_else(|| window::default_for(scheme));
+    let remember_for = remember_for.unwrap_or_else(|| window::default_for(adapter, scheme));
     if let Some(message) = quota.and_then(|quota| window::memory_warning(quota.per_second, remember_for)) {
         sink.warn(section.place("quota"), message, "size the machines for it, or lower the quota or the window");
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adapter::Adapter;
 use signature::Scheme;
 
 use crate::defaults;
@@ -12,26 +13,35 @@ const BYTES_PER_ID: f64 = 8.2;
 /// Above this the memory of a window is worth a warning.
 const MEMORY_WORTH_SAYING: f64 = 4.0 * (1u64 << 30) as f64;
 
-/// How long a sender is known to deliver one event again, from its first attempt, and who says so.
+/// How long a sender is known to deliver one event again, from its first attempt, and by which name it is known.
 ///
-/// Standard Webhooks: the specification's recommended schedule adds up to 75 h 35 m. Svix: 27 h 35 m. Stripe: up to
-/// three days. GitHub: manual redelivery for three days. Shopify: 8 attempts in 4 h. Dub: its listed schedule (12 s,
-/// 2 m 28 s, 30 m 8 s, 6 h 7 m, 24 h, 24 h) adds up to 54 h 40 m. Of others nothing is known.
-pub fn horizon(scheme: &Scheme) -> Option<Duration> {
-    let minutes = match scheme {
-        Scheme::StandardWebhooks => 75 * 60 + 36,
-        Scheme::Svix => 27 * 60 + 36,
-        Scheme::Stripe | Scheme::GitHub => 72 * 60,
-        Scheme::Shopify => 4 * 60,
-        Scheme::Dub => 54 * 60 + 40,
-        _ => return None,
+/// By platform: Dub's listed schedule (12 s, 2 m 28 s, 30 m 8 s, 6 h 7 m, 24 h, 24 h) adds up to 54 h 40 m; Twilio's Event
+/// Streams retry for up to 4 h. Bitly makes 5 attempts, at times that it does not say. By way of signing: Standard
+/// Webhooks' recommended schedule adds up to 75 h 35 m. Svix: 27 h 35 m. Stripe: up to three days. GitHub: manual redelivery
+/// for three days. Shopify: 8 attempts in 4 h. Of others nothing is known.
+pub fn horizon(adapter: Adapter, scheme: &Scheme) -> Option<(&'static str, Duration)> {
+    let of_platform = match adapter {
+        Adapter::Dub => Some(54 * 60 + 40),
+        Adapter::Twilio => Some(4 * 60),
+        _ => None,
     };
-    Some(Duration::from_secs(minutes * 60))
+    let of_scheme = match scheme {
+        Scheme::StandardWebhooks => Some(75 * 60 + 36),
+        Scheme::Svix => Some(27 * 60 + 36),
+        Scheme::Stripe | Scheme::GitHub => Some(72 * 60),
+        Scheme::Shopify => Some(4 * 60),
+        _ => None,
+    };
+    // A platform whose deliveries are signed in another's way is relayed: whoever goes on for longer counts.
+    let known =
+        [of_platform.map(|minutes| (adapter.name(), minutes)), of_scheme.map(|minutes| (scheme.name(), minutes))];
+    let (name, minutes) = known.into_iter().flatten().max_by_key(|(_, minutes)| *minutes)?;
+    Some((name, Duration::from_secs(minutes * 60)))
 }
 
 /// `remember_for` where a source does not say: the default, or the next whole hour beyond its sender's horizon.
-pub(crate) fn default_for(scheme: &Scheme) -> Duration {
-    let beyond = horizon(scheme).map_or(0, |horizon| horizon.as_secs() / 3_600 + 1);
+pub(crate) fn default_for(adapter: Adapter, scheme: &Scheme) -> Duration {
+    let beyond = horizon(adapter, scheme).map_or(0, |(_, horizon)| horizon.as_secs() / 3_600 + 1);
     defaults::REMEMBER_FOR.max(Duration::from_secs(beyond * 3_600))
 }
 
@@ -50,4 +60,21 @@ pub(crate) fn memory_warning(per_second: u32, remember_for: Duration) -> Option<
             bytes / (1u64 << 30) as f64
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_goes_on_for_as_long_as_its_platform_or_its_relay_does() {
+        let hours = |adapter, scheme| horizon(adapter, &scheme).map(|(name, time)| (name, time.as_secs() / 3_600));
+        assert_eq!(hours(Adapter::Dub, Scheme::Dub), Some(("dub", 54)));
+        assert_eq!(hours(Adapter::Dub, Scheme::StandardWebhooks), Some(("standard-webhooks", 75)));
+        assert_eq!(hours(Adapter::Twilio, Scheme::Basic), Some(("twilio", 4)));
+        assert_eq!(hours(Adapter::Twilio, Scheme::Svix), Some(("svix", 27)));
+        assert_eq!(hours(Adapter::Bitly, Scheme::Query { key: "key".into() }), None);
+        assert_eq!(default_for(Adapter::Twilio, &Scheme::Twilio), defaults::REMEMBER_FOR);
+        assert_eq!(default_for(Adapter::Canonical, &Scheme::StandardWebhooks), Duration::from_secs(76 * 3_600));
+    }
 }

@@ -1,9 +1,9 @@
-//! Clients that others wrote, unmodified: what platforms, analysts, stream processors and SREs come with.
+//! Clients that others wrote, unmodified: what analysts, stream processors and SREs come with. What platforms come with:
+//! `senders.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clickhouse::{Client, Compression, Row};
@@ -12,10 +12,8 @@ use serde_json::Value;
 use testkit::traffic::Traffic;
 use testkit::{canonical, dub};
 
-use crate::harness::{Running, SOON};
-
-/// Where the root of the repository is.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+use crate::foreign::Python;
+use crate::harness::{ROOT, Running, SOON};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_others_work_unmodified() {
@@ -23,8 +21,6 @@ async fn clients_of_others_work_unmodified() {
     let running = Running::everything();
     let rows = fill(&running).await;
 
-    python_signs_with_standardwebhooks_and_a_tampered_body_is_refused(&python, &running).await;
-    let rows = rows + 1;
     an_analyst_reads_with_clickhouse_connect_and_cannot_write(&python, &running, rows);
     the_clickhouse_crate_reads_records_with_validation_and_lz4(&running, rows).await;
     confluent_kafka_and_fastavro_decode_events_by_the_schemas_folder_alone(&python, &running).await;
@@ -43,22 +39,6 @@ async fn fill(running: &Running) -> u64 {
     let asker = running.asker();
     asker.until("SELECT toUInt64(count() >= 600) FROM hookline.records", 1, SOON).await.unwrap();
     asker.number("SELECT count() FROM hookline.records").await.unwrap()
-}
-
-async fn python_signs_with_standardwebhooks_and_a_tampered_body_is_refused(python: &Python, running: &Running) {
-    let folder = running.folder.path();
-    let secret = fs::read_to_string(folder.join("data/secrets/canonical")).unwrap();
-    let url = format!("{}/v1/webhooks/canonical", running.house.addresses.ingest.as_deref().unwrap());
-    let event = folder.join("event.json");
-    fs::write(&event, include_str!("../../crates/adapter/tests/golden/canonical/click.json")).unwrap();
-    let sent = python.run("send_standard_webhooks.py", &[&url, secret.trim(), event.to_str().unwrap()]);
-
-    let sql = format!(
-        "SELECT count() FROM hookline.events WHERE event_key = '{}' AND request_id = '{}'",
-        sent["event_key"].as_str().unwrap(),
-        sent["receipt"].as_str().unwrap()
-    );
-    running.asker().until(&sql, 1, SOON).await.unwrap();
 }
 
 fn an_analyst_reads_with_clickhouse_connect_and_cannot_write(python: &Python, running: &Running, rows: u64) {
@@ -220,41 +200,4 @@ async fn hookline_send_tells_what_became_of_what_it_sent(running: &Running) {
 /// Host and port of a URL.
 fn address(url: &str) -> (&str, &str) {
     url.trim_start_matches("http://").rsplit_once(':').unwrap()
-}
-
-/// A Python with the pinned clients of `tests/clients/requirements.txt`, in the target folder.
-struct Python {
-    program: PathBuf,
-}
-
-impl Python {
-    /// Installs the clients once; a change of the pins installs them anew.
-    fn with_clients() -> Self {
-        let (folder, pins) = (Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients"), script("requirements.txt"));
-        let (program, installed) = (folder.join("bin/python"), folder.join("installed.txt"));
-        let wanted = fs::read_to_string(&pins).unwrap();
-        if fs::read_to_string(&installed).ok().as_ref() != Some(&wanted) {
-            said(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
-            said(Command::new(&program).args(["-m", "pip", "install", "--quiet", "--no-deps", "-r"]).arg(&pins));
-            fs::write(&installed, wanted).unwrap();
-        }
-        Self { program }
-    }
-
-    /// Runs a script of `tests/clients`, and returns the JSON that it prints.
-    fn run(&self, name: &str, arguments: &[&str]) -> Value {
-        serde_json::from_str(&said(Command::new(&self.program).arg(script(name)).args(arguments))).unwrap()
-    }
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
-}
-
-/// What a command prints; fails with all that it said when it fails.
-fn said(command: &mut Command) -> String {
-    let done = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-    let (out, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{command:?} ended with {}:\n{out}{errors}", done.status);
-    out.into_owned()
 }

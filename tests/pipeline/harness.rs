@@ -12,6 +12,9 @@ use testkit::{House, Sender};
 /// How long a row may take on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
+/// Where the root of the repository is.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// A Hookline of its own, with its engines, in a folder that goes when it goes.
 pub struct Running {
     pub house: House,
@@ -29,10 +32,31 @@ impl Running {
         Self::with(&["--engines-only"])
     }
 
-    fn with(more: &[&str]) -> Self {
+    /// Everything, with sources of a name, an adapter and a scheme each.
+    pub fn of(sources: &[(&str, &str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let config = configure(&folder.path().join("data"), sources);
+        Self::within(folder, &["--config", config.to_str().unwrap()])
+    }
+
+    fn with(more: &[&str]) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), more)
+    }
+
+    fn within(folder: TempDir, more: &[&str]) -> Self {
         let house = House::up(&folder.path().join("data"), more).unwrap();
         Self { house, folder }
+    }
+
+    /// Where webhooks go.
+    pub fn ingest(&self) -> &str {
+        self.house.addresses.ingest.as_deref().unwrap()
+    }
+
+    /// The text of a source's secret.
+    pub fn secret(&self, source: &str) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("data/secrets").join(source)).unwrap();
+        text.trim().to_owned()
     }
 
     /// ClickHouse, as a reader.
@@ -47,10 +71,32 @@ impl Running {
 
     /// A platform that speaks our own format.
     pub fn canonical(&self) -> Sender {
-        let secret = secret(&self.folder.path().join("data"), "canonical");
-        Sender::new(self.house.addresses.ingest.as_deref().unwrap(), "canonical", Scheme::StandardWebhooks, secret)
-            .unwrap()
+        self.sender("canonical", Scheme::StandardWebhooks)
     }
+
+    /// A platform that sends to a source of [`Self::of`].
+    pub fn sender(&self, source: &str, scheme: Scheme) -> Sender {
+        let secret = secret(&self.folder.path().join("data"), source);
+        Sender::new(self.ingest(), source, scheme, secret).unwrap()
+    }
+}
+
+/// Writes `hookline.toml` into a folder, with sources of a name, an adapter and a scheme each, and a secret for each.
+pub fn configure(folder: &Path, sources: &[(&str, &str, &str)]) -> PathBuf {
+    std::fs::create_dir_all(folder.join("secrets")).unwrap();
+    let mut text = "version = 1\n[owner]\nme = { name = \"Me\" }\n".to_owned();
+    for (name, adapter, scheme) in sources {
+        // Base64 of 32 bytes, as Standard Webhooks wants it; for other schemes it is a text as good as any.
+        let secret = format!("whsec_{:A<43}=\n", name.replace(['-', '_'], "0"));
+        std::fs::write(folder.join("secrets").join(name), secret).unwrap();
+        text.push_str(&format!(
+            "[source.{name}]\nadapter = \"{adapter}\"\nowner = \"me\"\nscheme = \"{scheme}\"\n\
+             secrets = [{{ id = \"first\", file = \"secrets/{name}\" }}]\n"
+        ));
+    }
+    let config = folder.join("hookline.toml");
+    std::fs::write(&config, text).unwrap();
+    config
 }
 
 /// A Dub that sends to `ingest` with the secret in the data folder.
@@ -86,12 +132,7 @@ impl Up {
 
     /// The process id of an engine (`kafka` or `clickhouse`), once it has one.
     pub async fn engine_pid(&self, engine: &str) -> anyhow::Result<u32> {
-        let file = self.data.join(format!("{engine}.pid"));
-        until(Duration::from_secs(30), "the engine runs", || async {
-            let noted = std::fs::read_to_string(&file).ok()?;
-            noted.split_whitespace().next()?.parse().ok().filter(|pid| runs(*pid))
-        })
-        .await
+        engine_pid(&self.data, engine).await
     }
 
     /// kill -9 of an engine; returns the process id that it had.
@@ -111,6 +152,16 @@ impl Up {
     pub async fn stop(mut self) -> anyhow::Result<Option<i32>> {
         Ok(self.house.program.stop(Duration::from_secs(30))?.code())
     }
+}
+
+/// The process id of an engine (`kafka` or `clickhouse`) of a data folder, once it has one.
+pub async fn engine_pid(data: &Path, engine: &str) -> anyhow::Result<u32> {
+    let file = data.join(format!("{engine}.pid"));
+    until(Duration::from_secs(30), "the engine runs", || async {
+        let noted = std::fs::read_to_string(&file).ok()?;
+        noted.split_whitespace().next()?.parse().ok().filter(|pid| runs(*pid))
+    })
+    .await
 }
 
 /// Sends a process a signal.

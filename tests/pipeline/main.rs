@@ -4,19 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on says where")]
 
 mod alerts;
+mod architecture;
 mod clients;
 mod days;
 mod demo;
 mod edge;
 mod engines;
+mod foreign;
 mod harness;
+mod journey;
 mod kafka_edge;
 mod kafka_lanes;
 mod kills;
-
-mod architecture;
-mod journey;
 mod messages;
+mod senders;
 mod switches;
 mod up;
 mod warehouse_blocks;

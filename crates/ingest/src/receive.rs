@@ -202,7 +202,7 @@ impl<'e> Delivery<'e> {
     fn authenticate(&self, body: &[u8], now: i64) -> Result<&'e str, Refusal> {
         let settings = &self.source.settings;
         let Parts { method, uri, headers, .. } = &self.parts;
-        let lookup = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        let lookup = |name: &str| only(headers, name);
         let public;
         let url = match (&settings.public_url, uri.query()) {
             // Signed is the address that the sender was given, whatever proxies have made of it.
@@ -382,6 +382,14 @@ impl<'e> Delivery<'e> {
     fn now(&self) -> Duration {
         self.arrived.duration_since(self.edge.begun)
     }
+}
+
+/// The value of a header. One that stands there twice is as good as an empty one: what was verified by the first value,
+/// somebody behind us might read by the second.
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    Some(if values.next().is_none() { value.as_bytes() } else { b"" })
 }
 
 fn content_type(headers: &HeaderMap) -> &str {

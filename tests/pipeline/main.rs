@@ -12,6 +12,7 @@ mod edge;
 mod engines;
 mod foreign;
 mod harness;
+mod hostile;
 mod journey;
 mod kafka_edge;
 mod kafka_lanes;

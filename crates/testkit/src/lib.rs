@@ -6,6 +6,7 @@
 pub mod canonical;
 pub mod clickhouse;
 pub mod dub;
+pub mod hostile;
 pub mod house;
 pub mod http;
 pub mod latencies;

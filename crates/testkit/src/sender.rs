@@ -125,6 +125,11 @@ impl Sender {
         &self.url
     }
 
+    /// The HTTP client that it posts with.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The signed headers of one attempt.
     ///
     /// # Errors
@@ -140,6 +145,14 @@ impl Sender {
     pub async fn once(&self, body: &[u8]) -> anyhow::Result<(StatusCode, String)> {
         let answer = self.attempt(&new_id(), body).await?;
         Ok((answer.status, answer.text))
+    }
+
+    /// One attempt, with all that its answer says.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn attempt_once(&self, body: &[u8]) -> anyhow::Result<Answer> {
+        self.attempt(&new_id(), body).await
     }
 
     /// One attempt with headers of the caller's.

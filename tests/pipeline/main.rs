@@ -20,6 +20,7 @@ mod kills;
 mod messages;
 mod senders;
 mod switches;
+mod trickle;
 mod up;
 mod warehouse_blocks;
 mod warehouse_reports;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use adapter::{Element, Undecodable, fallback_key};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
+use axum::http::{HeaderMap, Method, Request, header};
 use axum::response::Response;
 use bytes::Bytes;
 use config::WhenOver;

@@ -185,6 +185,8 @@ async fn futures_of(client: &Client, ingest: &str, source: &'static str, bodies:
 
 /// Events of nearly a megabyte.
 const LARGE: u32 = 40;
+/// Events that one source sends at once.
+const CROWD: u32 = 150;
 
 fn large_event(id: u32) -> Vec<u8> {
     let padding = "x".repeat(900_000);
@@ -255,6 +257,17 @@ async fn kafka_stops_under_load_and_comes_back_and_nothing_that_was_accepted_is_
     // While nothing is acknowledged, forty others press on with bodies of nearly a megabyte: memory stays flat.
     let pid = fleet.pid("ingest").unwrap();
     let before = resident(pid);
+    let watched = {
+        let stop = Arc::clone(&stop);
+        tokio::spawn(async move {
+            let mut most = 0;
+            while !stop.load(Ordering::Relaxed) {
+                most = resident(pid).max(most);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            most
+        })
+    };
     let large: Vec<_> = (0..LARGE).map(large_event).collect();
     let pressing: Vec<_> = large
         .iter()
@@ -270,11 +283,16 @@ async fn kafka_stops_under_load_and_comes_back_and_nothing_that_was_accepted_is_
             })
         })
         .collect();
-    let mut most = before;
-    for _ in 0..60 {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        most = most.max(resident(pid));
-    }
+    // More of one source at once than may be under way: those beyond it are told so at once.
+    let crowd: Vec<_> = {
+        let mut generator = Generator::new(99);
+        (0..CROWD).map(|_| generator.click()).collect()
+    };
+    let answers = futures_of(&client, &ingest, "free", crowd.clone()).await;
+    let crowded =
+        answers.iter().filter(|answer| answer.body["type"] == "urn:hookline:problem:too-many-at-once").count();
+    assert!(crowded > 0, "{:?}", answers.iter().map(|answer| &answer.body["type"]).collect::<Vec<_>>());
+    tokio::time::sleep(Duration::from_secs(10)).await;
     for sender in pressing {
         sender.await.unwrap();
     }
@@ -285,8 +303,8 @@ async fn kafka_stops_under_load_and_comes_back_and_nothing_that_was_accepted_is_
     reaches(during + 500).await;
     stop.store(true, Ordering::Relaxed);
     // What pressed on is sent until it is taken, so that it is known what must be there.
-    for body in &large {
-        while post(&client, &ingest, "own", body).await.status != StatusCode::ACCEPTED {
+    for (source, body) in large.iter().map(|body| ("own", body)).chain(crowd.iter().map(|body| ("free", body))) {
+        while post(&client, &ingest, source, body).await.status != StatusCode::ACCEPTED {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -298,12 +316,13 @@ async fn kafka_stops_under_load_and_comes_back_and_nothing_that_was_accepted_is_
         assert!(longest < Duration::from_secs(15), "{longest:?}");
     }
     assert!(refused > 0);
+    let most = watched.await.unwrap();
     assert_eq!(ready().await, StatusCode::OK);
     println!("{} accepted, {refused} refused, ingest {before} MB before and at most {most} MB", count());
     // The bound, half of it twice over for what the allocator and Kafka's client keep beside.
     assert!(most < before + 2 * MEMORY, "{before} MB before, {most} MB at most");
 
-    let different = count() + u64::from(LARGE);
+    let different = count() + u64::from(LARGE + CROWD);
     let settled = settle(&asker, different, 2 * SOON).await;
     settled.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.logs()));
     verify(&asker, different).await.unwrap();

@@ -6,6 +6,7 @@ mod damage;
 mod environment;
 mod include;
 mod problems;
+mod secrets;
 mod surface;
 mod version;
 

@@ -22,5 +22,6 @@ mod senders;
 mod switches;
 mod trickle;
 mod up;
+mod verify;
 mod warehouse_blocks;
 mod warehouse_reports;

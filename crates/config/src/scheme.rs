@@ -1,11 +1,11 @@
 //! How a source proves itself: the `scheme` and `secrets` of a source.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use signature::{Algorithm, Encoding, HmacScheme, Scheme, Secret, TimestampHeader};
 
 use crate::defaults;
 use crate::document::{Node, Value};
-use crate::problem::did_you_mean;
+use crate::problem::{Place, did_you_mean};
 use crate::secret::Resolved;
 use crate::section::Section;
 
@@ -119,6 +119,7 @@ pub(crate) fn read_secrets(source: &Section<'_>, scheme: Option<&Scheme>) -> Vec
     };
     let before = items.len();
     let (mut secrets, mut ids, mut live) = (Vec::new(), Vec::<String>::new(), 0);
+    let mut lifetimes = Vec::new();
     for item in items {
         let Some(table) = source.section_of(item, "a secret") else { continue };
         let id = table.required("id", "name it, for instance by the month it was made in");
@@ -141,6 +142,7 @@ pub(crate) fn read_secrets(source: &Section<'_>, scheme: Option<&Scheme>) -> Vec
             } else {
                 live += 1;
             }
+            lifetimes.push((id.clone(), from, until, table.place("until")));
         }
         if let (Some((id, _)), Resolved::Value(text)) = (id, resolved) {
             let mut secret = Secret::new(id, text.reveal());
@@ -157,10 +159,38 @@ pub(crate) fn read_secrets(source: &Section<'_>, scheme: Option<&Scheme>) -> Vec
         }
         table.finish();
     }
+    warn_of_ends(source, &lifetimes);
     if before == 0 || (live == 0 && !ids.is_empty()) {
         source.error(&node.at, format!("{} has no secret that is live", source.title), hint);
     }
     secrets
+}
+
+/// So long before a secret ends somebody is told.
+const END_IS_NEAR: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// Says which secrets end soon, and whether another one is live then.
+fn warn_of_ends(source: &Section<'_>, lifetimes: &[(String, Option<Timestamp>, Option<Timestamp>, &Place)]) {
+    let now = source.reading.environment.now();
+    for (id, _, until, at) in lifetimes {
+        let Some(until) = until.filter(|until| *until > now && until.duration_since(now) <= END_IS_NEAR) else {
+            continue;
+        };
+        let takes_over = lifetimes.iter().any(|(other, from, end, _)| {
+            other != id && from.is_none_or(|from| from <= until) && end.is_none_or(|end| end > until)
+        });
+        let message = format!(
+            "secret {id:?} of {} ends in {} days, at {until}{}",
+            source.title,
+            until.duration_since(now).as_hours() / 24,
+            if takes_over { "" } else { ", and no other secret is live then: everything will be refused" }
+        );
+        let hint = match takes_over {
+            true => "see that hookline_secret_uses_total no longer counts it; then it can go",
+            false => "put its successor beside it, and give the sender that one",
+        };
+        source.reading.sink.warn(at, message, hint);
+    }
 }
 
 /// Whether the scheme can use the secret: the wrong kind of secret must not be found out by refused deliveries.

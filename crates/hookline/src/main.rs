@@ -12,6 +12,7 @@ mod send;
 mod service;
 mod services;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,8 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Switch a source back to normal
     Resume(pause::ResumeArgs),
+    /// Say why a delivery is not authentic, from a captured request
+    Verify(verify::Args),
     /// Say what is wrong with a configuration, with line numbers
     Check(check::Args),
     #[command(name = local::leash::SUBCOMMAND, hide = true)]
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
         Command::EngineExec(args) => engine::exec(&args),
         Command::EngineClickhouse(args) => engine::clickhouse(args),

@@ -1,13 +1,13 @@
 //! `hookline send`: signed deliveries to a source, from a file or made up, as its platform would send them.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adapter::Adapter;
 use anyhow::{Context, bail};
-use config::{Config, Environment, Source};
+use config::{Config, Environment, Source, did_you_mean};
 use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::json;
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Ok(Verdict::Fine);
     }
     let config = Config::load(&args.config, &Environment::of_process())?;
-    let source = choose(&config, args)?;
+    let source = choose(&config, &args.config, args.source.as_deref())?;
     let ingest = match &args.ingest {
         Some(url) => url.as_str().to_owned(),
         None => match Running::beside(&args.config).and_then(|running| running.ingest) {
@@ -112,14 +112,17 @@ fn print_example() {
 }
 
 /// The source that was named, or the only one.
-fn choose<'c>(config: &'c Config, args: &Args) -> anyhow::Result<&'c Source> {
-    let names = || config.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join(", ");
-    match (&args.source, config.sources.as_slice()) {
+pub(crate) fn choose<'c>(config: &'c Config, path: &Path, named: Option<&str>) -> anyhow::Result<&'c Source> {
+    let names = || config.sources.iter().map(|source| source.name.as_str());
+    match (named, config.sources.as_slice()) {
         (Some(name), _) => config
             .source(name)
-            .with_context(|| format!("{} has no source {name:?}; its sources: {}", args.config.display(), names())),
+            .with_context(|| format!("{} has no source {name:?}; {}", path.display(), did_you_mean(name, names()))),
         (None, [only]) => Ok(only),
-        (None, _) => bail!("{} has several sources: name one with --source ({})", args.config.display(), names()),
+        (None, _) => {
+            let names: Vec<_> = names().collect();
+            bail!("{} has several sources: name one with --source ({})", path.display(), names.join(", "))
+        }
     }
 }
 

@@ -1,14 +1,12 @@
 //! Why a delivery was refused, found by trying what usually goes wrong. For an operator with a captured request and the
 //! configured secrets at hand; never for the request path, and never told to a sender.
 
-use std::borrow::Cow;
-use std::fmt;
+mod changes;
+mod json;
+mod words;
 
-use base64::Engine as _;
-
-use crate::claim::BASE64;
 use crate::request::{Refusal, Request};
-use crate::scheme::Scheme;
+use crate::scheme::{Algorithm, Encoding, Scheme};
 use crate::secret::{ConfigError, Secret, UnixSeconds};
 use crate::verify::Verifier;
 
@@ -23,6 +21,11 @@ pub enum Finding {
     },
     /// What the request path answers.
     Refused(Refusal),
+    /// A header (or `?parameter`) that the scheme needs is not in the request.
+    HeaderMissing {
+        /// Its name.
+        header: String,
+    },
     /// A configured secret matches but is not live.
     SecretNotLive {
         /// The secret.
@@ -48,15 +51,22 @@ pub enum Finding {
     UrlDiffers {
         /// The secret that then matches.
         secret_id: String,
-        /// The URL the sender signed.
+        /// The URL the sender signed, without its query, which may hold a secret.
         signed: String,
+    },
+    /// It matches once a parameter of the scheme by template is another.
+    HmacDiffers {
+        /// The secret that then matches.
+        secret_id: String,
+        /// What must be changed.
+        change: HmacChange,
     },
     /// The same secret proves it under another scheme.
     SchemeDiffers {
         /// The secret that then matches.
         secret_id: String,
-        /// The name of that scheme.
-        scheme: &'static str,
+        /// That scheme, as a configuration writes it.
+        scheme: String,
     },
     /// It has the form of another scheme, though no secret here proves it.
     LooksLike {
@@ -79,8 +89,12 @@ pub enum SecretChange {
     AddPrefix,
     /// Use the bytes its base64 stands for; the scheme as configured uses the text.
     Decode,
+    /// Use the bytes its hexadecimal digits stand for; the scheme as configured uses the text.
+    DecodeHex,
     /// Use its text as the key; the scheme as configured decodes it.
     UseAsText,
+    /// Use its text without the `whsec_` prefix as the key; the scheme as configured decodes it.
+    UseAsTextWithoutPrefix,
 }
 
 /// What must be done to a body for it to match.
@@ -91,15 +105,64 @@ pub enum BodyChange {
     TakeOffLineBreak,
     /// Put a line break at its end.
     AddLineBreak,
+    /// Put CR LF at its end.
+    AddCrLf,
+    /// Cut off the white space at its ends.
+    Trim,
+    /// Take the byte order mark off its start.
+    TakeOffByteOrderMark,
+    /// Put a byte order mark at its start.
+    AddByteOrderMark,
     /// Turn CR LF into LF.
     LfLineBreaks,
     /// Turn LF into CR LF.
     CrLfLineBreaks,
     /// Take the white space out of its JSON.
     CompactJson,
+    /// Turn each of its characters into one byte: it was read as Latin-1 and written as UTF-8.
+    Latin1Bytes,
+    /// Turn each of its bytes into a character of UTF-8: it was turned into Latin-1.
+    Utf8OfLatin1,
+    /// Write its JSON as JavaScript does.
+    JavaScriptJson,
+    /// Write its JSON as Python does.
+    PythonJson,
+    /// Write its JSON as PHP does.
+    PhpJson,
+    /// Write its JSON as Go does.
+    GoJson,
+    /// Indent its JSON by two or four spaces, or a tab.
+    IndentedJson,
 }
 
-/// Finds out why `request` is refused at `now`, or that it is not.
+/// What must be changed about a scheme by template for the code to match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HmacChange {
+    /// Read the code from this header.
+    Header(String),
+    /// Use this hash.
+    Algorithm(Algorithm),
+    /// Read the code written so.
+    Encoding(Encoding),
+    /// Expect this before the code.
+    Prefix(&'static str),
+    /// This is what is signed.
+    Signed(String),
+}
+
+/// A request as it was captured, with what else is known about it.
+#[derive(Clone, Copy)]
+pub struct Captured<'r> {
+    /// The request, as ingest would see it.
+    pub request: Request<'r>,
+    /// The names of all its headers.
+    pub header_names: &'r [&'r str],
+    /// Other URLs that the sender may have been given, such as the one in the request itself.
+    pub other_urls: &'r [String],
+}
+
+/// Finds out why a captured request is refused at `now`, or that it is not.
 ///
 /// The first finding is the verdict of the request path; the others explain it.
 ///
@@ -108,10 +171,11 @@ pub enum BodyChange {
 pub fn diagnose(
     scheme: &Scheme,
     secrets: &[Secret],
-    request: &Request<'_>,
+    captured: &Captured<'_>,
     now: UnixSeconds,
 ) -> Result<Vec<Finding>, ConfigError> {
     let verifier = Verifier::new(scheme.clone(), secrets.to_vec())?;
+    let request = &captured.request;
     let lookup = |name: &str| request.headers.get(name);
     let Request { method, url, body, .. } = *request;
     let refusal = match verifier.verify(&Request { method, url, headers: &lookup, body }, now) {
@@ -121,9 +185,11 @@ pub fn diagnose(
     let mut findings = vec![Finding::Refused(refusal)];
     // These two say that the signature is right: time is all there is to explain.
     if !matches!(refusal, Refusal::Stale { .. } | Refusal::Future { .. }) {
-        let attempt = Attempt { scheme, request };
+        let attempt = Attempt { scheme, captured };
+        findings.extend(attempt.missing_headers());
+        let verdicts = findings.len();
         findings.extend(secrets.iter().flat_map(|secret| attempt.with_secret(secret, now)));
-        if findings.len() == 1 {
+        if findings.len() == verdicts {
             findings.extend(attempt.other_forms());
         }
         if findings.len() == 1 {
@@ -136,46 +202,68 @@ pub fn diagnose(
 /// The captured request and the scheme it should satisfy.
 struct Attempt<'a, 'r> {
     scheme: &'a Scheme,
-    request: &'a Request<'r>,
+    captured: &'a Captured<'r>,
 }
 
 impl Attempt<'_, '_> {
+    /// What the scheme needs and the request does not have.
+    fn missing_headers(&self) -> Vec<Finding> {
+        let Captured { request, .. } = self.captured;
+        let missing = |name: &String| match name.strip_prefix('?') {
+            None => request.headers.get(name).is_none(),
+            Some(key) => !form_urlencoded::parse(request.query().as_bytes()).any(|(found, _)| found == key),
+        };
+        self.scheme.needs().into_iter().filter(missing).map(|header| Finding::HeaderMissing { header }).collect()
+    }
+
     /// Everything that makes this one secret match.
     fn with_secret(&self, secret: &Secret, now: UnixSeconds) -> Vec<Finding> {
         let secret_id = || secret.id().to_owned();
-        let Request { url, body, .. } = *self.request;
+        let Request { url, body, .. } = self.captured.request;
         if self.matches(self.scheme, secret, url, body) {
             // It was refused all the same, so time is what it fails by.
             return vec![Finding::SecretNotLive { secret_id: secret_id(), over: secret.is_over(now) }];
         }
         let mut findings = Vec::new();
-        for (change, value) in secret_changes(self.scheme, secret.value()) {
+        for (change, value) in changes::of_secret(self.scheme, secret.value()) {
             if self.matches(self.scheme, &secret.with_value(value), url, body) {
                 findings.push(Finding::SecretDiffers { secret_id: secret_id(), change });
             }
         }
         // The smallest change that explains it, since a larger one often includes it.
-        let altered = body_changes(body);
+        let altered = changes::of_body(body);
         if let Some((change, _)) = altered.iter().find(|(_, body)| self.matches(self.scheme, secret, url, body)) {
             findings.push(Finding::BodyDiffers { secret_id: secret_id(), change: *change });
         }
-        // A proxy that ends TLS hides which of the two the sender called.
-        let swapped = match url.split_once("://") {
-            Some(("https", rest)) => Some(format!("http://{rest}")),
-            Some(("http", rest)) => Some(format!("https://{rest}")),
-            _ => None,
-        };
-        if let Some(signed) =
-            swapped.filter(|url| self.scheme.signs_url() && self.matches(self.scheme, secret, url, body))
-        {
-            findings.push(Finding::UrlDiffers { secret_id: secret_id(), signed });
+        if self.scheme.signs_url() {
+            let urls = self.captured.other_urls.iter().cloned().chain(changes::of_url(url));
+            if let Some(signed) = urls.into_iter().find(|url| self.matches(self.scheme, secret, url, body)) {
+                let signed = signed.split('?').next().unwrap_or_default().to_owned();
+                findings.push(Finding::UrlDiffers { secret_id: secret_id(), signed });
+            }
         }
-        for other in Scheme::PLAIN.iter().filter(|other| *other != self.scheme) {
-            if self.matches(other, secret, url, body) {
-                findings.push(Finding::SchemeDiffers { secret_id: secret_id(), scheme: other.name() });
+        if let Scheme::Hmac(configured) = self.scheme {
+            let near = changes::of_hmac(configured, self.captured.header_names).into_iter();
+            let mut matching = near.filter(|(_, other)| self.matches(&Scheme::Hmac(other.clone()), secret, url, body));
+            findings.extend(matching.next().map(|(change, _)| Finding::HmacDiffers { secret_id: secret_id(), change }));
+        }
+        for other in self.other_schemes() {
+            if self.matches(&other, secret, url, body) {
+                findings.push(Finding::SchemeDiffers { secret_id: secret_id(), scheme: in_configuration(&other) });
             }
         }
         findings
+    }
+
+    /// Every scheme but the configured one: those without parameters, and a secret that travels in any header or parameter that
+    /// is there.
+    fn other_schemes(&self) -> Vec<Scheme> {
+        let Captured { request, header_names, .. } = self.captured;
+        let headers = header_names.iter().map(|name| Scheme::Header { name: name.to_ascii_lowercase() });
+        let keys =
+            form_urlencoded::parse(request.query().as_bytes()).map(|(key, _)| Scheme::Query { key: key.into_owned() });
+        let all = Scheme::PLAIN.into_iter().chain(headers).chain(keys);
+        all.filter(|other| !is_same(other, self.scheme)).collect()
     }
 
     /// Other schemes whose headers are all there and readable.
@@ -183,7 +271,7 @@ impl Attempt<'_, '_> {
         // Any key will do: only the reading of the request is of interest. This one suits every scheme.
         let any = Secret::new("any", "any:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
         let standard = any.with_value(b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".to_vec());
-        let Request { url, body, .. } = *self.request;
+        let Request { url, body, .. } = self.captured.request;
         let others = Scheme::PLAIN.iter().filter(|other| *other != self.scheme);
         others
             .filter(|other| {
@@ -208,131 +296,26 @@ impl Attempt<'_, '_> {
     /// The verdict under other circumstances; `None` if the secret does not suit the scheme.
     fn outcome(&self, scheme: &Scheme, secret: &Secret, url: &str, body: &[u8]) -> Option<Result<(), Refusal>> {
         let verifier = Verifier::new(scheme.clone(), vec![secret.without_lifetime()]).ok()?;
-        let lookup = |name: &str| self.request.headers.get(name);
-        let request = Request { method: self.request.method, url, headers: &lookup, body };
+        let given = &self.captured.request;
+        let lookup = |name: &str| given.headers.get(name);
+        let request = Request { method: given.method, url, headers: &lookup, body };
         Some(verifier.verify(&request, 0).map(drop))
     }
 }
 
-/// The forms a secret is confused with, without those that change nothing.
-fn secret_changes(scheme: &Scheme, value: &[u8]) -> Vec<(SecretChange, Vec<u8>)> {
-    const PREFIX: &[u8] = b"whsec_";
-    let mut changes = vec![(SecretChange::Trim, value.trim_ascii().to_vec())];
-    if matches!(scheme, Scheme::StandardWebhooks | Scheme::Svix) {
-        // The scheme decodes: what decodes to the text is the text as key.
-        changes.push((SecretChange::UseAsText, BASE64.encode(value).into_bytes()));
-    } else {
-        let bare = value.strip_prefix(PREFIX);
-        match bare {
-            Some(bare) => changes.push((SecretChange::TakeOffPrefix, bare.to_vec())),
-            None => changes.push((SecretChange::AddPrefix, [PREFIX, value].concat())),
-        }
-        if let Ok(decoded) = BASE64.decode(bare.unwrap_or(value)) {
-            changes.push((SecretChange::Decode, decoded));
-        }
-    }
-    changes.retain(|(_, changed)| changed != value && !changed.is_empty());
-    changes
-}
-
-/// What a capture or a proxy does to a body, undone; without what changes nothing.
-fn body_changes(body: &[u8]) -> Vec<(BodyChange, Cow<'_, [u8]>)> {
-    let without = body.strip_suffix(b"\n").map(|body| body.strip_suffix(b"\r").unwrap_or(body)).unwrap_or(body);
-    let lf = replace(body, b"\r\n", b"\n");
-    let mut changes = vec![
-        (BodyChange::TakeOffLineBreak, Cow::Borrowed(without)),
-        (BodyChange::AddLineBreak, Cow::Owned([body, b"\n"].concat())),
-        (BodyChange::CrLfLineBreaks, Cow::Owned(replace(&lf, b"\n", b"\r\n"))),
-        (BodyChange::LfLineBreaks, Cow::Owned(lf)),
-        (BodyChange::CompactJson, Cow::Owned(compact_json(body))),
-    ];
-    changes.retain(|(_, changed)| changed.as_ref() != body);
-    changes
-}
-
-fn replace(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(from) {
-            out.extend_from_slice(to);
-            rest = after;
-        } else {
-            out.push(first);
-            rest = tail;
-        }
-    }
-    out
-}
-
-/// JSON without the white space between its tokens. Other text comes out as something no one signed.
-fn compact_json(body: &[u8]) -> Vec<u8> {
-    let (mut in_string, mut escaped) = (false, false);
-    let keep = |byte: &u8| {
-        if in_string {
-            in_string = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-            true
-        } else {
-            in_string = *byte == b'"';
-            !byte.is_ascii_whitespace()
-        }
-    };
-    body.iter().copied().filter(keep).collect()
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Authentic { secret_id } => write!(f, "authentic: secret {secret_id:?} matches"),
-            Self::Refused(refusal) => write!(f, "refused ({}): {refusal}", refusal.label()),
-            Self::SecretNotLive { secret_id, over: true } => {
-                write!(f, "the sender still uses secret {secret_id:?}, whose not-after has passed: move it, or switch the sender to a live one")
-            }
-            Self::SecretNotLive { secret_id, over: false } => {
-                write!(f, "the sender already uses secret {secret_id:?}, whose not-before has not come: move it forward")
-            }
-            Self::SecretDiffers { secret_id, change } => write!(f, "secret {secret_id:?} matches once you {change}"),
-            Self::BodyDiffers { secret_id, change } => {
-                write!(f, "secret {secret_id:?} matches once you {change}: a proxy or the capture altered the body")
-            }
-            Self::UrlDiffers { secret_id, signed } => {
-                write!(f, "secret {secret_id:?} matches for the URL {signed}: set the public address to it")
-            }
-            Self::SchemeDiffers { secret_id, scheme } => {
-                write!(f, "secret {secret_id:?} matches under the scheme {scheme}: configure that one")
-            }
-            Self::LooksLike { scheme } => {
-                write!(f, "it has the form of the scheme {scheme}, which is not the one configured")
-            }
-            Self::Unexplained => f.write_str(
-                "nothing that was tried explains it: the secret is another one, or the body was altered beyond recognition; \
-                 compare the secret with the sender's page and capture the raw bytes",
-            ),
-        }
+/// Whether two schemes read the same; names of headers know no case.
+fn is_same(one: &Scheme, other: &Scheme) -> bool {
+    match (one, other) {
+        (Scheme::Header { name: one }, Scheme::Header { name: other }) => one.eq_ignore_ascii_case(other),
+        _ => one == other,
     }
 }
 
-impl fmt::Display for SecretChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Trim => "cut off the white space at its ends",
-            Self::TakeOffPrefix => "take off its `whsec_` prefix",
-            Self::AddPrefix => "put `whsec_` before it",
-            Self::Decode => "decode its base64 (the configured scheme uses the text as the key)",
-            Self::UseAsText => "use its text as the key (the configured scheme decodes it from base64)",
-        })
-    }
-}
-
-impl fmt::Display for BodyChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TakeOffLineBreak => "take the line break off the end of the body",
-            Self::AddLineBreak => "put a line break at the end of the body",
-            Self::LfLineBreaks => "turn the body's CR LF into LF",
-            Self::CrLfLineBreaks => "turn the body's LF into CR LF",
-            Self::CompactJson => "take the white space out of the body's JSON",
-        })
+/// A scheme as a configuration writes it.
+fn in_configuration(scheme: &Scheme) -> String {
+    match scheme {
+        Scheme::Header { name } => format!("{{ header = {name:?} }}"),
+        Scheme::Query { key } => format!("{{ query = {key:?} }}"),
+        plain => plain.name().to_owned(),
     }
 }

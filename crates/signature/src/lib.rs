@@ -39,7 +39,7 @@ mod token;
 mod twilio;
 mod verify;
 
-pub use diagnose::{BodyChange, Finding, SecretChange, diagnose};
+pub use diagnose::{BodyChange, Captured, Finding, HmacChange, SecretChange, diagnose};
 pub use request::{Authentic, Headers, Refusal, Request};
 pub use scheme::{Algorithm, Encoding, HmacScheme, Scheme, TOLERANCE_SECONDS, TimestampHeader, UnknownScheme};
 pub use secret::{ConfigError, Secret, UnixSeconds};

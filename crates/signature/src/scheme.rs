@@ -91,6 +91,30 @@ impl Scheme {
         }
     }
 
+    /// The headers that a request must have, in lower case; a query parameter as `?name`.
+    pub(crate) fn needs(&self) -> Vec<String> {
+        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        match self {
+            Self::StandardWebhooks => own(&["webhook-id", "webhook-timestamp", "webhook-signature"]),
+            Self::Svix => own(&["svix-id", "svix-timestamp", "svix-signature"]),
+            Self::Stripe => own(&["stripe-signature"]),
+            Self::GitHub => own(&["x-hub-signature-256"]),
+            Self::Shopify => own(&["x-shopify-hmac-sha256"]),
+            Self::Slack => own(&["x-slack-signature", "x-slack-request-timestamp"]),
+            Self::Twilio => own(&["x-twilio-signature"]),
+            Self::Dub => own(&["dub-signature"]),
+            Self::Hookdeck => own(&["x-hookdeck-signature"]),
+            Self::Outpost => own(&["x-outpost-signature"]),
+            Self::Hmac(HmacScheme { header, timestamp, .. }) => {
+                let time = timestamp.as_ref().map(|timestamp| timestamp.header.to_ascii_lowercase());
+                std::iter::once(header.to_ascii_lowercase()).chain(time).collect()
+            }
+            Self::Header { name } => vec![name.to_ascii_lowercase()],
+            Self::Basic | Self::Bearer => own(&["authorization"]),
+            Self::Query { key } => vec![format!("?{key}")],
+        }
+    }
+
     /// The schemes that need no parameters.
     pub(crate) const PLAIN: [Self; 12] = [
         Self::StandardWebhooks,

@@ -377,3 +377,23 @@ fn a_file_that_cannot_be_read_is_a_problem_and_not_an_empty_configuration() {
     let first = problems.errors[0].to_string();
     assert!(first.starts_with("hookline.toml: cannot be read: "), "{first}");
 }
+
+#[test]
+fn a_secret_that_ends_soon_is_said_and_more_urgently_when_nothing_takes_over() {
+    let with = |secrets: &str| {
+        warnings(&base().replace("secrets = [{ id = \"a\", env = \"DUB_SECRET\" }]", &format!("secrets = [{secrets}]")))
+    };
+    let (old, new) =
+        ("{ id = \"old\", env = \"DUB_SECRET\", until = 2026-12-01 }", "{ id = \"new\", env = \"DUB_SECRET\" }");
+    assert_eq!(
+        with(&format!("{old}, {new}")),
+        [
+            "hookline.toml:7:54: secret \"old\" of [source.dub-main] ends in 7 days, at 2026-12-01T00:00:00Z; see that hookline_secret_uses_total no longer counts it; then it can go"
+        ]
+    );
+    let alone = with(old);
+    assert!(alone[0].contains("no other secret is live then: everything will be refused"), "{alone:?}");
+    let late = new.replace(" }", ", from = 2026-12-02 }");
+    assert!(with(&format!("{old}, {late}"))[0].contains("no other secret is live"));
+    assert_eq!(with(&format!("{}, {new}", old.replace("2026-12-01", "2026-12-08"))), [] as [String; 0]);
+}

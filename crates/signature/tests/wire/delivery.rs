@@ -38,15 +38,20 @@ impl Delivery {
 
     /// What a sender with `secret` sends.
     pub(crate) fn signed(scheme: &Scheme, secret: &Secret, id: &str, timestamp: i64, body: &[u8]) -> Self {
-        let mut delivery = Self::post(&[("content-type", "application/json")], body);
-        let message = Message {
-            method: &delivery.method,
-            url: &delivery.url,
-            content_type: "application/json",
-            id,
-            timestamp,
-            body,
-        };
+        Self::signed_as(scheme, secret, "application/json", id, timestamp, body)
+    }
+
+    /// As [`Delivery::signed`], with a body of another type.
+    pub(crate) fn signed_as(
+        scheme: &Scheme,
+        secret: &Secret,
+        content_type: &str,
+        id: &str,
+        timestamp: i64,
+        body: &[u8],
+    ) -> Self {
+        let mut delivery = Self::post(&[("content-type", content_type)], body);
+        let message = Message { method: &delivery.method, url: &delivery.url, content_type, id, timestamp, body };
         let signed = Signer::new(scheme, secret).unwrap().sign(&message).unwrap();
         delivery.url = signed.url;
         delivery.headers.extend(signed.headers.into_iter().map(|(name, value)| (name, value.into_bytes())));

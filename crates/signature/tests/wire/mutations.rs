@@ -1,20 +1,61 @@
-//! For every scheme: what its sender signs is authentic, and stays so under no change of a single bit.
+//! For every scheme, with secrets, ids, bodies and times at random: what its sender signs is authentic, and stays so under
+//! no change of a single bit, of what was sent or of the key.
 
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 use signature::{Algorithm, Encoding, HmacScheme, Refusal, Scheme, Secret, TimestampHeader, Verifier};
 
-use crate::delivery::{Delivery, NOW, WHSEC};
+use crate::delivery::{Delivery, NOW};
 
-/// A scheme and a secret that suits it.
-fn case(scheme: Scheme) -> (Scheme, Secret) {
-    let value = match &scheme {
-        Scheme::StandardWebhooks | Scheme::Svix => WHSEC,
-        Scheme::Basic => "hookline:correct-horse",
-        _ => "correct-horse-battery-staple",
+/// The time that most senders have not reached yet.
+const MOST: i64 = 4_000_000_000;
+
+/// How a scheme writes a key down.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Whsec,
+    Whsk,
+    Basic,
+    Text,
+}
+
+/// The secret that is written from `key`.
+fn secret(kind: Kind, key: &[u8]) -> Secret {
+    named_secret("only", kind, key)
+}
+
+fn named_secret(id: impl Into<String>, kind: Kind, key: &[u8]) -> Secret {
+    let value = match kind {
+        Kind::Whsec => format!("whsec_{}", STANDARD.encode(key)),
+        Kind::Whsk => format!("whsk_{}", STANDARD.encode(key)),
+        Kind::Basic => format!("hookline:{}", hex(key)),
+        Kind::Text => hex(key),
     };
-    (scheme, Secret::new("only", value))
+    Secret::new(id, value)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The secrets whose keys differ from `key` by one bit.
+fn other_secrets(kind: Kind, key: &[u8]) -> impl Iterator<Item = Secret> {
+    (0..key.len() * 8).map(move |bit| {
+        let mut other = key.to_vec();
+        other[bit / 8] ^= 1 << (bit % 8);
+        secret(kind, &other)
+    })
+}
+
+fn kind(scheme: &Scheme) -> Kind {
+    match scheme {
+        Scheme::StandardWebhooks | Scheme::Svix => Kind::Whsec,
+        Scheme::Basic => Kind::Basic,
+        _ => Kind::Text,
+    }
 }
 
 fn generic(algorithm: Algorithm, encoding: Encoding, prefix: &str) -> Scheme {
@@ -30,7 +71,7 @@ fn generic(algorithm: Algorithm, encoding: Encoding, prefix: &str) -> Scheme {
 }
 
 /// The schemes that sign the body.
-fn signing() -> Vec<(Scheme, Secret)> {
+fn signing() -> Vec<(Scheme, Kind)> {
     let mut cases: Vec<_> = [
         Scheme::StandardWebhooks,
         Scheme::Svix,
@@ -48,17 +89,17 @@ fn signing() -> Vec<(Scheme, Secret)> {
         generic(Algorithm::Sha256, Encoding::Base64Url, "v1,"),
     ]
     .into_iter()
-    .map(case)
+    .map(|scheme| (scheme.clone(), kind(&scheme)))
     .collect();
-    let ed25519 = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=";
-    cases.push((Scheme::StandardWebhooks, Secret::new("only", ed25519)));
+    cases.extend([(Scheme::StandardWebhooks, Kind::Whsk), (Scheme::Svix, Kind::Whsk)]);
     cases
 }
 
 /// The schemes where the secret itself travels.
-fn carrying() -> Vec<(Scheme, Secret)> {
+fn carrying() -> Vec<(Scheme, Kind)> {
     let header = Scheme::Header { name: "X-Rebrandly-Secret".into() };
-    [header, Scheme::Basic, Scheme::Bearer, Scheme::Query { key: "key".into() }].into_iter().map(case).collect()
+    let schemes = [header, Scheme::Basic, Scheme::Bearer, Scheme::Query { key: "key".into() }];
+    schemes.into_iter().map(|scheme| (scheme.clone(), kind(&scheme))).collect()
 }
 
 /// The bytes of a header in which case means nothing: hex digits, and the name of an authorization scheme.
@@ -115,29 +156,73 @@ fn mutants(scheme: &Scheme, delivery: &Delivery) -> Vec<Delivery> {
     mutants
 }
 
+fn verifier_of(scheme: &Scheme, secret: &Secret) -> Verifier {
+    Verifier::new(scheme.clone(), vec![secret.clone()]).unwrap()
+}
+
+fn keys() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(any::<u8>(), 32)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn a_signed_delivery_is_authentic_and_no_single_bit_of_it_can_change(
         id in "[a-zA-Z0-9_-]{1,12}",
         body in proptest::collection::vec(any::<u8>(), 1..24),
+        time in 0..MOST,
+        key in keys(),
     ) {
-        for (scheme, secret) in signing() {
-            let verifier = Verifier::new(scheme.clone(), vec![secret.clone()]).unwrap();
-            let delivery = Delivery::signed(&scheme, &secret, &id, NOW, &body);
-            let verdict = delivery.verify(&verifier, NOW);
+        for (scheme, kind) in signing() {
+            let secret = secret(kind, &key);
+            let verifier = verifier_of(&scheme, &secret);
+            let delivery = Delivery::signed(&scheme, &secret, &id, time, &body);
+            let verdict = delivery.verify(&verifier, time);
             prop_assert!(verdict.is_ok(), "{scheme:?}: {verdict:?}");
             for mutant in mutants(&scheme, &delivery) {
-                prop_assert!(mutant.verify(&verifier, NOW).is_err(), "{scheme:?}: {:?} {:?}", mutant.headers, mutant.body);
+                prop_assert!(mutant.verify(&verifier, time).is_err(), "{scheme:?}: {:?} {:?}", mutant.headers, mutant.body);
             }
         }
     }
 
     #[test]
-    fn an_empty_body_is_signed_like_any_other(id in "[a-zA-Z0-9_-]{1,12}") {
-        for (scheme, secret) in signing() {
-            let verifier = Verifier::new(scheme.clone(), vec![secret.clone()]).unwrap();
+    fn no_single_bit_of_the_key_can_change(
+        id in "[a-zA-Z0-9_-]{1,12}",
+        body in proptest::collection::vec(any::<u8>(), 0..24),
+        time in 0..MOST,
+        key in keys(),
+    ) {
+        for (scheme, kind) in signing().into_iter().chain(carrying()) {
+            let delivery = Delivery::signed(&scheme, &secret(kind, &key), &id, time, &body);
+            for other in other_secrets(kind, &key) {
+                let verdict = delivery.verify(&verifier_of(&scheme, &other), time);
+                prop_assert_eq!(verdict, Err(Refusal::NoMatch), "{:?}", scheme);
+            }
+        }
+    }
+
+    /// Twilio signs the fields of a form, not its bytes: every bit that a field is made of counts.
+    #[test]
+    fn no_single_bit_of_a_form_that_twilio_signs_can_change(
+        fields in proptest::collection::vec(("[a-z]{1,5}", "[a-zA-Z0-9]{1,5}"), 1..4),
+        key in keys(),
+    ) {
+        let body = fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        let secret = secret(Kind::Text, &key);
+        let delivery = Delivery::signed_as(&Scheme::Twilio, &secret, "application/x-www-form-urlencoded", "msg_1", NOW, body.as_bytes());
+        let verifier = verifier_of(&Scheme::Twilio, &secret);
+        prop_assert!(delivery.verify(&verifier, NOW).is_ok());
+        for mutant in mutants(&Scheme::Twilio, &delivery) {
+            prop_assert!(mutant.verify(&verifier, NOW).is_err(), "{} {:?}", mutant.url, String::from_utf8_lossy(&mutant.body));
+        }
+    }
+
+    #[test]
+    fn an_empty_body_is_signed_like_any_other(id in "[a-zA-Z0-9_-]{1,12}", key in keys()) {
+        for (scheme, kind) in signing() {
+            let secret = secret(kind, &key);
+            let verifier = verifier_of(&scheme, &secret);
             let delivery = Delivery::signed(&scheme, &secret, &id, NOW, b"");
             prop_assert!(delivery.verify(&verifier, NOW).is_ok(), "{scheme:?}");
             let filled = Delivery { body: b"{}".to_vec(), ..delivery };
@@ -146,15 +231,32 @@ proptest! {
     }
 
     #[test]
-    fn another_secret_never_matches(id in "[a-zA-Z0-9_-]{1,12}", body in ".{0,40}") {
-        for (scheme, secret) in signing().into_iter().chain(carrying()) {
-            let other = match scheme {
-                Scheme::StandardWebhooks | Scheme::Svix => "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-                _ => "another:secret",
-            };
-            let verifier = Verifier::new(scheme.clone(), vec![Secret::new("other", other)]).unwrap();
-            let delivery = Delivery::signed(&scheme, &secret, &id, NOW, body.as_bytes());
-            prop_assert_eq!(delivery.verify(&verifier, NOW), Err(Refusal::NoMatch), "{:?}", scheme);
+    fn a_secret_that_travels_is_authentic_and_no_single_bit_of_it_can_change(key in keys()) {
+        for (scheme, kind) in carrying() {
+            let secret = secret(kind, &key);
+            let verifier = verifier_of(&scheme, &secret);
+            let delivery = Delivery::signed(&scheme, &secret, "msg_1", NOW, b"");
+            prop_assert!(delivery.verify(&verifier, NOW).is_ok(), "{scheme:?}");
+            for mutant in mutants(&scheme, &delivery) {
+                prop_assert!(mutant.verify(&verifier, NOW).is_err(), "{scheme:?}: {:?} {}", mutant.headers, mutant.url);
+            }
+        }
+    }
+
+    /// Of several secrets the one that signed is named, wherever it stands.
+    #[test]
+    fn with_several_live_secrets_the_one_that_signed_is_named(
+        keys in proptest::collection::vec(keys(), 2..4),
+        which in any::<prop::sample::Index>(),
+    ) {
+        prop_assume!(keys.iter().enumerate().all(|(n, key)| !keys[..n].contains(key)));
+        let which = which.index(keys.len());
+        for (scheme, kind) in signing().into_iter().chain(carrying()) {
+            let named = |n: usize| named_secret(format!("secret-{n}"), kind, &keys[n]);
+            let verifier = Verifier::new(scheme.clone(), (0..keys.len()).map(named).collect()).unwrap();
+            let delivery = Delivery::signed(&scheme, &named(which), "msg_1", NOW, b"{}");
+            let verdict = delivery.verify(&verifier, NOW);
+            prop_assert_eq!(verdict.map(|verdict| verdict.secret_id), Ok(format!("secret-{which}")), "{:?}", scheme);
         }
     }
 
@@ -164,27 +266,16 @@ proptest! {
         value in proptest::collection::vec(any::<u8>(), 0..80),
         url in ".{0,40}",
         body in proptest::collection::vec(any::<u8>(), 0..40),
+        key in keys(),
     ) {
-        for (scheme, secret) in signing().into_iter().chain(carrying()) {
-            let verifier = Verifier::new(scheme.clone(), vec![secret.clone()]).unwrap();
+        for (scheme, kind) in signing().into_iter().chain(carrying()) {
+            let secret = secret(kind, &key);
             let signed = Delivery::signed(&scheme, &secret, "msg_1", NOW, &body);
             let mut arbitrary = Delivery { url: url.clone(), ..signed };
             for (_, header) in &mut arbitrary.headers {
                 header.clone_from(&value);
             }
-            prop_assert!(arbitrary.verify(&verifier, NOW).is_err(), "{scheme:?}");
-        }
-    }
-}
-
-#[test]
-fn a_secret_that_travels_is_authentic_and_no_single_bit_of_it_can_change() {
-    for (scheme, secret) in carrying() {
-        let verifier = Verifier::new(scheme.clone(), vec![secret.clone()]).unwrap();
-        let delivery = Delivery::signed(&scheme, &secret, "msg_1", NOW, b"");
-        assert!(delivery.verify(&verifier, NOW).is_ok(), "{scheme:?}");
-        for mutant in mutants(&scheme, &delivery) {
-            assert!(mutant.verify(&verifier, NOW).is_err(), "{scheme:?}: {:?} {}", mutant.headers, mutant.url);
+            prop_assert!(arbitrary.verify(&verifier_of(&scheme, &secret), NOW).is_err(), "{scheme:?}");
         }
     }
 }

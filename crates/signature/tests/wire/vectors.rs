@@ -1,6 +1,7 @@
-//! Signatures that others made: each test says who.
+//! Signatures that others made: each test says who, and where it was not a document, with what. `hmac` stands for Python's
+//! `hmac.new(key, content, hashlib.sha256)`, SDKs for the vendors' own Python packages.
 
-use signature::{Refusal, Scheme};
+use signature::{Algorithm, Encoding, HmacScheme, Refusal, Scheme, TimestampHeader};
 
 use crate::delivery::{Delivery, verifier};
 
@@ -35,6 +36,20 @@ fn svix_differs_in_header_names_only() {
     assert_eq!(wrong_scheme, Err(Refusal::MissingHeader));
 }
 
+/// Svix's Python SDK 2.9.1: `Webhook("whsec_C2FV…").sign("msg_27UH…", datetime.fromtimestamp(1649367553, utc), body)`.
+#[test]
+fn what_the_svix_sdk_signs_is_authentic() {
+    let body = br#"{"email":"test@example.com","username":"test_user"}"#;
+    let headers = [
+        ("svix-id", "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk"),
+        ("svix-timestamp", "1649367553"),
+        ("svix-signature", "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="),
+    ];
+    let svix = verifier(Scheme::Svix, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+    let verdict = Delivery::post(&headers, body).verify(&svix, 1_649_367_600).unwrap();
+    assert_eq!(verdict.timestamp, Some(1_649_367_553));
+}
+
 /// `TestAsymmetricWebhookSign` of the specification's Go library; the public key by Python's `cryptography`.
 #[test]
 fn the_ed25519_example_of_the_go_library_is_authentic_by_either_half_of_the_key() {
@@ -47,7 +62,7 @@ fn the_ed25519_example_of_the_go_library_is_authentic_by_either_half_of_the_key(
     }
 }
 
-/// Made with Python: `hmac.new(b"whsec_0123456789abcdef", body, sha256).hexdigest()`; that Dub keys the code with the
+/// `hmac(b"whsec_0123456789abcdef", body).hexdigest()`; that Dub keys the code with the
 /// whole string, prefix included and not decoded, is in `createWebhookSignature` of its source.
 #[test]
 fn dub_signs_the_body_with_the_whole_secret_string() {
@@ -87,7 +102,8 @@ fn the_example_of_the_slack_documentation_is_authentic() {
     assert_eq!(verdict.timestamp, Some(1_531_420_618));
 }
 
-/// Made with Python's `hmac`, by the steps of "Verify webhook signatures manually" in Stripe's documentation.
+/// Stripe's Python SDK 16.1.0: `stripe.WebhookSignature._compute_signature("1492774577." + body, secret)` for both secrets; `v0`
+/// is for test mode and means nothing here.
 #[test]
 fn stripe_signs_time_and_body_and_lists_a_signature_per_live_secret() {
     let body = br#"{"id":"evt_1Ab","object":"event"}"#;
@@ -99,7 +115,7 @@ fn stripe_signs_time_and_body_and_lists_a_signature_per_live_secret() {
     }
 }
 
-/// Made with Python's `hmac` and `base64`.
+/// `base64.b64encode(hmac(b"hush", body).digest())`.
 #[test]
 fn shopify_and_hookdeck_sign_the_body_in_base64() {
     let body = br#"{"id":820982911946154508,"email":"jon@example.com"}"#;
@@ -117,7 +133,7 @@ fn shopify_and_hookdeck_sign_the_body_in_base64() {
     assert_eq!(verdict.delivery_id.as_deref(), Some("evt_vRbd7dT"));
 }
 
-/// Made with Python's `hmac`, in the form of Outpost's default header template `v0={{.Signatures | join ","}}`.
+/// `hmac(b"secret1", b"{}").hexdigest()` and the same with `secret2`, in the form of Outpost's default header template `v0={{.Signatures | join ","}}`.
 #[test]
 fn outpost_lists_its_signatures_after_one_prefix() {
     let header = "v0=228d8320ad0c175ae86fae4db81b371769afb52c3c6e943a4df7a271586681cc,214df0f164dbc87562848f02b91d3152ed3889ae24ea0b1a50bbbb6fae6626af";
@@ -126,6 +142,45 @@ fn outpost_lists_its_signatures_after_one_prefix() {
         let verdict = delivery.verify(&verifier(Scheme::Outpost, secret), 0).unwrap();
         assert_eq!(verdict.delivery_id.as_deref(), Some("evt_9"));
     }
+}
+
+/// Outpost in its other mode, `standard`, is Standard Webhooks in every respect (`destwebhook/standard.go` of its source): header
+/// names, content `{id}.{timestamp}.{body}`, `v1,` before each signature, secrets `whsec_` + base64.
+/// `hmac(b64decode("VGhpcyBpcyBPdXRwb3N0J3Mgc2VjcmV0ISE="), b"evt_9.1700000000.{}")`, and the old secret's after it.
+#[test]
+fn outpost_in_standard_mode_is_standard_webhooks() {
+    let headers = [
+        ("webhook-id", "evt_9"),
+        ("webhook-timestamp", "1700000000"),
+        (
+            "webhook-signature",
+            "v1,rhVcQS3ETRPFCSQLwtPjN8+rEreu8sbCDLXg6asWTZg= v1,4MKJRzNJHw2ocCu8aUDDHDrUXMUHHzYdASlznNkEdlk=",
+        ),
+        ("webhook-topic", "link.clicked"),
+    ];
+    let delivery = Delivery::post(&headers, b"{}");
+    for secret in ["whsec_VGhpcyBpcyBPdXRwb3N0J3Mgc2VjcmV0ISE=", "whsec_VGhpcyB3YXMgT3V0cG9zdCdzIHNlY3JldC4="] {
+        let verdict = delivery.verify(&verifier(Scheme::StandardWebhooks, secret), 1_700_000_000).unwrap();
+        assert_eq!(verdict.delivery_id.as_deref(), Some("evt_9"));
+    }
+}
+
+/// `hmac(b"partner", b"1700000000." + body, sha512).hexdigest()`: a scheme that only its template describes.
+#[test]
+fn a_scheme_by_template_is_authentic() {
+    let scheme = Scheme::Hmac(HmacScheme {
+        algorithm: Algorithm::Sha512,
+        header: "X-Partner-Signature".into(),
+        encoding: Encoding::Hex,
+        prefix: "v1=".into(),
+        signed: "{header:X-Partner-Time}.{body}".into(),
+        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 300 }),
+        delivery_id: None,
+    });
+    let signature = "v1=62e0a7902c32d602684a249d7c82624c3dbdac7d7a76218348f318adfbd5b036fe784781b605c6e5233d36a56c49ee5cf7d279c5604e5026f3c1f9fb5f61bd9c";
+    let headers = [("X-Partner-Time", "1700000000"), ("X-Partner-Signature", signature)];
+    let delivery = Delivery::post(&headers, br#"{"event":"short_url_clicked"}"#);
+    assert_eq!(delivery.verify(&verifier(scheme, "partner"), 1_700_000_000).unwrap().timestamp, Some(1_700_000_000));
 }
 
 /// The `RequestValidator` tests of Twilio's Python library; its documentation has the first of them.
@@ -182,6 +237,17 @@ mod twilio {
 
         let altered = Delivery { body: br#"{"property": "other", "boolean": true}"#.to_vec(), ..delivery };
         assert_eq!(is_authentic(&altered), Err(Refusal::NoMatch));
+    }
+
+    /// Twilio's Python SDK 9.13.0: `RequestValidator("12345").compute_signature(url, {})`, the hash by `hashlib.sha256`.
+    #[test]
+    fn a_batch_of_cloud_events_is_covered_by_its_hash() {
+        let hash = "57638de49b203c1d207874f445c96f0e5a86ca3a185f51bb4025336f35aac156";
+        let url = format!("https://hooks.example.com/v1/webhooks/sms?bodySHA256={hash}");
+        let body = br#"[{"specversion":"1.0","type":"com.twilio.daptbt.link-shortening.link-clicked","id":"EV1"}]"#;
+        let content_type = "application/cloudevents-batch+json";
+        let headers = [("Content-Type", content_type), ("X-Twilio-Signature", "16KldTFX4vqb7xsyyXCp0IGrkKo=")];
+        is_authentic(&Delivery { url, ..Delivery::post(&headers, body) }).unwrap();
     }
 
     #[test]

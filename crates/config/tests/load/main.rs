@@ -7,6 +7,7 @@ mod environment;
 mod include;
 mod problems;
 mod secrets;
+mod schemes;
 mod surface;
 mod version;
 

@@ -1,0 +1,145 @@
+//! How sources prove themselves: every scheme of the language, as a configuration writes it.
+
+use signature::{Algorithm, Encoding, HmacScheme, Scheme, TimestampHeader};
+
+use crate::{base, environment, errors, load_with};
+
+/// The reference configuration, whose comment lists the names of all schemes.
+const WHOLE_LANGUAGE: &str = include_str!("../whole-language.toml");
+
+/// A secret for Standard Webhooks, and one that suits every other scheme.
+const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const PLAIN: &str = "user:password";
+
+/// A source with a scheme and one secret.
+fn source(scheme: &str, more: &str) -> String {
+    format!(
+        "{}[source.s]\nadapter = \"canonical\"\nowner = \"growth\"\n{more}scheme = {scheme}\nsecrets = [{{ id = \"a\", env = \"S\" }}]\n",
+        base()
+    )
+}
+
+fn loaded(scheme: &str, secret: &str) -> Result<Scheme, String> {
+    let more = "public_url = \"https://hooks.example.com/v1/webhooks/s\"\n";
+    let config =
+        load_with(&source(scheme, more), &environment(&[("S", secret)])).map_err(|problems| problems.to_string())?;
+    let source = config.source("s").unwrap();
+    assert!(signature::Verifier::new(source.scheme.clone(), source.secrets.clone()).is_ok());
+    Ok(source.scheme.clone())
+}
+
+fn partner() -> HmacScheme {
+    HmacScheme {
+        algorithm: Algorithm::Sha256,
+        header: "X-Partner-Signature".into(),
+        encoding: Encoding::Hex,
+        prefix: "v1=".into(),
+        signed: "{header:X-Partner-Time}.{body}".into(),
+        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 60 }),
+        delivery_id: Some("X-Partner-Id".into()),
+    }
+}
+
+/// What a configuration writes, a secret that suits it, and what it means.
+fn table() -> Vec<(&'static str, &'static str, &'static str, Scheme)> {
+    let plain = |name, written, scheme| (name, written, PLAIN, scheme);
+    vec![
+        ("standard-webhooks", "\"standard-webhooks\"", WHSEC, Scheme::StandardWebhooks),
+        ("svix", "\"svix\"", WHSEC, Scheme::Svix),
+        plain("stripe", "\"stripe\"", Scheme::Stripe),
+        plain("github", "\"github\"", Scheme::GitHub),
+        plain("shopify", "\"shopify\"", Scheme::Shopify),
+        plain("slack", "\"slack\"", Scheme::Slack),
+        plain("twilio", "\"twilio\"", Scheme::Twilio),
+        plain("dub", "\"dub\"", Scheme::Dub),
+        plain("hookdeck", "\"hookdeck\"", Scheme::Hookdeck),
+        plain("outpost", "\"outpost\"", Scheme::Outpost),
+        plain("basic", "\"basic\"", Scheme::Basic),
+        plain("bearer", "\"bearer\"", Scheme::Bearer),
+        plain("header", "{ header = \"X-Rebrandly-Secret\" }", Scheme::Header { name: "X-Rebrandly-Secret".into() }),
+        plain("query", "{ query = \"key\" }", Scheme::Query { key: "key".into() }),
+        plain(
+            "hmac",
+            "{ hmac = \"sha256\", header = \"X-Partner-Signature\", encoding = \"hex\", prefix = \"v1=\", \
+             signed = \"{header:X-Partner-Time}.{body}\", timestamp = \"header:X-Partner-Time\", tolerance = \"60s\", \
+             delivery_id = \"X-Partner-Id\" }",
+            Scheme::Hmac(partner()),
+        ),
+        plain(
+            "hmac",
+            "{ hmac = \"sha1\", header = \"X-Signature\", encoding = \"base64\" }",
+            Scheme::Hmac(HmacScheme {
+                algorithm: Algorithm::Sha1,
+                header: "X-Signature".into(),
+                encoding: Encoding::Base64,
+                prefix: String::new(),
+                signed: "{body}".into(),
+                timestamp: None,
+                delivery_id: None,
+            }),
+        ),
+        plain(
+            "hmac",
+            "{ hmac = \"sha512\", header = \"X-Signature\", encoding = \"base64url\" }",
+            Scheme::Hmac(HmacScheme {
+                algorithm: Algorithm::Sha512,
+                header: "X-Signature".into(),
+                encoding: Encoding::Base64Url,
+                prefix: String::new(),
+                signed: "{body}".into(),
+                timestamp: None,
+                delivery_id: None,
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn every_scheme_of_the_language_is_read_as_it_is_written() {
+    for (name, written, secret, expected) in table() {
+        assert_eq!(loaded(written, secret), Ok(expected.clone()), "{written}");
+        assert_eq!(expected.name(), name);
+    }
+}
+
+#[test]
+fn every_name_in_the_reference_configuration_is_in_the_table() {
+    let start = "# scheme: ";
+    let line = WHOLE_LANGUAGE.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+    let names: Vec<&str> = line.trim_end_matches('.').split(" | ").collect();
+    assert!(names.len() >= 15, "{names:?}");
+    let known: Vec<&str> = table().iter().map(|(name, ..)| *name).collect();
+    for name in names {
+        assert!(known.contains(&name), "{name} of the reference configuration is not tested");
+    }
+}
+
+/// Bitly's three ways: a key in the URL, HTTP Basic in the URL (which clients send as a header), and OAuth2 client credentials,
+/// whose token is a bearer token that does not change.
+#[test]
+fn bitly_may_prove_itself_in_any_of_its_ways() {
+    assert_eq!(loaded("{ query = \"key\" }", "k"), Ok(Scheme::Query { key: "key".into() }));
+    assert_eq!(loaded("\"basic\"", "user:password"), Ok(Scheme::Basic));
+    assert_eq!(loaded("\"bearer\"", "token"), Ok(Scheme::Bearer));
+}
+
+#[test]
+fn a_secret_that_does_not_fit_its_scheme_is_found_before_a_delivery_is_refused() {
+    for (scheme, secret, why) in [
+        ("\"standard-webhooks\"", "too-short", "base64"),
+        ("\"basic\"", "no-colon", "user:password"),
+        ("\"bearer\"", "two\nlines", "visible ASCII"),
+    ] {
+        let said = loaded(scheme, secret).unwrap_err();
+        assert!(said.contains(why), "{scheme}: {said}");
+        assert!(!said.contains(secret), "no message shows a secret: {said}");
+    }
+    let unsigned = "{ hmac = \"sha256\", header = \"X-S\", timestamp = \"header:X-Time\" }";
+    assert!(loaded(unsigned, PLAIN).unwrap_err().contains("anyone could change it"));
+}
+
+#[test]
+fn a_scheme_that_signs_its_url_needs_the_public_one() {
+    let said = errors(&source("\"twilio\"", "")).join("\n");
+    assert!(said.contains("public_url"), "{said}");
+}

@@ -66,13 +66,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let by_path = capture.source().filter(|name| config.source(name).is_some());
     let source = choose(&config, &args.config, args.source.as_deref().or(by_path))?;
     let at = args.at.unwrap_or_else(Timestamp::now);
-    let examined = Examined {
-        args,
-        source,
-        at,
-        findings: examine(source, &capture, at)?,
-        elsewhere: elsewhere(&config, source, &capture, at),
-    };
+    let findings = examine(source, &capture, at)?;
+    let elsewhere = elsewhere(&config, source, &capture, at);
+    let coding = capture.text("content-encoding").filter(|coding| !coding.eq_ignore_ascii_case("identity"));
+    let examined = Examined { args, source, at, findings, elsewhere, coding };
     if args.json {
         examined.print_json()
     } else {
@@ -100,8 +97,18 @@ fn capture(args: &Args) -> anyhow::Result<Capture> {
     Ok(capture)
 }
 
-/// Asks the request path, and then what would make it say otherwise.
+/// As [`findings`], of the bytes on the wire and then, as ingest does, of what they decompress to.
 fn examine(source: &Source, capture: &Capture, at: Timestamp) -> anyhow::Result<Vec<Finding>> {
+    let on_the_wire = findings(source, capture, at)?;
+    let is_explained = !matches!(on_the_wire.last(), Some(Finding::Unexplained));
+    match capture.decompressed(source.max_body) {
+        Some(body) if !is_explained => findings(source, &Capture { body, ..capture.clone() }, at),
+        _ => Ok(on_the_wire),
+    }
+}
+
+/// Asks the request path, and then what would make it say otherwise.
+fn findings(source: &Source, capture: &Capture, at: Timestamp) -> anyhow::Result<Vec<Finding>> {
     let names: Vec<&str> = capture.headers.iter().map(|(name, _)| name.as_str()).collect();
     let headers = capture.headers.as_slice();
     let url = url_of(source, capture);
@@ -144,6 +151,8 @@ struct Examined<'a> {
     at: Timestamp,
     findings: Vec<Finding>,
     elsewhere: Option<&'a str>,
+    /// How the body says it is compressed.
+    coding: Option<&'a str>,
 }
 
 impl Examined<'_> {
@@ -173,6 +182,10 @@ impl Examined<'_> {
                     "only its time fails. A capture grows old: judge it as of when it was made with --at {at}. If deliveries are refused as they come, a clock is wrong or a proxy holds them"
                 )
             }
+            (None, None, Some(Finding::Unexplained)) if self.coding.is_some() => format!(
+                "the body says Content-Encoding: {}: a signature may cover the bytes on the wire, so capture them compressed",
+                self.coding.unwrap_or_default()
+            ),
             (_, Some(other), _) => {
                 format!("let the sender post to /v1/webhooks/{other}, or verify it with --source {other}")
             }

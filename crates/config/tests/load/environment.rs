@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use config::DestinationKind;
+use config::{DestinationKind, Environment};
 use jiff::Timestamp;
 
 use crate::{base, environment, errors, load_file, load_with, sound};
@@ -164,4 +164,16 @@ fn a_secrets_lifetime_is_kept() {
     let at = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
     assert!(secret.is_live(at("2026-09-01T00:00:00Z")) && secret.is_live(at("2026-11-30T23:59:59Z")));
     assert!(!secret.is_live(at("2026-08-31T23:59:59Z")) && !secret.is_live(at("2026-12-01T00:00:00Z")));
+}
+
+#[test]
+fn a_tool_that_reaches_kafka_alone_needs_no_secret_but_kafkas() {
+    let kafka = "[kafka]\nbrokers = \"k:9092\"\nproperties = { \"sasl.password\" = { env = \"KAFKA_PASSWORD\" } }\n";
+    let text = format!("{}{kafka}", base());
+    let alone = |name: &str| Environment::new([(name, "p")], crate::now()).with_platform_secrets_only();
+    let config = load_with(&text, &alone("KAFKA_PASSWORD")).unwrap();
+    assert_eq!(config.kafka.properties[0].1.reveal(), "p");
+    assert!(config.sources[0].secrets.is_empty());
+    let missing = load_with(&text, &alone("OTHER")).unwrap_err();
+    assert!(missing.to_string().contains("KAFKA_PASSWORD"), "{missing}");
 }

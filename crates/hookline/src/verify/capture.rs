@@ -89,6 +89,22 @@ impl Capture {
         std::str::from_utf8(value).ok()
     }
 
+    /// The body without its compression, at most `limit` bytes of it; `None` if it is not compressed, as when the tool has
+    /// undone it already.
+    pub(crate) fn decompressed(&self, limit: u64) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        let read = match self.text("content-encoding")?.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => {
+                flate2::read::MultiGzDecoder::new(self.body.as_slice()).take(limit).read_to_end(&mut content)
+            }
+            "zstd" => {
+                zstd::stream::read::Decoder::new(self.body.as_slice()).ok()?.take(limit).read_to_end(&mut content)
+            }
+            _ => return None,
+        };
+        read.ok().map(|_| content)
+    }
+
     /// Path and query, as ingest sees them.
     pub(crate) fn path_and_query(&self) -> &str {
         let Some((_, rest)) = self.target.split_once("://") else { return &self.target };
@@ -225,6 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn a_compressed_body_is_undone_if_it_still_is_one() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut gzip, b"{}").unwrap();
+        let capture = |coding: &str, body: Vec<u8>| Capture {
+            headers: vec![("Content-Encoding".into(), coding.as_bytes().to_vec())],
+            body,
+            ..Capture::default()
+        };
+        assert_eq!(capture("gzip", gzip.finish().unwrap()).decompressed(10).as_deref(), Some(&b"{}"[..]));
+        let zstd = zstd::encode_all(&b"{}"[..], 0).unwrap();
+        assert_eq!(capture("zstd", zstd).decompressed(10).as_deref(), Some(&b"{}"[..]));
+        assert_eq!(capture("gzip", b"{}".to_vec()).decompressed(10), None);
+        assert_eq!(capture("br", b"{}".to_vec()).decompressed(10), None);
+    }
+
+    #[test]
     fn an_entry_of_a_har_file_is_read() {
         let entry = |body: &str| {
             format!(
@@ -233,7 +265,7 @@ mod tests {
         };
         let har = |entries: &[String]| format!(r#"{{"log":{{"version":"1.2","entries":[{}]}}}}"#, entries.join(","));
         let (plain, coded) = (entry(r#"{"text":"{}"}"#), entry(r#"{"text":"e30K","encoding":"base64"}"#));
-        let one = Capture::from_har(har(&[plain.clone()]).as_bytes(), None).unwrap();
+        let one = Capture::from_har(har(std::slice::from_ref(&plain)).as_bytes(), None).unwrap();
         assert_eq!((one.method.as_str(), one.body.as_slice(), one.source()), ("POST", &b"{}"[..], Some("dub")));
         let two = har(&[plain, coded]);
         assert_eq!(Capture::from_har(two.as_bytes(), Some(2)).unwrap().body, b"{}\n");

@@ -17,6 +17,7 @@ mod journey;
 mod kafka_edge;
 mod kafka_lanes;
 mod kills;
+mod mapping;
 mod messages;
 mod senders;
 mod switches;

@@ -23,7 +23,7 @@ pub fn example() -> &'static str {
 }
 
 /// How an error can be about a destination.
-const ERROR_KINDS: [&str; 3] = ["destination_unavailable", "malformed_target", "unexpected_redirect"];
+pub(crate) const ERROR_KINDS: [&str; 3] = ["destination_unavailable", "malformed_target", "unexpected_redirect"];
 
 type Text<'a> = Cow<'a, str>;
 

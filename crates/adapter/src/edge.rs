@@ -1,9 +1,11 @@
 //! The edge: is it JSON, where do its events start and end, what is each known by.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 use event::EventKey;
 use serde::Deserialize;
+use serde::de::DeserializeSeed;
 use sha2::{Digest, Sha256};
 
 use crate::Undecodable;
@@ -76,7 +78,14 @@ pub(crate) fn text(body: &[u8]) -> Result<&str, Undecodable> {
 
 /// Parses a whole text. The parser's own messages quote the payload, so only the place is said.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Undecodable> {
-    sonic_rs::from_str(text).map_err(|error| {
+    parse_with(text, PhantomData)
+}
+
+/// As [`parse`], by a seed that knows what to look for.
+pub(crate) fn parse_with<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S::Value, Undecodable> {
+    let mut deserializer = sonic_rs::Deserializer::from_str(text);
+    let read = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    read.map_err(|error| {
         let kind = if error.is_eof() { "ends early" } else { "is not valid JSON" };
         Undecodable::new("not_json", format!("the body {kind} at line {} column {}", error.line(), error.column()))
     })
@@ -90,14 +99,19 @@ pub(crate) fn key_part(part: &str) -> Cow<'_, str> {
     Cow::Owned(format!("sha256:{}", const_hex::encode(Sha256::digest(part.as_bytes()))))
 }
 
-/// The key of an event that has no id: the hash of what tells it from others, each part with its length.
+/// The key of an event that has no id: the hash of what tells it from others.
 pub(crate) fn fields_key<'t>(kind: &str, parts: impl IntoIterator<Item = &'t str>) -> EventKey {
+    EventKey::whole(format!("{kind}:{}", fields_hash(parts)))
+}
+
+/// A hash of several texts, each with its length.
+pub(crate) fn fields_hash<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    EventKey::whole(format!("{kind}:sha256:{}", const_hex::encode(hash.finalize())))
+    format!("sha256:{}", const_hex::encode(hash.finalize()))
 }
 
 /// What a link is known by at the edge: its id, or else domain and slug. Without either an event is about nothing.
@@ -130,7 +144,7 @@ pub(crate) fn required<T>(path: &str, given: Given<T>) -> Result<T, Undecodable>
 
 const JSON: &str = "application/json";
 
-fn element<'b, H>(
+pub(crate) fn element<'b, H>(
     bytes: &'b [u8],
     ordinal: usize,
     head: Result<Given<H>, Undecodable>,
@@ -153,8 +167,14 @@ fn empty() -> Undecodable {
     Undecodable::new("empty", "the body holds no event")
 }
 
-fn too_many() -> Undecodable {
+pub(crate) fn too_many() -> Undecodable {
     Undecodable::new("too_many_events", format!("the body holds more than {MAX_ELEMENTS} events"))
+}
+
+/// The text of a body, without the space around it.
+pub(crate) fn not_empty(body: &[u8]) -> Result<&str, Undecodable> {
+    let text = text(body.trim_ascii())?;
+    if text.is_empty() { Err(empty()) } else { Ok(text) }
 }
 
 /// A body that is one event.
@@ -162,10 +182,7 @@ pub(crate) fn one<'b, H: Shape<'b>>(
     body: &'b [u8],
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    let text = text(body.trim_ascii())?;
-    if text.is_empty() {
-        return Err(empty());
-    }
+    let text = not_empty(body)?;
     Ok(vec![element(text.as_bytes(), 0, Ok(parse(text)?), recipe)])
 }
 
@@ -183,27 +200,34 @@ pub(crate) fn one_or_array<'b, H: Shape<'b>>(
     items(heads.or_empty(), body, recipe)
 }
 
-/// A body that is an object with an array of events in its field `name`. `heads` are those events, as a strict pass over
+/// A body that is an object with an array of events at a path of names. `heads` are those events, as a strict pass over
 /// the whole body has read them.
-pub(crate) fn array_in<'b, H: Shape<'b>>(
+pub(crate) fn array_at<'b, H>(
     body: &'b [u8],
-    name: &str,
+    names: &[impl AsRef<str>],
     heads: Vec<Given<H>>,
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    let mut array = None;
-    for field in sonic_rs::to_object_iter(body) {
-        match field {
-            // As in the strict pass, the last of several equal keys counts.
-            Ok((key, value)) if key == name => array = Some(value.as_raw_cow()),
-            Ok(_) => {}
-            Err(_) => return Err(unclear(name)),
+    items(heads, value_at(body, names)?, recipe)
+}
+
+/// The bytes of the value at a path of names, in a body that was parsed. As in the strict pass, the last of several equal
+/// keys counts.
+pub(crate) fn value_at<'b>(body: &'b [u8], names: &[impl AsRef<str>]) -> Result<&'b [u8], Undecodable> {
+    let mut value = body;
+    for name in names.iter().map(AsRef::as_ref) {
+        let mut found = None;
+        for field in sonic_rs::to_object_iter(value) {
+            match field {
+                Ok((key, inner)) if key == name => found = Some(inner.as_raw_cow()),
+                Ok(_) => {}
+                Err(_) => return Err(unclear(name)),
+            }
         }
+        let Some(Cow::Borrowed(inner)) = found else { return Err(unclear(name)) };
+        value = inner.as_bytes();
     }
-    match array {
-        Some(Cow::Borrowed(array)) => items(heads, array.as_bytes(), recipe),
-        _ => Err(unclear(name)),
-    }
+    Ok(value)
 }
 
 /// The events of an array that was parsed; the array's bytes give the bounds.
@@ -237,10 +261,7 @@ pub(crate) fn form<'b, H>(
     read: impl Fn(&'b str) -> Result<Given<H>, Undecodable>,
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    let text = text(body.trim_ascii())?;
-    if text.is_empty() {
-        return Err(empty());
-    }
+    let text = not_empty(body)?;
     let element = element(text.as_bytes(), 0, read(text), recipe);
     Ok(vec![Element { content_type: FORM, ..element }])
 }
@@ -250,12 +271,21 @@ pub(crate) fn lines<'b, H: Shape<'b>>(
     body: &'b [u8],
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
+    lines_with(body, parse, recipe)
+}
+
+/// As [`lines`], by a function that reads a line.
+pub(crate) fn lines_with<'b, H>(
+    body: &'b [u8],
+    parse: impl Fn(&'b str) -> Result<Given<H>, Undecodable>,
+    recipe: impl Fn(&H) -> Keyed,
+) -> Result<Vec<Element<'b>>, Undecodable> {
     let lines = || body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     match lines().count() {
         0 => return Err(empty()),
         1..=MAX_ELEMENTS => {}
         _ => return Err(too_many()),
     }
-    let read = |(ordinal, line)| element(line, ordinal, text(line).and_then(parse), &recipe);
+    let read = |(ordinal, line)| element(line, ordinal, text(line).and_then(&parse), &recipe);
     Ok(lines().enumerate().map(read).collect())
 }

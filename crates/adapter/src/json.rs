@@ -10,6 +10,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::edge::MAX_ELEMENTS;
+
 /// What a payload gives for a field.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Given<T> {
@@ -205,9 +207,14 @@ impl Shape<'_> for bool {
 impl<'de, T: Shape<'de>> Shape<'de> for Vec<Given<T>> {
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = list.next_element()? {
-            items.push(item);
+        while items.len() <= MAX_ELEMENTS {
+            match list.next_element()? {
+                Some(item) => items.push(item),
+                None => return Ok(Some(items)),
+            }
         }
+        // One more than any batch may have says enough: a flood of items is parsed and not kept.
+        pass_list(list)?;
         Ok(Some(items))
     }
     fn survey(&self, at: &Path<'_>, findings: &mut Findings) {

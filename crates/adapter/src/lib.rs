@@ -16,6 +16,7 @@ mod dub;
 mod edge;
 mod json;
 mod mapped;
+pub mod mapping;
 mod rebrandly;
 mod shlink;
 mod short_link;
@@ -30,6 +31,7 @@ use mapped::Scratch;
 pub use canonical::{SCHEMA, example};
 pub use edge::{Element, MAX_ELEMENTS, fallback_key, is_json};
 pub use mapped::{Adapted, Dialect, Memory, Options, Visitor};
+pub use time::TimeFormat;
 
 /// The version of the key recipes. A change makes known events look new: it is recorded in the `control` topic, and a
 /// running system refuses a build with another one.
@@ -92,6 +94,8 @@ pub enum Adapter {
     Shlink,
     /// The link shortening events of Twilio's Event Streams: CloudEvents 1.0, structured or batched.
     Twilio,
+    /// Any platform, by the [`mapping::Mapping`] of its source: one event, an array, NDJSON or a form.
+    Mapping,
 }
 
 impl Adapter {
@@ -105,6 +109,7 @@ impl Adapter {
         Adapter::ShortIo,
         Adapter::Shlink,
         Adapter::Twilio,
+        Adapter::Mapping,
     ];
 
     /// The adapter with this name in the configuration.
@@ -123,6 +128,7 @@ impl Adapter {
             Adapter::ShortIo => "shortio",
             Adapter::Shlink => "shlink",
             Adapter::Twilio => "twilio",
+            Adapter::Mapping => "mapping",
         }
     }
 
@@ -132,6 +138,7 @@ impl Adapter {
             || match self {
                 Adapter::Canonical => edge::is_ndjson(content_type),
                 Adapter::ShortIo => edge::is_form(content_type),
+                Adapter::Mapping => edge::is_ndjson(content_type) || edge::is_form(content_type),
                 _ => false,
             }
     }
@@ -145,7 +152,7 @@ impl Adapter {
     /// When the body cannot be split at all: ingest then writes it whole, quarantined, under [`fallback_key`].
     pub fn split<'b>(
         self,
-        _dialect: &Dialect,
+        dialect: &Dialect,
         body: &'b [u8],
         content_type: &str,
         headers: &dyn Fn(&str) -> Option<&'b str>,
@@ -160,6 +167,7 @@ impl Adapter {
             Adapter::ShortIo => shortio::split(body, content_type),
             Adapter::Shlink => edge::one_or_array(body, shlink::Head::key),
             Adapter::Twilio => edge::one_or_array(body, twilio::Head::key),
+            Adapter::Mapping => mapping::split(dialect.mapping()?, body, content_type),
         }
     }
 
@@ -187,6 +195,7 @@ impl Adapter {
             Adapter::ShortIo => shortio::adapt(raw, text, scratch),
             Adapter::Shlink => shlink::adapt(raw, text, scratch),
             Adapter::Twilio => twilio::adapt(raw, text, scratch),
+            Adapter::Mapping => mapping::adapt(dialect.mapping()?, raw, text, scratch),
         }
     }
 }

@@ -7,10 +7,12 @@ use event::raw::RawHeaders;
 use event::{LinkEvent, Millis};
 use jiff::tz::TimeZone;
 
+use crate::Undecodable;
 use crate::clean::Cleaner;
 use crate::destination::{Destinations, Utm};
 use crate::json::{Findings, Given, MAX_PAIRS, Pairs};
-use crate::time::{self, Claim};
+use crate::mapping::Mapping;
+use crate::time::{self, Claim, TimeFormat};
 
 /// An event, and what is known beside it that is stored nowhere.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,11 +52,20 @@ pub struct Options {
 pub struct Dialect {
     /// The zone of times that name none.
     pub time_zone: TimeZone,
+    /// Where its payloads have what, for the mapping adapter.
+    pub mapping: Option<Mapping>,
 }
 
 impl Dialect {
     /// What is read of a source of which nothing is said, or which is no longer configured.
-    pub const PLAIN: Dialect = Dialect { time_zone: TimeZone::UTC };
+    pub const PLAIN: Dialect = Dialect { time_zone: TimeZone::UTC, mapping: None };
+}
+
+impl Dialect {
+    pub(crate) fn mapping(&self) -> Result<&Mapping, Undecodable> {
+        let lost = "the source of this record has no map (any more): restore it in the configuration, then redrive";
+        self.mapping.as_ref().ok_or_else(|| Undecodable::new("no_mapping", lost))
+    }
 }
 
 impl Default for Dialect {
@@ -120,7 +131,12 @@ impl<'a, 's> Draft<'a, 's> {
 
     /// When it happened.
     pub(crate) fn time(&mut self, claim: Option<Claim<'a>>) {
-        let settled = time::settle(claim, self.received_at, &self.dialect.time_zone);
+        self.time_as(claim, None);
+    }
+
+    /// As [`Self::time`], for a source that says how it writes time.
+    pub(crate) fn time_as(&mut self, claim: Option<Claim<'a>>, format: Option<&TimeFormat>) {
+        let settled = time::settle(claim, format, self.received_at, &self.dialect.time_zone);
         self.event.event_time = settled.time;
         self.event.event_time_claimed = settled.claimed;
         self.event.time_flag = settled.flag.into();

@@ -106,7 +106,7 @@ pub(crate) fn split(body: &[u8]) -> Result<Vec<Element<'_>>, Undecodable> {
     let body = body.trim_ascii();
     let mut elements = match body.first() {
         Some(b'{') => match parse::<Given<Envelope<'_>>>(edge::text(body)?)?.or_empty().data {
-            Given::Is(heads) => edge::array_in(body, "data", heads, Head::key)?,
+            Given::Is(heads) => edge::array_at(body, &["data"], heads, Head::key)?,
             Given::Wrong | Given::Absent => edge::one(body, Head::key)?,
         },
         _ => edge::one_or_array(body, Head::key)?,

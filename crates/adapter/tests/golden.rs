@@ -5,6 +5,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod maps;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -68,12 +70,13 @@ fn content_type(path: &Path) -> &'static str {
 /// What becomes of a payload, an outcome an event.
 fn outcomes(adapter: Adapter, path: &Path) -> Vec<serde_json::Value> {
     let payload = fs::read(path).expect("a payload");
+    let dialect = maps::of(adapter, path);
     let elements =
-        adapter.split(&Dialect::PLAIN, &payload, content_type(path), &|_| None).expect("a payload that can be split");
-    elements.iter().map(|element| outcome(adapter, element)).collect()
+        adapter.split(dialect, &payload, content_type(path), &|_| None).expect("a payload that can be split");
+    elements.iter().map(|element| outcome(adapter, dialect, element)).collect()
 }
 
-fn outcome(adapter: Adapter, element: &Element<'_>) -> serde_json::Value {
+fn outcome(adapter: Adapter, dialect: &Dialect, element: &Element<'_>) -> serde_json::Value {
     let raw = RawHeaders {
         source: "golden".into(),
         adapter: adapter.name().into(),
@@ -83,7 +86,7 @@ fn outcome(adapter: Adapter, element: &Element<'_>) -> serde_json::Value {
         ..RawHeaders::default()
     };
     let mut memory = Memory::new(Options { keep_query_params: vec!["sku".into()] });
-    let adapted = adapter.adapt(&Dialect::PLAIN, &raw, element.bytes, &mut memory);
+    let adapted = adapter.adapt(dialect, &raw, element.bytes, &mut memory);
     assert_eq!(adapted.as_ref().err(), element.quarantine.as_ref(), "both halves find the same fault");
     let result = match &adapted {
         Err(undecodable) => json!({"reason": undecodable.reason, "detail": undecodable.detail}),
@@ -207,6 +210,11 @@ fn personal(adapter: Adapter, value: &serde_json::Value, name: &str, within: &st
         }
         _ => {}
     }
+}
+
+#[test]
+fn mapped_payloads_become_what_the_golden_files_say() {
+    check(Adapter::Mapping);
 }
 
 #[test]

@@ -82,10 +82,8 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     let sink = section.reading.sink;
     let asked_for = section.required("adapter", "name the platform that sends, such as \"dub\" or \"canonical\"");
     let adapter = asked_for.as_ref().and_then(|(name, at)| availability::adapter(name, at, sink));
-    let is_mapping = asked_for.as_ref().is_some_and(|(name, _)| name == "mapping");
-    if is_mapping && section.has("map") {
-        mapping::check(&section);
-    }
+    let is_mapping = adapter == Some(Adapter::Mapping);
+    let (mapping, mapped_zone) = is_mapping.then(|| mapping::read(&section)).flatten().unzip();
     let owner = section.owner("owner", owners);
     // Of an adapter that does not exist, a missing scheme is not the problem.
     let language_has = |name: &&str| availability::ADAPTERS.contains(name);
@@ -100,7 +98,13 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
         section.integer("in_flight", defaults::IN_FLIGHT_RANGE).and_then(|number| u32::try_from(number).ok());
     let public_url = read_public_url(&section);
     let test = section.flag("test").unwrap_or(false);
-    let time_zone = section.time_zone("zone").unwrap_or(defaults::SOURCE_ZONE);
+    let zone = section.time_zone("zone");
+    let mapped_zone = mapped_zone.flatten();
+    if zone.is_some() && mapped_zone.is_some() {
+        let message = format!("zone stands in {} and in the event_time of its map", section.title);
+        section.error(section.place("zone"), message, "keep one of them");
+    }
+    let time_zone = mapped_zone.or(zone).unwrap_or(defaults::SOURCE_ZONE);
     if let Some(scheme) = &scheme
         && scheme.signs_url()
         && !section.has("public_url")
@@ -122,7 +126,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     Some(Source {
         name,
         adapter,
-        dialect: Dialect { time_zone },
+        dialect: Dialect { time_zone, mapping },
         owner: owner?,
         scheme,
         secrets,

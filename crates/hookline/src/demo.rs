@@ -174,7 +174,8 @@ impl Stream {
 
     /// Traffic of one source, for ever.
     async fn keep_sending(&self, sender: &Sender, adapter: Adapter, per_second: f64, tally: &Arc<Mutex<Tally>>) {
-        let mut traffic = Traffic::new(platform(adapter, self.seed), REPEATS, self.seed);
+        let Some(platform) = platform(adapter, self.seed) else { return };
+        let mut traffic = Traffic::new(platform, REPEATS, self.seed);
         let pace = Pace { per_second: Some(per_second), parallel: PARALLEL };
         loop {
             if let Err(error) = load::run(sender, &mut traffic, pace, tally).await {

@@ -5,6 +5,7 @@
 mod damage;
 mod environment;
 mod include;
+mod mapping;
 mod problems;
 mod secrets;
 mod schemes;

@@ -1,0 +1,159 @@
+//! The other half: one event of a mapped platform.
+
+use std::borrow::Cow;
+
+use ::event::EventType;
+use ::event::raw::RawHeaders;
+
+use super::read::{Event, Found, Scalar};
+use super::{Fact, Field, Link, Mapping, first, wrong};
+use crate::Undecodable;
+use crate::canonical::ERROR_KINDS;
+use crate::clean;
+use crate::destination::Utm;
+use crate::edge;
+use crate::json::{Findings, Given};
+use crate::mapped::{Adapted, Draft, Scratch};
+
+/// Maps one event.
+pub(crate) fn adapt<'a>(
+    mapping: &Mapping,
+    raw: &RawHeaders<'a>,
+    text: &'a str,
+    scratch: &mut Scratch<'_>,
+) -> Result<Adapted<'a>, Undecodable> {
+    let found = match edge::is_form(&raw.content_type) {
+        true => mapping.whole.read_form(text),
+        false => edge::parse_with(text, Event(&mapping.whole))?.ok().ok_or_else(Undecodable::no_object)?,
+    };
+    let kind = mapping.type_of(&found)?;
+    let link = mapping.link(&found);
+    mapping.identity(&link)?;
+
+    let mut findings = Findings { unread: found.unread, ..Findings::default() };
+    let mut text = |field: Field| {
+        let text = mapping.text(field, &found);
+        if matches!(text, Given::Wrong) {
+            findings.wrong.push(field.name().to_owned());
+        }
+        text
+    };
+    let mut draft = Draft::new(raw, scratch);
+    draft.event.r#type = match kind.event_type {
+        EventType::Click if mapping.holds(Fact::Qr, &found) == Some(true) => EventType::QrScan,
+        other => other,
+    };
+    let claim = mapping.claim(&found);
+    if claim.is_none() && wrong(&mapping.time, &found) {
+        draft.clean.bad_field("event_time");
+    }
+    draft.time_as(claim, mapping.time_format.as_ref());
+    if mapping.holds(Fact::Test, &found) == Some(true) {
+        draft.event.test = true;
+        draft.clean.note("test:mapping");
+    }
+
+    let Link { id, domain, slug } = link;
+    draft.link(id, domain, slug);
+    draft.event.link_kind = draft.clean.lower("link_kind", text(Field::LinkKind));
+    if kind.event_type == EventType::Lifecycle {
+        draft.event.subtype = Cow::Borrowed(kind.name);
+        draft.extra("expires_at", text(Field::ExpiresAt));
+    }
+    let utm = Utm {
+        source: text(Field::UtmSource),
+        medium: text(Field::UtmMedium),
+        campaign: text(Field::UtmCampaign),
+        term: text(Field::UtmTerm),
+        content: text(Field::UtmContent),
+    };
+    draft.destination(text(Field::DestinationUrl).as_str(), utm);
+    let status = text(Field::RedirectStatus);
+    match status.as_str().trim().parse() {
+        Ok(status @ 100..=599) => draft.event.redirect_status = status,
+        _ if status.as_str().trim().is_empty() => {}
+        _ => draft.clean.bad_field("redirect_status"),
+    }
+
+    draft.event.campaign = draft.clean.said("campaign", text(Field::Campaign));
+    draft.event.channel = draft.clean.lower("channel", text(Field::Channel));
+    draft.event.partner = draft.clean.said("partner", text(Field::Partner));
+    draft.event.launch = draft.clean.said("launch", text(Field::Launch));
+    draft.event.qr_id = draft.clean.name("qr_id", text(Field::QrId));
+    draft.event.programme = draft.clean.said("programme", text(Field::Programme));
+    draft.event.placement = draft.clean.said("placement", text(Field::Placement));
+
+    match kind.event_type {
+        EventType::Error => {
+            let kind = draft.clean.said("error_kind", text(Field::ErrorKind));
+            match ERROR_KINDS.contains(&kind.as_ref()) {
+                true => (draft.event.error_kind, draft.event.subtype) = (kind.clone(), kind),
+                false if kind.is_empty() => {}
+                false => draft.clean.bad_field("error_kind"),
+            }
+            draft.event.detail = draft.clean.name("error_detail", text(Field::ErrorDetail));
+        }
+        EventType::Lead | EventType::Sale => {
+            draft.event.subtype = draft.clean.said("conversion", text(Field::Conversion));
+            let minor = mapping.minor_units(&found);
+            if matches!(minor, Given::Wrong) {
+                draft.clean.bad_field("value_minor");
+            }
+            draft.value(minor.ok(), text(Field::Currency));
+        }
+        _ => {}
+    }
+
+    draft.event.country = draft.clean.country("country", text(Field::Country));
+    draft.event.region = draft.clean.said("region", text(Field::Region));
+    draft.event.device = draft.clean.device("device", text(Field::Device));
+    draft.event.os = draft.clean.said("os", text(Field::Os));
+    draft.event.browser = draft.clean.said("browser", text(Field::Browser));
+    let bot = mapping.holds(Fact::Bot, &found);
+    let visitor = Draft::visitor(text(Field::Ip).as_str(), text(Field::UserAgent), bot);
+    let referrer = text(Field::Referrer).or_empty();
+    let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
+    for (name, from) in &mapping.extra {
+        let value = draft.clean.said("extra", from.of(&found));
+        if draft.event.extra.get(name).is_empty() {
+            draft.event.extra.add(name.clone(), value);
+        }
+    }
+    Ok(draft.finish(findings, visitor, referrer, Vec::new()))
+}
+
+impl Mapping {
+    /// When it happened, as the payload says it.
+    fn claim<'a>(&self, found: &Found<'a>) -> Option<crate::time::Claim<'a>> {
+        first(&self.time, found)?.claim()
+    }
+
+    /// Whether a fact holds; none when the payload does not say.
+    fn holds(&self, fact: Fact, found: &Found<'_>) -> Option<bool> {
+        let (_, slots, is) = self.facts.iter().find(|(named, ..)| *named == fact)?;
+        let value = first(slots, found)?;
+        if !is.is_empty() {
+            let text = value.text()?;
+            return Some(is.iter().any(|yes| *yes == text.trim()));
+        }
+        Some(match value {
+            Scalar::Flag(flag) => *flag,
+            Scalar::Text(text) => ["true", "1", "yes"].iter().any(|yes| yes.eq_ignore_ascii_case(text.trim())),
+            number => number.number() == Some(1.0),
+        })
+    }
+
+    /// The worth of a conversion in the smallest unit of its currency.
+    fn minor_units(&self, found: &Found<'_>) -> Given<i64> {
+        let Some((slots, times)) = &self.value else { return Given::Absent };
+        match first(slots, found) {
+            None if wrong(slots, found) => Given::Wrong,
+            None => Given::Absent,
+            Some(value) => match value.number().map(|amount| (amount * times).round()) {
+                // Beyond 2^53 a float names no single whole number.
+                Some(minor) if minor.abs() < 9_007_199_254_740_992.0 => Given::Is(minor as i64),
+                _ => Given::Wrong,
+            },
+        }
+    }
+}

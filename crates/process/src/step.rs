@@ -226,6 +226,45 @@ fn received_at(claimed: i64, appended: i64) -> i64 {
 mod tests {
     use super::*;
 
+    const CLICK: &[u8] = br#"{"id":"1","type":"click","time":"2026-11-23 11:00:00","link":{"id":"l"}}"#;
+
+    fn pipeline(sources: HashMap<String, SourceRules>) -> Pipeline {
+        let gone = SourceRules { window_ms: 1, dialect: Dialect::PLAIN };
+        let (adapt, enrich) = (adapter::Options::default(), enrich::Settings::default());
+        Pipeline { sources, gone, adapt, enrich, config_version: "0".into() }
+    }
+
+    fn control() -> Control {
+        Control { incarnation: String::new(), lanes: 1, partitioner: 1, recipes: 1, dedupe_key: [0; 16] }
+    }
+
+    /// The event time of a record, or why it is a dead letter.
+    fn read(pipeline: &Pipeline, adapter: &'static str) -> Result<i64, (String, String)> {
+        let received_at = 1_795_428_001_000;
+        let headers = RawHeaders { source: "s".into(), adapter: adapter.into(), received_at, ..RawHeaders::default() };
+        let raw = RawRecord::new(0, 7, received_at, b"1", CLICK, Ok(headers));
+        match Step::new(pipeline, &control()).read(&raw) {
+            Reading::Event(adapted, _) => Ok(adapted.event.event_time.0),
+            Reading::Dead(_, dead) => Err((dead.stage, dead.reason)),
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_its_source_speaks_and_plainly_once_the_source_is_gone() {
+        let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+        let rules = SourceRules { window_ms: 1, dialect: Dialect { time_zone: berlin, mapping: None } };
+        let known = pipeline(HashMap::from([("s".to_owned(), rules)]));
+        assert_eq!(read(&known, "canonical"), Ok(1_795_428_000_000));
+        // 11:00 UTC lies too far ahead of its arrival to be believed.
+        assert_eq!(read(&pipeline(HashMap::new()), "canonical"), Ok(1_795_428_001_000));
+    }
+
+    #[test]
+    fn a_record_whose_source_has_lost_its_map_is_a_dead_letter_that_says_so() {
+        let lost = Err(("adapt".to_owned(), "no_mapping".to_owned()));
+        assert_eq!(read(&pipeline(HashMap::new()), "mapping"), lost);
+    }
+
     #[test]
     fn received_time_never_exceeds_the_append_and_is_replaced_when_far_from_it() {
         assert_eq!(received_at(1_000_000, 1_000_040), 1_000_000);

@@ -7,8 +7,8 @@ mod environment;
 mod include;
 mod mapping;
 mod problems;
-mod secrets;
 mod schemes;
+mod secrets;
 mod surface;
 mod version;
 

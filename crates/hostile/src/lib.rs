@@ -1,0 +1,32 @@
+//! What holds whatever bytes come in: one function a boundary, which panics when it does not.
+//!
+//! `fuzz/` looks for bytes that break one of them; `tests/replay.rs` holds them for the bytes that are kept in `fuzz/seeds`.
+//! No function reads a clock or depends on the one before, so a finding can be run again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a broken promise is told by panicking")]
+
+mod configuration;
+mod payloads;
+mod records;
+mod signatures;
+
+pub use configuration::{config, mapping};
+pub use payloads::adapters;
+pub use records::{avro, changelog, raw_headers};
+pub use signatures::signatures;
+
+/// Every boundary, by the name of its fuzz target and of its folder of seeds.
+pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+    ("adapters", adapters),
+    ("avro", avro),
+    ("changelog", changelog),
+    ("config", config),
+    ("mapping", mapping),
+    ("raw_headers", raw_headers),
+    ("signatures", signatures),
+];
+
+/// One of several by a byte that a person can write: `0` is the first.
+fn pick<T>(all: &[T], byte: u8) -> &T {
+    &all[usize::from(byte.wrapping_sub(b'0')) % all.len()]
+}

@@ -347,8 +347,25 @@ async fn the_ledger_names_holes_and_repeats_over_both_databases() {
     let lane = &books[0];
     assert_eq!((lane.records, lane.expected, lane.missing, lane.repeated), (139_999, 140_010, 12, 1));
     let faults = store.faults("inc", 4, 10).await.unwrap();
-    assert_eq!(faults.missing, [70_000, 70_001].into_iter().chain(140_000..140_010).collect::<Vec<_>>());
-    assert_eq!(faults.repeated, [5]);
+    assert_eq!(faults.missing, [70_000..70_002, 140_000..140_010]);
+    assert_eq!((faults.repeated, faults.more), (vec![(5, 2)], false));
+
+    // A loss that somebody has acknowledged is lost, and missing no longer; said twice, it is one loss.
+    for _ in 0..2 {
+        let lost = [70_000..70_001, 140_000..140_010];
+        databases.warehouse.acknowledge_loss("inc", 4, &lost, Millis(NOON), "ana", "disk").await.unwrap();
+    }
+    let books = databases.warehouse.ledger().await.unwrap();
+    assert_eq!((books[0].missing, books[0].lost), (1, 11));
+    assert_eq!(store.faults("inc", 4, 10).await.unwrap().missing, warehouse::ranges([70_001]));
+    assert_eq!(databases.warehouse.losses("inc").await.unwrap().len(), 2);
+
+    // A lane that was settled and has no row any more is all missing, not forgotten.
+    for side in Side::BOTH {
+        databases.execute(&format!("TRUNCATE TABLE {}.records SYNC", databases.warehouse.database(side))).await;
+    }
+    let books = databases.warehouse.ledger().await.unwrap();
+    assert_eq!((books[0].records, books[0].expected, books[0].missing, books[0].lost), (0, 140_010, 139_999, 11));
     databases.drop().await;
 }
 

@@ -2,17 +2,23 @@
 
 mod check;
 mod demo;
+mod dlq;
 mod engine;
 mod exit;
+mod ledger;
 mod migrate;
 mod pause;
 mod platform;
+mod reach;
+mod replay;
 mod running;
 mod send;
 mod service;
 mod services;
+mod spans;
 mod up;
 mod verify;
+mod when;
 
 use std::process::ExitCode;
 
@@ -54,6 +60,12 @@ enum Command {
     Verify(verify::Args),
     /// Say what is wrong with a configuration, with line numbers
     Check(check::Args),
+    /// Whether every record is one row, and which are not
+    Ledger(ledger::Args),
+    /// Dead letters: list, show, redrive, discard
+    Dlq(dlq::Args),
+    /// Read a range of raw again: how its rows differ, and bring in what is missing
+    Replay(replay::Args),
     #[command(name = local::leash::SUBCOMMAND, hide = true)]
     EngineExec(engine::ExecArgs),
     #[command(name = local::engines::CLICKHOUSE_SUBCOMMAND, hide = true)]
@@ -78,6 +90,9 @@ fn main() -> ExitCode {
         Command::Resume(args) => pause::resume(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::Dlq(args) => dlq::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::EngineExec(args) => engine::exec(&args),
         Command::EngineClickhouse(args) => engine::clickhouse(args),
     })

@@ -80,7 +80,7 @@ struct By {
 const LONGEST: usize = 500;
 
 /// A text that stands on one line of a log or a terminal.
-fn words(text: &str) -> Result<String, String> {
+pub(crate) fn words(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
         return Err("say it in a few words".to_owned());
@@ -140,9 +140,14 @@ fn end(args: &PauseArgs, now: Timestamp, config: &Config) -> anyhow::Result<Opti
 
 impl By {
     fn who(&self) -> anyhow::Result<String> {
-        let user = || ["USER", "LOGNAME"].iter().find_map(|name| words(&std::env::var(name).ok()?).ok());
-        self.who.clone().or_else(user).context("say who you are with --who NAME: it is kept beside the reason")
+        who(self.who.as_ref())
     }
+}
+
+/// Who decides something: as given, or the user that runs this.
+pub(crate) fn who(given: Option<&String>) -> anyhow::Result<String> {
+    let user = || ["USER", "LOGNAME"].iter().find_map(|name| words(&std::env::var(name).ok()?).ok());
+    given.cloned().or_else(user).context("say who you are with --who NAME: it is kept beside the reason")
 }
 
 /// Where switching is done: a configuration and the cluster that belongs to it.

@@ -11,7 +11,7 @@ use kafka::Cluster;
 pub(crate) struct Running {
     pub(crate) ingest: Option<String>,
     pub(crate) clickhouse: String,
-    kafka: String,
+    pub(crate) kafka: String,
 }
 
 impl Running {

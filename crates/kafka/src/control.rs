@@ -15,7 +15,7 @@ mod write;
 use std::time::Duration;
 
 pub use follow::{Follower, Standing};
-pub use identity::{Control, ControlError, read_or_create};
+pub use identity::{Control, ControlError, read, read_or_create};
 pub use switches::{Change, Kind, Object, State, Switch, Switches, UnreadableSwitch};
 pub use write::{Log, SwitchError, read_log, set};
 

@@ -2,6 +2,7 @@
 //!
 //! One instance does it, the one with lane 0. Doing it twice would be harmless: every step is idempotent.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use event::{Millis, Progress};
@@ -28,6 +29,8 @@ const LATENESS_MS: i64 = 3_600_000;
 /// The group under which `process` commits; how far it has come tells whether a quiet lane is complete.
 const PROCESS_GROUP: &str = "hookline-process";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Series of open dead letters: rows name sources that are configured no longer, too.
+const MOST_SOURCES: usize = 100;
 
 /// The gauges of the keeper.
 pub(crate) struct KeeperMetrics {
@@ -35,6 +38,7 @@ pub(crate) struct KeeperMetrics {
     reports_to_close: Gauge,
     ledger_missing: Gauge,
     repeated: Gauge,
+    dead_letters_open: GaugeVec,
 }
 
 impl KeeperMetrics {
@@ -54,6 +58,11 @@ impl KeeperMetrics {
             )?,
             ledger_missing: gauge("ledger_missing_records", "Offsets of raw that are settled and have no row")?,
             repeated: gauge("ledger_repeated_records", "Rows beyond the first for an offset of raw")?,
+            dead_letters_open: telemetry.metrics.gauge(
+                "dead_letters_open",
+                "Dead letters that were neither redriven nor discarded; source \"other\" beyond the first hundred",
+                &["source", "stage"],
+            )?,
         })
     }
 }
@@ -63,12 +72,14 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
     // Rows come in whether or not this works: nobody has to wait for the first look.
     component.ready();
     let (mut balanced, mut closed, mut tidied) = (None::<Instant>, None::<Instant>, None::<Instant>);
+    let mut published = BTreeSet::new();
     let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
     while !shutdown.is_stopping() {
         let turn = async {
             let complete = settle(&settings, &metrics).await?;
             if due(&balanced, BALANCE) {
                 balance(&settings, &metrics).await?;
+                count_dead_letters(&settings, &metrics, &mut published).await?;
                 balanced = Some(Instant::now());
             }
             if due(&closed, CLOSE) {
@@ -157,13 +168,38 @@ async fn balance(settings: &Settings, metrics: &KeeperMetrics) -> Result<(), Kee
         let faults = settings.warehouse.blocks().faults(incarnation, *lane, 1).await?;
         tracing::error!(
             service = SERVICE, incarnation, lane, missing, repeated,
-            first_missing = ?faults.missing.first(), first_repeated = ?faults.repeated.first(),
-            "the ledger does not balance: offsets of raw without a row, or with more than one"
+            first_missing = ?faults.missing.first(), first_repeated = ?faults.repeated.first().map(|(offset, _)| offset),
+            "the ledger does not balance: offsets of raw without a row, or with more than one; `hookline ledger` names them"
         );
     }
     // An offset that rests in both databases shows as missing -1: a fault like any other.
     metrics.ledger_missing.set(books.iter().map(|book| book.missing.unsigned_abs()).sum::<u64>() as f64);
     metrics.repeated.set(books.iter().map(|book| book.repeated).sum::<u64>() as f64);
+    Ok(())
+}
+
+/// Publishes how many dead letters wait for a decision.
+async fn count_dead_letters(
+    settings: &Settings,
+    metrics: &KeeperMetrics,
+    published: &mut BTreeSet<(String, String)>,
+) -> Result<(), KeepError> {
+    let mut open = settings.warehouse.open_dead_letters().await?;
+    open.sort_by(|one, other| (&one.source, &one.stage).cmp(&(&other.source, &other.stage)));
+    let mut sums = BTreeMap::<(&str, &str), u64>::new();
+    for (place, letters) in open.iter().enumerate() {
+        let source = if place < MOST_SOURCES { letters.source.as_str() } else { "other" };
+        *sums.entry((source, &letters.stage)).or_default() += letters.number;
+    }
+    for ((source, stage), number) in &sums {
+        metrics.dead_letters_open.with_label_values(&[source, stage]).set(*number as f64);
+    }
+    for (source, stage) in
+        published.iter().filter(|(source, stage)| !sums.contains_key(&(source.as_str(), stage.as_str())))
+    {
+        metrics.dead_letters_open.with_label_values(&[source, stage]).set(0.0);
+    }
+    published.extend(sums.into_keys().map(|(source, stage)| (source.to_owned(), stage.to_owned())));
     Ok(())
 }
 

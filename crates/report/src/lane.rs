@@ -15,7 +15,7 @@ use crate::metrics::ReportMetrics;
 use crate::{SERVICE, Settings};
 
 /// The group that holds the positions of `report`; it never has members.
-pub(crate) const GROUP: &str = "hookline-report";
+pub const GROUP: &str = "hookline-report";
 /// A transaction that takes longer is aborted by the broker, and its lane fenced.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker is asked for positions.

@@ -8,6 +8,8 @@ mod lane;
 mod log;
 mod metrics;
 
+pub use lane::GROUP;
+
 use kafka::Cluster;
 use kafka::control::Control;
 use kafka::topics::Plan;

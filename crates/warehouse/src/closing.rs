@@ -111,7 +111,7 @@ impl Warehouse {
         report: &'static Report,
         day: Day,
     ) -> Result<Closed, WarehouseError> {
-        self.write_day(side, layout, report, day, false).await
+        self.write_day(side, layout, report, day, Again::WithMore).await
     }
 
     /// Computes a closed day again, as after a correction of its rows. A day that is thinned stays frozen.
@@ -125,7 +125,19 @@ impl Warehouse {
         report: &'static Report,
         day: Day,
     ) -> Result<Closed, WarehouseError> {
-        self.write_day(side, layout, report, day, true).await
+        self.write_day(side, layout, report, day, Again::UnlessFewer).await
+    }
+
+    /// Computes a closed day again, whether it has more events than when it was closed or fewer: its rows were replaced. A day whose
+    /// identifiers are cleared stays frozen.
+    pub(crate) async fn recompute(
+        &self,
+        side: Side,
+        layout: &Layout,
+        report: &'static Report,
+        day: Day,
+    ) -> Result<Closed, WarehouseError> {
+        self.write_day(side, layout, report, day, Again::Always).await
     }
 
     async fn write_day(
@@ -134,15 +146,15 @@ impl Warehouse {
         layout: &Layout,
         report: &'static Report,
         day: Day,
-        again: bool,
+        again: Again,
     ) -> Result<Closed, WarehouseError> {
         let what = format!("close {} of {}", day, report.name);
         let (database, on_cluster) = (self.database(side), self.on_cluster());
         let Counts { records, closed, cleared } = self.counts_of(side, layout, report, day, &what).await?;
-        if records < closed || cleared {
+        if (records < closed && again != Again::Always) || cleared {
             return Ok(Closed::Frozen { closed, records });
         }
-        if records == closed && !again {
+        if records == closed && again == Again::WithMore {
             return Ok(Closed::Unchanged { records });
         }
         let table = format!("{database}.{}", closed_table(report));
@@ -216,6 +228,17 @@ impl Warehouse {
         let rows: Vec<Counts> = self.rows(what, sql).await?;
         rows.into_iter().next().ok_or_else(|| WarehouseError::Answer { what: what.into(), detail: "no row".into() })
     }
+}
+
+/// When a day that is closed is computed again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// When it has more events than when it was closed.
+    WithMore,
+    /// Also when it has as many.
+    UnlessFewer,
+    /// Also when it has fewer.
+    Always,
 }
 
 #[derive(Row, Deserialize)]

@@ -1,9 +1,14 @@
 //! The conservation ledger: every offset of `raw` is one row, and a hole or a repeat is named.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use clickhouse::Row;
-use serde::Deserialize;
+use event::{Column, Kind, Millis, Value};
+use serde::{Deserialize, Serialize};
 
 use crate::connect::quote;
+use crate::native::{Columns, Constant};
 use crate::{BlockStore, Side, Warehouse, WarehouseError};
 
 /// A lane's books, over both databases.
@@ -17,19 +22,55 @@ pub struct LaneLedger {
     pub records: u64,
     /// Offsets that must have a row.
     pub expected: u64,
-    /// Offsets without one.
+    /// Offsets without one that nobody has acknowledged as lost.
     pub missing: i64,
     /// Rows beyond the first of their offset.
     pub repeated: u64,
+    /// Offsets that are gone for good, acknowledged by somebody.
+    pub lost: u64,
 }
 
 /// Raw offsets of a lane that break its books, in ascending order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Offsets without a row.
-    pub missing: Vec<u64>,
-    /// Offsets with more than one.
-    pub repeated: Vec<u64>,
+    /// Offsets without a row, as ranges that do not touch.
+    pub missing: Vec<Range<u64>>,
+    /// Offsets with more than one row, and how many they have.
+    pub repeated: Vec<(u64, u64)>,
+    /// Whether there are further faulty buckets beyond those that were looked into.
+    pub more: bool,
+}
+
+/// A range of `raw` that is gone for good, and who has acknowledged that.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize, Serialize)]
+pub struct Loss {
+    /// The lane.
+    pub lane: u16,
+    /// The first lost offset.
+    pub first_offset: u64,
+    /// The last one.
+    pub last_offset: u64,
+    /// When it was acknowledged, milliseconds since 1970.
+    pub at: i64,
+    /// By whom.
+    pub who: String,
+    /// How it came about.
+    pub why: String,
+}
+
+/// Ascending offsets as ranges that do not touch.
+pub fn ranges(offsets: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> {
+    let mut ranges = Vec::new();
+    offsets.into_iter().for_each(|offset| join(&mut ranges, offset..offset + 1));
+    ranges
+}
+
+/// Adds a range that begins at or after the end of the last one.
+fn join(ranges: &mut Vec<Range<u64>>, next: Range<u64>) {
+    match ranges.last_mut() {
+        Some(last) if last.end == next.start => last.end = next.end,
+        _ => ranges.push(next),
+    }
 }
 
 impl Warehouse {
@@ -40,13 +81,84 @@ impl Warehouse {
     pub async fn ledger(&self) -> Result<Vec<LaneLedger>, WarehouseError> {
         let sql = format!(
             "SELECT incarnation::String AS incarnation, lane, sum(ledger.records) AS records, sum(ledger.expected) AS expected, \
-             sum(ledger.missing) AS missing, sum(ledger.repeated) AS repeated FROM {}.ledger AS ledger \
+             sum(ledger.missing) AS missing, sum(ledger.repeated) AS repeated, sum(ledger.lost) AS lost FROM {}.ledger AS ledger \
              GROUP BY incarnation, lane ORDER BY incarnation, lane",
             self.database(Side::Production),
         );
         self.rows("read the ledger", sql).await
     }
+
+    /// One past the last raw offset that is settled, by lane, as `report` said last.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn settled(&self, incarnation: &str) -> Result<BTreeMap<u16, u64>, WarehouseError> {
+        #[derive(Row, Deserialize)]
+        struct Settled {
+            lane: u16,
+            raw_hi: u64,
+        }
+        let sql = format!(
+            "SELECT lane, max(raw_hi) AS raw_hi FROM {}.lane_watermarks WHERE incarnation = {} GROUP BY lane",
+            self.database(Side::Production),
+            quote(incarnation),
+        );
+        let rows: Vec<Settled> = self.rows("read how far lanes are settled", sql).await?;
+        Ok(rows.into_iter().map(|row| (row.lane, row.raw_hi)).collect())
+    }
+
+    /// What was acknowledged as lost, by lane and offset.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn losses(&self, incarnation: &str) -> Result<Vec<Loss>, WarehouseError> {
+        let sql = format!(
+            "SELECT lane, first_offset, last_offset, toUnixTimestamp64Milli(min(lost.at)) AS at, any(lost.who) AS who, any(lost.why) AS why \
+             FROM {}.lost_records AS lost WHERE incarnation = {} GROUP BY lane, first_offset, last_offset ORDER BY lane, first_offset",
+            self.database(Side::Production),
+            quote(incarnation),
+        );
+        self.rows("read the acknowledged losses", sql).await
+    }
+
+    /// Writes down that somebody acknowledges these ranges of a lane as lost: the ledger no longer misses them.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses: write the same again.
+    pub async fn acknowledge_loss(
+        &self,
+        incarnation: &str,
+        lane: u16,
+        lost: &[Range<u64>],
+        at: Millis,
+        who: &str,
+        why: &str,
+    ) -> Result<(), WarehouseError> {
+        let mut columns = Columns::new(&LOSS_COLUMNS);
+        for range in lost.iter().filter(|range| !range.is_empty()) {
+            let mut row = columns.row();
+            row.push(Value::Short(lane));
+            row.push(Value::Unsigned(range.start));
+            row.push(Value::Unsigned(range.end - 1));
+            row.push(Value::Time(at.0));
+            row.push(Value::Text(who));
+            row.push(Value::Text(why));
+            row.finish()?;
+        }
+        let incarnation = [Constant { name: "incarnation", value: Value::Text(incarnation) }];
+        // No token: the same range twice is one loss to the ledger.
+        self.insert_log(Side::Production, "lost_records", &columns, &incarnation, "").await
+    }
 }
+
+static LOSS_COLUMNS: [Column; 6] = [
+    Column { name: "lane", kind: Kind::Short, doc: "" },
+    Column { name: "first_offset", kind: Kind::Unsigned, doc: "" },
+    Column { name: "last_offset", kind: Kind::Unsigned, doc: "" },
+    Column { name: "at", kind: Kind::Time, doc: "" },
+    Column { name: "who", kind: Kind::Text, doc: "" },
+    Column { name: "why", kind: Kind::Text, doc: "" },
+];
 
 impl BlockStore {
     /// Names the offsets behind a lane's `missing` and `repeated`, out of its first `buckets` faulty buckets of 65,536 offsets.
@@ -61,16 +173,45 @@ impl BlockStore {
         }
         let sql = format!(
             "SELECT first_offset, last_offset FROM {}.ledger WHERE incarnation = {} AND lane = {lane} \
-             AND (missing != 0 OR repeated != 0) ORDER BY bucket LIMIT {buckets}",
+             AND (missing != 0 OR repeated != 0) ORDER BY bucket LIMIT {}",
             self.warehouse.database(Side::Production),
             quote(incarnation),
+            buckets + 1,
         );
-        let mut faults = Faults::default();
-        for Bucket { first_offset, last_offset } in self.warehouse.rows::<Bucket>("look for faults", sql).await? {
+        let found = self.warehouse.rows::<Bucket>("look for faults", sql).await?;
+        let losses = self.warehouse.losses(incarnation).await?;
+        let lost: Vec<Range<u64>> = losses
+            .into_iter()
+            .filter(|loss| loss.lane == lane)
+            .map(|loss| loss.first_offset..loss.last_offset + 1)
+            .collect();
+        let mut faults = Faults { more: found.len() > buckets, ..Faults::default() };
+        for Bucket { first_offset, last_offset } in found.into_iter().take(buckets) {
             let present = self.read_back(incarnation, lane, first_offset..last_offset + 1, None).await?;
-            faults.missing.extend((first_offset..=last_offset).filter(|offset| !present.contains_key(offset)));
-            faults.repeated.extend(present.iter().filter(|(_, count)| **count > 1).map(|(offset, _)| *offset));
+            let acknowledged = |offset: u64| lost.iter().any(|range| range.contains(&offset));
+            let missing =
+                (first_offset..=last_offset).filter(|offset| !present.contains_key(offset) && !acknowledged(*offset));
+            ranges(missing).into_iter().for_each(|range| join(&mut faults.missing, range));
+            faults
+                .repeated
+                .extend(present.iter().filter(|(_, count)| **count > 1).map(|(offset, count)| (*offset, *count)));
         }
         Ok(faults)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ranges_hold_the_offsets_that_they_were_made_of_and_no_other(offsets in proptest::collection::btree_set(0_u64..200, 0..120)) {
+            let ranges = ranges(offsets.iter().copied());
+            prop_assert_eq!(ranges.iter().cloned().flatten().collect::<Vec<_>>(), offsets.into_iter().collect::<Vec<_>>());
+            prop_assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
+        }
     }
 }

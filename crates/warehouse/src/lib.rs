@@ -9,12 +9,14 @@
 mod block;
 mod closing;
 mod connect;
+mod dead_letters;
 mod error;
 mod layout;
 mod ledger;
 mod logs;
 mod migrate;
 mod native;
+mod replay;
 mod reports;
 mod store;
 mod tables;
@@ -24,10 +26,14 @@ mod views;
 pub use block::{Block, BlockBuilder, BlockId};
 pub use closing::{Closed, Day, OpenDay};
 pub use connect::{Settings, Side, Warehouse};
+pub use dead_letters::{
+    CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decision, OpenDeadLetters,
+};
 pub use error::WarehouseError;
 pub use layout::{Analyst, Layout};
-pub use ledger::{Faults, LaneLedger};
+pub use ledger::{Faults, LaneLedger, Loss, ranges};
 pub use logs::LaneWatermark;
 pub use migrate::Migration;
+pub use replay::{ChangedColumn, KeyRow, RowDiff, Shadow};
 pub use reports::{REPORTS, Report, ReportColumn};
 pub use store::{BlockStore, Completion};

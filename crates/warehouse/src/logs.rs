@@ -71,7 +71,7 @@ impl Warehouse {
         self.insert_log(Side::Production, "lane_watermarks", &columns, &incarnation, "").await
     }
 
-    async fn insert_log(
+    pub(crate) async fn insert_log(
         &self,
         side: Side,
         table: &str,

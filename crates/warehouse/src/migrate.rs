@@ -194,6 +194,14 @@ impl Warehouse {
                 plan.push(declared(format!("retention of {name}"), statements));
             }
         }
+        // Redrives are few among very many rows, and the view dead_letters asks for all of them.
+        plan.push(declared(
+            "index redrive_of of records".to_owned(),
+            vec![format!(
+                "ALTER TABLE {database}.records{} ADD INDEX IF NOT EXISTS redrive_of redrive_of TYPE minmax GRANULARITY 1",
+                self.on_cluster()
+            )],
+        ));
         for view in views(self, side, layout) {
             let View { name, sql } = view;
             plan.push(declared(format!("view {name}"), vec![sql]));

@@ -254,7 +254,13 @@ impl BlockStore {
         Ok(rows.into_iter().map(|row| (row.raw_offset, row.number)).collect())
     }
 
-    async fn insert_rows(&self, id: &BlockId, side: Side, rows: &Rows, token: &str) -> Result<(), WarehouseError> {
+    pub(crate) async fn insert_rows(
+        &self,
+        id: &BlockId,
+        side: Side,
+        rows: &Rows,
+        token: &str,
+    ) -> Result<(), WarehouseError> {
         if rows.offsets().is_empty() {
             return Ok(());
         }

@@ -51,7 +51,7 @@ const ORIGIN: [Definition; 3] = [
         name: "cut",
         type_name: "UInt64",
         codec: "Delta, ZSTD(1)",
-        doc: "the offset in events of the cut that ended the row's block",
+        doc: "the offset in events of the cut that ended the row's block; 0 when a replay brought the row in",
     },
 ];
 
@@ -65,6 +65,26 @@ const WATERMARKS: [Definition; 4] = [
         codec: "",
         doc: "no later record of the lane was received before it",
     },
+];
+
+const DECISIONS: [Definition; 7] = [
+    Definition { name: "incarnation", type_name: "LowCardinality(String)", codec: "", doc: "the life of the topics" },
+    Definition { name: "lane", type_name: "UInt16", codec: "", doc: "the dead letter's lane" },
+    Definition { name: "raw_offset", type_name: "UInt64", codec: "", doc: "its offset in raw" },
+    Definition { name: "decision", type_name: "LowCardinality(String)", codec: "", doc: "redriven or discarded" },
+    Definition { name: "at", type_name: "DateTime64(3, 'UTC')", codec: "", doc: "when it was decided" },
+    Definition { name: "who", type_name: "String", codec: "ZSTD(1)", doc: "who decided" },
+    Definition { name: "why", type_name: "String", codec: "ZSTD(1)", doc: "why" },
+];
+
+const LOSSES: [Definition; 7] = [
+    Definition { name: "incarnation", type_name: "LowCardinality(String)", codec: "", doc: "the life of the topics" },
+    Definition { name: "lane", type_name: "UInt16", codec: "", doc: "the lane" },
+    Definition { name: "first_offset", type_name: "UInt64", codec: "", doc: "the first raw offset that is lost" },
+    Definition { name: "last_offset", type_name: "UInt64", codec: "", doc: "the last one" },
+    Definition { name: "at", type_name: "DateTime64(3, 'UTC')", codec: "", doc: "when the loss was acknowledged" },
+    Definition { name: "who", type_name: "String", codec: "ZSTD(1)", doc: "who acknowledged it" },
+    Definition { name: "why", type_name: "String", codec: "ZSTD(1)", doc: "how it came about" },
 ];
 
 /// Columns of a closed report's table that are not the report's.
@@ -91,8 +111,18 @@ pub(crate) fn tables() -> Vec<Table> {
         (3, "delivery_log", include_str!("migrations/0003_deliveries.sql"), of_record(Delivery::COLUMNS, &[])),
         (4, "lane_watermarks", include_str!("migrations/0004_lane_watermarks.sql"), WATERMARKS.to_vec()),
     ];
-    let fixed =
-        fixed.map(|(version, name, sql, columns)| Table { version, name: name.to_owned(), sql, columns, report: None });
+    // After the reports that there were when these came: a new report takes the next number after them.
+    let later = [
+        (11, "dead_letter_decisions", include_str!("migrations/0011_dead_letter_decisions.sql"), DECISIONS.to_vec()),
+        (12, "lost_records", include_str!("migrations/0012_lost_records.sql"), LOSSES.to_vec()),
+    ];
+    let plain = |(version, name, sql, columns): (_, &str, _, _)| Table {
+        version,
+        name: name.to_owned(),
+        sql,
+        columns,
+        report: None,
+    };
     let reports = REPORTS.iter().zip(5..).map(|(report, version)| Table {
         version,
         name: closed_table(report),
@@ -110,7 +140,7 @@ pub(crate) fn tables() -> Vec<Table> {
             .collect(),
         report: Some(report),
     });
-    fixed.into_iter().chain(reports).collect()
+    fixed.into_iter().map(plain).chain(reports).chain(later.into_iter().map(plain)).collect()
 }
 
 /// The table of a report's closed days.
@@ -129,6 +159,8 @@ pub(crate) fn retention(table: &Table, layout: &Layout) -> Option<String> {
         }
         "alert_log" => Some(format!("MODIFY {}", days("received_at", layout.deliveries_days))),
         "delivery_log" => Some(format!("MODIFY {}", days("at", layout.deliveries_days))),
+        // As long as the dead letters that they are about, and a little longer.
+        "dead_letter_decisions" => Some(format!("MODIFY {}", days("at", layout.events_days.saturating_add(1)))),
         _ => table.report.map(|_| format!("MODIFY TTL day + INTERVAL {} YEAR", layout.reports_years)),
     }
 }

@@ -44,7 +44,7 @@ impl Warehouse {
             done.push(format!("cleared request_id and visitor of {name} in {database}"));
         }
         let orphans = format!(
-            "SELECT name FROM system.tables WHERE database = {} AND name LIKE '%\\\\_closed\\\\_staging\\\\_%' \
+            "SELECT name FROM system.tables WHERE database = {} AND (name LIKE '%\\\\_closed\\\\_staging\\\\_%' OR name LIKE 'records\\\\_replay\\\\_%') \
              AND metadata_modification_time < now() - INTERVAL {STAGING_HOURS} HOUR",
             quote(database),
         );

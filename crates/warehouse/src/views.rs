@@ -153,8 +153,14 @@ fn dead_letters(make: &Make<'_>) -> View {
         "incarnation",
         "lane",
     ];
-    let columns = record_columns(|column| KEPT.contains(&column));
-    let select = format!("SELECT {} FROM {{database}}.records WHERE outcome = 'dead_letter'", names(&columns));
+    let mut columns = record_columns(|column| KEPT.contains(&column));
+    let select = include_str!("views/dead_letters.sql").replace("{columns}", &names(&columns));
+    columns.extend(self::columns(&[
+        ("state", "LowCardinality(String)", "open, redriven or discarded"),
+        ("decided_at", "DateTime64(3, 'UTC')", "when that was decided, 1970 when nobody has"),
+        ("decided_by", "String", "who decided"),
+        ("decided_why", "String", "why"),
+    ]));
     let doc = "Records that could not be decoded; their bytes are on the topic dead-letters";
     make("dead_letters", doc, &columns, &select)
 }
@@ -246,8 +252,9 @@ const LEDGER: &[(&str, &str, &str)] = &[
     ("last_offset", "UInt64", "the last one"),
     ("records", "UInt64", "rows in the bucket"),
     ("expected", "UInt64", "offsets that must be there"),
-    ("missing", "Int64", "offsets without a row"),
+    ("missing", "Int64", "offsets without a row that nobody has acknowledged as lost"),
     ("repeated", "UInt64", "rows beyond the first of their offset"),
+    ("lost", "UInt64", "offsets that are gone for good, acknowledged by somebody (see lost_records)"),
 ];
 
 const COMPLETENESS_DOC: &str = "How complete the numbers are, per source heard in the last seven days";

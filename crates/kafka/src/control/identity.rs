@@ -135,8 +135,11 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
     Ok(control)
 }
 
-/// The committed identity: the first one on the topic.
-pub(super) fn read(cluster: &Cluster) -> Result<Option<Control>, ControlError> {
+/// The committed identity: the first one on the topic. `None` where no pipeline was ever started. Blocking.
+///
+/// # Errors
+/// When the topic cannot be read, or was written by a version that this one does not know.
+pub fn read(cluster: &Cluster) -> Result<Option<Control>, ControlError> {
     let mut found: Option<Vec<u8>> = None;
     read_all_committed::<std::convert::Infallible>(cluster, Topic::Control, 0, None, None, |record| {
         if record.key() == Some(KEY) && found.is_none() {

@@ -24,18 +24,41 @@ WITH
     (
         SELECT incarnation, lane, max(raw_hi) AS raw_hi FROM {production}.lane_watermarks GROUP BY incarnation, lane
     ),
+    -- A lane that says how far it is settled and has no row at all is all missing.
+    ends AS
+    (
+        SELECT incarnation, lane, bucket, n, low, high + 1 AS stop FROM rows_of_bucket
+        UNION ALL
+        SELECT incarnation, lane, 0 AS bucket, 0 AS n, 0 AS low, raw_hi AS stop FROM settled
+    ),
     lanes AS
     (
         SELECT
-            incarnation, lane, if(min(bucket) = 0, 0, min(low)) AS start,
-            greatest(max(high) + 1, any(settled.raw_hi)) AS stop
-        FROM rows_of_bucket LEFT JOIN settled USING (incarnation, lane)
+            incarnation, lane, if(sum(n) = 0 OR minIf(bucket, n > 0) = 0, 0, minIf(low, n > 0)) AS start, max(ends.stop) AS stop
+        FROM ends
         GROUP BY incarnation, lane
+        HAVING stop > start
     ),
     buckets AS
     (
         SELECT incarnation, lane, start, stop, arrayJoin(range(intDiv(start, 65536), intDiv(toUInt64(stop - 1), 65536) + 1)) AS bucket
         FROM lanes
+    ),
+    -- What somebody has acknowledged as lost, within what the lane is expected to hold.
+    losses AS
+    (
+        SELECT
+            incarnation, lane, greatest(first_offset, start) AS lo, least(last_offset + 1, stop) AS hi,
+            arrayJoin(range(intDiv(lo, 65536), intDiv(toUInt64(greatest(hi, 1) - 1), 65536) + 1)) AS bucket
+        FROM (SELECT DISTINCT incarnation, lane, first_offset, last_offset FROM {production}.lost_records) AS acknowledged
+        INNER JOIN lanes USING (incarnation, lane)
+        WHERE greatest(first_offset, start) < least(last_offset + 1, stop)
+    ),
+    lost_of_bucket AS
+    (
+        SELECT incarnation, lane, bucket, sum(least(hi, (bucket + 1) * 65536) - greatest(lo, bucket * 65536)) AS lost
+        FROM losses
+        GROUP BY incarnation, lane, bucket
     )
 SELECT
     incarnation, lane, bucket,
@@ -43,6 +66,9 @@ SELECT
     least(stop, (bucket + 1) * 65536) - 1 AS last_offset,
     n AS records,
     last_offset - first_offset + 1 AS expected,
-    toInt64(expected) - toInt64(present) AS missing,
-    n - present AS repeated
-FROM buckets LEFT JOIN rows_of_bucket USING (incarnation, lane, bucket)
+    toInt64(expected) - toInt64(present) - toInt64(lost) AS missing,
+    n - present AS repeated,
+    lost
+FROM buckets
+LEFT JOIN rows_of_bucket USING (incarnation, lane, bucket)
+LEFT JOIN lost_of_bucket USING (incarnation, lane, bucket)

@@ -51,6 +51,37 @@ fn raw_lane() -> impl Strategy<Value = Vec<Candidate>> {
     })
 }
 
+const HOUR: i64 = 3_600_000;
+/// By how much a record is received before one that was appended earlier.
+const DISORDER: i64 = 20 * 60_000;
+
+/// Ten days or so of few keys.
+fn days_of_a_lane() -> impl Strategy<Value = Vec<Candidate>> {
+    prop::collection::vec((0..40_u128, 0..3 * HOUR, 0..DISORDER, prop::bool::ANY), 1..150).prop_map(|records| {
+        let mut now = 1_785_000_000_000;
+        records
+            .into_iter()
+            .zip(0..)
+            .map(|((key, step, early, long), offset)| {
+                now += step;
+                candidate(key, offset, now - early, if long { 72 * HOUR as u64 } else { HOUR as u64 })
+            })
+            .collect()
+    })
+}
+
+/// Cuts so many bytes off the newest file of a store, if it has that many.
+fn tear(folder: &Path, bytes: u64) {
+    let number = |path: &Path| path.file_stem()?.to_str()?.strip_prefix("bucket-")?.parse::<u64>().ok();
+    let files = std::fs::read_dir(folder).unwrap().map(|item| item.unwrap().path());
+    let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
+    if let Some(newest) = logs.max_by_key(|path| number(path)) {
+        let file = std::fs::OpenOptions::new().write(true).open(newest).unwrap();
+        let len = file.metadata().unwrap().len();
+        file.set_len(len - bytes.min(len)).unwrap();
+    }
+}
+
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -101,7 +132,17 @@ impl Seen {
 
 /// Runs a lane over `raw` with transactions that end as told (and then all commit), and collects the verdicts of the
 /// committed ones. `open` gives the store of a started process.
-fn run<S: WindowStore>(raw: &[Candidate], ends: &[(usize, usize, End)], mut open: impl FnMut() -> S) -> Vec<Verdict> {
+fn run<S: WindowStore>(raw: &[Candidate], ends: &[(usize, usize, End)], open: impl FnMut() -> S) -> Vec<Verdict> {
+    run_with(raw, ends, open, |_, _| ())
+}
+
+/// The same; after each commit that the process lives to see, `tend` gets the window and the newest received time.
+fn run_with<S: WindowStore>(
+    raw: &[Candidate],
+    ends: &[(usize, usize, End)],
+    mut open: impl FnMut() -> S,
+    mut tend: impl FnMut(&mut Window<S>, i64),
+) -> Vec<Verdict> {
     let mut seen = Seen::default();
     let mut window = Window::new(open());
     let mut committed = Vec::new();
@@ -118,6 +159,7 @@ fn run<S: WindowStore>(raw: &[Candidate], ends: &[(usize, usize, End)], mut open
                 let position = seen.commit(raw_hi, &window);
                 window.commit(position).unwrap();
                 committed.extend(verdicts);
+                tend(&mut window, raw[..committed.len()].iter().map(|record| record.received_at).max().unwrap_or(0));
             }
             End::Abort => window.abort(),
             End::CrashBefore => {
@@ -172,6 +214,22 @@ proptest! {
     fn verdicts_do_not_depend_on_what_the_store_on_disk_had_heard_of(raw in raw_lane(), ends in ends()) {
         let folder = tempfile::tempdir().unwrap();
         prop_assert_eq!(run(&raw, &ends, || open_log(folder.path())), oracle(&raw));
+    }
+
+    /// Days of a lane whose sources remember for an hour or for three days, while buckets are sealed and expire; and
+    /// whenever the process starts again, the end of a file may be missing, and `seen` has to make up for it.
+    #[test]
+    fn verdicts_do_not_depend_on_expiry_sealing_or_torn_files(
+        raw in days_of_a_lane(), ends in ends(), torn in prop::collection::vec(0..400_u64, 40)
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut torn = torn.into_iter();
+        let open = || {
+            tear(folder.path(), torn.next().unwrap_or(0));
+            open_log(folder.path())
+        };
+        let tend = |window: &mut Window<LogStore>, newest| window.expire(newest - 72 * HOUR - DISORDER).unwrap();
+        prop_assert_eq!(run_with(&raw, &ends, open, tend), oracle(&raw));
     }
 
     #[test]

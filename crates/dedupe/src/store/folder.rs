@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{StoreError, segment};
+use super::{StoreError, seal, segment};
 
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
@@ -25,7 +25,7 @@ impl Identity {
     /// The file's content: compared as a whole, so any other format version differs as well.
     fn text(&self) -> String {
         format!(
-            "hookline window store 1\nincarnation {}\nlane {}\nkey recipe {}\n",
+            "hookline window store 2\nincarnation {}\nlane {}\nkey recipe {}\n",
             self.incarnation, self.lane, self.recipe_version
         )
     }
@@ -100,27 +100,50 @@ impl Folder {
         write().map_err(StoreError::io("write", &path))
     }
 
-    /// The log files, oldest bucket first.
-    pub(super) fn logs(&self) -> Result<Vec<(i64, PathBuf)>, StoreError> {
-        let list = || -> io::Result<Vec<(i64, PathBuf)>> {
-            let mut logs = Vec::new();
+    /// The log files with their numbers, in the order in which they were begun.
+    pub(super) fn logs(&self) -> Result<Vec<(u64, PathBuf)>, StoreError> {
+        let mut logs = Vec::new();
+        for (name, path) in self.files()? {
+            if let Some(number) = segment::number_of(&name) {
+                logs.push((number, path));
+            }
+        }
+        logs.sort_unstable();
+        Ok(logs)
+    }
+
+    fn files(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
+        let list = || -> io::Result<Vec<(String, PathBuf)>> {
+            let mut files = Vec::new();
             for item in fs::read_dir(&self.path)? {
                 let item = item?;
-                if let Some(bucket) = item.file_name().to_str().and_then(segment::bucket_of_name) {
-                    logs.push((bucket, item.path()));
+                if let Ok(name) = item.file_name().into_string() {
+                    files.push((name, item.path()));
                 }
             }
-            logs.sort_unstable();
-            Ok(logs)
+            Ok(files)
         };
         list().map_err(StoreError::io("list", &self.path))
+    }
+
+    /// Deletes what an interrupted sealing or deletion left.
+    pub(super) fn tidy(&self) -> Result<(), StoreError> {
+        for (name, path) in self.files()? {
+            let orphan = name.ends_with(".seal") && !path.with_extension("log").exists();
+            if name.starts_with("bucket-") && (orphan || name.ends_with(".seal.new")) {
+                fs::remove_file(&path).map_err(StoreError::io("delete", &path))?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the store, and last of all its identity: a store that is half deleted still names its owner.
     pub(super) fn clear(&self) -> Result<(), StoreError> {
         for (_, path) in self.logs()? {
+            seal::remove(&path)?;
             fs::remove_file(&path).map_err(StoreError::io("delete", &path))?;
         }
+        self.tidy()?;
         let path = self.path.join(IDENTITY);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("delete", &path)(error)),

@@ -1,64 +1,77 @@
-//! The production store: a log of marks on disk, one index of it in memory.
+//! The production store: a log of marks on disk, and in memory a sieve that tells where an id may be.
 //!
-//! A lookup costs one cache miss when the id is absent, and one `pread` more when it is present: the index knows 13 bits
-//! of an id, the log has all 128. An apply is one write and never waits for a disk: after a crash the store is as old as
-//! its last whole batch, and the rest is in the `seen` topic. Files are buckets of six hours of received time, and
-//! expiry drops whole ones; their slots are swept out of the index a little with every apply. Growing the index and
-//! deleting files happen on threads beside the lane.
+//! An apply is one write and never waits for a disk: after a crash the store is as old as its last whole batch, and the
+//! rest is in the `seen` topic. Files are buckets of six hours of received time. A lookup asks the sieve
+//! ([`super::sieve`]: three to four bytes an id, one cache miss), which says of nearly every absent id that it is in no
+//! bucket. Where it says otherwise, the bucket knows: the one that is written to by a table in memory ([`super::table`]:
+//! eight bytes an id), a closed one by a file ([`super::seal`]). Expiry drops whole buckets; their marks are swept out of
+//! the sieve a little with every apply. Growing, sealing and deleting happen on threads beside the lane.
 //!
-//! A received time far in the future would hold the current bucket open until then: received times are the broker's
-//! clock or at most that, so the caller has bounded them.
+//! Received times are clocks, and clocks are set. Marks that lie ahead of everything that was marked after them expire with
+//! that. Marks that lie behind are held at least as long as they must be.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
+use super::beside::Beside;
+use super::bucket::{Closed, Current, expired};
 use super::folder::{Folder, Identity, Opened, Owner};
-use super::growth::{self, Growth};
-use super::index::{Index, Sweep, TOGETHER};
-use super::log::Log;
 use super::recovery::{self, Recovered};
-use super::segment::{CELL, Segment, encode_batch};
+use super::seal::{self, Seal};
+use super::segment::{Batch, CELL, Segment, encode_batch};
+use super::sieve::{self, Sieve, Sweep, TAGS, tag_of};
+use super::table::{TOGETHER, Table};
+use super::upkeep::Sealing;
 use super::{Entry, Hit, SeenPosition, StoreError, WindowStore, check_order};
 use crate::key::Id128;
 
-/// Received time that one file covers: six hours.
+/// Received time that one file covers: six hours, unless the window is so long that there were too many files.
 const BUCKET_MS: i64 = 6 * 60 * 60 * 1_000;
-/// Lines swept with each apply while buckets have been dropped: 256 KiB, some 50 µs.
-const SWEEP_LINES: usize = 4_096;
-/// Slots have 32 bits, so so many cells can be told apart.
+/// Buckets of a window, besides the one that is written to, the one that expires and the one that is swept out.
+const MOST_BUCKETS: u64 = TAGS - 3;
+/// Cells have 32-bit numbers. A file that reaches this is closed before its time.
 const MOST_CELLS: u64 = 1 << 32;
-
 /// The window store on disk, one per lane.
 pub struct LogStore {
-    log: Log,
-    index: Index,
-    position: Option<SeenPosition>,
-    growth: Option<Growth>,
-    /// The sweep under way, and the front of the log when it began.
-    sweep: Option<(Sweep, u64)>,
-    /// No slot in the index is of a cell before this one.
-    swept_to: u64,
-    reaper: Option<JoinHandle<Result<(), StoreError>>>,
+    pub(super) sieve: Sieve,
+    /// In the order in which they were begun.
+    pub(super) closed: Vec<Closed>,
+    pub(super) current: Option<Current>,
+    pub(super) position: Option<SeenPosition>,
+    pub(super) bucket_ms: i64,
+    /// What was received before this has been allowed to go.
+    pub(super) expired_before: i64,
+    /// The sieve has no marks of files before this one.
+    pub(super) swept_to: u64,
+    /// The sweep under way, and the first file when it began.
+    pub(super) sweep: Option<(Sweep, u64)>,
+    /// Ids that the bucket which is written to may come to hold: as many as the one before.
+    pub(super) expected_ids: u64,
+    pub(super) most_cells: u64,
+    /// A larger table for the bucket that is written to, with the cell that it has reached.
+    pub(super) growth: Option<Beside<(Table, u64)>>,
+    /// A larger or smaller shard of the sieve.
+    pub(super) reshape: Option<Beside<sieve::Built>>,
+    pub(super) sealing: Option<Sealing>,
+    pub(super) reaper: Option<Beside<()>>,
     /// The error after which memory and disk may disagree.
-    broken: Option<String>,
+    pub(super) broken: Option<String>,
     /// The batch being written.
-    batch: Vec<u8>,
+    pub(super) batch: Vec<u8>,
     /// Last, so that the folder stays locked until everything else is dropped.
-    folder: Folder,
+    pub(super) folder: Folder,
 }
 
 impl LogStore {
-    /// Opens the store in a folder of its own, which is created if need be. Memory is prepared for `expected_ids`, or
-    /// for what the folder holds if that is more; beyond that the index grows beside the lane. A million ids take 10 MB;
-    /// a good guess saves a long restore most of its growing.
+    /// Opens the store in a folder of its own, which is created if need be. Memory is prepared for `expected_ids` in the
+    /// bucket that is written to, or for what the folder holds in it if that is more; beyond that it grows beside the
+    /// lane. A million ids take 9 MB.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if somebody holds the folder, or the folder cannot be read or written.
     pub fn open(folder: &Path, identity: &Identity, expected_ids: u64) -> Result<(Self, Opened), StoreError> {
         let folder = Folder::lock(folder)?;
+        folder.tidy()?;
         let logs = folder.logs()?;
         let why = match folder.owner(identity)? {
             Owner::This if logs.is_empty() => None,
@@ -66,7 +79,7 @@ impl LogStore {
                 let recovered = recovery::recover(&logs, expected_ids)?;
                 if recovered.position.is_some() {
                     let opened = Opened::Reused { dropped_bytes: recovered.dropped_bytes };
-                    return Ok((Self::over(folder, recovered), opened));
+                    return Ok((Self::over(folder, recovered, expected_ids), opened));
                 }
                 Some("not one batch in it is whole".to_owned())
             }
@@ -77,23 +90,38 @@ impl LogStore {
         folder.clear()?;
         folder.claim(identity)?;
         let opened = why.map_or(Opened::Fresh, |why| Opened::Discarded { why });
-        Ok((Self::over(folder, Recovered::nothing(expected_ids)), opened))
+        Ok((Self::over(folder, Recovered::nothing(expected_ids)?, expected_ids), opened))
     }
 
-    fn over(folder: Folder, recovered: Recovered) -> Self {
-        let swept_to = recovered.log.front();
+    fn over(folder: Folder, recovered: Recovered, expected_ids: u64) -> Self {
+        let first = (recovered.closed.first().map(|bucket| &bucket.segment))
+            .or(recovered.current.as_ref().map(|current| &current.segment));
+        let swept_to = first.map_or(0, |segment| segment.number);
         Self {
-            log: recovered.log,
-            index: recovered.index,
+            sieve: recovered.sieve,
+            closed: recovered.closed,
+            current: recovered.current,
             position: recovered.position,
-            growth: None,
-            sweep: None,
+            bucket_ms: BUCKET_MS,
+            expired_before: i64::MIN,
             swept_to,
+            sweep: None,
+            expected_ids,
+            most_cells: MOST_CELLS,
+            growth: None,
+            reshape: None,
+            sealing: None,
             reaper: None,
             broken: None,
             batch: Vec::new(),
             folder,
         }
+    }
+
+    /// Says for how long marks are kept, in milliseconds: for more than three days, buckets are longer than six hours.
+    pub fn set_window(&mut self, longest_ms: u64) {
+        let buckets = longest_ms.div_ceil(BUCKET_MS as u64).div_ceil(MOST_BUCKETS).clamp(1, 1 << 20);
+        self.bucket_ms = BUCKET_MS * buckets as i64;
     }
 
     /// Deletes the store's files and releases the folder: for a store that fell out of step with its lane.
@@ -111,16 +139,43 @@ impl LogStore {
         &self.folder.path
     }
 
-    /// Bytes of memory that the index takes now; one shard of eight more while it grows.
+    /// Bytes of memory that its indexes take now, without what a thread beside the lane is building.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.index.memory_bytes() as u64
+        let current = self.current.as_ref().map_or(0, |current| current.table.memory_bytes());
+        self.sieve.memory_bytes() + current + self.closed.iter().map(Closed::memory_bytes).sum::<u64>()
     }
 
-    /// Bytes of memory that a store of so many ids needs at most: what a check of the configuration prints.
+    /// Bytes of memory that the windows of all lanes take at most, if ids come at `per_second` all the time and each is
+    /// kept for `window_ms`: a bucket goes once all of it is older than that, and the last closed one is being sealed.
     #[must_use]
-    pub fn memory_for(ids: u64) -> u64 {
-        Index::memory_for(ids)
+    pub fn memory_for(per_second: u64, window_ms: u64) -> u64 {
+        let ids = |ms: u64| per_second.saturating_mul(ms) / 1_000;
+        let bucket = ids(BUCKET_MS as u64);
+        Sieve::memory_for(ids(window_ms) + bucket) + 2 * Table::memory_for(bucket) + Seal::memory_to_build(bucket)
+    }
+
+    /// Waits for what threads beside the lane are doing, so that measurements and tests find it done.
+    ///
+    /// # Errors
+    /// It failed, which makes the store unusable.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        self.usable()?;
+        let settled = self.adopt_seal().and_then(|()| self.adopt_growth()).and_then(|()| self.adopt_shape());
+        settled.inspect_err(|error| self.give_up(error))?;
+        self.reaped()
+    }
+
+    /// Prepares an empty store for so many marks, which saves reading a long `seen` back most of its growing.
+    ///
+    /// # Errors
+    /// The system has no memory for that.
+    pub fn expect(&mut self, marks: u64) -> Result<(), StoreError> {
+        if self.sieve.is_empty() && self.reshape.is_none() {
+            self.expected_ids = self.expected_ids.max(marks / MOST_BUCKETS);
+            self.sieve = Sieve::with_room(marks).map_err(StoreError::Memory)?;
+        }
+        Ok(())
     }
 
     fn usable(&self) -> Result<(), StoreError> {
@@ -132,144 +187,55 @@ impl LogStore {
 
     /// Writes a batch and indexes it.
     fn append(&mut self, entries: &[Entry], position: SeenPosition) -> Result<(), StoreError> {
-        let segment = self.segment_for(entries)?;
-        self.keep_slots_apart(entries.len() as u64 + 1)?;
-        self.make_room(entries.len() as u64)?;
-        encode_batch(entries, position, &mut self.batch);
-        segment.write(&self.batch)?;
-        let first_cell = segment.end() + 1;
-        segment.set_end(first_cell + entries.len() as u64);
-        recovery::fill(&mut self.index, &self.log, first_cell, self.batch[CELL..].as_chunks().0)?;
-        self.position = Some(position);
+        let newest = entries.iter().map(|entry| entry.received_at).max();
+        let marks = entries.len() as u64;
+        if self.must_turn(marks + 1) || self.is_time_to_turn(newest) && self.may_turn() {
+            self.turn()?;
+        }
+        self.make_room(marks)?;
+        if let Some(Current { segment, newest: held, table }) = &mut self.current {
+            encode_batch(entries, position, &mut self.batch);
+            segment.write(&self.batch)?;
+            let first_cell = segment.end() + 1;
+            segment.set_end(first_cell + marks);
+            let batch = Batch { position, first_cell, cells: self.batch[CELL..].as_chunks().0 };
+            self.sieve.fill(segment.number, &batch);
+            table.fill(segment, &batch)?;
+            *held = (*held).max(newest);
+            self.position = Some(position);
+        }
         self.tend()
     }
 
-    /// The file for a batch: the current one, or a new one if the batch is of a later bucket. Buckets never go back, so
-    /// of two marks of one id the later is never dropped before the earlier.
-    fn segment_for(&mut self, entries: &[Entry]) -> Result<Arc<Segment>, StoreError> {
-        let newest = entries.iter().map(|entry| bucket_of(entry.received_at)).max().unwrap_or(0);
-        if let Some(current) = self.log.current()
-            && newest <= current.bucket
+    fn find(&self, id: Id128) -> Result<Option<Hit>, StoreError> {
+        let tags = self.sieve.tags(id);
+        if tags == 0 {
+            return Ok(None);
+        }
+        let may_be_in = |segment: &Segment| tags >> tag_of(segment.number) & 1 == 1;
+        let mut found = None;
+        if let Some(current) = self.current.as_ref().filter(|current| may_be_in(&current.segment)) {
+            found = current.table.lookup(&current.segment, id)?;
+        }
+        for bucket in self.closed.iter().rev().filter(|bucket| may_be_in(&bucket.segment)) {
+            if found.is_some() {
+                break;
+            }
+            found = bucket.lookup(id)?;
+        }
+        Ok(found.map(|entry| Hit { offset: entry.offset, received_at: entry.received_at }))
+    }
+
+    /// What a file holds is in doubt: without its seal it is read as a whole when the folder is next opened, and what
+    /// is damaged is cut off.
+    fn give_up(&mut self, error: &StoreError) {
+        let mut cause = error.to_string();
+        if let StoreError::Damaged { path, .. } = error
+            && let Err(error) = seal::remove(path)
         {
-            return Ok(Arc::clone(current));
+            cause = format!("{cause}; {error}");
         }
-        let segment = Arc::new(Segment::create(&self.folder.path, newest.max(0), self.log.head(), self.position)?);
-        self.log.push(Arc::clone(&segment));
-        Ok(segment)
-    }
-
-    /// Makes sure that after so many more cells every indexed cell is within 2³² of the head. The sweep has done this
-    /// long before in all but absurd cases.
-    fn keep_slots_apart(&mut self, more: u64) -> Result<(), StoreError> {
-        let head = self.log.head() + more;
-        if head - self.log.front() >= MOST_CELLS {
-            return Err(StoreError::Full { cells: self.log.head() - self.log.front() });
-        }
-        while head - self.swept_to >= MOST_CELLS {
-            self.sweep_some();
-        }
-        Ok(())
-    }
-
-    /// Waits until every shard has room for its share of so many more ids. A lane at its ordinary pace never waits:
-    /// growth begins long before. Reading `seen` back may be faster than the thread beside it.
-    fn make_room(&mut self, more: u64) -> Result<(), StoreError> {
-        while let Some(shard) = self.index.without_room_for(more) {
-            if self.growth.is_none() {
-                self.grow(shard, more)?;
-            }
-            self.adopt()?;
-        }
-        Ok(())
-    }
-
-    /// The housekeeping that follows a batch.
-    fn tend(&mut self) -> Result<(), StoreError> {
-        if self.growth.as_ref().is_some_and(Growth::is_finished) {
-            self.adopt()?;
-        }
-        if self.growth.is_none()
-            && let Some(shard) = self.index.crowded()
-        {
-            self.grow(shard, 0)?;
-        }
-        self.sweep_some();
-        Ok(())
-    }
-
-    fn grow(&mut self, shard: usize, more: u64) -> Result<(), StoreError> {
-        let homes = self.index.homes_to_grow(shard, more);
-        let growth = Growth::start(self.log.clone(), shard, homes)
-            .map_err(StoreError::io("start a thread for", &self.folder.path))?;
-        self.growth = Some(growth);
-        Ok(())
-    }
-
-    /// Waits for the growing table, adds what was written meanwhile, and puts it in its place.
-    fn adopt(&mut self) -> Result<(), StoreError> {
-        let Some(growth) = self.growth.take() else { return Ok(()) };
-        let (shard, front) = (growth.shard, growth.front);
-        let Some(mut grown) = growth.wait()? else { return Ok(()) };
-        let (log, table) = (&self.log, &mut grown.table);
-        log.scan(grown.reached, |batch| growth::fill(table, shard, log, &batch))?;
-        let retired = self.index.replace(shard, grown.table);
-        // Giving a hundred megabytes back takes milliseconds. If there is no thread to do it, it happens right here.
-        drop(thread::Builder::new().name("window-retired".to_owned()).spawn(move || drop(retired)));
-        if front < log.front() {
-            // Buckets were dropped while it was built: it has slots of theirs, perhaps behind a sweep's back.
-            self.swept_to = self.swept_to.min(front);
-            self.sweep = None;
-        }
-        Ok(())
-    }
-
-    /// Sweeps some lines if slots of dropped buckets are left.
-    fn sweep_some(&mut self) {
-        if self.sweep.is_none() && self.swept_to < self.log.front() {
-            self.sweep = Some((Sweep::default(), self.log.front()));
-        }
-        if let Some((next, front)) = self.sweep.take() {
-            let log = &self.log;
-            match self.index.sweep(next, SWEEP_LINES, |slot| log.cell(slot).is_none()) {
-                Some(next) => self.sweep = Some((next, front)),
-                None => self.swept_to = front,
-            }
-        }
-    }
-
-    /// Deletes files beside the lane: freeing gigabytes of page cache takes time.
-    fn reap(&mut self, segments: Vec<Arc<Segment>>) -> Result<(), StoreError> {
-        let reap = move || {
-            for segment in segments {
-                fs::remove_file(&segment.path).map_err(StoreError::io("delete", &segment.path))?;
-            }
-            Ok(())
-        };
-        let reaper = thread::Builder::new()
-            .name("window-reaper".to_owned())
-            .spawn(reap)
-            .map_err(StoreError::io("start a thread for", &self.folder.path))?;
-        self.reaper = Some(reaper);
-        Ok(())
-    }
-
-    fn reaped(&mut self) -> Result<(), StoreError> {
-        match self.reaper.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Ok(()),
-        }
-    }
-
-    /// Ends the threads beside the lane, whatever came of them: a table that was not finished is not missed, and a file
-    /// that could not be deleted is found again when the folder is next opened.
-    fn stop_threads(&mut self) {
-        if let Some(growth) = self.growth.take() {
-            growth.stop();
-        }
-        if let Some(reaper) = self.reaper.take() {
-            drop(reaper.join());
-        }
+        self.broken = Some(cause);
     }
 }
 
@@ -278,17 +244,10 @@ impl WindowStore for LogStore {
         self.usable()?;
         out.clear();
         out.reserve(ids.len());
-        let (index, log) = (&self.index, &self.log);
         for ids in ids.chunks(TOGETHER) {
-            ids.iter().for_each(|&id| index.touch(id));
+            ids.iter().for_each(|&id| self.sieve.touch(id));
             for &id in ids {
-                let mut hit = None;
-                index.find(id, |slot| {
-                    let entry = log.entry(slot)?.filter(|entry| entry.id == id);
-                    hit = entry.map(|entry| Hit { offset: entry.offset, received_at: entry.received_at });
-                    Ok::<_, StoreError>(hit.is_some())
-                })?;
-                out.push(hit);
+                out.push(self.find(id).inspect_err(|error| self.give_up(error))?);
             }
         }
         Ok(())
@@ -297,7 +256,7 @@ impl WindowStore for LogStore {
     fn apply(&mut self, entries: &[Entry], position: SeenPosition) -> Result<(), StoreError> {
         self.usable()?;
         check_order(self.position, entries, position)?;
-        self.append(entries, position).inspect_err(|error| self.broken = Some(error.to_string()))
+        self.append(entries, position).inspect_err(|error| self.give_up(error))
     }
 
     fn position(&self) -> Option<SeenPosition> {
@@ -306,17 +265,22 @@ impl WindowStore for LogStore {
 
     fn expire(&mut self, before_ms: i64) -> Result<(), StoreError> {
         self.usable()?;
-        let expired = self.log.take_below(bucket_of(before_ms));
-        if expired.is_empty() {
-            return if self.reaper.as_ref().is_some_and(JoinHandle::is_finished) { self.reaped() } else { Ok(()) };
+        self.expired_before = self.expired_before.max(before_ms);
+        let current = self.current.as_ref().map(|current| current.newest);
+        let newest: Vec<Option<i64>> = self.closed.iter().map(|bucket| bucket.newest).chain(current).collect();
+        let count = expired(&newest, self.expired_before);
+        if count == 0 {
+            return if self.reaper.as_ref().is_some_and(Beside::is_finished) { self.reaped() } else { Ok(()) };
         }
         let before = self.reaped();
-        self.reap(expired)?;
+        let gone = self.closed.drain(..count).collect();
+        self.reap(gone)?;
         before
     }
 
     fn ids_held(&self) -> u64 {
-        self.index.ids()
+        let current = self.current.as_ref().map_or(0, |current| current.table.len());
+        current + self.closed.iter().map(Closed::marks).sum::<u64>()
     }
 }
 
@@ -331,12 +295,37 @@ impl fmt::Debug for LogStore {
         f.debug_struct("LogStore")
             .field("folder", &self.folder.path)
             .field("position", &self.position)
-            .field("ids", &self.index.ids())
+            .field("ids", &self.ids_held())
             .field("broken", &self.broken)
             .finish_non_exhaustive()
     }
 }
 
-fn bucket_of(received_at: i64) -> i64 {
-    received_at.div_euclid(BUCKET_MS)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if a cell's number had not 32 bits but so many that a hundred can be told apart.
+    #[test]
+    fn a_file_is_closed_before_its_cells_cannot_be_numbered_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity { incarnation: "i".to_owned(), lane: 0, recipe_version: 1 };
+        let (mut store, _) = LogStore::open(folder.path(), &identity, 0).unwrap();
+        store.most_cells = 100;
+        let id = |offset: u64| Id128(u128::from(offset).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c834));
+        let apply = |store: &mut LogStore, first: u64| {
+            let entries: Vec<Entry> =
+                (first..first + 10).map(|offset| Entry { id: id(offset), offset, received_at: 0 }).collect();
+            store.apply(&entries, SeenPosition { next_offset: first as i64 + 1, raw_hi: first + 10 })
+        };
+        (0..1_000).step_by(10).for_each(|first| apply(&mut store, first).unwrap());
+        assert!(store.closed.len() > 10 && store.closed.iter().all(|bucket| bucket.segment.end() <= 100));
+        let ids: Vec<Id128> = (0..1_000).map(id).collect();
+        let mut hits = Vec::new();
+        store.lookup(&ids, &mut hits).unwrap();
+        assert!(hits.iter().zip(0..).all(|(hit, offset)| hit.is_some_and(|hit| hit.offset == offset)));
+        // As many files as the sieve can tell apart.
+        let error = (1_000..2_000).step_by(10).find_map(|first| apply(&mut store, first).err());
+        assert!(matches!(error, Some(StoreError::Full { files: 16, .. })), "{error:?}");
+    }
 }

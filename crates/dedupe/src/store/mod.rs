@@ -3,15 +3,18 @@
 //! It is a cache of the lane's `seen` topic and carries the position up to which it reflects that topic, so it may be
 //! lost, discarded or left behind at any time: reading the rest of `seen` makes it whole again.
 
+mod beside;
+mod bucket;
 mod folder;
-mod growth;
-mod index;
-mod log;
+mod lines;
 mod log_store;
 mod memory;
 mod recovery;
+mod seal;
 mod segment;
+mod sieve;
 mod table;
+mod upkeep;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -74,7 +77,7 @@ pub trait WindowStore {
     fn position(&self) -> Option<SeenPosition>;
 
     /// Allows the store to forget marks received before `before_ms` (Unix milliseconds). It may keep them for a while;
-    /// it never forgets one received at or after it.
+    /// it never forgets one received at or after it (but see [`LogStore`] on clocks that were set back).
     ///
     /// # Errors
     /// What has expired could not be dropped.
@@ -119,6 +122,9 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system gave no memory.
+    #[error("window store: no memory for its index: {0}; shorten the window, use more lanes, or give the machine more")]
+    Memory(io::Error),
     /// Somebody else holds the folder, for instance a stopped predecessor.
     #[error("window store folder {} is locked by another owner: restore into a fresh folder", folder.display())]
     Locked {
@@ -126,7 +132,7 @@ pub enum StoreError {
         folder: PathBuf,
     },
     /// An earlier write failed, so memory and disk may disagree.
-    #[error("window store {} is unusable since: {cause}; discard it and restore from the seen topic", folder.display())]
+    #[error("window store {} is unusable since: {cause}; open it again and read the rest from the seen topic", folder.display())]
     Unusable {
         /// The folder.
         folder: PathBuf,
@@ -161,11 +167,21 @@ pub enum StoreError {
         /// The end of the allowed range.
         to: u64,
     },
-    /// More live ids than 32-bit slots.
-    #[error("window store holds {cells} cells, the most one lane can: shorten the window or use more lanes")]
+    /// More marks than the files of one lane can hold.
+    #[error("window store {} has {files} files of the most marks each: shorten the window or use more lanes", folder.display())]
     Full {
-        /// Cells (ids and transactions) in the log.
-        cells: u64,
+        /// The folder.
+        folder: PathBuf,
+        /// Files in it.
+        files: usize,
+    },
+    /// A file is not as it was written.
+    #[error("window store file {} is damaged at byte {byte}: what it held is read from the seen topic again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the damaged mark or batch begins.
+        byte: u64,
     },
 }
 

@@ -4,15 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::index::{Index, TOGETHER};
-use super::log::Log;
-use super::segment::{CELL, Segment, decode_entry};
+use super::beside::{Cancel, Stop};
+use super::bucket::{Closed, Current, Index};
+use super::seal::{self, Seal};
+use super::segment::{Batch, CELL, Segment, decode_entry};
+use super::sieve::{Sieve, TAGS};
+use super::table::Table;
 use super::{SeenPosition, StoreError};
 
 /// What the files of a folder held.
 pub(super) struct Recovered {
-    pub(super) log: Log,
-    pub(super) index: Index,
+    pub(super) sieve: Sieve,
+    pub(super) closed: Vec<Closed>,
+    /// The last file, unless it was cut off after later ones.
+    pub(super) current: Option<Current>,
     /// After the last whole batch.
     pub(super) position: Option<SeenPosition>,
     /// Cut off or deleted because it was damaged or came after damage.
@@ -21,62 +26,89 @@ pub(super) struct Recovered {
 
 impl Recovered {
     /// What an empty folder holds.
-    pub(super) fn nothing(room_for_ids: u64) -> Self {
-        Self { log: Log::default(), index: Index::with_room(room_for_ids), position: None, dropped_bytes: 0 }
+    pub(super) fn nothing(room: u64) -> Result<Self, StoreError> {
+        let sieve = Sieve::with_room(room).map_err(StoreError::Memory)?;
+        Ok(Self { sieve, closed: Vec::new(), current: None, position: None, dropped_bytes: 0 })
     }
 }
 
-/// Reads files, oldest bucket first, up to the first damage. The rest is cut off and later files are deleted: what is
-/// left is the log as it was after some batch, and the position says after which.
-pub(super) fn recover(files: &[(i64, PathBuf)], expected_ids: u64) -> Result<Recovered, StoreError> {
+/// Reads files, in the order of their numbers, up to the first damage. The rest is cut off and later files are deleted:
+/// what is left is the log as it was after some batch, and the position says after which. The last is indexed for
+/// writing, with room for `expected_ids` at least.
+pub(super) fn recover(files: &[(u64, PathBuf)], expected_ids: u64) -> Result<Recovered, StoreError> {
+    // A file that many numbers behind had expired, and was about to be deleted.
+    let newest = files.last().map_or(0, |(number, _)| *number);
+    let expired = files.iter().take_while(|(number, _)| number + TAGS <= newest).count();
+    let (expired, files) = files.split_at(expired);
+    expired.iter().try_for_each(|(_, path)| delete(path))?;
+
     let mut sizes = Vec::with_capacity(files.len());
     for (_, path) in files {
         sizes.push(fs::metadata(path).map_err(StoreError::io("inspect", path))?.len());
     }
-    let cells = sizes.iter().sum::<u64>() / CELL as u64;
-    let mut recovered = Recovered::nothing(expected_ids.max(cells));
+    let cells = |bytes: u64| bytes / CELL as u64;
+    let mut recovered = Recovered::nothing(expected_ids.max(sizes.iter().copied().map(cells).sum()))?;
     let mut damaged = false;
-    for ((bucket, path), &bytes) in files.iter().zip(&sizes) {
-        let kept = if damaged { 0 } else { recover_file(&mut recovered, *bucket, path, bytes)? };
+    for (at, ((number, path), &bytes)) in files.iter().zip(&sizes).enumerate() {
+        let room = (at + 1 == files.len()).then(|| expected_ids.max(cells(bytes)));
+        let kept = if damaged { 0 } else { recover_file(&mut recovered, *number, path, bytes, room)? };
         if kept == 0 {
-            fs::remove_file(path).map_err(StoreError::io("delete", path))?;
+            delete(path)?;
         }
-        damaged |= kept < bytes;
+        // A file may be empty altogether, and then later ones do not follow either.
+        damaged |= kept < bytes || kept == 0;
         recovered.dropped_bytes += bytes - kept;
     }
     Ok(recovered)
 }
 
+fn delete(log: &Path) -> Result<(), StoreError> {
+    seal::remove(log)?;
+    fs::remove_file(log).map_err(StoreError::io("delete", log))
+}
+
 /// Reads one file and cuts it off where it is damaged. Gives the bytes kept, 0 if the file as a whole does not belong.
-fn recover_file(recovered: &mut Recovered, bucket: i64, path: &Path, bytes: u64) -> Result<u64, StoreError> {
-    let Recovered { log, index, position, .. } = recovered;
-    let Some((segment, header)) = Segment::open(path, log.head())? else { return Ok(0) };
-    if header.bucket != bucket || (log.current().is_some() && header.start != *position) {
+fn recover_file(
+    recovered: &mut Recovered,
+    number: u64,
+    path: &Path,
+    bytes: u64,
+    room_to_write: Option<u64>,
+) -> Result<u64, StoreError> {
+    let Some(segment) = Segment::open(path)? else { return Ok(0) };
+    let follows = recovered.closed.is_empty() || segment.start == recovered.position;
+    if segment.number != number || !follows {
         return Ok(0);
     }
-    *position = header.start;
-    let segment = Arc::new(segment);
-    log.push(Arc::clone(&segment));
-    let end = segment.scan(segment.first_batch(), segment.base + bytes / CELL as u64, |batch| {
+    let mut table = room_to_write.map(Table::with_room).transpose().map_err(StoreError::Memory)?;
+    let (mut position, mut newest) = (segment.start, None);
+    segment.scan(Segment::first_batch(), bytes / CELL as u64, |batch: Batch<'_>| {
         segment.set_end(batch.first_cell + batch.cells.len() as u64);
-        *position = Some(batch.position);
-        fill(index, log, batch.first_cell, batch.cells)
+        position = Some(batch.position);
+        newest = newest.max(batch.cells.iter().map(|cell| decode_entry(cell).received_at).max());
+        recovered.sieve.fill(number, &batch);
+        table.as_mut().map_or(Ok(()), |table| table.fill(&segment, &batch))
     })?;
-    let kept = (end - segment.base) * CELL as u64;
+    let kept = segment.end() * CELL as u64;
     if kept < bytes {
-        segment.truncate(end)?;
+        segment.truncate()?;
+    }
+    recovered.position = position;
+    match table {
+        Some(table) => recovered.current = Some(Current { segment: Arc::new(segment), newest, table }),
+        None => {
+            let seal = Seal::open(&segment)?.map_or_else(|| seal_now(&segment), Ok)?;
+            recovered.closed.push(Closed { segment: Arc::new(segment), newest, index: Index::Seal(seal) });
+        }
     }
     Ok(kept)
 }
 
-/// Puts the marks of a batch into the index.
-pub(super) fn fill(index: &mut Index, log: &Log, first_cell: u64, cells: &[[u8; CELL]]) -> Result<(), StoreError> {
-    for (cells, first) in cells.chunks(TOGETHER).zip((first_cell..).step_by(TOGETHER)) {
-        cells.iter().for_each(|cell| index.touch(decode_entry(cell).id));
-        for (cell, number) in cells.iter().zip(first..) {
-            let id = decode_entry(cell).id;
-            index.insert(id, Log::slot(number), |slot| log.is(slot, id))?;
-        }
+/// The process ended before a closed file was sealed, or its seal is damaged.
+fn seal_now(segment: &Segment) -> Result<Seal, StoreError> {
+    match Seal::build(segment, &Cancel::default()) {
+        Ok(seal) => Ok(seal),
+        Err(Stop::Failed(error)) => Err(error),
+        Err(Stop::Cancelled) => unreachable!("nobody else has the means to cancel"),
     }
-    Ok(())
 }

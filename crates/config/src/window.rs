@@ -7,9 +7,6 @@ use signature::Scheme;
 
 use crate::defaults;
 
-/// Resident memory of one id in the window store before its bucket is sealed, in bytes (measured: 100 million ids in
-/// 800 MB).
-const BYTES_PER_ID: f64 = 8.2;
 /// Above this the memory of a window is worth a warning.
 const MEMORY_WORTH_SAYING: f64 = 4.0 * (1u64 << 30) as f64;
 
@@ -45,9 +42,9 @@ pub(crate) fn default_for(adapter: Adapter, scheme: &Scheme) -> Duration {
     defaults::REMEMBER_FOR.max(Duration::from_secs(beyond * 3_600))
 }
 
-/// The resident memory, in bytes, that a window implies if events come at `per_second` all the time.
+/// The most memory, in bytes, that a window takes over all lanes if events come at `per_second` all the time.
 pub fn memory_bytes(per_second: u32, remember_for: Duration) -> u64 {
-    (f64::from(per_second) * remember_for.as_secs_f64() * BYTES_PER_ID) as u64
+    dedupe::LogStore::memory_for(per_second.into(), remember_for.as_millis() as u64)
 }
 
 /// What to say about the memory of a window; none where it is small.
@@ -55,7 +52,7 @@ pub(crate) fn memory_warning(per_second: u32, remember_for: Duration) -> Option<
     let bytes = memory_bytes(per_second, remember_for) as f64;
     (bytes > MEMORY_WORTH_SAYING).then(|| {
         format!(
-            "at its full quota all the time, {per_second} events a second for {} take {:.0} GiB of memory over all lanes",
+            "at its full quota all the time, {per_second} events a second for {} take up to {:.0} GiB of memory over all lanes",
             crate::section::words(remember_for),
             bytes / (1u64 << 30) as f64
         )

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 config.version_hash()
             );
             println!(
-                "The dedupe window of {} h takes about {} MB of memory for each {RATE} events a second.",
+                "The dedupe window of {} h takes up to {} MB of memory for each {RATE} events a second, over all lanes.",
                 window.as_secs() / 3_600,
                 memory_bytes(RATE, window) / 1_000_000
             );

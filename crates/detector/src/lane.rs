@@ -45,7 +45,7 @@ pub(crate) fn run(
             if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
                 tracing::debug!(service = SERVICE, partition, %error, "nothing to abort");
             }
-            end.into()
+            open.confirm(end).into()
         }
     }
 }

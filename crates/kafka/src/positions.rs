@@ -11,7 +11,7 @@ use crate::lane::pause;
 use crate::topics::Topic;
 
 /// A position that a stage committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Committed {
     /// The offset of the next record to read.
     pub next: i64,
@@ -20,7 +20,7 @@ pub struct Committed {
 }
 
 /// Offsets of one partition: `low` is the first one kept, `end` is one past the last one that may be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Range {
     /// The first offset still kept.
     pub low: i64,

@@ -4,7 +4,7 @@
 //! later sees the same blocks, whatever clock or restart made them.
 
 /// When a block ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Policy {
     /// The longest that a row waits for its block to end, in milliseconds.
     pub age_ms: i64,
@@ -35,7 +35,7 @@ impl Policy {
 }
 
 /// What has been written since the last cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Open {
     /// Rows, test data included.
     pub rows: u64,

@@ -46,7 +46,7 @@ pub(crate) fn run(
             if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
                 tracing::debug!(service = SERVICE, lane, %error, "nothing to abort");
             }
-            end.into()
+            open.producer.confirm(end).into()
         }
     }
 }

@@ -1,12 +1,15 @@
 //! One Kafka-to-Kafka step, a lane at a time: adapt, deduplicate, enrich, route, inside one transaction per batch.
 //!
 //! This crate is wiring. What an event means is decided in `adapter`, `dedupe`, `enrich` and `route`; how a transaction is
-//! fenced, in `kafka`. What is decided here is only the order of steps and where blocks end ([`cuts`]).
+//! fenced, in `kafka`. What is decided here is only the order of steps, where blocks end ([`cuts`]), where a lane goes on
+//! ([`opening`]) and how it moves ([`advance`]): pure, and held by the model checker in `tests/`.
 
+pub mod advance;
 pub mod cuts;
 mod lane;
 mod metrics;
-mod position;
+pub mod opening;
+pub mod position;
 mod signals;
 mod step;
 

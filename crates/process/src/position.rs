@@ -9,14 +9,14 @@ use event::{Millis, Progress};
 use crate::cuts::Open;
 
 /// The state that a lane hands to its next owner, in the metadata of its committed offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Carried {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Carried {
     /// The end of `seen`, and of `raw` as processed.
-    pub(crate) seen: SeenPosition,
+    pub seen: SeenPosition,
     /// Rows written since the last cut.
-    pub(crate) open: Open,
+    pub open: Open,
     /// The lane's watermark, in milliseconds since 1970.
-    pub(crate) watermark_ms: i64,
+    pub watermark_ms: i64,
 }
 
 impl fmt::Display for Carried {
@@ -30,7 +30,7 @@ impl fmt::Display for Carried {
 /// The metadata is not what this version writes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the committed position carries {0:?}, which this version does not read")]
-pub(crate) struct Unreadable(String);
+pub struct Unreadable(pub String);
 
 impl FromStr for Carried {
     type Err = Unreadable;

@@ -10,9 +10,7 @@ use event::{DeadLetter, LinkEvent, Millis, Outcome, wire};
 use kafka::control::Control;
 
 use crate::SERVICE;
-
-/// Beyond this distance from the broker's clock, ingest's clock is not believed.
-const CLOCK_TRUST_MS: i64 = 300_000;
+use crate::opening::CLOCK_TRUST_MS;
 
 /// What is configured about one source.
 pub struct SourceRules {

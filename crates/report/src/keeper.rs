@@ -14,7 +14,7 @@ use prometheus::{Gauge, GaugeVec};
 use runtime::{Component, Shutdown, Telemetry};
 use warehouse::{LaneLedger, LaneWatermark, REPORTS, Report, Side};
 
-use crate::{SERVICE, Settings, lane};
+use crate::{SERVICE, Settings, standing};
 
 /// How often progress is looked at and told to ClickHouse.
 const LOOK: Duration = Duration::from_secs(5);
@@ -126,8 +126,10 @@ enum KeepError {
 async fn settle(settings: &Settings, metrics: &KeeperMetrics) -> Result<Option<Millis>, KeepError> {
     let (cluster, lanes) = (settings.cluster.clone(), settings.plan.lanes);
     let progress = tokio::task::spawn_blocking(move || -> Result<Vec<Option<Progress>>, KeepError> {
-        let (processed, reported) =
-            (Positions::open(&cluster, PROCESS_GROUP, PATIENCE)?, Positions::open(&cluster, lane::GROUP, PATIENCE)?);
+        let (processed, reported) = (
+            Positions::open(&cluster, PROCESS_GROUP, PATIENCE)?,
+            Positions::open(&cluster, standing::GROUP, PATIENCE)?,
+        );
         let read = |positions: &Positions, topic, lane| -> Result<Option<Progress>, KeepError> {
             let committed = positions.committed(topic, lane)?;
             Ok(committed.map(|committed| committed.metadata.parse()).transpose()?)

@@ -1,27 +1,27 @@
 //! One lane: blocks in the order of their cuts.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use event::{Cut, LinkEvent, Progress};
+use event::{Cut, LinkEvent};
 use kafka::Topic;
-use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError};
+use kafka::lane::{
+    End, Fence, Isolation, LaneProducer, LaneReader, Position, Record, ScanError, TxnError, first_committed,
+};
 use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Lag, Shutdown};
 use tokio::runtime::Handle;
-use warehouse::{Block, BlockBuilder, BlockStore, WarehouseError};
+use warehouse::{Block, BlockBuilder, BlockStore, Next, WarehouseError};
 
 use crate::metrics::ReportMetrics;
+use crate::standing::{Before, GROUP, Moment, Standing};
 use crate::{SERVICE, Settings};
 
-/// The group that holds the positions of `report`; it never has members.
-pub const GROUP: &str = "hookline-report";
 /// A transaction that takes longer is aborted by the broker, and its lane fenced.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker is asked for positions.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// An insert is made under a proof of the fence that is no older than this: a sleeper that wakes does not insert.
-const PROOF: Duration = Duration::from_secs(10);
 /// An idle lane commits at least this often, so that its position never expires.
 const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
 /// Records taken from the reader at once.
@@ -36,13 +36,17 @@ pub(crate) fn run(
     component: &Component,
     shutdown: &Shutdown,
 ) -> LaneEnd {
-    let end = OpenLane::open(settings, lane, handle, metrics).and_then(|mut open| {
-        component.ready();
-        open.work(shutdown)
-    });
-    match end {
-        Ok(()) => LaneEnd::Stopped,
-        Err(end) => end.into(),
+    let mut open = match OpenLane::open(settings, lane, handle, metrics) {
+        Ok(open) => open,
+        Err(end) => return end.into(),
+    };
+    component.ready();
+    match open.work(shutdown) {
+        Ok(()) => {
+            tracing::info!(service = SERVICE, lane, position = open.standing.position(), "the lane has stopped");
+            LaneEnd::Stopped
+        }
+        Err(end) => open.producer.confirm(end).into(),
     }
 }
 
@@ -56,32 +60,27 @@ struct OpenLane<'s> {
     reader: LaneReader,
     blocks: BlockStore,
     builder: BlockBuilder,
-    /// One past the last committed cut, on `events`.
-    position: i64,
-    progress: Progress,
-    /// Whether the next block may be in ClickHouse already, whole or in part.
-    uncertain: bool,
-    /// When the fence was last proven.
-    proven: Instant,
+    standing: Standing,
 }
 
 impl<'s> OpenLane<'s> {
     fn open(settings: &'s Settings, lane: u16, handle: &'s Handle, metrics: &'s ReportMetrics) -> Result<Self, End> {
-        let producer = Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT)?;
-        let proven = Instant::now();
-        let committed = Positions::open(&settings.cluster, GROUP, PATIENCE)?.committed(Topic::Events, lane)?;
-        let (position, progress) = match committed {
-            Some(committed) => {
-                let progress = committed.metadata.parse().map_err(|error| {
-                    End::halt("position", format!("{error}; upgrade, or reset the position by hand"))
-                })?;
-                (committed.next, progress)
-            }
-            None => (0, Progress::default()),
+        let cluster = &settings.cluster;
+        let asked = now();
+        let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT)?;
+        let fenced = (asked, now());
+        let committed = Positions::open(cluster, GROUP, PATIENCE)?.committed(Topic::Events, lane)?;
+        let before = |position: i64| -> Result<Before, ScanError<_>> {
+            let found = first_committed(cluster, Topic::Events, lane, position - 1, |record| {
+                (record.offset() == position - 1).then(|| before(record))
+            })?;
+            Ok(found.flatten().unwrap_or(Before::Nothing))
         };
-        let blocks = settings.warehouse.blocks();
-        let reader = LaneReader::open(&settings.cluster, Topic::Events, lane, position, Isolation::Committed)?;
-        tracing::info!(service = SERVICE, lane, position, raw = progress.raw_hi, "the lane is open");
+        let standing = Standing::open(committed.as_ref(), fenced, |position| before(position).map_err(End::from))
+            .map_err(|end| producer.confirm(end))?;
+        let position = standing.position();
+        let reader = LaneReader::open(cluster, Topic::Events, lane, position, Isolation::Committed)?;
+        tracing::info!(service = SERVICE, lane, position, raw = standing.progress().raw_hi, "the lane is open");
         Ok(Self {
             lane,
             settings,
@@ -89,12 +88,9 @@ impl<'s> OpenLane<'s> {
             metrics,
             producer,
             reader,
-            blocks,
+            blocks: settings.warehouse.blocks(),
             builder: BlockBuilder::new(settings.control.incarnation.clone(), lane),
-            position,
-            progress,
-            uncertain: true,
-            proven,
+            standing,
         })
     }
 
@@ -149,72 +145,65 @@ impl<'s> OpenLane<'s> {
         let any = !cuts.is_empty();
         for (cut, offset, block) in cuts {
             self.store(&block)?;
-            self.position = offset + 1;
-            self.progress = Progress { raw_hi: cut.raw_hi, watermark: cut.watermark };
+            self.standing.pass(&cut, offset);
             self.commit()?;
         }
         Ok(any)
     }
 
-    /// Brings a block into ClickHouse, exactly once.
+    /// Brings a block into ClickHouse, exactly once. An error ends the lane; when it is opened again, its first block is
+    /// uncertain: this one.
     fn store(&mut self, block: &Block) -> Result<(), End> {
         if block.rows() == 0 {
             return Ok(());
         }
-        if self.proven.elapsed() > PROOF {
-            self.producer.prove()?;
-            self.proven = Instant::now();
-        }
         let begun = Instant::now();
-        if self.uncertain {
-            self.explain(block)?;
-            let completion = self.handle.block_on(self.blocks.complete_uncertain(block)).map_err(not_stored)?;
-            if completion.missing > 0 || !completion.repeated.is_empty() {
-                tracing::warn!(service = SERVICE, lane = self.lane, block = %block.id(), ?completion, "an uncertain block was completed");
-            }
-            self.uncertain = false;
-        } else {
-            // An error ends the lane; when it is opened again, its first block is uncertain: this one.
-            self.handle.block_on(self.blocks.insert(block)).map_err(not_stored)?;
+        if self.standing.is_first() {
+            let (incarnation, position) = (&self.settings.control.incarnation, self.standing.position() as u64);
+            let beyond = self.blocks.rows_beyond(incarnation, self.lane, position);
+            let beyond = self.handle.block_on(beyond).map_err(not_stored)?;
+            self.standing.explain(self.lane, block.id().cut, &beyond)?;
         }
+        let mut settling = self.standing.settling(block.by_side(), now());
+        loop {
+            match settling.next() {
+                Next::Insert(_) if !self.standing.may_insert(now()) => {
+                    let begun = now();
+                    self.producer.prove()?;
+                    self.standing.prove(begun);
+                    settling.aged();
+                }
+                Next::Insert(insert) => {
+                    self.handle.block_on(self.blocks.send(block, &insert)).map_err(not_stored)?;
+                    settling.inserted();
+                }
+                Next::Read => settling.read(&self.handle.block_on(self.blocks.read(block)).map_err(not_stored)?),
+                Next::Done(completion) => {
+                    if completion.missing > 0 || !completion.repeated.is_empty() {
+                        tracing::warn!(service = SERVICE, lane = self.lane, block = %block.id(), ?completion, "an uncertain block was completed");
+                    }
+                    break;
+                }
+                Next::StillMissing { missing, first, repairs } => {
+                    let block = block.id().to_string();
+                    return Err(not_stored(WarehouseError::StillMissing { block, missing, first, repairs }));
+                }
+            }
+        }
+        self.standing.settled();
         self.metrics.insert_seconds.observe(begun.elapsed().as_secs_f64());
         self.metrics.rows.inc_by(block.rows() as u64);
         Ok(())
     }
 
-    /// At a start, all rows beyond the position must be those of the open block: anything else means that the position or
-    /// the topics are not the ones that these rows came from.
-    fn explain(&self, block: &Block) -> Result<(), End> {
-        let incarnation = &self.settings.control.incarnation;
-        let beyond = self
-            .handle
-            .block_on(self.blocks.rows_beyond(incarnation, self.lane, self.position as u64))
-            .map_err(not_stored)?;
-        let unexplained = beyond.iter().filter(|(cut, _)| *cut != block.id().cut);
-        let (blocks, rows, last) =
-            unexplained.fold((0, 0, 0), |(blocks, rows, last), (cut, of)| (blocks + 1, rows + of, (*cut).max(last)));
-        if blocks == 0 {
-            return Ok(());
-        }
-        Err(End::halt(
-            "rows_beyond_position",
-            format!(
-                "ClickHouse has {rows} rows of lane {} in {blocks} blocks (up to cut {last}) beyond the committed position {}: the position of \
-                 {GROUP} was moved back or lost. Nothing was written, since it might double rows; docs/runbooks/lane-stalled.md \
-                 says how to go on",
-                self.lane, self.position
-            ),
-        ))
-    }
-
     /// Commits the position. The commit is also a proof of the fence.
     fn commit(&mut self) -> Result<(), End> {
-        let begun = Instant::now();
+        let (begun, asked) = (Instant::now(), now());
         let position = Position {
             topic: Topic::Events,
             partition: self.lane,
-            next: self.position,
-            metadata: self.progress.to_string(),
+            next: self.standing.position(),
+            metadata: self.standing.progress().to_string(),
         };
         self.producer.begin()?;
         if let Err(error) = self.producer.commit(GROUP, &[position]) {
@@ -223,7 +212,7 @@ impl<'s> OpenLane<'s> {
             }
             return Err(error.into());
         }
-        self.proven = Instant::now();
+        self.standing.prove(asked);
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
         Ok(())
     }
@@ -236,6 +225,24 @@ impl<'s> OpenLane<'s> {
             if records == 0 { f64::INFINITY } else { self.settings.plan.events_retention.as_secs_f64() - seconds };
         let lag = Lag { records: records as u64, seconds, headroom_seconds: headroom };
         self.metrics.lanes.set_lag(SERVICE, "events", self.lane, lag);
+    }
+}
+
+/// Both clocks.
+fn now() -> Moment {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    Moment {
+        monotonic_ms: START.elapsed().as_millis() as i64,
+        wall_ms: wall.map_or(0, |since| since.as_millis() as i64),
+    }
+}
+
+/// What a record of `events` before a position is.
+fn before(record: &Record<'_>) -> Before {
+    match (record.payload(), Cut::from_headers(record.headers().iter())) {
+        (None, Some(cut)) => Before::Cut(cut),
+        _ => Before::Other,
     }
 }
 

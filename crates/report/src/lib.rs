@@ -1,14 +1,16 @@
 //! Events into ClickHouse: the blocks that `process` marked, one INSERT each, read back where in doubt, then committed.
 //!
 //! A lane of `report` has no memory of its own. Its position is always one past a cut, the block after it is in the log, and
-//! the first block after a start counts as uncertain: whatever a predecessor left half done is completed by offset.
+//! the first block after a start counts as uncertain: whatever a predecessor left half done is completed by offset. What a lane
+//! may do where it stands is decided in [`standing`]: pure, and held by the model checker in `tests/`.
 
 mod keeper;
 mod lane;
 mod log;
 mod metrics;
+pub mod standing;
 
-pub use lane::GROUP;
+pub use standing::GROUP;
 
 use kafka::Cluster;
 use kafka::control::Control;

@@ -1,10 +1,10 @@
 //! Alerts and deliveries into ClickHouse: small logs for people, a partition at a time, at least once and shown once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event::{Alert, Delivery};
 use kafka::Topic;
-use kafka::lane::{End, Fence, Isolation, LaneReader, Position};
+use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError};
 use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
@@ -17,6 +17,11 @@ use crate::lane::not_stored;
 const CHUNK: usize = 5_000;
 /// How long records are gathered: these tables need no freshness, and ClickHouse likes few inserts.
 const CADENCE: Duration = Duration::from_secs(1);
+/// A transaction that takes longer is aborted by the broker, and its lane fenced.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// An idle log commits at least this often, so that its position never expires.
+const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
+/// How long the broker is asked for positions.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which log.
@@ -52,9 +57,13 @@ pub(crate) fn run(
     component: &Component,
     shutdown: &Shutdown,
 ) -> LaneEnd {
-    match copy(settings, log, partition, handle, component, shutdown) {
+    let mut producer = match Fence::open(&settings.cluster, log.stage(), partition, TRANSACTION_TIMEOUT) {
+        Ok(producer) => producer,
+        Err(error) => return End::from(error).into(),
+    };
+    match copy(settings, log, partition, &mut producer, handle, component, shutdown) {
         Ok(()) => LaneEnd::Stopped,
-        Err(end) => end.into(),
+        Err(end) => producer.confirm(end).into(),
     }
 }
 
@@ -62,20 +71,31 @@ fn copy(
     settings: &Settings,
     log: Log,
     partition: u16,
+    producer: &mut LaneProducer,
     handle: &Handle,
     component: &Component,
     shutdown: &Shutdown,
 ) -> Result<(), End> {
     let Settings { cluster, control, warehouse, .. } = settings;
     let (topic, group) = (log.topic(), format!("hookline-{}", log.stage()));
-    let mut producer = Fence::open(cluster, log.stage(), partition, PATIENCE)?;
-    let committed = Positions::open(cluster, &group, PATIENCE)?.committed(topic, partition)?;
-    let start = committed.map_or(0, |committed| committed.next);
+    let positions = Positions::open(cluster, &group, PATIENCE)?;
+    let start = match positions.committed(topic, partition)? {
+        Some(committed) => committed.next,
+        // What is copied again is shown once, so a lost position costs work only.
+        None => positions.stable(topic, partition)?.low,
+    };
     let reader = LaneReader::open(cluster, topic, partition, start, Isolation::Committed)?;
     component.ready();
+    let mut last_commit = Instant::now();
     while !shutdown.is_stopping() {
         let records = reader.fetch(CHUNK, Duration::from_millis(200))?;
-        let (Some(first), Some(last)) = (records.first(), records.last()) else { continue };
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            if last_commit.elapsed() > IDLE_COMMIT {
+                commit(producer, &group, topic, partition, reader.position())?;
+                last_commit = Instant::now();
+            }
+            continue;
+        };
         let token = format!("{}-{topic}-{partition}-{}-{}", control.incarnation, first.offset(), last.offset());
         let undecodable = |error| {
             End::halt(
@@ -96,10 +116,22 @@ fn copy(
                 handle.block_on(warehouse.insert_deliveries(&steps, &token)).map_err(not_stored)?;
             }
         }
-        producer.begin()?;
-        producer.commit(&group, &[Position { topic, partition, next: reader.position(), metadata: String::new() }])?;
+        commit(producer, &group, topic, partition, reader.position())?;
+        last_commit = Instant::now();
         drop(records);
         kafka::lane::pause("a batch worth an insert", CADENCE);
+    }
+    Ok(())
+}
+
+fn commit(producer: &mut LaneProducer, group: &str, topic: Topic, partition: u16, next: i64) -> Result<(), End> {
+    producer.begin()?;
+    let position = Position { topic, partition, next, metadata: String::new() };
+    if let Err(error) = producer.commit(group, &[position]) {
+        if matches!(error, TxnError::Abortable { .. }) {
+            producer.abort()?;
+        }
+        return Err(error.into());
     }
     Ok(())
 }

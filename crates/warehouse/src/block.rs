@@ -156,6 +156,11 @@ impl Block {
         offsets
     }
 
+    /// The raw offsets of its rows by database, ascending, as a [`Settling`](crate::Settling) takes them.
+    pub fn by_side(&self) -> [Vec<u64>; 2] {
+        [&self.production, &self.test].map(|rows| rows.offsets.clone())
+    }
+
     /// The smallest and the largest received time of its rows, in milliseconds since 1970.
     pub fn received(&self) -> Option<RangeInclusive<i64>> {
         let (low, high) = [self.production.received, self.test.received]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::block::Rows;
 use crate::connect::quote;
-use crate::{Block, BlockId, Side, Warehouse, WarehouseError};
+use crate::{Block, BlockId, Completion, Insert, Next, Part, Settling, Side, Warehouse, WarehouseError};
 
 /// How long one piece of an insert may wait for the socket.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,9 +21,6 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pieces of a block on their way: LZ4 sees 64 KiB back, so larger ones compress no better.
 const PIECE: usize = 1 << 20;
-/// Acknowledged repairs after which the lane stops: each heals one crash inside an insert.
-const MAX_REPAIRS: u32 = 5;
-
 /// What an insert depends on, pinned because ClickHouse's defaults change between versions.
 const INSERT_SETTINGS: &[(&str, &str)] = &[
     ("async_insert", "0"),
@@ -39,17 +36,6 @@ const INSERT_SETTINGS: &[(&str, &str)] = &[
     ("use_strict_insert_block_limits", "0"),
     ("throw_on_max_partitions_per_insert_block", "1"),
 ];
-
-/// What came of completing an uncertain block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
-    /// Rows that were missing after the block went in whole again.
-    pub missing: usize,
-    /// Repairs that ClickHouse acknowledged.
-    pub repairs: u32,
-    /// Raw offsets that rest more than once: nothing here makes them, so somebody should look.
-    pub repeated: Vec<u64>,
-}
 
 /// The way of a lane's blocks into `records` of both databases, and back out.
 #[derive(Debug, Clone)]
@@ -70,51 +56,64 @@ impl BlockStore {
     /// # Errors
     /// Any error leaves the block uncertain: [`Self::complete_uncertain`] settles it.
     pub async fn insert(&self, block: &Block) -> Result<(), WarehouseError> {
-        for side in Side::BOTH {
-            self.insert_rows(block.id(), side, block.side(side), &block.id().to_string()).await?;
-        }
-        Ok(())
+        self.settle(block, Settling::certain(block.by_side())).await.map(drop)
     }
 
-    /// Settles a block of which it is not known how much went in: sends it whole again under its own token, reads back by
-    /// offset, and inserts only what is still missing, until nothing is.
+    /// Settles a block of which it is not known how much went in: reads back by offset, sends what is not there under its own
+    /// token, reads back again, and inserts only what is still missing, until nothing is.
+    ///
+    /// For whoever has no fence to prove between the steps; lanes drive a [`Settling`] themselves.
     ///
     /// # Errors
-    /// A retryable error leaves the block uncertain: call again. [`WarehouseError::StillMissing`] stops the lane.
+    /// A retryable error leaves the block uncertain: call again. [`WarehouseError::StillMissing`] does not.
     pub async fn complete_uncertain(&self, block: &Block) -> Result<Completion, WarehouseError> {
-        let Some(received) = block.received() else {
-            return Ok(Completion { missing: 0, repairs: 0, repeated: Vec::new() });
-        };
-        self.insert(block).await?;
-        let (mut at_first, mut repairs) = (None, 0);
+        self.settle(block, Settling::uncertain(block.by_side())).await
+    }
+
+    async fn settle(&self, block: &Block, mut settling: Settling) -> Result<Completion, WarehouseError> {
         loop {
-            let present = self.counts(block, received.clone()).await?;
-            let missing: Vec<u64> =
-                block.offsets().into_iter().filter(|offset| !present.contains_key(offset)).collect();
-            let at_first = *at_first.get_or_insert(missing.len());
-            let Some(first) = missing.first().copied() else {
-                let repeated: Vec<u64> =
-                    present.iter().filter(|(_, count)| **count > 1).map(|(offset, _)| *offset).collect();
-                if let Some(first) = repeated.first() {
-                    tracing::error!(block = %block.id(), rows = repeated.len(), first, "rows of a block rest more than once");
+            match settling.next() {
+                Next::Insert(insert) => {
+                    self.send(block, &insert).await?;
+                    settling.inserted();
                 }
-                return Ok(Completion { missing: at_first, repairs, repeated });
-            };
-            if repairs == MAX_REPAIRS {
-                let block = block.id().to_string();
-                return Err(WarehouseError::StillMissing { block, missing: missing.len(), first, repairs });
+                Next::Read => settling.read(&self.read(block).await?),
+                Next::Done(completion) => return Ok(completion),
+                Next::StillMissing { missing, first, repairs } => {
+                    let block = block.id().to_string();
+                    return Err(WarehouseError::StillMissing { block, missing, first, repairs });
+                }
             }
-            repairs += 1;
-            tracing::warn!(
-                block = %block.id(), missing = missing.len(), first, repair = repairs,
-                "ClickHouse acknowledged a block whose rows are not all there"
-            );
-            // A new number only after the insert before it was acknowledged: the same rows never go in under two tokens at
-            // once. After a crash the count starts again at 1, and repairs that are there already are absorbed.
-            for side in Side::BOTH {
-                let rows = block.side(side).only(|offset| missing.binary_search(&offset).is_ok());
-                self.insert_rows(block.id(), side, &rows, &format!("{}-r{repairs}", block.id())).await?;
+        }
+    }
+
+    /// Makes one insert of a block, as a [`Settling`] names it.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses; whether the rows went in is then unknown.
+    pub async fn send(&self, block: &Block, insert: &Insert) -> Result<(), WarehouseError> {
+        let rows = block.side(insert.side);
+        match &insert.part {
+            Part::Whole => self.insert_rows(block.id(), insert.side, rows, &block.id().to_string()).await,
+            Part::Repair { number, offsets } => {
+                tracing::warn!(
+                    block = %block.id(), missing = offsets.len(), first = offsets.first(), repair = number,
+                    "ClickHouse acknowledged a block whose rows are not all there"
+                );
+                let rows = rows.only(|offset| offsets.binary_search(&offset).is_ok());
+                self.insert_rows(block.id(), insert.side, &rows, &format!("{}-r{number}", block.id())).await
             }
+        }
+    }
+
+    /// How often each raw offset of a block rests, over both databases; offsets that do not are left out.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn read(&self, block: &Block) -> Result<BTreeMap<u64, u64>, WarehouseError> {
+        match block.received() {
+            Some(received) => self.counts(block, received).await,
+            None => Ok(BTreeMap::new()),
         }
     }
 

@@ -42,52 +42,9 @@ impl<'s> OpenLane<'s> {
     /// Fences the predecessor, restores what it knew, and opens the signals where it stopped.
     pub(super) fn open(settings: &'s Settings, partition: u16, metrics: &'s DetectMetrics) -> Result<Self, End> {
         let cluster = &settings.cluster;
-        let producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
-        let positions = Positions::open(cluster, GROUP, PATIENCE)?;
-        let committed = positions.committed(Topic::Signals, partition)?.map(|committed| committed.next);
+        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
         let mut detector = Detector::new(&settings.rules, settings.plan.lanes);
-        let stored = restore(settings, partition, &mut detector)?;
-        let start = match (stored, committed) {
-            (Some(stored), Some(committed)) if stored == committed => stored,
-            (Some(stored), None) => {
-                tracing::warn!(
-                    service = SERVICE,
-                    partition,
-                    signals = stored,
-                    "the committed position is gone; the state has it"
-                );
-                stored
-            }
-            (Some(stored), Some(committed)) if stored < committed => {
-                tracing::error!(
-                    service = SERVICE,
-                    partition,
-                    "somebody moved the position of {GROUP}: the signals {stored} to {committed} count for no rule"
-                );
-                committed
-            }
-            (Some(stored), Some(committed)) => {
-                return Err(End::Halt {
-                    reason: "rewound",
-                    message: format!(
-                        "the position of {GROUP} on {} is {committed}, its state includes the signals up to {stored}: they would \
-                     count twice; set it back to {stored}",
-                        Topic::Signals
-                    ),
-                });
-            }
-            (None, Some(committed)) => {
-                return Err(End::Halt {
-                    reason: "state_missing",
-                    message: format!(
-                        "the position of {GROUP} is {committed}, and {} holds no state that belongs to it; delete the position to \
-                     start anew from the signals that are kept",
-                        Topic::DetectorState
-                    ),
-                });
-            }
-            (None, None) => positions.stable(Topic::Signals, partition)?.low,
-        };
+        let start = resume(settings, partition, &mut detector).map_err(|end| producer.confirm(end))?;
         let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;
         tracing::info!(service = SERVICE, partition, signals = start, keys = detector.keys(), "the lane is open");
         let (findings, left_out) = Default::default();
@@ -180,6 +137,11 @@ impl<'s> OpenLane<'s> {
         Ok(())
     }
 
+    /// What an end means: only the owner of the lane may halt it.
+    pub(super) fn confirm(&mut self, end: End) -> End {
+        self.producer.confirm(end)
+    }
+
     /// Ends the open transaction without a trace.
     pub(super) fn abort(&mut self) -> Result<(), TxnError> {
         self.producer.abort()
@@ -196,6 +158,50 @@ impl<'s> OpenLane<'s> {
         let headroom = if records == 0 { f64::INFINITY } else { RETENTION_SECONDS - seconds };
         let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
         self.metrics.lanes.set_lag(SERVICE, "signals", self.partition, lag);
+    }
+}
+
+/// Restores what the lane knew, and finds where it goes on.
+fn resume(settings: &Settings, partition: u16, detector: &mut Detector) -> Result<i64, End> {
+    let positions = Positions::open(&settings.cluster, GROUP, PATIENCE)?;
+    let committed = positions.committed(Topic::Signals, partition)?.map(|committed| committed.next);
+    let stored = restore(settings, partition, detector)?;
+    match (stored, committed) {
+        (Some(stored), Some(committed)) if stored == committed => Ok(stored),
+        (Some(stored), None) => {
+            tracing::warn!(
+                service = SERVICE,
+                partition,
+                signals = stored,
+                "the committed position is gone; the state has it"
+            );
+            Ok(stored)
+        }
+        (Some(stored), Some(committed)) if stored < committed => {
+            tracing::error!(
+                service = SERVICE,
+                partition,
+                "somebody moved the position of {GROUP}: the signals {stored} to {committed} count for no rule"
+            );
+            Ok(committed)
+        }
+        (Some(stored), Some(committed)) => Err(End::Halt {
+            reason: "rewound",
+            message: format!(
+                "the position of {GROUP} on {} is {committed}, its state includes the signals up to {stored}: they would \
+                 count twice; set it back to {stored}",
+                Topic::Signals
+            ),
+        }),
+        (None, Some(committed)) => Err(End::Halt {
+            reason: "state_missing",
+            message: format!(
+                "the position of {GROUP} is {committed}, and {} holds no state that belongs to it; delete the position to \
+                 start anew from the signals that are kept",
+                Topic::DetectorState
+            ),
+        }),
+        (None, None) => Ok(positions.stable(Topic::Signals, partition)?.low),
     }
 }
 

@@ -5,6 +5,9 @@ use runtime::LaneEnd;
 use super::{ReadError, ScanError, TxnError};
 use crate::positions::PositionError;
 
+/// Where the ways out of a halt stand that need more than a sentence.
+const RUNBOOK: &str = "docs/runbooks/lane-stalled.md says how to go on";
+
 /// Why a lane ends before the stop is given.
 #[derive(Debug, thiserror::Error)]
 pub enum End {
@@ -55,8 +58,8 @@ impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
             // Offsets are missing: going on would be a silent jump.
-            ReadError::OutOfRange { .. } => End::halt("records_missing", error.to_string()),
-            ReadError::Gap { .. } => End::halt("gap", error.to_string()),
+            ReadError::OutOfRange { .. } => End::halt("records_missing", format!("{error}; {RUNBOOK}")),
+            ReadError::Gap { .. } => End::halt("gap", format!("{error}; {RUNBOOK}")),
             other => End::Retry(other.to_string()),
         }
     }

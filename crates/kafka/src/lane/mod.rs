@@ -13,7 +13,7 @@ pub use fence::Fence;
 pub(crate) use producer::owned_headers;
 pub use producer::{LaneProducer, NO_HEADERS, Position, TxnError, Written};
 pub use reader::{HeaderView, Isolation, LaneReader, ReadError, Record};
-pub use scan::{ScanError, Scanned, read_all_committed};
+pub use scan::{ScanError, Scanned, first_committed, read_all_committed};
 
 /// Stops the calling thread for a while, saying why. The one sleep that lanes may use; async code has `tokio::time::sleep`.
 #[allow(clippy::disallowed_methods, reason = "this is the named wait that the ban points to")]

@@ -11,7 +11,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::pause;
+use super::{End, pause};
 use crate::cluster::{Cluster, Quiet, Voice};
 use crate::topics::Topic;
 
@@ -442,6 +442,23 @@ impl LaneProducer {
                 Err(TxnError::Abortable { id, doing, reason })
             }
             other => other,
+        }
+    }
+
+    /// What an end means, given that only the owner of a lane may halt it.
+    ///
+    /// Whoever was fenced while it read positions, state and rows may have seen some from before and some from after, which looks
+    /// like damage. So a halt counts only under a fence that is proven after it was decided. No transaction may be open.
+    #[must_use]
+    pub fn confirm(&mut self, end: End) -> End {
+        let End::Halt { reason, message } = &end else { return end };
+        match self.prove() {
+            Ok(()) => end,
+            Err(TxnError::Fenced { .. }) => {
+                tracing::debug!(id = self.id, reason, message, "what a fenced lane took for damage");
+                End::Fenced
+            }
+            Err(error) => End::Retry(format!("{message}; whether the lane is still ours could not be proven: {error}")),
         }
     }
 

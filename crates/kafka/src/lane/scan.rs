@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::topic_partition_list::Offset;
 
+use super::End;
 use super::reader::{Isolation, LaneReader, ReadError, Record, Step};
 use crate::cluster::Cluster;
 use crate::positions;
@@ -49,6 +50,30 @@ pub enum ScanError<E> {
     /// The caller's own error, from the record it was shown.
     #[error("{0}")]
     Caller(E),
+}
+
+/// The first committed record at or after `from` (or at the start of the log, if that is later), as `take` sees it. `None` when
+/// there is none.
+///
+/// # Errors
+/// When reading fails or stalls.
+pub fn first_committed<T>(
+    cluster: &Cluster,
+    topic: Topic,
+    partition: u16,
+    from: i64,
+    take: impl Fn(&Record<'_>) -> T,
+) -> Result<Option<T>, ScanError<End>> {
+    let log = LaneReader::unassigned(cluster, topic, partition, Isolation::Committed, IDLE_FETCH)?;
+    let range = positions::range(log.consumer(), topic, partition, PATIENCE).map_err(ReadError::from)?;
+    match read_all_committed(cluster, topic, partition, Some(from.max(range.low)), None, |record| Err(take(record))) {
+        Ok(_) => Ok(None),
+        Err(ScanError::Caller(found)) => Ok(Some(found)),
+        Err(ScanError::Read(error)) => Err(ScanError::Read(error)),
+        Err(ScanError::Stalled { topic, partition, at, end, waited }) => {
+            Err(ScanError::Stalled { topic, partition, at, end, waited })
+        }
+    }
 }
 
 /// Shows every committed record of a partition from `from` up to, but not including, `to`.

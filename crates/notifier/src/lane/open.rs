@@ -57,31 +57,9 @@ impl<'s> OpenLane<'s> {
         metrics: &'s NotifyMetrics,
     ) -> Result<Self, End> {
         let cluster = &settings.cluster;
-        let producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
-        let positions = Positions::open(cluster, GROUP, PATIENCE)?;
-        let committed = positions.committed(Topic::Alerts, partition)?;
-        let log = partition % settings.plan.delivery_partitions.max(1);
-        let kept = positions.stable(Topic::Deliveries, log)?;
-        let from = match &committed {
-            Some(committed) => log_start(committed)?.unwrap_or(kept.low).max(kept.low),
-            None => kept.low,
-        };
-        let (planner, owed, known) = restore(settings, partition, log, from, kept.end)?;
-        let start = match committed {
-            Some(committed) => committed.next,
-            None if known == 0 => positions.stable(Topic::Alerts, partition)?.low,
-            None => {
-                return Err(End::Halt {
-                    reason: "position",
-                    message: format!(
-                        "the position of {GROUP} on {}/{partition} is gone, and {} holds {known} records of it: which alerts were \
-                         sent is unknown; set the position by hand (kafka-consumer-groups.sh --group {GROUP} --reset-offsets)",
-                        Topic::Alerts,
-                        Topic::Deliveries
-                    ),
-                });
-            }
-        };
+        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
+        let resumed = resume(settings, partition).map_err(|end| producer.confirm(end))?;
+        let Resumed { planner, owed, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
         let senders = Senders::start(&settings.destinations, handle, &tell, metrics);
@@ -97,7 +75,7 @@ impl<'s> OpenLane<'s> {
             outcomes,
             told: Vec::new(),
             committed: start,
-            log_end: kept.end,
+            log_end,
             unsaved: 0,
             reported: Instant::now(),
         };
@@ -227,6 +205,11 @@ impl<'s> OpenLane<'s> {
         self.senders.is_quiet()
     }
 
+    /// What an end means: only the owner of the lane may halt it.
+    pub(super) fn confirm(&mut self, end: End) -> End {
+        self.producer.confirm(end)
+    }
+
     /// Ends the open transaction without a trace.
     pub(super) fn abort(&mut self) -> Result<(), TxnError> {
         self.producer.abort()
@@ -249,6 +232,46 @@ impl<'s> OpenLane<'s> {
         let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
         self.metrics.lanes.set_lag(SERVICE, "alerts", self.partition, lag);
     }
+}
+
+/// What a lane goes on with.
+struct Resumed {
+    planner: Planner,
+    owed: Book,
+    /// The offset of the next alert.
+    start: i64,
+    /// The partition of `deliveries` that the lane writes to, and one past its last record.
+    log: u16,
+    log_end: i64,
+}
+
+/// Reads back what the lane knew, and finds where it goes on.
+fn resume(settings: &Settings, partition: u16) -> Result<Resumed, End> {
+    let positions = Positions::open(&settings.cluster, GROUP, PATIENCE)?;
+    let committed = positions.committed(Topic::Alerts, partition)?;
+    let log = partition % settings.plan.delivery_partitions.max(1);
+    let kept = positions.stable(Topic::Deliveries, log)?;
+    let from = match &committed {
+        Some(committed) => log_start(committed)?.unwrap_or(kept.low).max(kept.low),
+        None => kept.low,
+    };
+    let (planner, owed, known) = restore(settings, partition, log, from, kept.end)?;
+    let start = match committed {
+        Some(committed) => committed.next,
+        None if known == 0 => positions.stable(Topic::Alerts, partition)?.low,
+        None => {
+            return Err(End::Halt {
+                reason: "position",
+                message: format!(
+                    "the position of {GROUP} on {}/{partition} is gone, and {} holds {known} records of it: which alerts were \
+                     sent is unknown; set the position by hand (kafka-consumer-groups.sh --group {GROUP} --reset-offsets)",
+                    Topic::Alerts,
+                    Topic::Deliveries
+                ),
+            });
+        }
+    };
+    Ok(Resumed { planner, owed, start, log, log_end: kept.end })
 }
 
 /// From where `deliveries` is to be read back. None where somebody set the position by hand, which carries nothing.

@@ -3,21 +3,18 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use dedupe::{SeenPosition, Verdict, changelog};
+use dedupe::{Verdict, changelog};
 use event::lane::of_name;
-use event::{Cut, LinkEvent, Millis, Outcome, raw};
+use event::{LinkEvent, Outcome, raw};
 use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError};
 
 use super::now_ms;
-use super::open::{GROUP, OpenLane, unusable};
-use crate::cuts::Open;
+use super::open::{OpenLane, unusable};
 use crate::metrics::ProcessMetrics;
+use crate::opening::GROUP;
 use crate::step::{RawRecord, Reading};
 use crate::{Decided, SERVICE};
-
-/// A block also waits for its lane to be idle: fetches that find nothing take this long at most.
-const IDLE_WATERMARK_MS: i64 = 5_000;
 
 /// A transaction that was begun.
 pub(super) struct Begun {
@@ -29,13 +26,13 @@ pub(super) struct Begun {
 impl OpenLane<'_> {
     /// How long the lane may wait for records before something else is due.
     pub(super) fn next_deadline(&self, now_ms: i64) -> Duration {
-        let due = self.policy.due_in_ms(&self.current.open, now_ms).unwrap_or(1_000);
+        let due = self.advance.block_due_in_ms(now_ms).unwrap_or(1_000);
         Duration::from_millis(due.clamp(1, 1_000) as u64)
     }
 
     /// Whether a transaction is due though no record came: a block to end, or a watermark to tell.
     pub(super) fn is_due(&self, now_ms: i64) -> bool {
-        self.transaction.is_some() || self.policy.ends(&self.current.open, now_ms) || self.signals.tick_due(now_ms)
+        self.transaction.is_some() || self.advance.block_ends(now_ms) || self.signals.tick_due(now_ms)
     }
 
     /// Reads and writes records until `cadence` has passed since the first, or `max` are written. Whether there were any.
@@ -57,12 +54,11 @@ impl OpenLane<'_> {
     /// Takes one chunk of records into the transaction.
     fn take(&mut self, wait: Duration, chunk: usize) -> Result<bool, End> {
         self.begin_late()?;
-        let Self { lane, settings, producer, reader, window, step, signals, current, transaction, .. } = self;
+        let Self { lane, settings, producer, reader, window, step, signals, advance, transaction, .. } = self;
         let records = reader.fetch(chunk, wait)?;
         if records.is_empty() {
             if reader.is_at_end() {
-                // Whatever comes later is appended later: the lane's time moves on without records.
-                current.watermark_ms = current.watermark_ms.max(now_ms() - IDLE_WATERMARK_MS);
+                advance.idle(now_ms());
             }
             return Ok(false);
         }
@@ -93,9 +89,9 @@ impl OpenLane<'_> {
                 });
             }
             let decided = step.decide(raw, reading, verdict);
-            current.watermark_ms = current.watermark_ms.max(raw.appended_at);
+            advance.saw(raw.appended_at);
             write(producer, settings, *lane, raw, &decided, &mut value)?;
-            current.open.add(value.len(), now);
+            advance.wrote(value.len(), now);
             begun.tally.count(&decided);
             if decided.event.outcome == Outcome::Event {
                 for index in settings.routes.matching_indexes(&decided.event) {
@@ -115,12 +111,12 @@ impl OpenLane<'_> {
                             NO_HEADERS,
                         )?;
                     }
-                    signals.count(index, rule, &decided.event, current.watermark_ms);
+                    signals.count(index, rule, &decided.event, advance.watermark_ms());
                 }
             }
             begun.records += 1;
         }
-        current.seen.raw_hi = reader.position() as u64;
+        advance.read_to(reader.position() as u64);
         Ok(true)
     }
 
@@ -142,42 +138,35 @@ impl OpenLane<'_> {
             }
         };
         let now = now_ms();
-        let Self { lane, settings, metrics, producer, window, signals, policy, committed, current, .. } = self;
+        let Self { lane, settings, metrics, producer, window, signals, advance, .. } = self;
         let lane = *lane;
-        let batches = signals.batches(current.watermark_ms, now);
+        let batches = signals.batches(advance.watermark_ms(), now);
         let mut value = Vec::new();
         for (partition, batch) in &batches {
             value.clear();
             batch.write(&mut value);
             producer.send(Topic::Signals, *partition, None, Some(&value), NO_HEADERS)?;
         }
-        let marks = changelog::encode(committed.seen.raw_hi, current.seen.raw_hi, window.pending())
-            .map_err(|error| End::Halt { reason: "seen_broken", message: error.to_string() })?;
+        let closing = advance.close(now);
+        let marks = changelog::encode(closing.raw_lo, closing.raw_hi, window.pending())
+            .map_err(|error| End::halt("seen_broken", error.to_string()))?;
         for record in &marks {
             producer.send(Topic::Seen, lane, None, Some(record), NO_HEADERS)?;
         }
-        if policy.ends(&current.open, now) {
-            let cut = Cut { raw_hi: current.seen.raw_hi, watermark: Millis(current.watermark_ms) };
+        if let Some(cut) = closing.cut {
             producer.send(Topic::Events, lane, None, None, &cut.headers())?;
-            current.open = Open::default();
         }
         let written = producer.flush()?;
         let Some(last_seen) = written.last(Topic::Seen, lane) else {
             return Err(End::Retry("the broker did not say where seen ends".into()));
         };
-        current.seen.next_offset = last_seen + 1;
-        let position = Position {
-            topic: Topic::Raw,
-            partition: lane,
-            next: current.seen.raw_hi as i64,
-            metadata: current.to_string(),
-        };
-        producer.commit(GROUP, &[position])?;
-        *committed = *current;
-        window
-            .commit(SeenPosition { next_offset: current.seen.next_offset, raw_hi: current.seen.raw_hi })
-            .map_err(unusable)?;
-        window.expire(current.watermark_ms - settings.longest_window.as_millis() as i64).map_err(unusable)?;
+        let carried = advance.position(last_seen);
+        let next = carried.seen.raw_hi as i64;
+        producer
+            .commit(GROUP, &[Position { topic: Topic::Raw, partition: lane, next, metadata: carried.to_string() }])?;
+        advance.commit();
+        window.commit(carried.seen).map_err(unusable)?;
+        window.expire(carried.watermark_ms - settings.longest_window.as_millis() as i64).map_err(unusable)?;
         signals.committed(&batches, now);
         begun.tally.publish(metrics);
         metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());
@@ -187,6 +176,7 @@ impl OpenLane<'_> {
     /// Ends the open transaction without a trace.
     pub(super) fn abort(&mut self) -> Result<(), TxnError> {
         self.window.abort();
+        self.advance.abort();
         match self.transaction.take() {
             Some(_) => self.producer.abort(),
             None => Ok(()),

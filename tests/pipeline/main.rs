@@ -21,6 +21,7 @@ mod kills;
 mod ledger;
 mod mapping;
 mod messages;
+mod platforms;
 mod senders;
 mod switches;
 mod tool;

@@ -91,6 +91,16 @@ async fn post(client: &Client, ingest: &str, source: &str, body: &[u8]) -> Answe
     Answer { status, headers, body, took: begun.elapsed() }
 }
 
+/// Waits until ingest has found Kafka.
+async fn until_ready(client: &Client, fleet: &Fleet) {
+    let deadline = Instant::now() + 2 * SOON;
+    let ready = format!("{}/readyz", fleet.ingest());
+    while !client.get(&ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        assert!(Instant::now() < deadline, "ingest is not ready\n{}", fleet.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_quotas_and_receipts_on_the_real_log() {
     let running = Running::engines();
@@ -100,12 +110,7 @@ async fn batches_quotas_and_receipts_on_the_real_log() {
     let (client, ingest, asker) = (client(SOON).unwrap(), fleet.ingest(), running.asker());
     let mut generator = Generator::new(8);
 
-    // Until Kafka is reached everything is answered 503, and a dry run says so.
-    let deadline = Instant::now() + SOON;
-    while post(&client, &ingest, "free", &generator.click()).await.status != StatusCode::ACCEPTED {
-        assert!(Instant::now() < deadline, "{}", fleet.logs());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until_ready(&client, &fleet).await;
 
     // A batch with one bad event: one answer, two events, one dead letter, and the receipt on all three rows.
     let event = |id: u32| json!({"id": format!("b-{id}"), "type": "click", "time": "2026-11-23T10:00:00Z", "link": {"id": "l_1"}});
@@ -152,8 +157,8 @@ async fn batches_quotas_and_receipts_on_the_real_log() {
     assert_eq!(refused.body["type"], "urn:hookline:problem:over-quota");
     tokio::time::sleep(Duration::from_secs(refused.retry_after().unwrap())).await;
     assert_eq!(post(&client, &ingest, "refused", &generator.click()).await.status, StatusCode::ACCEPTED);
-    let stored = format!("SELECT count() FROM hookline.records WHERE source = 'refused'");
-    asker.until(&stored, accepted as u64 + 1, SOON).await.unwrap();
+    let stored = "SELECT count() FROM hookline.records WHERE source = 'refused'";
+    asker.until(stored, accepted as u64 + 1, SOON).await.unwrap();
 
     // A source that must not be refused is borne, and counted.
     let answers = futures_of(&client, &ingest, "borne", (0..40).map(|_| generator.click()).collect()).await;
@@ -209,6 +214,7 @@ async fn kafka_stops_under_load_and_comes_back_and_nothing_that_was_accepted_is_
     let fleet = Fleet::start(folder, &write_config(folder), &running.house.addresses, &["ingest", "process", "report"])
         .unwrap();
     let (client, ingest, asker) = (client(SOON).unwrap(), fleet.ingest(), running.asker());
+    until_ready(&client, &fleet).await;
     let noted = std::fs::read_to_string(folder.join("data/kafka.pid")).unwrap();
     let kafka: u32 = noted.split_whitespace().next().unwrap().parse().unwrap();
 

@@ -17,7 +17,7 @@ impl Python {
     pub fn with_clients() -> Self {
         let (folder, pins) = (folder("clients"), script("requirements.txt"));
         let program = folder.join("bin/python");
-        once(&folder, &[pins.clone()], || {
+        once(&folder, std::slice::from_ref(&pins), || {
             said(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
             said(Command::new(&program).args(["-m", "pip", "install", "--quiet", "--no-deps", "-r"]).arg(&pins));
         });

@@ -55,6 +55,11 @@ adapter = "canonical"
 owner = "me"
 scheme = { hmac = "sha256", header = "X-Partner-Signature", prefix = "v1=" }
 secrets = [{ id = "a", file = "partner" }]
+[source.sms]
+adapter = "twilio"
+owner = "me"
+public_url = "https://public.example.com/v1/webhooks/sms"
+secrets = [{ id = "a", file = "partner" }]
 "#;
         std::fs::write(folder.path().join("hookline.toml"), config).unwrap();
         Self { folder }
@@ -220,7 +225,13 @@ fn each_way_to_fail_is_named() {
             "encoding = \"base64\"",
         ),
     ];
-    for (what, captured, expected, says) in cases {
+    let other_host = (
+        "another address than the configured one",
+        signed("sms", &Scheme::Twilio, SECRETS[2], now(), b"[]"),
+        vec!["no_match", "url_differs"],
+        "for the URL https://hooks.example.com/v1/webhooks/sms: set public_url so",
+    );
+    for (what, captured, expected, says) in cases.into_iter().chain([other_host]) {
         let (code, answer) = desk.verify(&captured, &[]);
         assert_eq!((code, kinds(&answer)), (Some(1), expected), "{what}: {answer}");
         assert!(answer["findings"].to_string().contains(&says.replace('"', "\\\"")), "{what}: {answer}");

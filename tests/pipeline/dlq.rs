@@ -44,11 +44,9 @@ async fn set_aside(kafka: &str, ids: &[&str]) {
             headers: &headers,
         };
         let delivery = producer.send(&[record]).unwrap();
-        delivery
-            .wait(Instant::now() + Duration::from_secs(30))
-            .await
-            .into_iter()
-            .for_each(|report| drop(report.unwrap()));
+        for report in delivery.wait(Instant::now() + Duration::from_secs(30)).await {
+            report.unwrap();
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError};
 use super::now_ms;
 use super::open::{OpenLane, unusable};
 use crate::metrics::ProcessMetrics;
-use crate::opening::GROUP;
+use crate::opening::{CLOCK_TRUST_MS, GROUP};
 use crate::step::{RawRecord, Reading};
 use crate::{Decided, SERVICE};
 
@@ -166,7 +166,9 @@ impl OpenLane<'_> {
             .commit(GROUP, &[Position { topic: Topic::Raw, partition: lane, next, metadata: carried.to_string() }])?;
         advance.commit();
         window.commit(carried.seen).map_err(unusable)?;
-        window.expire(carried.watermark_ms - settings.longest_window.as_millis() as i64).map_err(unusable)?;
+        // A record that is yet to come was received at most this long before the watermark, and looks a window back from there.
+        let needed_from = carried.watermark_ms - CLOCK_TRUST_MS - settings.longest_window.as_millis() as i64;
+        window.expire(needed_from).map_err(unusable)?;
         signals.committed(&batches, now);
         begun.tally.publish(metrics);
         metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());

@@ -24,6 +24,8 @@ pub struct Generator {
     customers: VecDeque<(Value, Value, &'static Link)>,
     /// Links of late that were created and not deleted.
     created: VecDeque<Value>,
+    /// When a link was changed last, in milliseconds since 1970: a link is not changed twice at the same time.
+    changed: i64,
 }
 
 impl Generator {
@@ -34,6 +36,7 @@ impl Generator {
             clicks: VecDeque::new(),
             customers: VecDeque::new(),
             created: VecDeque::new(),
+            changed: 0,
         }
     }
 
@@ -138,7 +141,9 @@ impl Generator {
 
     fn link_updated(&mut self) -> Vec<u8> {
         let mut link = link_data(self.link());
-        merge(&mut link, &json!({ "updatedAt": now() }));
+        self.changed = jiff::Timestamp::now().as_millisecond().max(self.changed + 1);
+        let changed = jiff::Timestamp::from_millisecond(self.changed).unwrap_or_default();
+        merge(&mut link, &json!({ "updatedAt": format!("{changed:.3}") }));
         self.envelope("link.updated", &link)
     }
 

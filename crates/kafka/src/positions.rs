@@ -102,6 +102,51 @@ impl Positions {
     /// # Errors
     /// When the broker does not serve the position in time.
     pub fn committed(&self, topic: Topic, partition: u16) -> Result<Option<Committed>, PositionError> {
+        self.ask(&self.committed, topic, partition)
+    }
+
+    /// The same, for whoever holds the lane's fence: all that was ever begun under the lane's id is ended. If the broker then
+    /// still holds the position back, it waits for a transaction that nobody can end any more: a commit that arrived after its
+    /// transaction had been aborted, as happens when a broker stands still under load (Kafka's KIP-890 calls such transactions
+    /// hanging). That commit never counts, so the last one that did is taken.
+    ///
+    /// # Errors
+    /// When the broker does not serve the position in time, asked either way.
+    pub fn committed_behind_fence(&self, topic: Topic, partition: u16) -> Result<Option<Committed>, PositionError> {
+        match self.ask(&self.committed, topic, partition) {
+            Err(PositionError::NotServed { source, .. })
+                if source.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut) =>
+            {
+                let committed = self.last_committed(topic, partition)?;
+                let (group, topic) = (&self.group, topic.name());
+                tracing::warn!(
+                    group,
+                    topic,
+                    partition,
+                    next = committed.as_ref().map(|committed| committed.next),
+                    "the broker holds the position back for a transaction that was ended; the last one that counts is taken"
+                );
+                Ok(committed)
+            }
+            answer => answer,
+        }
+    }
+
+    /// The last position that counts, whether or not a transaction on it is pending: for whoever watches a lane and does not
+    /// own it. It is never ahead of the truth.
+    ///
+    /// # Errors
+    /// When the broker does not serve the position in time.
+    pub fn last_committed(&self, topic: Topic, partition: u16) -> Result<Option<Committed>, PositionError> {
+        self.ask(&self.appended, topic, partition)
+    }
+
+    fn ask(
+        &self,
+        client: &BaseConsumer<Quiet>,
+        topic: Topic,
+        partition: u16,
+    ) -> Result<Option<Committed>, PositionError> {
         let failed = |source| PositionError::NotServed {
             group: self.group.clone(),
             topic,
@@ -111,7 +156,7 @@ impl Positions {
         };
         let mut asked = TopicPartitionList::with_capacity(1);
         asked.add_partition(topic.name(), i32::from(partition));
-        let answer = self.committed.committed_offsets(asked, self.timeout).map_err(failed)?;
+        let answer = client.committed_offsets(asked, self.timeout).map_err(failed)?;
         let element = answer
             .find_partition(topic.name(), i32::from(partition))
             .ok_or_else(|| failed(KafkaError::OffsetFetch(RDKafkaErrorCode::UnknownPartition)))?;

@@ -131,7 +131,7 @@ async fn settle(settings: &Settings, metrics: &KeeperMetrics) -> Result<Option<M
             Positions::open(&cluster, standing::GROUP, PATIENCE)?,
         );
         let read = |positions: &Positions, topic, lane| -> Result<Option<Progress>, KeepError> {
-            let committed = positions.committed(topic, lane)?;
+            let committed = positions.last_committed(topic, lane)?;
             Ok(committed.map(|committed| committed.metadata.parse()).transpose()?)
         };
         (0..lanes)

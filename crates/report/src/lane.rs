@@ -69,7 +69,7 @@ impl<'s> OpenLane<'s> {
         let asked = now();
         let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT)?;
         let fenced = (asked, now());
-        let committed = Positions::open(cluster, GROUP, PATIENCE)?.committed(Topic::Events, lane)?;
+        let committed = Positions::open(cluster, GROUP, PATIENCE)?.committed_behind_fence(Topic::Events, lane)?;
         let before = |position: i64| -> Result<Before, ScanError<_>> {
             let found = first_committed(cluster, Topic::Events, lane, position - 1, |record| {
                 (record.offset() == position - 1).then(|| before(record))

@@ -164,7 +164,7 @@ impl<'s> OpenLane<'s> {
 /// Restores what the lane knew, and finds where it goes on.
 fn resume(settings: &Settings, partition: u16, detector: &mut Detector) -> Result<i64, End> {
     let positions = Positions::open(&settings.cluster, GROUP, PATIENCE)?;
-    let committed = positions.committed(Topic::Signals, partition)?.map(|committed| committed.next);
+    let committed = positions.committed_behind_fence(Topic::Signals, partition)?.map(|committed| committed.next);
     let stored = restore(settings, partition, detector)?;
     match (stored, committed) {
         (Some(stored), Some(committed)) if stored == committed => Ok(stored),

@@ -248,7 +248,7 @@ struct Resumed {
 /// Reads back what the lane knew, and finds where it goes on.
 fn resume(settings: &Settings, partition: u16) -> Result<Resumed, End> {
     let positions = Positions::open(&settings.cluster, GROUP, PATIENCE)?;
-    let committed = positions.committed(Topic::Alerts, partition)?;
+    let committed = positions.committed_behind_fence(Topic::Alerts, partition)?;
     let log = partition % settings.plan.delivery_partitions.max(1);
     let kept = positions.stable(Topic::Deliveries, log)?;
     let from = match &committed {

@@ -72,7 +72,7 @@ impl<'s> OpenLane<'s> {
 fn restore(settings: &Settings, lane: u16) -> Result<(LogStore, Carried), End> {
     let cluster = &settings.cluster;
     let positions = Positions::open(cluster, GROUP, PATIENCE)?;
-    let opening = Opening::new(positions.committed(Topic::Raw, lane)?.as_ref())?;
+    let opening = Opening::new(positions.committed_behind_fence(Topic::Raw, lane)?.as_ref())?;
     let seen = positions.stable(Topic::Seen, lane)?;
     let mut store = open_store(settings, lane)?;
     if let Some(at) = store.position().filter(|at| !opening.fits(*at, seen)) {

@@ -59,6 +59,15 @@ impl Running {
         text.trim().to_owned()
     }
 
+    /// The sum of a counter over its labels.
+    pub async fn counted(&self, name: &str) -> u64 {
+        let url = format!("{}/metrics", self.house.addresses.metrics.as_deref().unwrap());
+        let client = testkit::http::client(SOON).unwrap();
+        let text = client.get(url).send().await.unwrap().text().await.unwrap();
+        let lines = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() as u64).sum()
+    }
+
     /// ClickHouse, as a reader.
     pub fn asker(&self) -> Asker {
         Asker::new(&self.house.addresses.clickhouse, "analyst", "").unwrap()

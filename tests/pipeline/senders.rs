@@ -70,8 +70,8 @@ async fn what_sdks_of_others_sign_is_accepted_and_every_mutation_of_it_is_refuse
         refused += refusals;
     }
     assert_eq!(asker.number("SELECT count() FROM hookline.records").await.unwrap(), events);
-    assert_eq!(counted(&running, "hookline_auth_failures_total").await, refused);
-    assert_eq!(counted(&running, "hookline_events_total").await, events);
+    assert_eq!(running.counted("hookline_auth_failures_total").await, refused);
+    assert_eq!(running.counted("hookline_events_total").await, events);
     println!("{events} events accepted, {refused} damaged requests refused");
 }
 
@@ -93,12 +93,4 @@ async fn sdks_of_others_verify_what_hookline_send_signs() {
     let verified: BTreeMap<String, u64> = serde_json::from_str(&verified).unwrap();
     assert_eq!(verified.len(), 3);
     assert!(verified.values().all(|count| *count == 100), "{verified:?}");
-}
-
-/// The sum of a counter over its labels.
-async fn counted(running: &Running, name: &str) -> u64 {
-    let url = format!("{}/metrics", running.house.addresses.metrics.as_deref().unwrap());
-    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-    let lines = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
-    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() as u64).sum()
 }

@@ -14,6 +14,7 @@ mod handshake;
 mod limits;
 mod logs;
 mod metrics;
+mod openapi;
 mod proxies;
 mod quota;
 mod receive;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::routing::get;
 use kafka::edge::{EdgeOpenError, EdgeOptions, EdgeProducer};
 use kafka::{Cluster, Topic};
 use runtime::{Component, Shutdown, Telemetry};
@@ -156,6 +158,7 @@ impl Ingest {
         }
         let router = Router::new()
             .merge(runtime::listen::health_routes(telemetry))
+            .route("/openapi.json", get(openapi::description))
             .method_not_allowed_fallback(answer::wrong_method)
             .fallback(answer::not_found);
         Server { edge: Arc::clone(&edge), router, tls }.run(listener, shutdown.clone()).await;

@@ -142,8 +142,7 @@ async fn each_platform_is_heard_in_its_own_words() {
 
     asker.until("SELECT count() FROM hookline.records", 9, SOON).await.unwrap();
     let sql = "SELECT source, outcome, type, link_id, toStringCutToZero(country) AS country, toUnixTimestamp(event_time) AS at \
-               FROM hookline.records \
-               ORDER BY source, outcome DESC";
+               FROM hookline.records ORDER BY source, outcome DESC";
     let rows: Vec<Value> = asker.rows(sql).await.unwrap();
     let expected = [
         ("bitly", "event", "click", "go.acme.example/bitly", "US"),

@@ -15,8 +15,11 @@ pub use payloads::adapters;
 pub use records::{avro, changelog, raw_headers};
 pub use signatures::signatures;
 
+/// What holds at a boundary, as a function of the bytes that come in.
+pub type Target = fn(&[u8]);
+
 /// Every boundary, by the name of its fuzz target and of its folder of seeds.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("adapters", adapters),
     ("avro", avro),
     ("changelog", changelog),

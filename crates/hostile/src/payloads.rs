@@ -41,8 +41,8 @@ pub fn adapters(data: &[u8]) {
     both_halves(
         *pick(Adapter::ALL, *adapter),
         &dialect,
-        pick(&CONTENT_TYPES, *content_type),
-        pick(&HEADERS, *headers),
+        pick::<&str>(&CONTENT_TYPES, *content_type),
+        pick::<&[(&str, &str)]>(&HEADERS, *headers),
         body,
     );
 }

@@ -39,7 +39,7 @@ async fn hostile_bodies_get_no_5xx_and_every_authentic_one_that_is_taken_is_a_ro
                 taken.insert(answer.body["receipt"].as_str().unwrap().to_owned(), (events, quarantined));
             }
         }
-        assert!(taken.len() - before > 400, "{name}: only {} requests were taken", taken.len() - before);
+        assert!(taken.len() - before > 250, "{name}: only {} requests were taken", taken.len() - before);
     }
     println!("{answers:?}");
 
@@ -50,7 +50,8 @@ async fn hostile_bodies_get_no_5xx_and_every_authentic_one_that_is_taken_is_a_ro
         let again = Hostile { what: "nothing is wrong with it".into(), body: examples[0].clone() };
         let answer = post(&sender, &again, "application/json").await;
         assert_eq!((answer.status, &answer.body["quarantined"]), (202, &0.into()), "{name}: {}", answer.body);
-        taken.insert(answer.body["receipt"].as_str().unwrap().to_owned(), (1, 0));
+        let receipt = answer.body["receipt"].as_str().unwrap().to_owned();
+        taken.insert(receipt, (number(&answer.body, "events"), 0));
     }
 
     // Each event of each answer is a row under its receipt, the quarantined ones as dead letters; nothing else is.
@@ -86,12 +87,17 @@ fn platforms() -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut platforms = BTreeMap::new();
     for folder in std::fs::read_dir(golden).unwrap() {
         let folder = folder.unwrap();
+        // Of a mapped platform nothing is known without a map; crates/hostile holds such adapters against any bytes.
+        if folder.file_name() == "mapping" {
+            continue;
+        }
         let mut bodies = Vec::new();
         for file in std::fs::read_dir(folder.path()).unwrap() {
             let path = file.unwrap().path();
             let expected = path.with_extension("event.json");
-            // A golden file whose outcome is an event, and not the reason of a quarantine.
-            let good = std::fs::read_to_string(expected).is_ok_and(|text| text.contains("\"event\":"));
+            // A golden file whose outcomes are all events, and not the reason of a quarantine.
+            let all_events = |text: String| text.contains("\"event\":") && !text.contains("\"reason\":");
+            let good = std::fs::read_to_string(expected).is_ok_and(all_events);
             if path.extension().is_some_and(|extension| extension == "json") && good {
                 bodies.push(std::fs::read(path).unwrap());
             }

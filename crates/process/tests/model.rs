@@ -87,11 +87,10 @@ impl<T: Clone> Log<T> {
     }
 
     fn committed(&self) -> impl Iterator<Item = (i64, &T)> {
-        let of = |(offset, slot)| match slot {
+        self.0.iter().enumerate().filter_map(|(offset, slot)| match slot {
             Slot::Committed(record) => Some((offset as i64, record)),
             _ => None,
-        };
-        self.0.iter().enumerate().filter_map(of)
+        })
     }
 }
 
@@ -254,7 +253,7 @@ impl Lane {
     fn end(&self, broker: &Broker, epoch: u8, end: &End) -> Phase {
         match end {
             End::Halt { reason, .. } if epoch == broker.epoch || self.mutant == Mutant::HaltsUnproven => {
-                Phase::Halted { reason: reason }
+                Phase::Halted { reason }
             }
             // Only the owner halts: the others learn that they are fenced, and start again.
             _ => Phase::Down,

@@ -193,7 +193,7 @@ impl Lane {
     fn end(&self, world: &World, epoch: u8, end: &End) -> Phase {
         match end {
             End::Halt { reason, .. } if epoch == world.epoch || self.mutant == Mutant::HaltsUnproven => {
-                Phase::Halted { reason: reason }
+                Phase::Halted { reason }
             }
             _ => Phase::Down,
         }

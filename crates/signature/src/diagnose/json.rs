@@ -32,6 +32,9 @@ impl Style {
     }
 }
 
+/// What JSON takes for space: a form feed is none.
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// Writes a text of JSON anew; `None` if it is none. Nesting costs no stack.
 pub(super) fn rewrite(text: &[u8], style: Style) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
@@ -75,12 +78,13 @@ pub(super) fn rewrite(text: &[u8], style: Style) -> Option<Vec<u8>> {
             }
             _ => {
                 begin(&mut out, depth, fresh, style);
-                let end = rest.find(|c: char| c.is_ascii_whitespace() || ",:{}[]\"".contains(c)).unwrap_or(rest.len());
+                // Just what ends a turn of this loop: else a form feed would keep it going for ever.
+                let end = rest.find(|c: char| SPACE.contains(&c) || ",:{}[]\"".contains(c)).unwrap_or(rest.len());
                 out.push_str(&rest[..end]);
                 (fresh, rest) = (false, &rest[end..]);
             }
         }
-        rest = rest.trim_start_matches([' ', '\t', '\r', '\n']);
+        rest = rest.trim_start_matches(SPACE);
     }
     (depth == 0 && !out.is_empty()).then(|| out.into_bytes())
 }

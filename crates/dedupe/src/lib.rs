@@ -6,7 +6,7 @@
 //! 1. [`key`]: an event key of any length becomes a keyed 128-bit [`Id128`].
 //! 2. [`decision`]: [`Window`] gives each [`Candidate`] its [`Verdict`] from the store and from what the open
 //!    transaction has already decided. Marks become durable with the transaction, never before it.
-//!    [`hindsight`] gives it from the rows instead, for a record that is replayed.
+//!    [`hindsight()`] gives it from the rows instead, for a record that is replayed.
 //! 3. [`changelog`]: the `seen` records that carry those marks inside the same Kafka transaction. They are the truth;
 //!    [`Restore`] reads them back and holds their chain together.
 //! 4. [`store`]: the [`WindowStore`] that answers lookups. It is only a cache of `seen`: [`LogStore`] in production,

@@ -1,7 +1,7 @@
 //! The `control` topic: what the whole installation has decided, beside the events.
 //!
 //! - The [identity](read_or_create), written once when the topics are created.
-//! - [Switches](Switches): what is done with an object now, and who said so, why, and until when. The newest record of an object
+//! - [Switches]: what is done with an object now, and who said so, why, and until when. The newest record of an object
 //!   counts. Beside each stands an [audit](Change) record under a key of its own, which compaction keeps for good.
 //!
 //! Everything is written in a transaction under one fenced id, so that two writers cannot both believe that they were first.

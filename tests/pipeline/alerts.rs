@@ -254,8 +254,9 @@ fn takeovers_of_the_detector_change_neither_the_alerts_nor_their_ids() {
     let alerts = alone.alerts(from, &rules);
     assert_eq!(alerts.len(), expected.len(), "an alert is told once");
     assert_eq!(alerts.into_iter().collect::<HashSet<_>>(), expected);
-    let metrics = running.telemetry.metrics.render().unwrap();
-    assert!(metrics.contains("hookline_watermark_delay_seconds"), "{metrics}");
+    wait_for("the last detector to say how far it is", || {
+        running.telemetry.metrics.render().unwrap().contains("hookline_watermark_delay_seconds")
+    });
 }
 
 // ---- alerts to messages ----

@@ -64,7 +64,11 @@ impl<'a> RawHeaders<'a> {
         let (received_at, ordinal) = (received_at.to_string(), ordinal.to_string());
         for field in [source, adapter, received_at.as_str(), request_id, secret_id, ordinal.as_str(), content_type] {
             fields.push(TAB);
-            fields.extend(field.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
+            if field.chars().any(char::is_control) {
+                fields.extend(field.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
+            } else {
+                fields.push_str(field);
+            }
         }
         let mut headers: Vec<(Cow<'static, str>, Vec<u8>)> = vec![(HEADER.into(), fields.into_bytes())];
         for (name, value) in &self.cloud_event {

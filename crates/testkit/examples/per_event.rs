@@ -1,6 +1,6 @@
 //! What an event costs: CPU time of each service's own process, and of the engines, per event.
 //!
-//! `cargo build --release -p hookline && cargo run --release -p testkit --example per_event -- [EVENTS]`
+//! `cargo build --release -p hookline && cargo run --release -p testkit --example per_event -- [EVENTS] [SENDERS]`
 //!
 //! Each stage is measured alone, over the same events: ingest while they are sent one a request and then a hundred a
 //! request, `process` and then `report` while each works off what the stage before has left. Figures are CPU time (user and
@@ -21,12 +21,13 @@ use testkit::{House, Sender, canonical, clickhouse::Asker, dub};
 
 /// Clock ticks a second of `/proc/<pid>/stat` on Linux.
 const TICKS: f64 = 100.0;
-const PARALLEL: usize = 64;
 const BATCH: usize = 100;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let events: u64 = std::env::args().nth(1).map_or(Ok(200_000), |number| number.parse())?;
+    // 20,000 requests a second that are acknowledged after 15 ms are 300 under way.
+    let senders: usize = std::env::args().nth(2).map_or(Ok(256), |number| number.parse())?;
     let folder = tempfile::tempdir()?;
     let house = House::up(&folder.path().join("data"), &["--engines-only"])?;
     let config = Fresh::new([7; 96]).write(folder.path())?;
@@ -39,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     let canonical = Sender::new(&fleet.ingest(), "canonical", Scheme::StandardWebhooks, secret("canonical")?)?;
     // The tables are there, every lane has been open once, and connections are warm.
     let mut clicks = dub::Generator::new(1);
-    dub.deliver_all((0..2_000).map(|_| clicks.click()), PARALLEL).await?;
+    dub.deliver_all((0..2_000).map(|_| clicks.click()), senders).await?;
     rows(&asker, 2_000).await?;
     fleet.kill("process")?;
     fleet.kill("report")?;
@@ -49,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
     let bodies: Vec<Vec<u8>> = (0..events).map(|_| clicks.click()).collect();
     let bytes: usize = bodies.iter().map(Vec::len).sum();
     let (cpu, begun) = (cpu(ingest)?, Instant::now());
-    dub.deliver_all(bodies, PARALLEL).await?;
+    dub.deliver_all(bodies, senders).await?;
     line(&format!("ingest, one Dub click ({} bytes) a request", bytes as u64 / events), events, ingest, cpu, begun)?;
 
     let mut visits = canonical::Generator::new(1);

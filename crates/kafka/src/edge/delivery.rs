@@ -51,6 +51,8 @@ pub(super) struct Ticket {
     request: Arc<Request>,
     place: u32,
     bytes: u32,
+    /// The records of its partition that are under way, this one among them.
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Request {
@@ -65,28 +67,32 @@ impl Request {
         })
     }
 
-    /// What the client carries for the record at `place`.
-    pub(super) fn ticket(self: &Arc<Self>, place: usize, bytes: usize) -> Box<Ticket> {
-        Box::new(Ticket { request: Arc::clone(self), place: place as u32, bytes: bytes as u32 })
+    /// What the client carries for the record at `place`; `under_way` counts the records of its partition that the client has.
+    pub(super) fn ticket(self: &Arc<Self>, place: usize, bytes: usize, under_way: &Arc<AtomicUsize>) -> Box<Ticket> {
+        let (request, under_way) = (Arc::clone(self), Arc::clone(under_way));
+        Box::new(Ticket { request, place: place as u32, bytes: bytes as u32, under_way })
     }
 }
 
 impl Ticket {
-    pub(super) fn delivered(&self, offset: i64) {
-        self.settle(offset);
+    /// Returns whether it was the last one of its partition that was under way: the next batch can go.
+    pub(super) fn delivered(&self, offset: i64) -> bool {
+        self.settle(offset)
     }
 
-    pub(super) fn failed(&self, code: RDKafkaErrorCode) {
-        self.settle(code as i64 - CODES);
+    /// As [`Self::delivered`], for a record that is not known to be stored.
+    pub(super) fn failed(&self, code: RDKafkaErrorCode) -> bool {
+        self.settle(code as i64 - CODES)
     }
 
-    fn settle(&self, value: i64) {
+    fn settle(&self, value: i64) -> bool {
         let request = &self.request;
         request.admission.leave(1, self.bytes as usize);
         request.slots[self.place as usize].store(value, Ordering::Release);
         if request.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             request.done.notify_one();
         }
+        self.under_way.fetch_sub(1, Ordering::AcqRel) == 1
     }
 }
 
@@ -198,8 +204,9 @@ mod tests {
         let admission = Admission::new(10, 1000);
         admission.enter(3, 30).unwrap();
         let request = Request::new([4, 5, 6].into_iter(), &admission);
-        request.ticket(0, 10).delivered(77);
-        request.ticket(2, 10).failed(RDKafkaErrorCode::MessageTimedOut);
+        let under_way = Arc::new(AtomicUsize::new(2));
+        assert!(!request.ticket(0, 10, &under_way).delivered(77));
+        assert!(request.ticket(2, 10, &under_way).failed(RDKafkaErrorCode::MessageTimedOut));
         let results = Delivery::of(request).wait(Instant::now() + Duration::from_millis(20)).await;
         let timed_out = DeliveryError::Failed(RDKafkaErrorCode::MessageTimedOut);
         assert_eq!(results, [Ok((4, 77)), Err(DeliveryError::Late), Err(timed_out)]);

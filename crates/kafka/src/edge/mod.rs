@@ -1,6 +1,7 @@
 //! The producer of the HTTP edge: many requests at once, one answer a request.
 
 mod delivery;
+mod gather;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,6 +15,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
 
 use self::delivery::{Admission, Request, Ticket};
+use self::gather::{Gather, Ready};
 use crate::cluster::{ClientError, Cluster, Voice};
 use crate::lane::pause;
 use crate::topics::Topic;
@@ -25,7 +27,7 @@ pub use delivery::{Delivery, DeliveryError};
 pub struct EdgeOptions {
     /// After this long, a record that is not acknowledged has failed.
     pub delivery_timeout: Duration,
-    /// How long the client waits to fill a batch.
+    /// How long a record waits for others of its partition when no batch of that partition is under way.
     pub linger: Duration,
     /// Records that may wait for an acknowledgement.
     pub max_records: usize,
@@ -34,11 +36,11 @@ pub struct EdgeOptions {
 }
 
 impl Default for EdgeOptions {
-    /// 3.5 s (a hard answer within 4 s), 5 ms, 100,000 records, 128 MiB.
+    /// 3.5 s (a hard answer within 4 s), 4 ms, 100,000 records, 128 MiB.
     fn default() -> Self {
         Self {
             delivery_timeout: Duration::from_millis(3500),
-            linger: Duration::from_millis(5),
+            linger: Duration::from_millis(4),
             max_records: 100_000,
             max_bytes: 128 * 1024 * 1024,
         }
@@ -89,17 +91,6 @@ pub enum EdgeError {
     /// No broker is reachable. Nothing of the request was sent.
     #[error("Kafka is not reachable; nothing of the request was sent")]
     Down,
-    /// The client refused a record in the middle of the request. Those before it may be stored, or not: the outcome is unknown, and
-    /// sending the whole request again is harmless.
-    #[error("the client refused record {at} of {of}: {reason}; the records before it may be stored")]
-    Unknown {
-        /// The place of the refused record, from 0.
-        at: usize,
-        /// The number of records of the request.
-        of: usize,
-        /// The client's words.
-        reason: String,
-    },
     /// A record is larger than Kafka takes (2,000,000 bytes with its headers). Nothing of the request was sent.
     #[error("record {at} of the request has {bytes} bytes, more than Kafka takes; nothing of the request was sent")]
     TooLarge {
@@ -113,6 +104,7 @@ pub enum EdgeError {
 struct EdgeContext {
     voice: Voice,
     health: Arc<Health>,
+    gather: Arc<Gather>,
 }
 
 /// Whether brokers answer.
@@ -139,12 +131,15 @@ impl ProducerContext for EdgeContext {
     type DeliveryOpaque = Box<Ticket>;
 
     fn delivery(&self, report: &DeliveryResult<'_>, ticket: Box<Ticket>) {
-        match report {
+        let next_can_go = match report {
             Ok(message) => {
                 self.health.delivered.fetch_add(1, Ordering::Relaxed);
-                ticket.delivered(message.offset());
+                ticket.delivered(message.offset())
             }
             Err((error, _)) => ticket.failed(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+        };
+        if next_can_go {
+            self.gather.wake();
         }
     }
 }
@@ -161,6 +156,7 @@ struct Shared {
     options: EdgeOptions,
     client: RwLock<Arc<Client>>,
     admission: Arc<Admission>,
+    gather: Arc<Gather>,
     health: Arc<Health>,
     stop: AtomicBool,
 }
@@ -173,8 +169,8 @@ impl Shared {
 
 /// Takes the records of requests and tells when the in-sync replicas have them.
 ///
-/// Idempotent, `acks=all`, in order within a partition. Two threads belong to it: one takes delivery reports, one asks the brokers
-/// once a second while nothing is delivered. It finds the brokers again by itself.
+/// Idempotent, `acks=all`, in order within a partition. Three threads belong to it: one hands gathered records to the client, one
+/// takes delivery reports, one asks the brokers once a second while nothing is delivered. It finds the brokers again by itself.
 pub struct EdgeProducer {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -193,18 +189,21 @@ impl EdgeProducer {
     /// When the client's settings are refused, or a thread cannot be started.
     pub fn open(cluster: &Cluster, options: EdgeOptions) -> Result<Self, EdgeOpenError> {
         let health = Arc::new(Health::default());
-        let client = connect(cluster, &options, &health)?;
+        let gather = Arc::new(Gather::default());
+        let client = connect(cluster, &options, &health, &gather)?;
         let admission = Admission::new(options.max_records, options.max_bytes);
         let shared = Arc::new(Shared {
             cluster: cluster.clone(),
             options,
             client: RwLock::new(Arc::new(client)),
             admission,
+            gather,
             health,
             stop: AtomicBool::new(false),
         });
-        let mut this = Self { shared, threads: Vec::with_capacity(2) };
-        for (name, run) in [("edge-reports", take_reports as fn(&Shared)), ("edge-probe", probe)] {
+        let mut this = Self { shared, threads: Vec::with_capacity(3) };
+        let runs = [("edge-send", hand_over as fn(&Shared)), ("edge-reports", take_reports), ("edge-probe", probe)];
+        for (name, run) in runs {
             let shared = Arc::clone(&this.shared);
             let thread = std::thread::Builder::new().name(name.into()).spawn(move || run(&shared));
             this.threads.push(thread?);
@@ -231,21 +230,7 @@ impl EdgeProducer {
         let admission = &self.shared.admission;
         admission.enter(records.len(), bytes)?;
         let request = Request::new(records.iter().map(|record| record.partition), admission);
-        let client = self.shared.client();
-        for (at, record) in records.iter().enumerate() {
-            let ticket = request.ticket(at, record.bytes());
-            let mut sent = BaseRecord::with_opaque_to(record.topic.name(), ticket)
-                .partition(i32::from(record.partition))
-                .key(record.key)
-                .payload(record.payload);
-            sent.headers = crate::lane::owned_headers(record.headers);
-            if let Err((error, _)) = client.send(sent) {
-                // The tickets of those before it stay with the client.
-                let unsent = &records[at..];
-                admission.leave(unsent.len(), unsent.iter().map(EdgeRecord::bytes).sum());
-                return Err(EdgeError::Unknown { at, of: records.len(), reason: error.to_string() });
-            }
-        }
+        self.shared.gather.push(&request, records);
         Ok(Delivery::of(request))
     }
 
@@ -275,7 +260,7 @@ impl EdgeProducer {
 }
 
 impl Drop for EdgeProducer {
-    /// Ends the two threads, which takes up to 100 ms, or 2 s while no broker answers; what is still waiting has failed.
+    /// Ends the threads, which takes up to 100 ms, or 2 s while no broker answers; what is still waiting has failed.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
@@ -298,9 +283,13 @@ pub enum EdgeOpenError {
     Thread(#[from] std::io::Error),
 }
 
-fn connect(cluster: &Cluster, options: &EdgeOptions, health: &Arc<Health>) -> Result<Client, ClientError> {
+fn connect(
+    cluster: &Cluster,
+    options: &EdgeOptions,
+    health: &Arc<Health>,
+    gather: &Arc<Gather>,
+) -> Result<Client, ClientError> {
     let role = "edge";
-    let linger = options.linger.as_millis().to_string();
     let timeout = options.delivery_timeout.as_millis().to_string();
     // The bound is `Admission`; the client's own queue is a little larger, so that it never refuses in the middle of a request.
     let max_messages = (options.max_records * 2).clamp(1000, 10_000_000).to_string();
@@ -309,7 +298,8 @@ fn connect(cluster: &Cluster, options: &EdgeOptions, health: &Arc<Health>) -> Re
         .config(
             role,
             &[
-                ("linger.ms", &linger),
+                // Records have gathered before: this is the time in which a batch is handed over.
+                ("linger.ms", "1"),
                 ("batch.size", "1000000"),
                 ("batch.num.messages", "100000"),
                 ("message.max.bytes", "2000000"),
@@ -326,8 +316,56 @@ fn connect(cluster: &Cluster, options: &EdgeOptions, health: &Arc<Health>) -> Re
                 ("request.timeout.ms", &timeout),
             ],
         )?
-        .create_with_context(EdgeContext { voice: Voice::new(role), health: Arc::clone(health) })
+        .create_with_context(EdgeContext {
+            voice: Voice::new(role),
+            health: Arc::clone(health),
+            gather: Arc::clone(gather),
+        })
         .map_err(|source| ClientError::refused(role, source))
+}
+
+/// Hands gathered records to the client as soon as it can send them.
+fn hand_over(shared: &Shared) {
+    let Shared { gather, options, .. } = shared;
+    gather.run_by(std::thread::current());
+    while !shared.stop.load(Ordering::Relaxed) {
+        let now = Instant::now();
+        let (batches, next) = gather.due(now, options.linger);
+        let client = (!batches.is_empty()).then(|| shared.client());
+        for mut batch in batches {
+            batch.hand_over(|record| {
+                let too_late = now.saturating_duration_since(record.since) >= options.delivery_timeout;
+                match &client {
+                    // Its request has been answered. What is sent now would only be another copy of what comes again.
+                    Some(client) if !too_late => send(client, record),
+                    _ => {
+                        record.ticket.failed(RDKafkaErrorCode::MessageTimedOut);
+                    }
+                }
+            });
+            gather.give_back(batch);
+        }
+        if client.is_none() {
+            let idle = next.map_or(PROBE_EVERY, |next| next.saturating_duration_since(Instant::now()));
+            std::thread::park_timeout(idle);
+        }
+    }
+    for mut batch in gather.rest() {
+        batch.hand_over(|record| {
+            record.ticket.failed(RDKafkaErrorCode::PurgeQueue);
+        });
+    }
+}
+
+fn send(client: &Client, record: Ready<'_>) {
+    let mut sent = BaseRecord::with_opaque_to(record.topic.name(), record.ticket)
+        .partition(i32::from(record.partition))
+        .key(record.key)
+        .payload(record.payload);
+    sent.headers = record.headers;
+    if let Err((error, refused)) = client.send(sent) {
+        refused.delivery_opaque.failed(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown));
+    }
 }
 
 /// Takes delivery reports as they come, and replaces a client that has ended itself.
@@ -338,7 +376,7 @@ fn take_reports(shared: &Shared) {
         if let Some((code, reason)) = client.client().fatal_error() {
             tracing::error!(?code, reason, "the edge producer has ended itself; starting another");
             shared.health.up.store(false, Ordering::Relaxed);
-            match connect(&shared.cluster, &shared.options, &shared.health) {
+            match connect(&shared.cluster, &shared.options, &shared.health, &shared.gather) {
                 Ok(new) => {
                     *shared.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
                     // What the old one still holds is reported as failed, here or when its last user drops it.

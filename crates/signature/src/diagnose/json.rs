@@ -35,7 +35,10 @@ impl Style {
 /// What JSON takes for space: a form feed is none.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// Writes a text of JSON anew; `None` if it is none. Nesting costs no stack.
+/// No sender nests deeper. Indentation grows with the square of the depth.
+const MAX_INDENTED: usize = 64;
+
+/// Writes a text of JSON anew; `None` if it is none, or too deep to be indented. Nesting costs no stack.
 pub(super) fn rewrite(text: &[u8], style: Style) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(text).ok()?;
     let mut out = String::with_capacity(text.len() * 2);
@@ -47,6 +50,9 @@ pub(super) fn rewrite(text: &[u8], style: Style) -> Option<Vec<u8>> {
                 begin(&mut out, depth, fresh, style);
                 out.push(first);
                 (depth, fresh, rest) = (depth + 1, true, &rest[1..]);
+                if style.indent.is_some() && depth > MAX_INDENTED {
+                    return None;
+                }
             }
             '}' | ']' => {
                 depth = depth.checked_sub(1)?;
@@ -215,8 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_costs_no_stack() {
-        let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+    fn deep_nesting_costs_no_stack_and_is_not_indented() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let deep = nested(200_000);
+        assert_eq!(rewrite(deep.as_bytes(), Style::indented("  ")), None);
+        assert!(rewrite(nested(MAX_INDENTED).as_bytes(), Style::indented("  ")).is_some());
         assert_eq!(rewrite(deep.as_bytes(), COMPACT), Some(deep.into_bytes()));
     }
 }

@@ -1,0 +1,296 @@
+//! Records gather by partition until the client can send them at once.
+//!
+//! The client (librdkafka 2.12) keeps the next batch of an idempotent partition back while more than four of its records wait
+//! for their acknowledgement, and its broker thread polls without a pause for as long as that batch is due
+//! (`rd_kafka_toppar_producer_serve`: the moment to wake up is set before what is in flight is looked at). Where brokers
+//! acknowledge later than the client lingers, that took more CPU than all the rest of `ingest`. So the client gets one batch of
+//! a partition at a time, and the next one gathers here: batches also grow by themselves with the time that brokers take.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::message::OwnedHeaders;
+
+use super::EdgeRecord;
+use super::delivery::{Request, Ticket};
+use crate::topics::Topic;
+
+/// Records and bytes after which a batch is full: it stays below the client's own bounds, so that it is sent as one.
+const FULL: (usize, usize) = (10_000, 900_000);
+/// What the framing of a record may take beside its bytes.
+const FRAMING: usize = 64;
+/// A buffer that grew larger than a full batch, for one large record, is not kept.
+const KEPT: usize = 2 * FULL.1;
+
+/// What waits to be handed to the client, by partition.
+#[derive(Default)]
+pub(super) struct Gather {
+    lanes: Mutex<Vec<Lane>>,
+    /// The thread that hands over, once it runs.
+    hand: OnceLock<Thread>,
+}
+
+#[derive(Default)]
+struct Lane {
+    batches: VecDeque<Batch>,
+    /// Records that the client has and has not reported.
+    under_way: Arc<AtomicUsize>,
+    /// The buffers of the last batch, to be used again.
+    spare: Option<Batch>,
+}
+
+/// Records of one partition, one after the other.
+#[derive(Default)]
+pub(super) struct Batch {
+    partition: u16,
+    bytes: Vec<u8>,
+    records: Vec<Gathered>,
+    weight: usize,
+}
+
+struct Gathered {
+    topic: Topic,
+    key: usize,
+    payload: usize,
+    headers: Option<OwnedHeaders>,
+    ticket: Box<Ticket>,
+    since: Instant,
+}
+
+/// A record as it is handed over.
+pub(super) struct Ready<'b> {
+    pub(super) topic: Topic,
+    pub(super) partition: u16,
+    pub(super) key: &'b [u8],
+    pub(super) payload: &'b [u8],
+    pub(super) headers: Option<OwnedHeaders>,
+    pub(super) ticket: Box<Ticket>,
+    pub(super) since: Instant,
+}
+
+impl Gather {
+    /// Registers the thread that hands over: it is woken when there is something to do.
+    pub(super) fn run_by(&self, hand: Thread) {
+        // There is one such thread, and it registers once.
+        let _ = self.hand.set(hand);
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(hand) = self.hand.get() {
+            hand.unpark();
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes copies of the records of one request, in order.
+    pub(super) fn push<N: AsRef<str>, V: AsRef<[u8]>>(&self, request: &Arc<Request>, records: &[EdgeRecord<'_, N, V>]) {
+        let since = Instant::now();
+        let mut wake = false;
+        let mut lanes = self.lanes();
+        for (at, record) in records.iter().enumerate() {
+            let partition = usize::from(record.partition);
+            if lanes.len() <= partition {
+                lanes.resize_with(partition + 1, Lane::default);
+            }
+            let lane = &mut lanes[partition];
+            let (weight, ticket) = (record.bytes() + FRAMING, request.ticket(at, record.bytes(), &lane.under_way));
+            let batch = lane.open(record.partition, weight);
+            let first = batch.records.is_empty();
+            batch.weight += weight;
+            batch.bytes.extend_from_slice(record.key);
+            batch.bytes.extend_from_slice(record.payload);
+            batch.records.push(Gathered {
+                topic: record.topic,
+                key: record.key.len(),
+                payload: record.payload.len(),
+                headers: crate::lane::owned_headers(record.headers),
+                ticket,
+                since,
+            });
+            // The first record sets the moment at which a batch is due, and the one behind it says that it is full: due now. While
+            // the client has a batch, the last report of that wakes.
+            let due_changes = first && lane.batches.len() <= 2;
+            wake |= due_changes && lane.under_way.load(Ordering::Acquire) == 0;
+        }
+        drop(lanes);
+        if wake {
+            self.wake();
+        }
+    }
+
+    /// The batches that the client may have now, and when the next one is due. A batch waits for `linger` since its first
+    /// record, unless it is full.
+    pub(super) fn due(&self, now: Instant, linger: Duration) -> (Vec<Batch>, Option<Instant>) {
+        let (mut ready, mut next) = (Vec::new(), None::<Instant>);
+        for lane in self.lanes().iter_mut() {
+            let Some(first) = lane.batches.front() else { continue };
+            if lane.under_way.load(Ordering::Acquire) > 0 {
+                continue;
+            }
+            let due = first.records.first().map_or(now, |record| record.since + linger);
+            if due > now && lane.batches.len() == 1 {
+                next = Some(next.map_or(due, |next| next.min(due)));
+                continue;
+            }
+            if let Some(batch) = lane.batches.pop_front() {
+                lane.under_way.fetch_add(batch.records.len(), Ordering::AcqRel);
+                ready.push(batch);
+            }
+        }
+        (ready, next)
+    }
+
+    /// Everything that has not been handed over, whether due or not: for the end.
+    pub(super) fn rest(&self) -> Vec<Batch> {
+        let take = |lane: &mut Lane| {
+            let batches: Vec<Batch> = lane.batches.drain(..).collect();
+            let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
+            lane.under_way.fetch_add(records, Ordering::AcqRel);
+            batches
+        };
+        self.lanes().iter_mut().flat_map(take).collect()
+    }
+
+    /// Gives the buffers of a batch back.
+    pub(super) fn give_back(&self, batch: Batch) {
+        if batch.bytes.capacity() <= KEPT
+            && let Some(lane) = self.lanes().get_mut(usize::from(batch.partition))
+        {
+            lane.spare = Some(batch);
+        }
+    }
+}
+
+impl Lane {
+    /// The batch that a record of `weight` joins.
+    fn open(&mut self, partition: u16, weight: usize) -> &mut Batch {
+        let full =
+            |last: &Batch| last.records.len() >= FULL.0 || (last.weight + weight > FULL.1 && !last.records.is_empty());
+        if self.batches.back().is_none_or(full) {
+            let batch = Batch { partition, ..self.spare.take().unwrap_or_default() };
+            self.batches.push_back(batch);
+        }
+        let last = self.batches.len() - 1;
+        &mut self.batches[last]
+    }
+}
+
+impl Batch {
+    /// Hands every record over, in order, and leaves the batch empty.
+    pub(super) fn hand_over(&mut self, mut to: impl FnMut(Ready<'_>)) {
+        let mut at = 0;
+        for record in self.records.drain(..) {
+            let Gathered { topic, key, payload, headers, ticket, since } = record;
+            let (key_end, end) = (at + key, at + key + payload);
+            to(Ready {
+                topic,
+                partition: self.partition,
+                key: &self.bytes[at..key_end],
+                payload: &self.bytes[key_end..end],
+                headers,
+                ticket,
+                since,
+            });
+            at = end;
+        }
+        self.bytes.clear();
+        self.weight = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::delivery::{Admission, Delivery};
+    use super::*;
+    use crate::lane::NO_HEADERS;
+
+    const LINGER: Duration = Duration::from_millis(5);
+
+    fn push(gather: &Gather, partition: u16, payloads: &[&[u8]]) -> Delivery {
+        let record = |payload| EdgeRecord { topic: Topic::Raw, partition, key: b"k", payload, headers: NO_HEADERS };
+        let records: Vec<_> = payloads.iter().map(|payload| record(*payload)).collect();
+        let admission = Admission::new(100_000, 100_000_000);
+        admission.enter(records.len(), records.iter().map(EdgeRecord::bytes).sum()).unwrap();
+        let request = Request::new(records.iter().map(|record| record.partition), &admission);
+        gather.push(&request, &records);
+        Delivery::of(request)
+    }
+
+    /// What is due at `now`, as partitions and payloads; the tickets go to `flying`.
+    fn handed(gather: &Gather, now: Instant, flying: &mut Vec<Box<Ticket>>) -> Vec<(u16, Vec<u8>)> {
+        let mut seen = Vec::new();
+        for mut batch in gather.due(now, LINGER).0 {
+            batch.hand_over(|record| {
+                assert_eq!(record.key, b"k");
+                seen.push((record.partition, record.payload.to_vec()));
+                flying.push(record.ticket);
+            });
+            gather.give_back(batch);
+        }
+        seen
+    }
+
+    #[test]
+    fn a_partition_gathers_while_a_batch_of_it_is_under_way_and_others_do_not_wait_for_it() {
+        let (gather, mut flying, begun) = (Gather::default(), Vec::new(), Instant::now());
+        let _one = push(&gather, 3, &[b"a", b"b"]);
+        assert_eq!(handed(&gather, begun, &mut flying), [], "it lingers");
+        assert_eq!(handed(&gather, Instant::now() + LINGER, &mut flying), [(3, b"a".to_vec()), (3, b"b".to_vec())]);
+        let _two = push(&gather, 3, &[b"c"]);
+        let _three = push(&gather, 0, &[b"d"]);
+        let _four = push(&gather, 3, &[b"e"]);
+        assert_eq!(handed(&gather, Instant::now() + LINGER, &mut flying), [(0, b"d".to_vec())]);
+        flying.remove(0).delivered(7);
+        assert_eq!(handed(&gather, Instant::now() + LINGER, &mut flying), [], "half of the batch is still under way");
+        flying.remove(0).delivered(8);
+        assert_eq!(handed(&gather, Instant::now() + LINGER, &mut flying), [(3, b"c".to_vec()), (3, b"e".to_vec())]);
+        assert_eq!(gather.due(Instant::now() + LINGER, LINGER).1, None);
+    }
+
+    #[test]
+    fn a_full_batch_does_not_linger_and_a_large_record_goes_alone() {
+        let (gather, mut flying, begun) = (Gather::default(), Vec::new(), Instant::now());
+        let (half, large) = (vec![1; FULL.1 / 2 + 1], vec![2; 2 * FULL.1]);
+        let _request = push(&gather, 1, &[&half, &half, &large, b"last"]);
+        for expected in [&half, &half, &large] {
+            assert_eq!(handed(&gather, begun, &mut flying), [(1, expected.clone())]);
+            flying.remove(0).delivered(1);
+        }
+        assert_eq!(handed(&gather, begun, &mut flying), [], "the last one is not full: it lingers");
+        assert_eq!(handed(&gather, Instant::now() + LINGER, &mut flying), [(1, b"last".to_vec())]);
+    }
+
+    #[test]
+    fn the_moment_when_the_next_batch_is_due_is_that_of_its_first_record() {
+        let gather = Gather::default();
+        let before = Instant::now();
+        let _one = push(&gather, 0, &[b"a"]);
+        let after = Instant::now();
+        std::thread::park_timeout(Duration::from_millis(2));
+        let _two = push(&gather, 1, &[b"b"]);
+        let (ready, next) = gather.due(before, LINGER);
+        assert!(ready.is_empty());
+        assert!((before + LINGER..=after + LINGER).contains(&next.unwrap()));
+    }
+
+    #[test]
+    fn what_is_left_at_the_end_is_handed_back_whole() {
+        let (gather, mut flying, begun) = (Gather::default(), Vec::new(), Instant::now());
+        let _one = push(&gather, 0, &[b"a"]);
+        assert_eq!(handed(&gather, Instant::now() + LINGER, &mut flying).len(), 1);
+        let _two = push(&gather, 0, &[b"b"]);
+        let _three = push(&gather, 2, &[b"c"]);
+        assert_eq!(handed(&gather, begun, &mut flying), [], "nothing is due");
+        let mut left = Vec::new();
+        for mut batch in gather.rest() {
+            batch.hand_over(|record| left.push(record.payload.to_vec()));
+        }
+        assert_eq!(left, [b"b".to_vec(), b"c".to_vec()]);
+    }
+}

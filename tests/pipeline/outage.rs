@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use testkit::clickhouse::Asker;
 use testkit::dub::Generator;
 use testkit::load::locked;
 use testkit::sender::Answer;
@@ -113,7 +114,9 @@ async fn with_kafka_stopped_and_killed_under_load_nothing_that_got_a_202_is_miss
 
     // Each receipt is a row, and each click counts once, however often it was sent.
     let asker = running.asker();
-    oracle::settle(&asker, clicks.len() as u64, PATIENCE).await.unwrap();
+    if let Err(error) = oracle::settle(&asker, clicks.len() as u64, PATIENCE).await {
+        panic!("{error:#}\n{}", where_they_are(&asker, &clicks, &running).await);
+    }
     let rows = asker.rows("SELECT DISTINCT request_id, event_key FROM hookline.records").await.unwrap();
     let rows: BTreeMap<&str, &str> =
         rows.iter().map(|row| (row["request_id"].as_str().unwrap(), row["event_key"].as_str().unwrap())).collect();
@@ -137,6 +140,28 @@ async fn with_kafka_stopped_and_killed_under_load_nothing_that_got_a_202_is_miss
         rows,
         rows - clicks.len() as u64
     );
+}
+
+/// What a person would look at first: which clicks are no rows, which rows are no clicks, and what each lane says of itself.
+async fn where_they_are(asker: &Asker, clicks: &BTreeSet<&String>, running: &Running) -> String {
+    let keys = asker.rows("SELECT event_key FROM hookline.records WHERE outcome = 'event'").await.unwrap_or_default();
+    let keys: Vec<&str> = keys.iter().filter_map(|row| row["event_key"].as_str()).collect();
+    let known: BTreeSet<&str> = keys.iter().copied().collect();
+    let missing: Vec<_> = clicks.iter().filter(|click| !known.contains(click.as_str())).take(5).collect();
+    let others: Vec<_> = known.iter().filter(|key| !clicks.contains(&(**key).to_owned())).take(5).collect();
+    let ledger = asker.rows("SELECT * FROM hookline.ledger").await;
+    let address = running.house.addresses.metrics.as_deref().unwrap_or_default();
+    let metrics = async { reqwest::get(format!("{address}/metrics")).await?.text().await };
+    let metrics = metrics.await.unwrap_or_else(|error| error.to_string());
+    let of_lanes = |line: &&str| line.contains("lag_records") || line.contains("stalled") || line.contains("lane");
+    let lanes: Vec<&str> = metrics.lines().filter(of_lanes).collect();
+    format!(
+        "{} rows of {} keys, {} clicks; not there: {missing:?}; never sent: {others:?}\nledger: {ledger:?}\n{}",
+        keys.len(),
+        known.len(),
+        clicks.len(),
+        lanes.join("\n")
+    )
 }
 
 /// Sends click after click, each until it is taken, as a platform does that cannot wait as long as it is told.

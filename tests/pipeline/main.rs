@@ -12,6 +12,7 @@ mod dlq;
 mod edge;
 mod engines;
 mod foreign;
+mod fuse;
 mod harness;
 mod hostile;
 mod journey;

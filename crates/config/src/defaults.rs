@@ -78,6 +78,10 @@ pub(crate) const METRICS_LISTEN: &str = "127.0.0.1:9464";
 
 /// `data` of `[process]`.
 pub(crate) const PROCESS_DATA: &str = "hookline-data";
+/// `fuse_run` of `[process]`: seconds of a busy lane, and more than any sender's odd batch.
+pub(crate) const FUSE_RUN: u32 = 1_000;
+/// `fuse_percent` of `[process]`.
+pub(crate) const FUSE_PERCENT: u8 = 50;
 
 /// `first` of a rule's `send`: the wait before the first message; at once.
 pub(crate) const FIRST: Duration = Duration::ZERO;

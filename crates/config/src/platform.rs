@@ -95,6 +95,18 @@ pub struct Tls {
 pub struct Process {
     /// The folder of the window store: a cache, may be lost. Relative paths start where the service is started.
     pub data: PathBuf,
+    /// So many dead letters in a row stop a lane; 0: none do.
+    pub fuse_run: u32,
+    /// So many dead letters in a hundred of the last records stop a lane; 0: none do.
+    pub fuse_percent: u8,
+}
+
+impl Default for Process {
+    /// What holds without `[process]`.
+    fn default() -> Self {
+        let (fuse_run, fuse_percent) = (defaults::FUSE_RUN, defaults::FUSE_PERCENT);
+        Self { data: defaults::PROCESS_DATA.into(), fuse_run, fuse_percent }
+    }
 }
 
 /// `[metrics]`.
@@ -240,11 +252,17 @@ fn read_tls(ingest: &Section<'_>) -> Option<Tls> {
 }
 
 pub(crate) fn read_process(section: Option<Section<'_>>) -> Process {
-    let Some(section) = section else { return Process { data: defaults::PROCESS_DATA.into() } };
+    let mut process = Process::default();
+    let Some(section) = section else { return process };
     // Not relative to the file: data does not rest beside a configuration, which may be read-only.
-    let data = section.text("data").unwrap_or_else(|| defaults::PROCESS_DATA.to_owned());
+    process.data = section.text("data").map_or(process.data, PathBuf::from);
+    let number = |key, high: i64| section.integer(key, 0..=high);
+    process.fuse_run =
+        number("fuse_run", 1_000_000).and_then(|run| u32::try_from(run).ok()).unwrap_or(process.fuse_run);
+    process.fuse_percent =
+        number("fuse_percent", 100).and_then(|share| u8::try_from(share).ok()).unwrap_or(process.fuse_percent);
     section.finish();
-    Process { data: data.into() }
+    process
 }
 
 pub(crate) fn read_metrics(section: Option<Section<'_>>) -> Metrics {

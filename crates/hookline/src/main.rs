@@ -5,6 +5,7 @@ mod demo;
 mod dlq;
 mod engine;
 mod exit;
+mod lanes;
 mod ledger;
 mod migrate;
 mod pause;
@@ -41,7 +42,7 @@ enum Command {
     /// Take webhooks and append them to the log
     Ingest(service::Args),
     /// Adapt, deduplicate, enrich and route what was taken
-    Process(service::Args),
+    Process(service::ProcessArgs),
     /// Count what the rules count, and say when a threshold is crossed
     Detect(service::Args),
     /// Bring events into ClickHouse, each once
@@ -80,7 +81,7 @@ fn main() -> ExitCode {
     exit::code(match cli.command {
         Command::Up(args) => up::run(args),
         Command::Ingest(args) => service::run(Service::Ingest, &args),
-        Command::Process(args) => service::run(Service::Process, &args),
+        Command::Process(args) => service::run_process(&args),
         Command::Detect(args) => service::run(Service::Detect, &args),
         Command::Report(args) => service::run(Service::Report, &args),
         Command::Notify(args) => service::run(Service::Notify, &args),

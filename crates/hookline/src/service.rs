@@ -9,8 +9,9 @@ use runtime::Shutdown;
 use tokio::time::{Duration, timeout};
 
 use crate::exit::{Outcome, Verdict};
+use crate::lanes::{Instance, PastFuse};
 use crate::platform::{Platform, Whereabouts};
-use crate::services::{Instance, Service, Services, serve_metrics};
+use crate::services::{Service, Services, serve_metrics};
 
 /// A graceful stop ends within this time; what is not done then is left to the next start.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
@@ -31,13 +32,34 @@ pub(crate) struct Args {
     pub(crate) metrics: Option<SocketAddr>,
 }
 
+/// The arguments of `process`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProcessArgs {
+    #[command(flatten)]
+    service: Args,
+    /// Let the dead letters of a lane whose fuse has blown pass, up to an offset of raw; the message of the lane names both
+    #[arg(long, value_name = "LANE@OFFSET")]
+    past_fuse: Vec<PastFuse>,
+}
+
+/// Runs `process` until it is told to stop.
+pub(crate) fn run_process(args: &ProcessArgs) -> Outcome {
+    start(Service::Process, &args.service, &args.past_fuse)
+}
+
 /// Runs one service until it is told to stop.
 pub(crate) fn run(service: Service, args: &Args) -> Outcome {
+    start(service, args, &[])
+}
+
+fn start(service: Service, args: &Args, past_fuse: &[PastFuse]) -> Outcome {
     if let Err(error) = runtime::logs::init() {
         bail!("cannot start logging: {error}");
     }
     let config = load(&args.config)?;
-    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(serve(service, args, config))
+    tokio::runtime::Runtime::new()
+        .context("cannot start the runtime")?
+        .block_on(serve(service, args, past_fuse, config))
 }
 
 /// Reads a configuration; its warnings go to the log.
@@ -49,7 +71,7 @@ pub(crate) fn load(path: &std::path::Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-async fn serve(service: Service, args: &Args, config: Config) -> Outcome {
+async fn serve(service: Service, args: &Args, past_fuse: &[PastFuse], config: Config) -> Outcome {
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
     let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
     let listen = address(args.listen, &config.ingest.listen, "[ingest] listen")?;
@@ -64,7 +86,7 @@ async fn serve(service: Service, args: &Args, config: Config) -> Outcome {
         control = platform.identity() => control?,
         () = shutdown.given() => return Ok(Verdict::Fine),
     };
-    services.start(service, &platform, &control, args.instance, listener).await?;
+    services.start(service, &platform, &control, args.instance, past_fuse, listener).await?;
     let ended = tokio::select! {
         () = shutdown.given() => Ok(()),
         ended = services.ended() => ended,

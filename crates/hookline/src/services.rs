@@ -1,7 +1,6 @@
 //! The services as tasks of this process, each with the same start and the same stop.
 
 use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -9,6 +8,7 @@ use kafka::control::Control;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::lanes::{Instance, PastFuse};
 use crate::platform::Platform;
 
 /// A stage of the pipeline.
@@ -24,36 +24,6 @@ pub(crate) enum Service {
 impl Service {
     pub(crate) const ALL: [Service; 5] =
         [Service::Ingest, Service::Process, Service::Detect, Service::Report, Service::Notify];
-}
-
-/// Which share of the lanes is ours: instance `i` of `n`, counted from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Instance {
-    number: u16,
-    of: u16,
-}
-
-impl Instance {
-    /// All lanes.
-    pub(crate) const ONLY: Instance = Instance { number: 1, of: 1 };
-
-    /// The lanes of this instance.
-    fn lanes(self, lanes: u16) -> Vec<u16> {
-        (0..lanes).filter(|lane| lane % self.of == self.number - 1).collect()
-    }
-}
-
-impl FromStr for Instance {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let read = || {
-            let (number, of) = text.split_once('/')?;
-            let this = Self { number: number.parse().ok()?, of: of.parse().ok()? };
-            (1..=this.of).contains(&this.number).then_some(this)
-        };
-        read().ok_or_else(|| format!("{text:?} is not an instance: write i/n with i from 1 to n, such as 2/3"))
-    }
 }
 
 /// The services that run in this process.
@@ -73,6 +43,7 @@ impl Services {
         platform: &Platform,
         control: &Control,
         instance: Instance,
+        past_fuse: &[PastFuse],
         listener: Option<TcpListener>,
     ) -> anyhow::Result<()> {
         let lanes = instance.lanes(platform.plan.lanes);
@@ -101,6 +72,11 @@ impl Services {
                     longest_window: platform.config.longest_window(),
                     pipeline: Arc::new(platform.pipeline()),
                     routes: Arc::new(platform.config.routes()),
+                    fuse: process::fuse::Limits {
+                        run: platform.config.process.fuse_run,
+                        percent: platform.config.process.fuse_percent,
+                    },
+                    past_fuse: PastFuse::by_lane(past_fuse, platform.plan.lanes)?,
                 };
                 let lanes = process::start(settings, lanes, &platform.telemetry, &platform.shutdown)?;
                 self.join(service, move || lanes.join());
@@ -187,20 +163,4 @@ pub(crate) async fn serve_metrics(
     let task =
         tokio::spawn(runtime::listen::serve_metrics(listener, platform.telemetry.clone(), platform.shutdown.clone()));
     Ok((bound, task))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn instances_share_all_lanes_without_overlap() {
-        let mut all: Vec<u16> = (1..=5).flat_map(|i| format!("{i}/5").parse::<Instance>().unwrap().lanes(12)).collect();
-        all.sort_unstable();
-        assert_eq!(all, (0..12).collect::<Vec<_>>());
-        assert_eq!(Instance::ONLY.lanes(3), [0, 1, 2]);
-        for wrong in ["", "1", "0/3", "4/3", "a/b", "1/0"] {
-            assert!(wrong.parse::<Instance>().is_err(), "{wrong}");
-        }
-    }
 }

@@ -18,9 +18,10 @@ use tokio::time::timeout;
 
 use crate::demo::{self, Demo};
 use crate::exit::{Outcome, Verdict};
+use crate::lanes::{Instance, PastFuse};
 use crate::platform::{Platform, Whereabouts};
 use crate::service::{DRAIN, address, load};
-use crate::services::{Instance, Service, Services, serve_metrics};
+use crate::services::{Service, Services, serve_metrics};
 
 /// The file of the data folder that says where a running `up` listens.
 pub(crate) const ADDRESSES: &str = "addresses.json";
@@ -67,6 +68,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PER_SECOND", num_args = 0..=1, require_equals = true, conflicts_with = "engines_only",
         default_missing_value = demo::DEFAULT_RATE, value_parser = crate::send::rate)]
     demo: Option<f64>,
+    /// Let the dead letters of a lane whose fuse has blown pass, up to an offset of raw; the message of the lane names both
+    #[arg(long, value_name = "LANE@OFFSET", conflicts_with = "engines_only")]
+    past_fuse: Vec<PastFuse>,
     /// Print the addresses as one JSON line once everything is ready
     #[arg(long)]
     json: bool,
@@ -170,7 +174,7 @@ impl House {
             let mut webhooks = Some(self.webhooks);
             for service in Service::ALL {
                 let listener = if service == Service::Ingest { webhooks.take() } else { None };
-                services.start(service, &platform, &control, Instance::ONLY, listener).await?;
+                services.start(service, &platform, &control, Instance::ONLY, &args.past_fuse, listener).await?;
             }
             ready(&platform).await
         };
@@ -228,10 +232,11 @@ impl House {
     }
 }
 
-/// Returns when every component is ready; fails with what is not.
+/// Returns when every component is ready; fails with what is not. One that has halted is not waited for: it has said why, and
+/// the others go on without it, as they do when it halts later.
 async fn ready(platform: &Platform) -> anyhow::Result<()> {
     let all = async {
-        while !platform.telemetry.health.is_ready() {
+        while !platform.telemetry.health.is_settled() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -241,7 +246,7 @@ async fn ready(platform: &Platform) -> anyhow::Result<()> {
             let states = platform.telemetry.health.states();
             let waiting: Vec<String> = states
                 .into_iter()
-                .filter(|(_, state)| *state != runtime::health::State::Ready)
+                .filter(|(_, state)| !state.is_settled())
                 .map(|(name, state)| format!("{name}: {state:?}"))
                 .collect();
             bail!("not ready after {} s: {}", READY_WITHIN.as_secs(), waiting.join("; "))

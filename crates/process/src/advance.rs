@@ -5,6 +5,7 @@
 use event::{Cut, Millis};
 
 use crate::cuts::{Open, Policy};
+use crate::fuse::{Blown, Fuse, Limits};
 use crate::position::Carried;
 
 /// A lane's time moves on without records, this far behind the clock: whatever comes later is appended later.
@@ -57,6 +58,16 @@ impl Advance {
     /// The broker appended the next record at `appended_at` (milliseconds since 1970). The lane's time never goes back.
     pub fn saw(&mut self, appended_at: i64) {
         self.current.watermark_ms = self.current.watermark_ms.max(appended_at);
+    }
+
+    /// The next record counts for the fuse; a dead letter may be one too many.
+    pub fn counts(&mut self, dead: bool, limits: Limits) -> Option<Blown> {
+        self.current.fuse.saw(dead, limits)
+    }
+
+    /// Somebody lets the next record pass, whatever it is: the fuse starts afresh after it.
+    pub fn passes(&mut self) {
+        self.current.fuse = Fuse::default();
     }
 
     /// The record's event was written, `bytes` long.
@@ -122,7 +133,7 @@ mod tests {
     fn lane() -> Advance {
         let seen = SeenPosition { next_offset: 4, raw_hi: 10 };
         let policy = Policy { age_ms: 1_000, rows: 3, bytes: 1_000 };
-        Advance::from(Carried { seen, open: Open::default(), watermark_ms: 500 }, policy)
+        Advance::from(Carried { seen, open: Open::default(), fuse: Fuse::default(), watermark_ms: 500 }, policy)
     }
 
     #[test]
@@ -130,6 +141,7 @@ mod tests {
         let mut lane = lane();
         lane.saw(700);
         lane.wrote(10, 2_000);
+        assert_eq!(lane.counts(true, Limits { run: 2, percent: 0 }), None);
         lane.read_to(11);
         assert_eq!(lane.close(2_000), Closing { raw_lo: 10, raw_hi: 11, cut: None });
         let before = lane.clone();
@@ -140,6 +152,14 @@ mod tests {
         assert_eq!(position.seen, SeenPosition { next_offset: 7, raw_hi: 11 });
         lane.commit();
         assert_eq!(*lane.committed(), position);
+        // The fuse remembers what was committed, and forgets what was not, however often it blows.
+        for _ in 0..2 {
+            assert_eq!(lane.counts(true, Limits { run: 2, percent: 0 }), Some(Blown::Run(2)));
+            lane.abort();
+        }
+        lane.passes();
+        assert_eq!(lane.counts(true, Limits { run: 2, percent: 0 }), None);
+        lane.abort();
         // The block is open over transactions, and its age ends it.
         assert_eq!(lane.close(3_000).cut, Some(Cut { raw_hi: 11, watermark: Millis(700) }));
         assert_eq!(lane.close(3_000), Closing { raw_lo: 11, raw_hi: 11, cut: None });

@@ -10,7 +10,7 @@ use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 
 use crate::metrics::ProcessMetrics;
-use crate::{SERVICE, Settings};
+use crate::{SERVICE, Settings, fuse};
 use open::OpenLane;
 
 /// How long records are gathered into one transaction: a transaction costs the broker about 6 ms, so fewer, larger ones.
@@ -45,6 +45,11 @@ pub(crate) fn run(
             // to the next fence, which ends it. A producer that is fenced or broken says so again, which changes nothing.
             if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
                 tracing::debug!(service = SERVICE, lane, %error, "nothing to abort");
+            }
+            if let End::Halt { reason: fuse::REASON, .. } = &end
+                && let Err(error) = open.end_block(shutdown)
+            {
+                tracing::warn!(service = SERVICE, lane, %error, "the rows since the last cut wait for the next start");
             }
             open.producer.confirm(end).into()
         }

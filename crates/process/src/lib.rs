@@ -1,11 +1,13 @@
 //! One Kafka-to-Kafka step, a lane at a time: adapt, deduplicate, enrich, route, inside one transaction per batch.
 //!
 //! This crate is wiring. What an event means is decided in `adapter`, `dedupe`, `enrich` and `route`; how a transaction is
-//! fenced, in `kafka`. What is decided here is only the order of steps, where blocks end ([`cuts`]), where a lane goes on
-//! ([`opening`]) and how it moves ([`advance`]): pure, and held by the model checker in `tests/`.
+//! fenced, in `kafka`. What is decided here is only the order of steps, where blocks end ([`cuts`]), when a lane
+//! stops over dead letters ([`fuse`]), where it goes on ([`opening`]) and how it moves ([`advance`]): pure, and held by the
+//! model checker in `tests/`.
 
 pub mod advance;
 pub mod cuts;
+pub mod fuse;
 mod lane;
 mod metrics;
 pub mod opening;
@@ -13,6 +15,7 @@ pub mod position;
 mod signals;
 mod step;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +47,10 @@ pub struct Settings {
     pub pipeline: Arc<Pipeline>,
     /// The rules, as configured.
     pub routes: Arc<Routes>,
+    /// When dead letters stop a lane.
+    pub fuse: fuse::Limits,
+    /// Lanes whose fuse does not count up to an offset, this one included: somebody has looked and lets the dead letters pass.
+    pub past_fuse: BTreeMap<u16, u64>,
 }
 
 /// Starts the given lanes, each on a thread of its own.

@@ -8,6 +8,7 @@ use kafka::lane::End;
 use kafka::positions::{Committed, Range};
 
 use crate::cuts::Open;
+use crate::fuse::Fuse;
 use crate::position::Carried;
 
 /// The group that holds the positions of `process`; it never has members.
@@ -112,11 +113,12 @@ impl Start {
     pub fn carried(self, now_ms: i64) -> Carried {
         let nothing = SeenPosition { next_offset: 0, raw_hi: 0 };
         match self {
-            Start::Fresh => Carried { seen: nothing, open: Open::default(), watermark_ms: 0 },
+            Start::Fresh => Carried { seen: nothing, open: Open::default(), fuse: Fuse::default(), watermark_ms: 0 },
             Start::Restored(carried) => carried,
             // What the open block holds is unknown: one row more than none makes the next cut come in time.
             Start::Recovered(seen) => {
-                Carried { seen, open: Open { rows: 1, bytes: 0, since_ms: now_ms }, watermark_ms: 0 }
+                let open = Open { rows: 1, bytes: 0, since_ms: now_ms };
+                Carried { seen, open, fuse: Fuse::default(), watermark_ms: 0 }
             }
         }
     }
@@ -198,7 +200,7 @@ mod tests {
     }
 
     fn opening(seen: SeenPosition) -> Opening {
-        Opening { committed: Some(Carried { seen, open: Open::default(), watermark_ms: 5 }) }
+        Opening { committed: Some(Carried { seen, open: Open::default(), fuse: Fuse::default(), watermark_ms: 5 }) }
     }
 
     fn start(opening: Opening, reached: Option<SeenPosition>, seen: Range, written: bool) -> Result<Start, String> {
@@ -213,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_position_counts_only_with_what_was_committed_beside_it() {
-        let whole = Carried { seen: at(12, 34), open: Open::default(), watermark_ms: 5 };
+        let whole = Carried { seen: at(12, 34), open: Open::default(), fuse: Fuse::default(), watermark_ms: 5 };
         let committed = |next, metadata: String| Opening::new(Some(&Committed { next, metadata }));
         assert_eq!(committed(34, whole.to_string()).unwrap(), Opening { committed: Some(whole) });
         for (next, metadata) in [(33, whole.to_string()), (-1, whole.to_string()), (34, String::new())] {

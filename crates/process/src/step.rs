@@ -70,6 +70,12 @@ impl<'r> RawRecord<'r> {
             headers.map(|headers| RawHeaders { received_at: received_at(headers.received_at, appended_at), ..headers });
         Self { lane, offset, appended_at, key, body, headers }
     }
+
+    /// Whether what becomes of it tells something new, so that the fuse counts it: what ingest has set aside is a dead letter
+    /// by decision, and what was redriven was so by a person who looked.
+    pub(crate) fn is_unforeseen(&self) -> bool {
+        self.headers.as_ref().map_or(true, |headers| headers.quarantine.is_none() && headers.redrive_of.is_none())
+    }
 }
 
 /// A record that was read: an event that the dedupe window has to judge, or a dead letter.
@@ -261,6 +267,19 @@ mod tests {
     fn a_record_whose_source_has_lost_its_map_is_a_dead_letter_that_says_so() {
         let lost = Err(("adapt".to_owned(), "no_mapping".to_owned()));
         assert_eq!(read(&pipeline(HashMap::new()), "mapping"), lost);
+    }
+
+    #[test]
+    fn the_fuse_counts_neither_what_ingest_set_aside_nor_what_was_redriven() {
+        let counted = |quarantine: Option<&'static str>, redrive_of: Option<&'static str>| {
+            let (quarantine, redrive_of) = (quarantine.map(Into::into), redrive_of.map(Into::into));
+            let headers = RawHeaders { quarantine, redrive_of, ..RawHeaders::default() };
+            RawRecord::new(0, 7, 0, b"1", CLICK, Ok(headers)).is_unforeseen()
+        };
+        assert!(counted(None, None));
+        assert!(!counted(Some("missing_field"), None));
+        assert!(!counted(None, Some("0/3")));
+        assert!(RawRecord::new(0, 7, 0, b"1", CLICK, Err(HeaderError::Missing)).is_unforeseen());
     }
 
     #[test]

@@ -19,6 +19,14 @@ pub enum State {
     Halted(String),
 }
 
+impl State {
+    /// Whether waiting changes nothing: at work, or stopped on purpose.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Ready | Self::Halted(_))
+    }
+}
+
 /// The components of a process. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<String, State>>>);
@@ -47,6 +55,12 @@ impl Health {
     pub fn is_ready(&self) -> bool {
         let states = self.lock();
         !states.is_empty() && states.values().all(|state| *state == State::Ready)
+    }
+
+    /// Whether every component (and there is one) is ready or has halted.
+    pub fn is_settled(&self) -> bool {
+        let states = self.lock();
+        !states.is_empty() && states.values().all(State::is_settled)
     }
 
     /// Whether nothing has halted: a process that is merely waiting for an engine is alive.
@@ -95,8 +109,8 @@ mod tests {
         lane.ready();
         assert!(health.is_ready());
         lane.failing("Kafka does not answer");
-        assert!(!health.is_ready() && health.is_alive());
+        assert!(!health.is_ready() && health.is_alive() && !health.is_settled());
         lane.halted("the input was rewound");
-        assert!(!health.is_alive());
+        assert!(!health.is_alive() && !health.is_ready() && health.is_settled());
     }
 }

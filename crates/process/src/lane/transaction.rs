@@ -7,10 +7,12 @@ use dedupe::{Verdict, changelog};
 use event::lane::of_name;
 use event::{LinkEvent, Outcome, raw};
 use kafka::Topic;
-use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError};
+use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
+use runtime::Shutdown;
 
 use super::now_ms;
 use super::open::{OpenLane, unusable};
+use crate::fuse::{self, Blown};
 use crate::metrics::ProcessMetrics;
 use crate::opening::{CLOCK_TRUST_MS, GROUP};
 use crate::step::{RawRecord, Reading};
@@ -40,15 +42,26 @@ impl OpenLane<'_> {
         let mut deadline: Option<Instant> = None;
         loop {
             let wait = deadline.map_or(wait, |deadline| deadline.saturating_duration_since(Instant::now()));
-            if !self.take(wait, chunk)? && deadline.is_none() {
+            // What somebody lets pass the fuse is committed before the fuse can blow again.
+            let passing = self.passing();
+            if !self.take(wait, passing.unwrap_or(chunk).min(chunk))? && deadline.is_none() {
                 return Ok(false);
             }
             let until = *deadline.get_or_insert_with(|| Instant::now() + cadence);
             let full = self.transaction.as_ref().is_some_and(|begun| begun.records >= max);
-            if full || Instant::now() >= until {
+            let passed = passing.is_some() && self.passing().is_none();
+            if full || passed || Instant::now() >= until {
                 return Ok(true);
             }
         }
+    }
+
+    /// How many of the next records may pass the fuse, if any may.
+    fn passing(&self) -> Option<usize> {
+        let last = self.settings.past_fuse.get(&self.lane)?;
+        let next = u64::try_from(self.reader.position()).ok()?;
+        let left = last.saturating_add(1).checked_sub(next).filter(|left| *left > 0)?;
+        usize::try_from(left).ok()
     }
 
     /// Takes one chunk of records into the transaction.
@@ -89,10 +102,18 @@ impl OpenLane<'_> {
                 });
             }
             let decided = step.decide(raw, reading, verdict);
+            begun.tally.count(&decided);
+            if settings.past_fuse.get(lane).is_some_and(|last| raw.offset <= *last) {
+                advance.passes();
+            } else if raw.is_unforeseen()
+                && let Some(blown) = advance.counts(decided.dead_letter.is_some(), settings.fuse)
+            {
+                let last = (reader.position() + reader.lag_records().unwrap_or(0) - 1).max(raw.offset as i64);
+                return Err(End::halt(fuse::REASON, begun.tally.fuse_message(*lane, raw.offset, blown, last)));
+            }
             advance.saw(raw.appended_at);
             write(producer, settings, *lane, raw, &decided, &mut value)?;
             advance.wrote(value.len(), now);
-            begun.tally.count(&decided);
             if decided.event.outcome == Outcome::Event {
                 for index in settings.routes.matching_indexes(&decided.event) {
                     let rule = &settings.routes.rules()[index];
@@ -175,6 +196,17 @@ impl OpenLane<'_> {
         Ok(())
     }
 
+    /// Ends the open block when its time has come: its rows must not wait until somebody has looked at the lane.
+    pub(super) fn end_block(&mut self, shutdown: &Shutdown) -> Result<(), End> {
+        while let Some(due) = self.advance.block_due_in_ms(now_ms()) {
+            if due == 0 || shutdown.is_stopping() {
+                return self.commit();
+            }
+            pause("the end of the block", Duration::from_millis(due.clamp(1, 100) as u64));
+        }
+        Ok(())
+    }
+
     /// Ends the open transaction without a trace.
     pub(super) fn abort(&mut self) -> Result<(), TxnError> {
         self.window.abort();
@@ -237,6 +269,8 @@ fn write(
 struct Tally {
     outcomes: HashMap<(String, Outcome), u64>,
     delays: Vec<(String, f64)>,
+    /// Dead letters by source and reason, for whoever has to find out what is wrong.
+    dead: HashMap<(String, String), u64>,
 }
 
 impl Tally {
@@ -246,6 +280,23 @@ impl Tally {
         if *outcome == Outcome::Duplicate {
             self.delays.push((source.to_string(), *duplicate_delay as f64 / 1_000.0));
         }
+        if let Some(dead) = &decided.dead_letter {
+            *self.dead.entry((source.to_string(), dead.reason.clone())).or_default() += 1;
+        }
+    }
+
+    /// Why the lane stops at `offset`, and the ways on. `last` is the last offset that `raw` is known to hold.
+    fn fuse_message(&self, lane: u16, offset: u64, blown: Blown, last: i64) -> String {
+        let most = self.dead.iter().max_by_key(|(_, count)| **count);
+        let most = most.map_or_else(String::new, |((source, reason), count)| {
+            let source = if source.is_empty() { "unknown" } else { source };
+            format!(", {count} since the last commit for the reason {reason} of source {source}")
+        });
+        format!(
+            "the fuse of lane {lane} has blown at raw offset {offset}: {blown}{most}; nothing since the last commit was written. \
+             Mend what is wrong (the adapter, the map, the configuration) and restart; or let the dead letters pass, such as all \
+             that raw holds now: restart with --past-fuse {lane}@{last}"
+        )
     }
 
     fn publish(self, metrics: &ProcessMetrics) {

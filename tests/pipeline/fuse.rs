@@ -65,6 +65,10 @@ impl Partner {
     }
 }
 
+async fn get(url: impl AsRef<str>) -> reqwest::Result<reqwest::Response> {
+    testkit::http::client(SOON).unwrap().get(url.as_ref()).send().await
+}
+
 /// Two configurations of one installation: one knows the partner, the other has lost it.
 fn configurations(folder: &Path) -> (PathBuf, PathBuf) {
     let lost = configure(folder, &[("dub", "dub", "dub")]);
@@ -120,12 +124,12 @@ impl Services<'_> {
         let url = format!("http://{}", self.metrics);
         let line = r#"hookline_stalled{reason="fuse",service="process"} 1"#;
         until(SOON, "the fuse has blown", || async {
-            let text = reqwest::get(format!("{url}/metrics")).await.ok()?.text().await.ok()?;
+            let text = get(format!("{url}/metrics")).await.ok()?.text().await.ok()?;
             text.contains(line).then_some(())
         })
         .await
         .unwrap();
-        let health = reqwest::get(format!("{url}/healthz")).await.unwrap();
+        let health = get(format!("{url}/healthz")).await.unwrap();
         assert_eq!(health.status().as_u16(), 503);
         let health = health.text().await.unwrap();
         let said = format!("the fuse of lane {LANE} has blown at raw offset ");
@@ -172,7 +176,7 @@ async fn a_run_of_dead_letters_stops_its_lane_until_somebody_has_mended_it_or_le
     let elsewhere = early.iter().chain(&late).filter(|click| lane_of(click) != LANE).count() as u64;
     let sender = dub(&format!("http://{listen}"), data);
     until(SOON, "ingest takes", || async {
-        let ready = reqwest::get(format!("http://{listen}/readyz")).await.ok()?;
+        let ready = get(format!("http://{listen}/readyz")).await.ok()?;
         ready.status().is_success().then_some(())
     })
     .await
@@ -230,7 +234,7 @@ async fn up_stays_alive_when_a_lane_halts_and_starts_with_one_that_has() {
     let halted = async |house: &House| {
         let url = format!("{}/healthz", house.addresses.metrics.as_deref().unwrap());
         until(SOON, "the fuse has blown", || async {
-            let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
+            let text = get(&url).await.ok()?.text().await.ok()?;
             text.contains("the fuse of lane 2 has blown").then_some(())
         })
         .await

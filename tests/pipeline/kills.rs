@@ -1,67 +1,59 @@
-//! Services killed with kill -9 in mid-stream: counted once all the same.
+//! The crash oracle in short: services and engines killed, stopped and multiplied in mid-stream, and everything counted once all
+//! the same. `cargo run --release -p testkit --example oracle` is the long one (docs/reliability.md).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::Fresh;
-use testkit::dub::Generator;
-use testkit::oracle::{Fleet, settle, verify};
+use testkit::clickhouse::Asker;
+use testkit::oracle::{Blow, Outcome, Plan, run, verify};
 
-use crate::harness::{Running, dub};
-
-/// Clicks that are sent, one in ten of them again; `HOOKLINE_TEST_CLICKS` sends more.
-const CLICKS: u64 = 100_000;
+use crate::harness::Running;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_killed_at_random_lose_nothing_and_count_nothing_twice() {
-    let clicks = std::env::var("HOOKLINE_TEST_CLICKS").map_or(CLICKS, |number| number.parse().unwrap());
-    counted_once_under_kills(clicks, &["ingest", "process", "report"], 42).await;
+    let round = [(Blow::Kill, 9), (Blow::KillTwice, 3), (Blow::LoseWindows, 1)];
+    let (running, outcome) = shaken(42, 32, 1_000.0, &round).await;
+    assert!(outcome.done.kills >= 15 && outcome.counts.duplicates > 0, "{outcome}");
+
+    // Books that were tampered with are noticed: a row twice, then not at all.
+    let (asker, events) = (running.asker(), outcome.counts.events);
+    verify(&asker, events).await.unwrap();
+    let owner = Asker::new(&running.house.addresses.clickhouse, "hookline", "").unwrap();
+    let row =
+        asker.rows("SELECT lane, raw_offset FROM hookline.records WHERE outcome = 'duplicate' LIMIT 1").await.unwrap();
+    let its = format!("lane = {} AND raw_offset = {}", row[0]["lane"], row[0]["raw_offset"]);
+    owner.rows(&format!("INSERT INTO hookline.records SELECT * FROM hookline.records WHERE {its}")).await.unwrap();
+    let doubled = verify(&asker, events).await.unwrap_err().to_string();
+    assert!(doubled.contains("a lane with a hole or a repeat"), "{doubled}");
+    let delete = format!("ALTER TABLE hookline.records DELETE WHERE {its} SETTINGS mutations_sync = 2");
+    owner.rows(&delete).await.unwrap();
+    let lost = verify(&asker, events).await.unwrap_err().to_string();
+    assert!(lost.contains("a lane with a hole or a repeat"), "{lost}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn engines_killed_between_the_services_change_nothing_of_that() {
-    counted_once_under_kills(30_000, &["kafka", "clickhouse", "process", "report", "clickhouse"], 43).await;
+async fn engines_that_die_zombies_that_wake_and_lanes_with_two_owners_change_nothing_of_that() {
+    let round = [
+        (Blow::Kill, 4),
+        (Blow::InsideInsert, 2),
+        (Blow::InsideCommit, 1),
+        (Blow::BothEngines, 1),
+        (Blow::Pause, 1),
+        (Blow::TwoOwners, 1),
+        (Blow::Scale, 1),
+    ];
+    let (_running, outcome) = shaken(43, 8, 200.0, &round).await;
+    assert!(outcome.done.kills >= 9 && outcome.done.pauses >= 2 && outcome.counts.duplicates > 0, "{outcome}");
 }
 
-async fn counted_once_under_kills(clicks: u64, targets: &'static [&'static str], seed: u64) {
-    let different = clicks / 10 * 9;
+async fn shaken(seed: u64, senders: usize, per_second: f64, round: &[(Blow, usize)]) -> (Running, Outcome) {
     let running = Running::engines();
     let folder = running.folder.path();
     let config = Fresh::new([7; 96]).write(folder).unwrap();
-    let fleet = Fleet::start(folder, &config, &running.house.addresses, &["ingest", "process", "report"]).unwrap();
-    let fleet = Arc::new(fleet);
-
-    let stop = Arc::new(AtomicBool::new(false));
-    let killer = {
-        let (fleet, stop) = (Arc::clone(&fleet), Arc::clone(&stop));
-        tokio::spawn(async move { fleet.harass(targets, seed, &stop).await })
-    };
-    let bodies = clicks_with_repeats(clicks, different);
-    let sent = dub(&fleet.ingest(), folder).deliver_all(bodies, 64).await;
-    let sent = sent.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.logs()));
-    assert_eq!(sent.accepted, clicks);
-    // A few more kills while the rest is on its way.
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    stop.store(true, Ordering::Relaxed);
-    let kills = killer.await.unwrap().unwrap();
-
-    let asker = running.asker();
-    let settled = settle(&asker, different, Duration::from_secs(120)).await;
-    settled.unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.logs()));
-    verify(&asker, different).await.unwrap();
-    println!("{clicks} clicks, {} attempts repeated, {kills} kills of {targets:?}", sent.repeated);
-    assert!(kills >= 3, "only {kills} kills");
-    Arc::into_inner(fleet).unwrap().stop().unwrap();
-}
-
-/// Clicks of which `different` are different; the others come again, near their original or far from it.
-fn clicks_with_repeats(clicks: u64, different: u64) -> Vec<Vec<u8>> {
-    let mut generator = Generator::new(3);
-    let mut bodies: Vec<_> = (0..different).map(|_| generator.click()).collect();
-    for repeat in 0..clicks - different {
-        let original = bodies[(repeat * 7_919 % different) as usize].clone();
-        bodies.push(generator.again(&original));
-    }
-    bodies
+    let at_most = Duration::from_secs(120);
+    let plan = Plan { seed, senders, per_second, round: round.to_vec(), kills: None, at_most };
+    let ended = run(folder, &config, &running.house.addresses, &plan, &|words| println!("{words}")).await;
+    let outcome = ended.unwrap_or_else(|error| panic!("{error:#}"));
+    println!("{outcome}");
+    (running, outcome)
 }

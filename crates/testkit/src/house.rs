@@ -104,11 +104,29 @@ impl Program {
     /// # Errors
     /// When it has not ended by then.
     pub fn stop(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
-        let told = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
-        if !told.success() {
-            bail!("{} cannot be told to stop", self.name);
-        }
+        self.signal("-TERM")?;
         self.wait(patience)
+    }
+
+    /// Sends it a signal, such as `-STOP`.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        // The child has not been waited for, so the id is still its own.
+        let told = Command::new("kill").args([signal, &self.pid().to_string()]).status()?;
+        if !told.success() {
+            bail!("{} cannot be sent {signal}", self.name);
+        }
+        Ok(())
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Waits for its end.

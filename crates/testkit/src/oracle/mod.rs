@@ -1,0 +1,243 @@
+//! The crash oracle: a whole installation is shaken while platforms send, and what must be true all the while and at the end.
+//!
+//! Engines and services are processes of their own ([`Fleet`]). They are killed, stopped and multiplied by a plan that a
+//! seed repeats ([`Blow`]); the timing is the machine's, so no two runs are the same. The books are kept on the outside: by
+//! the senders, who know what was acknowledged, and by queries that share nothing with the views that they are held against.
+
+mod blows;
+mod engines;
+mod exact;
+mod fleet;
+mod senders;
+mod verify;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use signature::{Scheme, Secret};
+
+pub use blows::{Blow, Done};
+pub use exact::Counts;
+pub use fleet::Fleet;
+pub use verify::{ROWS, every_offset_is_one_row, settle, verify};
+
+use crate::clickhouse::Asker;
+use crate::house::Addresses;
+use crate::load::locked;
+use crate::sender::Sender;
+use blows::Hand;
+use engines::Engines;
+use exact::Known;
+use senders::Senders;
+use watch::{Seen, Watch};
+
+/// The instances that a run begins with.
+const INSTANCES: [&str; 8] =
+    ["ingest 1/2", "ingest 2/2", "process 1/2", "process 2/2", "report 1/2", "report 2/2", "detect", "notify"];
+/// A lane that was fenced again and again waits up to five minutes before it tries again.
+const SETTLES_WITHIN: Duration = Duration::from_secs(480);
+/// Between two lines that say how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
+
+/// How much is sent, and what is done meanwhile.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where chance begins.
+    pub seed: u64,
+    /// Senders at once; every second one is a Dub, the others send our own format.
+    pub senders: usize,
+    /// Events a second, of all senders together.
+    pub per_second: f64,
+    /// The blows of a round.
+    pub round: Vec<(Blow, usize)>,
+    /// Processes to end by kill -9; rounds go on until there were as many. Without it: one round.
+    pub kills: Option<u32>,
+    /// The blows end after this time at the latest.
+    pub at_most: Duration,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// What was done.
+    pub done: Done,
+    /// From the first event to the last verified row.
+    pub took: Duration,
+    /// Deliveries that were acknowledged.
+    pub deliveries: u64,
+    /// Events in deliveries that were sent again on purpose.
+    pub again: u64,
+    /// Attempts that were refused for now, and attempts without an answer: each was repeated.
+    pub retried: (u64, u64),
+    /// The looks at the ledger while blows fell, and those at which ClickHouse did not answer.
+    pub looks: (u64, u64),
+    /// What is in the tables.
+    pub counts: Counts,
+}
+
+/// Shakes an installation of its own in `folder`, whose engines run by `up --engines-only` on `folder/data` with its log in
+/// `folder`, and verifies that nothing was lost, doubled or miscounted. `say` is told what happens.
+///
+/// # Errors
+/// What does not hold.
+pub async fn run(
+    folder: &Path,
+    config: &Path,
+    addresses: &Addresses,
+    plan: &Plan,
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> anyhow::Result<Outcome> {
+    let fleet = Fleet::start(folder, config, addresses, &INSTANCES)?;
+    let ended = shake(folder, config, addresses, plan, &fleet, say).await;
+    match ended {
+        Ok(outcome) => {
+            fleet.stop()?;
+            Ok(outcome)
+        }
+        Err(error) => Err(error.context(format!("all logs are in {}\n{}", folder.display(), fleet.logs()))),
+    }
+}
+
+async fn shake(
+    folder: &Path,
+    config: &Path,
+    addresses: &Addresses,
+    plan: &Plan,
+    fleet: &Fleet,
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> anyhow::Result<Outcome> {
+    let engines = Engines::of(folder.to_owned());
+    let analyst = Asker::new(&addresses.clickhouse, "analyst", "")?;
+    let owner = Asker::new(&addresses.clickhouse, "hookline", "")?;
+    let secrets = config.parent().context("the configuration lies in a folder")?.join("secrets");
+    let doors = |source: &str, scheme: &Scheme| -> anyhow::Result<Vec<Sender>> {
+        let secret = std::fs::read_to_string(secrets.join(source))?;
+        let door = |ingest: &String| Sender::new(ingest, source, scheme.clone(), Secret::new("first", secret.trim()));
+        fleet.ingests().iter().map(door).collect()
+    };
+    let senders = Arc::new(Senders::new(doors("dub", &Scheme::Dub)?, doors("canonical", &Scheme::StandardWebhooks)?));
+    let watch = Watch::new(analyst.clone())?;
+    let begun = Instant::now();
+
+    let mut sending = tokio::task::JoinSet::new();
+    let each = plan.per_second / plan.senders.max(1) as f64;
+    for number in 0..plan.senders.max(1) {
+        sending.spawn(Arc::clone(&senders).send(number, plan.seed, each));
+    }
+    let mut hand = Hand::new(fleet, &engines, owner, plan.round.clone(), plan.seed, say);
+    let blows = async {
+        // Tables and topics are there, and every lane has been open once.
+        analyst.until(&format!("SELECT count() > 100 FROM {ROWS}"), 1, SETTLES_WITHIN).await?;
+        say("rows arrive; now the blows");
+        let mut last = Instant::now();
+        loop {
+            hand.next().await?;
+            if last.elapsed() > PROGRESS {
+                last = Instant::now();
+                say(&progress(&senders, &watch.seen(), hand.done()));
+            }
+            let enough = plan.kills.map_or(hand.is_round_over(), |kills| hand.done().kills >= kills);
+            if enough || begun.elapsed() > plan.at_most {
+                break;
+            }
+        }
+        say("no more blows: everything may come to rest");
+        hand.rest().await?;
+        senders.stop();
+        while let Some(sent) = sending.join_next().await {
+            sent.context("a sender panicked")??;
+        }
+        say(&progress(&senders, &watch.seen(), hand.done()));
+        settled(fleet).await?;
+        watch.stop();
+        anyhow::Ok(())
+    };
+    tokio::try_join!(blows, watch.keep(fleet))?;
+    say("all is settled; now the books");
+
+    let ledger = &senders.ledger;
+    let known = Known {
+        acknowledged: std::mem::take(&mut *locked(&ledger.acknowledged)),
+        receipts: std::mem::take(&mut *locked(&ledger.receipts)),
+        attempted: ledger.attempted.load(Ordering::Relaxed),
+    };
+    let counts = exact::exactly(&analyst, &known).await?;
+    let (count, seen) = (|number: &AtomicU64| number.load(Ordering::Relaxed), watch.seen());
+    Ok(Outcome {
+        done: hand.done().clone(),
+        took: begun.elapsed(),
+        deliveries: count(&ledger.deliveries),
+        again: count(&ledger.again),
+        retried: (count(&ledger.refused), count(&ledger.unanswered)),
+        looks: (seen.looks, seen.unanswered),
+        counts,
+    })
+}
+
+/// Waits until the operator's own tool says that every record of `raw` is settled and the ledger balances.
+async fn settled(fleet: &Fleet) -> anyhow::Result<()> {
+    let deadline = Instant::now() + SETTLES_WITHIN;
+    loop {
+        let (code, said) = fleet.tool(&["ledger", "--json"]).await?;
+        let ledger: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        let lanes = ledger["lanes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if code == 0 && !lanes.is_empty() && lanes.iter().all(|lane| lane["waiting"] == 0) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "not settled within {SETTLES_WITHIN:?}; the ledger says {code}: {said}");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+fn progress(senders: &Senders, seen: &Seen, done: &Done) -> String {
+    let ledger = &senders.ledger;
+    format!(
+        "      {} kills, {} pauses; {} events acknowledged in {} deliveries, {} attempts repeated; {} rows, {} settled; \
+         ledger 0 missing, 0 repeated in {} looks",
+        done.kills,
+        done.pauses,
+        locked(&ledger.acknowledged).len(),
+        ledger.deliveries.load(Ordering::Relaxed),
+        ledger.refused.load(Ordering::Relaxed) + ledger.unanswered.load(Ordering::Relaxed),
+        seen.rows,
+        seen.settled,
+        seen.looks,
+    )
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { done, counts, .. } = self;
+        let minutes = self.took.as_secs_f64() / 60.0;
+        writeln!(f, "{} kills and {} pauses in {minutes:.1} minutes", done.kills, done.pauses)?;
+        let blows: BTreeMap<String, u32> = done.blows.iter().map(|(blow, n)| (format!("{blow:?}"), *n)).collect();
+        writeln!(f, "  blows       {blows:?}; {} instances ended by themselves", done.ended)?;
+        writeln!(
+            f,
+            "  sent        {} different events; {} deliveries acknowledged, {} events sent again on purpose; attempts \
+             repeated: {} refused for now, {} without an answer",
+            counts.events, self.deliveries, self.again, self.retried.0, self.retried.1
+        )?;
+        writeln!(
+            f,
+            "  rows        {}: {} events, {} duplicates, {} dead letters; {} of test data; {} rows of attempts that nobody \
+             heard the answer of",
+            counts.rows, counts.events, counts.duplicates, counts.dead_letters, counts.test, counts.unheard
+        )?;
+        writeln!(
+            f,
+            "  lost        {}, doubled {}; every report equals its rows; {} visits of proposals, one alert each",
+            counts.lost, counts.doubled, counts.alerts
+        )?;
+        write!(
+            f,
+            "  ledger      0 missing, 0 repeated in {} looks ({} more found ClickHouse down) and at the end",
+            self.looks.0, self.looks.1
+        )
+    }
+}

@@ -158,6 +158,7 @@ async fn shake(
         anyhow::Ok(())
     };
     tokio::try_join!(blows, watch.keep(fleet))?;
+    ensure!(watch.seen().looks > 0, "nobody has looked at the ledger while blows fell");
     say("all is settled; now the books");
 
     let ledger = &senders.ledger;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use reqwest::Client;
+use serde_json::Value;
 
 use super::fleet::Fleet;
 use super::verify::ROWS;
@@ -71,7 +72,6 @@ impl Watch {
         // How far lanes are settled is asked first: rows can only be more when they are asked for.
         let settled = self.asker.rows("SELECT lane, max(raw_hi) AS hi FROM hookline.lane_watermarks GROUP BY lane");
         let Ok(settled) = settled.await else { return self.unanswered() };
-        let number = |row: &serde_json::Value, name: &str| row[name].as_u64().unwrap_or(u64::MAX);
         let settled: BTreeMap<u64, u64> = settled.iter().map(|row| (number(row, "lane"), number(row, "hi"))).collect();
         let list = |numbers: Vec<u64>| format!("{numbers:?}");
         let (lanes, ends) = settled.iter().map(|(lane, hi)| (*lane, *hi)).unzip();
@@ -84,15 +84,7 @@ impl Watch {
              toUInt64(groupBitmapIf(raw_offset, raw_offset < {below})) AS below FROM {ROWS} GROUP BY lane"
         );
         let Ok(rows) = self.asker.rows(&rows).await else { return self.unanswered() };
-        for row in &rows {
-            ensure!(row["n"] == row["offsets"], "an offset has two rows: {row}");
-            let hi = settled.get(&number(row, "lane")).copied().unwrap_or(0);
-            ensure!(number(row, "below") == hi, "offsets below the position {hi} are missing: {row}");
-        }
-        for (lane, hi) in &settled {
-            let there = *hi == 0 || rows.iter().any(|row| number(row, "lane") == *lane);
-            ensure!(there, "lane {lane} is settled up to {hi} and has no row");
-        }
+        balances(&settled, &rows)?;
         let Ok(repeated) = self.asker.rows("SELECT * FROM hookline.ledger WHERE repeated != 0 OR lost != 0").await
         else {
             return self.unanswered();
@@ -130,5 +122,43 @@ impl Watch {
             }
         }
         Ok(())
+    }
+}
+
+fn number(row: &Value, name: &str) -> u64 {
+    row[name].as_u64().unwrap_or(u64::MAX)
+}
+
+/// `settled`: one past the last settled offset of each lane; `rows`: of each lane how many rows, offsets, and offsets below
+/// that one it has.
+fn balances(settled: &BTreeMap<u64, u64>, rows: &[Value]) -> anyhow::Result<()> {
+    for row in rows {
+        ensure!(row["n"] == row["offsets"], "an offset has two rows: {row}");
+        let hi = settled.get(&number(row, "lane")).copied().unwrap_or(0);
+        ensure!(number(row, "below") == hi, "offsets below the position {hi} are missing: {row}");
+    }
+    for (lane, hi) in settled {
+        let there = *hi == 0 || rows.iter().any(|row| number(row, "lane") == *lane);
+        ensure!(there, "lane {lane} is settled up to {hi} and has no row");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_hole_below_a_position_and_a_repeat_anywhere_are_found_and_what_is_under_way_is_none() {
+        let lane = |n: u64, offsets: u64, below: u64| json!({ "lane": 0, "n": n, "offsets": offsets, "below": below });
+        let settled = BTreeMap::from([(0, 10)]);
+        balances(&settled, &[lane(10, 10, 10)]).unwrap();
+        balances(&settled, &[lane(13, 13, 10)]).unwrap();
+        assert!(balances(&settled, &[lane(13, 13, 9)]).is_err());
+        assert!(balances(&settled, &[lane(14, 13, 10)]).is_err());
+        assert!(balances(&settled, &[]).is_err());
+        balances(&BTreeMap::new(), &[lane(3, 3, 0)]).unwrap();
     }
 }

@@ -192,7 +192,7 @@ impl<'a> Hand<'a> {
     }
 
     /// Waits, and does meanwhile what is due.
-    async fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + time;
         loop {
             self.due()?;

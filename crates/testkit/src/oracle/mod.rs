@@ -132,11 +132,18 @@ async fn shake(
     let mut hand = Hand::new(fleet, &engines, owner, plan.round.clone(), plan.seed, say);
     let blows = async {
         // Tables and topics are there, and every lane has been open once.
-        analyst.until(&format!("SELECT count() > 100 FROM {ROWS}"), 1, SETTLES_WITHIN).await?;
+        let rows = format!("SELECT toUInt64(count()) FROM {ROWS}");
+        while !analyst.number(&rows).await.is_ok_and(|rows| rows > 100) {
+            ensure!(begun.elapsed() < SETTLES_WITHIN, "no rows within {SETTLES_WITHIN:?}");
+            hand.wait(Duration::from_millis(500)).await?;
+        }
         say("rows arrive; now the blows");
         let mut last = Instant::now();
         loop {
             hand.next().await?;
+            while let Some(ended) = sending.try_join_next() {
+                ended.context("a sender panicked")??;
+            }
             if last.elapsed() > PROGRESS {
                 last = Instant::now();
                 say(&progress(&senders, &watch.seen(), hand.done()));
@@ -153,7 +160,7 @@ async fn shake(
             sent.context("a sender panicked")??;
         }
         say(&progress(&senders, &watch.seen(), hand.done()));
-        settled(fleet).await?;
+        settled(fleet, &mut hand).await?;
         watch.stop();
         anyhow::Ok(())
     };
@@ -181,7 +188,7 @@ async fn shake(
 }
 
 /// Waits until the operator's own tool says that every record of `raw` is settled and the ledger balances.
-async fn settled(fleet: &Fleet) -> anyhow::Result<()> {
+async fn settled(fleet: &Fleet, hand: &mut Hand<'_>) -> anyhow::Result<()> {
     let deadline = Instant::now() + SETTLES_WITHIN;
     loop {
         let (code, said) = fleet.tool(&["ledger", "--json"]).await?;
@@ -191,7 +198,7 @@ async fn settled(fleet: &Fleet) -> anyhow::Result<()> {
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "not settled within {SETTLES_WITHIN:?}; the ledger says {code}: {said}");
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        hand.wait(Duration::from_secs(2)).await?;
     }
 }
 

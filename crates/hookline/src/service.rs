@@ -57,9 +57,17 @@ fn start(service: Service, args: &Args, past_fuse: &[PastFuse]) -> Outcome {
         bail!("cannot start logging: {error}");
     }
     let config = load(&args.config)?;
-    tokio::runtime::Runtime::new()
-        .context("cannot start the runtime")?
-        .block_on(serve(service, args, past_fuse, config))
+    run_to_end(serve(service, args, past_fuse, config))
+}
+
+/// Runs `work` on a runtime of its own. Threads that are still busy when it has ended, such as a lane that waits for an answer
+/// from Kafka, do not hold the process: it has said how long a stop may take, and what is left is done at the next start.
+pub(crate) fn run_to_end<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let ended = runtime.block_on(work);
+    // Dropping it would wait for them, however long.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Reads a configuration; its warnings go to the log.
@@ -108,5 +116,33 @@ pub(crate) fn address(given: Option<SocketAddr>, configured: &str, key: &str) ->
         None => configured
             .parse()
             .with_context(|| format!("{key} = {configured:?} is not an address such as 127.0.0.1:8080")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_does_not_end_does_not_hold_the_process() {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let running = std::thread::spawn(move || {
+            let ended = run_to_end(async {
+                // As the lanes of a service are joined.
+                let (begun, begins) = tokio::sync::oneshot::channel();
+                tokio::task::spawn_blocking(move || {
+                    let _ = begun.send(());
+                    held.recv()
+                });
+                begins.await?;
+                Ok(())
+            });
+            tell.send(ended.is_ok())
+        });
+        let in_time = told.recv_timeout(Duration::from_secs(20));
+        drop(release);
+        assert_eq!(in_time, Ok(true));
+        running.join().unwrap().unwrap();
     }
 }

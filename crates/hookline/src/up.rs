@@ -20,7 +20,7 @@ use crate::demo::{self, Demo};
 use crate::exit::{Outcome, Verdict};
 use crate::lanes::{Instance, PastFuse};
 use crate::platform::{Platform, Whereabouts};
-use crate::service::{DRAIN, address, load};
+use crate::service::{DRAIN, address, load, run_to_end};
 use crate::services::{Service, Services, serve_metrics};
 
 /// The file of the data folder that says where a running `up` listens.
@@ -78,7 +78,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Outcome {
     demo::init_logs(args.demo.is_some(), args.json, &args.data)?;
-    tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(up(args))
+    run_to_end(up(args))
 }
 
 async fn up(args: Args) -> Outcome {

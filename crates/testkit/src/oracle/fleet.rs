@@ -220,11 +220,11 @@ impl Fleet {
     /// SIGTERM to every instance, one after the other.
     ///
     /// # Errors
-    /// When one does not end within 15 s or ends with an error.
+    /// When one does not end within 20 s or ends with an error.
     pub fn stop(self) -> anyhow::Result<()> {
         for Member { name, program, .. } in self.lock().drain(..) {
             if let Some(mut program) = program {
-                let status = program.stop(Duration::from_secs(15))?;
+                let status = program.stop(Duration::from_secs(20))?;
                 ensure!(status.success(), "{name} ended with {status}; its log:\n{}", program.log());
             }
         }

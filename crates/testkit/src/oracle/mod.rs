@@ -96,7 +96,9 @@ pub async fn run(
     let ended = shake(folder, config, addresses, plan, &fleet, say).await;
     match ended {
         Ok(outcome) => {
-            fleet.stop()?;
+            fleet
+                .stop()
+                .with_context(|| format!("the books agree, but not every service stops as it should\n{outcome}"))?;
             Ok(outcome)
         }
         Err(error) => Err(error.context(format!("all logs are in {}\n{}", folder.display(), fleet.logs()))),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{PATIENCE, WRITER};
 use crate::cluster::Cluster;
 use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, pause, read_all_committed};
+use crate::positions::{PositionError, Positions};
 use crate::topics::Topic;
 
 /// The key of the identity on the `control` topic.
@@ -75,6 +76,17 @@ pub enum ControlError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no identity, and there are records that only a pipeline writes.
+    #[error(
+        "{} holds no identity, and there are records on the topics of lanes: the topic was deleted and made again, or emptied. Another \
+         identity would hash event keys otherwise, so that everything counts a second time. Stop all services; `hookline ledger \
+         start-anew` says what is lost, and begins a new life of the topics",
+        Topic::Control
+    )]
+    Forgotten,
+    /// Whether there are such records could not be told.
+    #[error("whether a pipeline was started on these topics before could not be told: {0}")]
+    Unknown(#[from] PositionError),
     /// The pipeline was created otherwise.
     #[error("these topics were created with {what} {created}; this one wants {wanted}. {way_out}")]
     Mismatch {
@@ -100,6 +112,13 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
     let control = loop {
         if let Some(control) = read(cluster)? {
             break control;
+        }
+        if any_record(cluster, lanes)? {
+            // Somebody was faster, and the first records are there.
+            match read(cluster)? {
+                Some(control) => break control,
+                None => return Err(ControlError::Forgotten),
+            }
         }
         match create(cluster, lanes, partitioner, recipes) {
             Ok(()) => {}
@@ -133,6 +152,25 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
         "Repeats of an event would get another key: use the version of Hookline that created them, or start on a new cluster and replay",
     )?;
     Ok(control)
+}
+
+/// Whether a lane has, or ever had, a record.
+fn any_record(cluster: &Cluster, lanes: u16) -> Result<bool, ControlError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let asked = Positions::open(cluster, "hookline-topics", Duration::from_secs(10)).and_then(|positions| {
+            let mut ends = (0..lanes).map(|lane| Ok(positions.watermarks(Topic::Raw, lane)?.end));
+            ends.try_fold(false, |any, end: Result<i64, PositionError>| Ok(any || end? > 0))
+        });
+        match asked {
+            Ok(any) => return Ok(any),
+            // The topics were made a moment ago, and a client that was told too early keeps believing that they are not there.
+            Err(error) if Instant::now() < deadline => {
+                tracing::warn!(%error, "the ends of raw are not known yet; asking again");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The committed identity: the first one on the topic. `None` where no pipeline was ever started. Blocking.

@@ -4,6 +4,7 @@ use runtime::LaneEnd;
 
 use super::{ReadError, ScanError, TxnError};
 use crate::positions::PositionError;
+use crate::topics::Topic;
 
 /// Where the ways out of a halt stand that need more than a sentence.
 const RUNBOOK: &str = "docs/runbooks/lane-stalled.md says how to go on";
@@ -58,6 +59,12 @@ impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
             // Offsets are missing: going on would be a silent jump.
+            ReadError::OutOfRange { topic: Topic::Raw | Topic::Events, partition, .. } => End::halt(
+                "records_missing",
+                format!(
+                    "{error}; `hookline ledger recover --lane {partition}` says what is lost and goes on; {RUNBOOK}"
+                ),
+            ),
             ReadError::OutOfRange { .. } => End::halt("records_missing", format!("{error}; {RUNBOOK}")),
             ReadError::Gap { .. } => End::halt("gap", format!("{error}; {RUNBOOK}")),
             other => End::Retry(other.to_string()),

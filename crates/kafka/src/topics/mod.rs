@@ -1,6 +1,7 @@
 //! The topics: their names, and their creation and check at start.
 
 mod plan;
+mod vanished;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +14,9 @@ use rdkafka::metadata::Metadata;
 
 use self::plan::Rule;
 use crate::cluster::{ClientError, Cluster, Quiet, Voice};
+use crate::control::ControlError;
 use crate::lane::pause;
+use crate::positions::PositionError;
 
 pub use plan::Plan;
 
@@ -77,6 +80,19 @@ impl Topic {
             Topic::Control => "hookline.control.v1",
         }
     }
+
+    /// Whether every pipeline of this version has had it since its first start and keeps something in it, so that an empty one in its place
+    /// would hide a loss. A topic that comes with a later version is not there yet when that version starts.
+    #[must_use]
+    pub const fn holds_something(self) -> bool {
+        !matches!(self, Topic::Links | Topic::Salts)
+    }
+
+    /// Whether its offsets are those of the lanes: on every row, in every block's token, in every mark of the window.
+    #[must_use]
+    pub const fn counts_for_rows(self) -> bool {
+        matches!(self, Topic::Raw | Topic::Events | Topic::Seen | Topic::Control)
+    }
 }
 
 impl fmt::Display for Topic {
@@ -128,6 +144,16 @@ pub enum TopicsError {
         /// Kafka's code.
         code: RDKafkaErrorCode,
     },
+    /// The cluster refused to delete a topic.
+    #[error(
+        "{topic} could not be deleted: {code:?}; check this client's right to delete topics, then do the same again"
+    )]
+    NotDeleted {
+        /// Which topic.
+        topic: Topic,
+        /// Kafka's code.
+        code: RDKafkaErrorCode,
+    },
     /// An existing topic has another number of partitions.
     #[error(
         "{topic} has {found} partitions, the configuration wants {wanted}; the number never changes in place: set it to {found} again, or start on a new cluster"
@@ -154,6 +180,24 @@ pub enum TopicsError {
         /// What the plan says.
         wanted: String,
     },
+    /// Topics are gone that this pipeline was started with.
+    #[error(
+        "{} gone from Kafka, and the pipeline ({}) was started with {}: somebody deleted {}, or the brokers lost {}. Made again \
+         empty, {} would hide what is lost. If that cannot be put back: {}",
+        names(topics), life(incarnation.as_deref()), it(topics), it(topics), it(topics), they(topics), way_out(topics)
+    )]
+    Vanished {
+        /// Which topics.
+        topics: Vec<Topic>,
+        /// The pipeline, if the topic that says so is still there.
+        incarnation: Option<String>,
+    },
+    /// It is not known whether topics are missing or have vanished.
+    #[error("whether a pipeline was started on these topics before could not be told: {0}")]
+    Identity(#[from] Box<ControlError>),
+    /// It is not known whether topics are missing or have vanished.
+    #[error("whether a pipeline was started on these topics before could not be told: {0}")]
+    Ends(#[from] PositionError),
     /// Partitions have no leader.
     #[error("{topic} still has {without} partitions without a leader after {patience:?}; are enough brokers up?")]
     NoLeader {
@@ -166,22 +210,54 @@ pub enum TopicsError {
     },
 }
 
-/// Creates the topics that are missing, checks those that exist, and waits until each partition has a leader.
+fn names(topics: &[Topic]) -> String {
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name()).collect();
+    format!("{} {}", names.join(", "), if topics.len() == 1 { "is" } else { "are" })
+}
+
+fn life(incarnation: Option<&str>) -> String {
+    incarnation
+        .map_or_else(|| "its identity is gone with it".to_owned(), |incarnation| format!("incarnation {incarnation}"))
+}
+
+fn it(topics: &[Topic]) -> &'static str {
+    if topics.len() == 1 { "it" } else { "them" }
+}
+
+fn they(topics: &[Topic]) -> &'static str {
+    if topics.len() == 1 { "it" } else { "they" }
+}
+
+fn way_out(topics: &[Topic]) -> String {
+    match topics.iter().find(|topic| topic.counts_for_rows()) {
+        Some(_) => {
+            "stop all services; `hookline ledger start-anew` says what is lost, and begins a new life of the topics"
+                .to_owned()
+        }
+        None => topics
+            .iter()
+            .map(|topic| format!("`hookline ledger recreate-topic {topic} --why …`"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// Creates the topics that are missing, checks those that exist, and waits until each partition has a leader. Where a pipeline was started
+/// before, a topic that is missing has vanished, and is not created.
 ///
 /// Several services may do this at once. Blocking: call it from a thread of its own.
 ///
 /// # Errors
 /// When Kafka cannot be reached in time, refuses, or has topics that contradict the plan.
 pub fn ensure(cluster: &Cluster, plan: &Plan) -> Result<Vec<Created>, TopicsError> {
-    let role = "topics";
-    let admin: AdminClient<Quiet> = cluster
-        .config(role, &[], &[])?
-        .create_with_context(Quiet(Voice::new(role)))
-        .map_err(|source| ClientError::refused(role, source))?;
-    let cluster = Asked { admin, brokers: &cluster.brokers, patience: plan.patience, since: Instant::now() };
-
-    let present = partitions(&cluster.ask("its topics", |admin, left| admin.inner().fetch_metadata(None, left))?);
-    let missing: Vec<Topic> = Topic::ALL.into_iter().filter(|topic| !present.contains_key(topic.name())).collect();
+    let asked = Asked::open(cluster, plan.patience)?;
+    let present = asked.partitions()?;
+    let mut missing = vanished::missing(&present);
+    if !missing.is_empty() {
+        vanished::refuse(cluster, &asked, &present)?;
+        missing = vanished::missing(&asked.partitions()?);
+    }
+    let cluster = asked;
     let created = create(&cluster, plan, &missing)?;
     await_leaders(&cluster, plan)?;
     check_settings(&cluster, plan)?;
@@ -196,7 +272,21 @@ struct Asked<'a> {
     since: Instant,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    fn open(cluster: &'a Cluster, patience: Duration) -> Result<Self, TopicsError> {
+        let role = "topics";
+        let admin: AdminClient<Quiet> = cluster
+            .config(role, &[], &[])?
+            .create_with_context(Quiet(Voice::new(role)))
+            .map_err(|source| ClientError::refused(role, source))?;
+        Ok(Self { admin, brokers: &cluster.brokers, patience, since: Instant::now() })
+    }
+
+    /// The topics there are: for each its partitions, and how many of them have a leader.
+    fn partitions(&self) -> Result<HashMap<String, (usize, usize)>, TopicsError> {
+        Ok(partitions(&self.ask("its topics", |admin, left| admin.inner().fetch_metadata(None, left))?))
+    }
+
     fn left(&self) -> Duration {
         self.patience.saturating_sub(self.since.elapsed())
     }
@@ -222,6 +312,58 @@ impl Asked<'_> {
             }
         }
     }
+}
+
+/// Creates one topic again that has vanished, empty: somebody knows what was in it and goes on without.
+///
+/// # Errors
+/// As [`ensure`]; a topic whose offsets are on rows is refused.
+pub fn recreate(cluster: &Cluster, plan: &Plan, topic: Topic) -> Result<Option<Created>, TopicsError> {
+    if topic.counts_for_rows() {
+        return Err(TopicsError::Vanished { topics: vec![topic], incarnation: None });
+    }
+    let asked = Asked::open(cluster, plan.patience)?;
+    let missing = vanished::missing(&asked.partitions()?);
+    let wanted: Vec<Topic> = missing.into_iter().filter(|missing| *missing == topic).collect();
+    Ok(create(&asked, plan, &wanted)?.pop())
+}
+
+/// Deletes every topic of the pipeline with all that is in them, and waits until they are gone. Returns which there were.
+///
+/// # Errors
+/// When Kafka cannot be reached in time or refuses; what is deleted by then stays so, and the same can be done again.
+pub fn delete_all(cluster: &Cluster, patience: Duration) -> Result<Vec<Topic>, TopicsError> {
+    let asked = Asked::open(cluster, patience)?;
+    let present = |asked: &Asked<'_>| -> Result<Vec<Topic>, TopicsError> {
+        let there = asked.partitions()?;
+        Ok(Topic::ALL.into_iter().filter(|topic| there.contains_key(topic.name())).collect())
+    };
+    let topics = present(&asked)?;
+    // The identity goes last: as long as it is there, a service that starts meanwhile refuses.
+    let (control, others): (Vec<Topic>, Vec<Topic>) = topics.iter().partition(|topic| **topic == Topic::Control);
+    for part in [others, control] {
+        let names: Vec<&str> = part.iter().map(|topic| topic.name()).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let results = asked.ask("the deletion of topics", |admin, left| {
+            let options = AdminOptions::new().request_timeout(Some(left)).operation_timeout(Some(left));
+            block_on(admin.delete_topics(&names, &options))
+        })?;
+        for (topic, result) in part.into_iter().zip(results) {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((_, code)) => return Err(TopicsError::NotDeleted { topic, code }),
+            }
+        }
+    }
+    while let Some(topic) = present(&asked)?.first().copied() {
+        if asked.left().is_zero() {
+            return Err(TopicsError::NotDeleted { topic, code: RDKafkaErrorCode::RequestTimedOut });
+        }
+        pause("topics that are being deleted", Duration::from_millis(100));
+    }
+    Ok(topics)
 }
 
 fn create(cluster: &Asked<'_>, plan: &Plan, missing: &[Topic]) -> Result<Vec<Created>, TopicsError> {
@@ -269,7 +411,7 @@ fn create(cluster: &Asked<'_>, plan: &Plan, missing: &[Topic]) -> Result<Vec<Cre
 /// Waits until every topic has its partitions and every partition a leader.
 fn await_leaders(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
     loop {
-        let present = partitions(&cluster.ask("its topics", |admin, left| admin.inner().fetch_metadata(None, left))?);
+        let present = cluster.partitions()?;
         let mut waiting = None;
         for topic in Topic::ALL {
             let wanted = plan.partitions(topic);

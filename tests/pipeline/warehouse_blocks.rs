@@ -366,6 +366,16 @@ async fn the_ledger_names_holes_and_repeats_over_both_databases() {
     }
     let books = databases.warehouse.ledger().await.unwrap();
     assert_eq!((books[0].records, books[0].expected, books[0].missing, books[0].lost), (0, 140_010, 139_999, 11));
+
+    // Nor is it once it goes on: a head that retention cannot have taken yet is missing, and one that it can have taken is not.
+    const DAY: i64 = 86_400_000;
+    let now = jiff::Timestamp::now().as_millisecond();
+    let at = |offset, received_at| LinkEvent { received_at: Millis(received_at), ..event(offset) };
+    store.insert(&block_of("inc", 4, 3, &[at(131_100, now)])).await.unwrap();
+    store.insert(&block_of("inc", 5, 4, &[at(140_002, now - 300 * DAY)])).await.unwrap();
+    let books = databases.warehouse.ledger().await.unwrap();
+    let books: Vec<_> = books.iter().map(|books| (books.lane, books.records, books.expected, books.missing)).collect();
+    assert_eq!(books, [(4, 1, 140_010, 139_998), (5, 1, 1, 0)]);
     databases.drop().await;
 }
 

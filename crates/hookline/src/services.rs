@@ -108,6 +108,7 @@ impl Services {
                 if !migrations.is_empty() {
                     tracing::info!(steps = migrations.len(), "tables and views are up to date");
                 }
+                warehouse.check_tokens().await?;
                 let settings = report::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),

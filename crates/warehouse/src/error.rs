@@ -91,6 +91,21 @@ pub enum WarehouseError {
         /// How many repairs were acknowledged.
         repairs: u32,
     },
+    /// A table forgets the tokens of blocks too soon.
+    #[error(
+        "{table} has {setting} = {found}, and up to {needed} is in doubt at once: an insert that is repeated after that is rows a second \
+         time. ALTER TABLE {table} MODIFY SETTING {setting} = 60000, then start again"
+    )]
+    TokensForgotten {
+        /// The table.
+        table: String,
+        /// ClickHouse's name of the setting.
+        setting: &'static str,
+        /// Its value.
+        found: u64,
+        /// The least that is safe.
+        needed: u64,
+    },
     /// A setting that makes no sense.
     #[error("{what} is {value:?}: {advice}")]
     Setting {

@@ -58,6 +58,20 @@ pub struct Loss {
     pub why: String,
 }
 
+/// A life of the topics that has rows here.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
+pub struct Life {
+    /// Its incarnation.
+    pub incarnation: String,
+    /// Its rows, over both databases.
+    pub records: u64,
+    /// When the last of them was received, milliseconds since 1970.
+    pub until: i64,
+}
+
+/// One past the last offset there can be: a loss up to here says that a lane ended.
+pub const NO_MORE: u64 = i64::MAX as u64;
+
 /// Ascending offsets as ranges that do not touch.
 pub fn ranges(offsets: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> {
     let mut ranges = Vec::new();
@@ -148,6 +162,85 @@ impl Warehouse {
         let incarnation = [Constant { name: "incarnation", value: Value::Text(incarnation) }];
         // No token: the same range twice is one loss to the ledger.
         self.insert_log(Side::Production, "lost_records", &columns, &incarnation, "").await
+    }
+}
+
+impl Warehouse {
+    /// The lives of the topics that have rows, newest first.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn lives(&self) -> Result<Vec<Life>, WarehouseError> {
+        let of = |side| {
+            format!(
+                "SELECT incarnation, count() AS n, max(received_at) AS at FROM {}.records GROUP BY incarnation",
+                self.database(side)
+            )
+        };
+        let sql = format!(
+            "SELECT incarnation::String AS incarnation, sum(n) AS records, toUnixTimestamp64Milli(max(at)) AS until \
+             FROM ({} UNION ALL {}) GROUP BY incarnation ORDER BY until DESC",
+            of(Side::Production),
+            of(Side::Test),
+        );
+        self.rows("look for lives of the topics", sql).await
+    }
+
+    /// The lives of which somebody has said that they are over.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn ended_lives(&self) -> Result<Vec<String>, WarehouseError> {
+        #[derive(Row, Deserialize)]
+        struct Ended {
+            incarnation: String,
+        }
+        let sql = format!(
+            "SELECT DISTINCT incarnation::String AS incarnation FROM {}.lost_records WHERE last_offset = {}",
+            self.database(Side::Production),
+            NO_MORE - 1,
+        );
+        let rows: Vec<Ended> = self.rows("look for lives that have ended", sql).await?;
+        Ok(rows.into_iter().map(|row| row.incarnation).collect())
+    }
+
+    /// Writes down that a life of the topics is over, and that somebody knows: what it had accepted beyond its rows is lost.
+    /// Returns how far each lane had come.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses: write the same again.
+    pub async fn end_life(
+        &self,
+        incarnation: &str,
+        at: Millis,
+        who: &str,
+        why: &str,
+    ) -> Result<BTreeMap<u16, u64>, WarehouseError> {
+        #[derive(Row, Deserialize)]
+        struct End {
+            lane: u16,
+            raw_hi: u64,
+        }
+        let quoted = quote(incarnation);
+        let rows = |side| {
+            format!(
+                "SELECT lane, max(raw_offset) + 1 AS raw_hi FROM {}.records WHERE incarnation = {quoted} GROUP BY lane",
+                self.database(side)
+            )
+        };
+        let sql = format!(
+            "SELECT lane, max(raw_hi) AS raw_hi FROM ({} UNION ALL {} UNION ALL \
+             SELECT lane, max(raw_hi) AS raw_hi FROM {}.lane_watermarks WHERE incarnation = {quoted} GROUP BY lane) GROUP BY lane",
+            rows(Side::Production),
+            rows(Side::Test),
+            self.database(Side::Production),
+        );
+        let ends: Vec<End> = self.rows("look up how far lanes had come", sql).await?;
+        for End { lane, raw_hi } in &ends {
+            let rest = *raw_hi..NO_MORE;
+            self.acknowledge_loss(incarnation, *lane, std::slice::from_ref(&rest), at, who, why).await?;
+        }
+        Ok(ends.into_iter().map(|end| (end.lane, end.raw_hi)).collect())
     }
 }
 

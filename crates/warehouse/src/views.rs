@@ -76,7 +76,7 @@ pub(crate) fn views(warehouse: &Warehouse, side: Side, layout: &Layout) -> Vec<V
         alerts(&make),
         delivery_attempts(&make),
         deliveries(&make),
-        make("ledger", LEDGER_DOC, &columns(LEDGER), include_str!("views/ledger.sql")),
+        make("ledger", LEDGER_DOC, &columns(LEDGER), &ledger(layout)),
         make("completeness", COMPLETENESS_DOC, &columns(COMPLETENESS), include_str!("views/completeness.sql")),
         closed_days_view(warehouse, side),
     ];
@@ -94,6 +94,11 @@ pub(crate) fn views(warehouse: &Warehouse, side: Side, layout: &Layout) -> Vec<V
         views.push(make(name, &doc, &columns, &sql));
     }
     views
+}
+
+/// The books. What retention cannot have taken yet, somebody else has.
+fn ledger(layout: &Layout) -> String {
+    include_str!("views/ledger.sql").replace("{half_retention}", &(layout.events_days / 2).to_string())
 }
 
 type Make<'m> = dyn Fn(&str, &str, &Columns, &str) -> View + 'm;

@@ -3,18 +3,20 @@
 WITH
     rows_of_bucket AS
     (
-        SELECT incarnation, lane, bucket, sum(n) AS n, sum(distinct_offsets) AS present, min(low) AS low, max(high) AS high
+        SELECT incarnation, lane, bucket, sum(n) AS n, sum(distinct_offsets) AS present, min(low) AS low, max(high) AS high, max(at) AS at
         FROM
         (
             SELECT
                 incarnation, lane, intDiv(raw_offset, 65536) AS bucket, count() AS n,
-                groupBitmap(toUInt32(raw_offset % 65536)) AS distinct_offsets, min(raw_offset) AS low, max(raw_offset) AS high
+                groupBitmap(toUInt32(raw_offset % 65536)) AS distinct_offsets, min(raw_offset) AS low, max(raw_offset) AS high,
+                max(received_at) AS at
             FROM {production}.records
             GROUP BY incarnation, lane, bucket
             UNION ALL
             SELECT
                 incarnation, lane, intDiv(raw_offset, 65536) AS bucket, count() AS n,
-                groupBitmap(toUInt32(raw_offset % 65536)) AS distinct_offsets, min(raw_offset) AS low, max(raw_offset) AS high
+                groupBitmap(toUInt32(raw_offset % 65536)) AS distinct_offsets, min(raw_offset) AS low, max(raw_offset) AS high,
+                max(received_at) AS at
             FROM {test}.records
             GROUP BY incarnation, lane, bucket
         )
@@ -27,14 +29,21 @@ WITH
     -- A lane that says how far it is settled and has no row at all is all missing.
     ends AS
     (
-        SELECT incarnation, lane, bucket, n, low, high + 1 AS stop FROM rows_of_bucket
+        SELECT incarnation, lane, bucket, n, low, at, high + 1 AS stop FROM rows_of_bucket
         UNION ALL
-        SELECT incarnation, lane, 0 AS bucket, 0 AS n, 0 AS low, raw_hi AS stop FROM settled
+        SELECT incarnation, lane, 0 AS bucket, 0 AS n, 0 AS low, toDateTime64(0, 3, 'UTC') AS at, raw_hi AS stop FROM settled
     ),
     lanes AS
     (
         SELECT
-            incarnation, lane, if(sum(n) = 0 OR minIf(bucket, n > 0) = 0, 0, minIf(low, n > 0)) AS start, max(ends.stop) AS stop
+            incarnation, lane,
+            -- A head that is gone is retention's only where what is left begins long ago: in a table that was emptied it begins lately.
+            multiIf(
+                sum(n) = 0 OR minIf(bucket, n > 0) = 0, 0,
+                argMinIf(at, bucket, n > 0) > now() - INTERVAL {half_retention} DAY, 0,
+                minIf(low, n > 0)
+            ) AS start,
+            max(ends.stop) AS stop
         FROM ends
         GROUP BY incarnation, lane
         HAVING stop > start

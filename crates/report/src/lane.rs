@@ -12,10 +12,10 @@ use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Lag, Shutdown};
 use tokio::runtime::Handle;
-use warehouse::{Block, BlockBuilder, BlockStore, Next, WarehouseError};
+use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, Warehouse, WarehouseError};
 
 use crate::metrics::ReportMetrics;
-use crate::standing::{Before, GROUP, Moment, Standing};
+use crate::standing::{Before, GROUP, Held, Moment, Standing};
 use crate::{SERVICE, Settings};
 
 /// A transaction that takes longer is aborted by the broker, and its lane fenced.
@@ -78,6 +78,7 @@ impl<'s> OpenLane<'s> {
         };
         let standing = Standing::open(committed.as_ref(), fenced, |position| before(position).map_err(End::from))
             .map_err(|end| producer.confirm(end))?;
+        look_below(settings, lane, handle, &standing).map_err(|end| producer.confirm(end))?;
         let position = standing.position();
         let reader = LaneReader::open(cluster, Topic::Events, lane, position, Isolation::Committed)?;
         tracing::info!(service = SERVICE, lane, position, raw = standing.progress().raw_hi, "the lane is open");
@@ -226,6 +227,37 @@ impl<'s> OpenLane<'s> {
         let lag = Lag { records: records as u64, seconds, headroom_seconds: headroom };
         self.metrics.lanes.set_lag(SERVICE, "events", self.lane, lag);
     }
+}
+
+/// Holds what ClickHouse has of the lane against its position.
+fn look_below(settings: &Settings, lane: u16, handle: &Handle, standing: &Standing) -> Result<(), End> {
+    let (warehouse, incarnation) = (&settings.warehouse, &settings.control.incarnation);
+    let raw_hi = standing.progress().raw_hi;
+    let held = handle.block_on(async {
+        let raw_end = warehouse.blocks().max_offset(incarnation, lane).await?.map_or(0, |last| last + 1);
+        let mut held = Held { raw_end, ..Held::default() };
+        if raw_end < raw_hi {
+            let lost = warehouse.losses(incarnation).await?.into_iter().filter(|loss| loss.lane == lane);
+            held.lost = lost.map(|loss| loss.first_offset..loss.last_offset + 1).collect();
+        }
+        if raw_end == 0 && raw_hi == 0 {
+            held.others = other_lives(warehouse, incarnation).await?;
+        }
+        Ok(held)
+    });
+    let kept_since = now().wall_ms - i64::from(settings.layout.events_days) * 86_400_000;
+    standing.hold_against(lane, &held.map_err(not_stored)?, kept_since)
+}
+
+/// The lives of the topics that have rows and were not said to be over; none if this one has rows.
+async fn other_lives(warehouse: &Warehouse, incarnation: &str) -> Result<Vec<Life>, WarehouseError> {
+    let mut lives = warehouse.lives().await?;
+    if lives.is_empty() || lives.iter().any(|life| life.incarnation == incarnation) {
+        return Ok(Vec::new());
+    }
+    let ended = warehouse.ended_lives().await?;
+    lives.retain(|life| !ended.contains(&life.incarnation));
+    Ok(lives)
 }
 
 /// Both clocks.

@@ -8,6 +8,7 @@ mod keeper;
 mod lane;
 mod log;
 mod metrics;
+pub mod recovery;
 pub mod standing;
 
 pub use standing::GROUP;

@@ -3,10 +3,12 @@
 //! Pure decisions; `lane.rs` asks the questions and carries the answers out, the model checker asks and answers them itself. What is
 //! refused here could lose or double a row; every refusal names its reason and the way out.
 
+use std::ops::Range;
+
 use event::{Cut, Progress};
 use kafka::lane::End;
 use kafka::positions::Committed;
-use warehouse::Settling;
+use warehouse::{Life, Settling};
 
 /// The group that holds the positions of `report`; it never has members.
 pub const GROUP: &str = "hookline-report";
@@ -19,6 +21,7 @@ const PROOF_MS: i64 = 10_000;
 const QUIET_MS: i64 = 300_000;
 
 const RUNBOOK: &str = "docs/runbooks/lane-stalled.md says how to go on";
+const FINDS: &str = "`hookline ledger recover` finds it again, by the rows";
 
 /// A moment, by two clocks: the one that never goes back stands still while a machine sleeps, the other one does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +43,29 @@ pub enum Before {
     Other,
 }
 
+/// What ClickHouse holds of a lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// One past the highest raw offset that has a row; 0 if none has.
+    pub raw_end: u64,
+    /// Ranges of raw offsets that somebody has acknowledged as lost.
+    pub lost: Vec<Range<u64>>,
+    /// Other lives of the topics that have rows and of which nobody has said that they are over, while this one has none in any lane.
+    pub others: Vec<Life>,
+}
+
+impl Held {
+    /// One past the last raw offset up to which something is there or is known to be lost.
+    #[must_use]
+    pub fn accounted_for(&self) -> u64 {
+        let mut end = self.raw_end;
+        while let Some(range) = self.lost.iter().find(|range| range.contains(&end)) {
+            end = range.end;
+        }
+        end
+    }
+}
+
 /// Where a lane stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Standing {
@@ -48,6 +74,8 @@ pub struct Standing {
     /// One past the last raw offset before it, and the lane's time there.
     raw_hi: u64,
     watermark_ms: i64,
+    /// Whether the cut before the position is still kept.
+    kept_before: bool,
     /// Whether no block was settled since the lane was opened.
     first: bool,
     /// A moment at which every earlier owner was fenced.
@@ -72,15 +100,16 @@ impl Standing {
             Some(Committed { next, metadata }) => (*next, progress(metadata)?),
         };
         let Progress { raw_hi, watermark } = progress;
+        let mut kept_before = false;
         // A position that says nothing of raw was set by hand, to the start of what is kept.
         if position > 0 && raw_hi > 0 {
             match before(position)? {
-                Before::Cut(cut) if cut.raw_hi == raw_hi => {}
+                Before::Cut(cut) if cut.raw_hi == raw_hi => kept_before = true,
                 Before::Nothing => {}
                 Before::Cut(_) | Before::Other => return Err(moved(position, raw_hi).into()),
             }
         }
-        Ok(Self { position, raw_hi, watermark_ms: watermark.0, first: true, held, proven: asked })
+        Ok(Self { position, raw_hi, watermark_ms: watermark.0, kept_before, first: true, held, proven: asked })
     }
 
     /// One past the last committed cut, on `events`.
@@ -124,6 +153,38 @@ impl Standing {
         if self.first || !quiet { Settling::uncertain(rows) } else { Settling::certain(rows) }
     }
 
+    /// Holds the end of what ClickHouse has of the lane against the position: everything below it was once there. Rows that were received
+    /// before `kept_since_ms` (milliseconds since 1970) may be gone by their retention.
+    ///
+    /// Where `events` keeps nothing before the position either, the lane could bring nothing back: it goes on, and the ledger names the hole.
+    ///
+    /// # Errors
+    /// When rows are gone that `events` still holds, so that what comes next would hide it; or when this is the beginning of a new life of
+    /// the topics and nobody has said that the one before is over.
+    pub fn hold_against(&self, lane: u16, held: &Held, kept_since_ms: i64) -> Result<(), End> {
+        if self.raw_hi == 0
+            && held.raw_end == 0
+            && let Some(other) = held.others.first()
+        {
+            return Err(another_life(other));
+        }
+        let end = held.accounted_for();
+        if end >= self.raw_hi || !self.kept_before || self.watermark_ms < kept_since_ms {
+            return Ok(());
+        }
+        Err(End::halt(
+            "rows_vanished",
+            format!(
+                "ClickHouse holds lane {lane} up to raw offset {end} (not included), but by the committed position of {GROUP} \
+                 everything below {} was there: its tables were emptied or come from an older backup. Nothing was written. \
+                 `hookline ledger recover --lane {lane} --apply` goes back to what events still holds and writes it again; what is no \
+                 longer in events and still in raw comes by `hookline replay`, and the rest is written down with `hookline ledger \
+                 accept-loss`; then restart report",
+                self.raw_hi
+            ),
+        ))
+    }
+
     /// Holds the rows that ClickHouse has beyond the position (cuts, and the number of rows of each) against the block that
     /// the cut at `open` ends: only that one can be there.
     ///
@@ -140,7 +201,8 @@ impl Standing {
             "rows_beyond_position",
             format!(
                 "ClickHouse has {rows} rows of lane {lane} in {blocks} blocks (up to cut {last}) beyond the committed position {}: \
-                 the position of {GROUP} was moved back or lost. Nothing was written, since it might double rows; {RUNBOOK}",
+                 the position of {GROUP} was moved back or lost. Nothing was written, since it might double rows. `hookline ledger \
+                 recover --lane {lane} --apply` finds the position again, by the rows; then restart report",
                 self.position
             ),
         ))
@@ -159,12 +221,25 @@ impl Standing {
     }
 }
 
+fn another_life(Life { incarnation, records, until }: &Life) -> End {
+    let until = jiff::Timestamp::from_millisecond(*until).map_or_else(|_| until.to_string(), |until| until.to_string());
+    End::halt(
+        "another_life",
+        format!(
+            "the topics of this Kafka have no row in ClickHouse, which holds {records} rows of another life of the topics \
+             ({incarnation}), the last received at {until}: Kafka was wiped, or this is another Kafka or another ClickHouse than before. \
+             Nothing was written. If [kafka] and [clickhouse] are right, what the other life had accepted beyond its rows is lost, and \
+             `hookline ledger accept-loss --life {incarnation} --why …` writes that down; then restart report"
+        ),
+    )
+}
+
 fn progress(metadata: &str) -> Result<Progress, End> {
     metadata.parse().map_err(|error: event::UnreadableProgress| {
         End::halt(
             "position",
             format!(
-                "{error}; run the version that wrote it, or if somebody set the position of {GROUP} by hand: {RUNBOOK}"
+                "{error}; run the version that wrote it, or if somebody set the position of {GROUP} by hand: {FINDS}; {RUNBOOK}"
             ),
         )
     })
@@ -175,7 +250,7 @@ fn moved(position: i64, raw_hi: u64) -> End {
         "position",
         format!(
             "the committed position {position} of {GROUP} is not one past the cut that ends raw offset {raw_hi}, as was committed \
-             with it: somebody moved it, or events is not the topic that it was taken on; {RUNBOOK}"
+             with it: somebody moved it, or events is not the topic that it was taken on; {FINDS}; {RUNBOOK}"
         ),
     )
 }
@@ -238,6 +313,64 @@ mod tests {
         assert!(certain(&standing, later(300_001, 300_001)));
         for early in [later(300_000, 300_001), later(300_001, 300_000), later(300_001, -1)] {
             assert!(!certain(&standing, early));
+        }
+    }
+
+    fn held(raw_end: u64, lost: Vec<Range<u64>>) -> Held {
+        Held { raw_end, lost, others: Vec::new() }
+    }
+
+    fn refused(standing: &Standing, held: &Held, kept_since_ms: i64) -> Option<(&'static str, String)> {
+        match standing.hold_against(3, held, kept_since_ms) {
+            Ok(()) => None,
+            Err(End::Halt { reason, message }) => Some((reason, message)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn rows_that_are_gone_below_the_position_are_refused_unless_retention_or_somebody_knows_of_them() {
+        let standing =
+            open(9, "raw=40 watermark=700", Before::Cut(Cut { raw_hi: 40, watermark: Millis(700) })).unwrap();
+        assert_eq!(refused(&standing, &held(40, vec![]), 0), None);
+        assert_eq!(refused(&standing, &held(90, vec![]), 0), None, "an open block");
+        for end in [0, 12, 39] {
+            let (reason, message) = refused(&standing, &held(end, vec![]), 0).unwrap();
+            assert_eq!(reason, "rows_vanished");
+            assert!(
+                message.contains("hookline ledger recover --lane 3") && message.contains(&end.to_string()),
+                "{message}"
+            );
+            assert_eq!(refused(&standing, &held(end, vec![]), 701), None, "older than what is kept");
+        }
+        assert_eq!(refused(&standing, &held(12, vec![20..40, 12..20]), 0), None);
+        assert!(refused(&standing, &held(12, vec![12..20, 21..40]), 0).unwrap().1.contains("offset 20 (not included)"));
+        let expired = open(9, "raw=40 watermark=700", Before::Nothing).unwrap();
+        assert_eq!(refused(&expired, &held(0, vec![]), 0), None, "nothing to go back to: the ledger says it");
+    }
+
+    #[test]
+    fn a_new_life_of_the_topics_begins_only_once_the_one_before_is_known_to_be_over() {
+        let other = Life { incarnation: "old".into(), records: 7, until: NOW.wall_ms };
+        let found = Held { others: vec![other], ..Held::default() };
+        let fresh = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
+        let (reason, message) = refused(&fresh, &found, 0).unwrap();
+        assert_eq!(reason, "another_life");
+        assert!(message.contains("accept-loss --life old") && message.contains("7 rows"), "{message}");
+        assert_eq!(refused(&fresh, &Held::default(), 0), None);
+    }
+
+    proptest::proptest! {
+        /// Whatever of a lane's rows is gone at its end, it is refused, or every offset of it is known to be lost.
+        #[test]
+        fn no_end_of_a_lane_is_gone_in_silence(
+            raw_hi in 1_u64..60, end in 0_u64..60, lost in proptest::collection::vec((0_u64..60, 1_u64..20), 0..5)
+        ) {
+            let lost: Vec<Range<u64>> = lost.into_iter().map(|(from, length)| from..from + length).collect();
+            let cut = Cut { raw_hi, watermark: Millis(700) };
+            let standing = open(9, &format!("raw={raw_hi} watermark=700"), Before::Cut(cut)).unwrap();
+            let known = (end..raw_hi).all(|offset| lost.iter().any(|range| range.contains(&offset)));
+            proptest::prop_assert_eq!(refused(&standing, &held(end, lost), 0).is_none(), known);
         }
     }
 

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use event::{Cut, Millis};
 use kafka::lane::End;
 use kafka::positions::Committed;
-use report::standing::{Before, Moment, Standing};
+use report::standing::{Before, Held, Moment, Standing};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use warehouse::{Next, Part, Settling};
 
@@ -223,7 +223,10 @@ impl Lane {
             let cut = BLOCKS.iter().position(|block| block.cut == position - 1).map(cut);
             Ok::<_, End>(cut.map_or(Before::Other, Before::Cut))
         };
-        match Standing::open(world.position.as_ref(), (taken, taken), before) {
+        let raw_end = world.engine.rows.keys().max().map_or(0, |last| last + 1);
+        let held = Held { raw_end, ..Held::default() };
+        let open = Standing::open(world.position.as_ref(), (taken, taken), before);
+        match open.and_then(|standing| standing.hold_against(0, &held, 0).map(|()| standing)) {
             Ok(standing) => Phase::Open { epoch, standing },
             Err(end) => self.end(world, epoch, &end),
         }

@@ -3,12 +3,14 @@
 mod open;
 mod transaction;
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka::lane::End;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 
+use crate::clock::Reading;
 use crate::metrics::ProcessMetrics;
 use crate::{SERVICE, Settings, fuse};
 use open::OpenLane;
@@ -70,6 +72,12 @@ fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
         open.report_lag(now_ms());
     }
     Ok(())
+}
+
+/// Both clocks, for what must not follow one that jumps.
+fn reading() -> Reading {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Reading { wall_ms: now_ms(), monotonic_ms: START.elapsed().as_millis() as i64 }
 }
 
 /// The wall clock, in milliseconds since 1970: only ticks and the age of blocks look at it.

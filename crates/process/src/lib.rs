@@ -6,8 +6,10 @@
 //! model checker in `tests/`.
 
 pub mod advance;
+pub mod clock;
 pub mod cuts;
 pub mod fuse;
+pub mod gap;
 mod lane;
 mod metrics;
 pub mod opening;

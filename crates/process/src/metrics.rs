@@ -15,6 +15,10 @@ const DELAYS: [f64; 12] =
 pub(crate) struct ProcessMetrics {
     sources: HashMap<String, SourceMetrics>,
     other: SourceMetrics,
+    /// Records whose received time was not believed.
+    pub(crate) ingest_clock: IntCounter,
+    /// Transactions in which this machine's clock was not believed.
+    pub(crate) own_clock: IntCounter,
     pub(crate) lanes: LaneMetrics,
 }
 
@@ -47,6 +51,11 @@ impl ProcessMetrics {
             &["source"],
             &DELAYS,
         )?;
+        let clocks = telemetry.metrics.counter(
+            "clock_disagreements_total",
+            "Times that a clock was over five minutes off and was not believed: ingest's by records, process's by transactions",
+            &["clock"],
+        )?;
         let of = |source: &str| SourceMetrics {
             outcomes: [Outcome::Event, Outcome::Duplicate, Outcome::DeadLetter]
                 .map(|outcome| outcomes.with_label_values(&[source, outcome.as_str()])),
@@ -55,6 +64,8 @@ impl ProcessMetrics {
         Ok(Self {
             sources: sources.map(|source| (source.to_owned(), of(source))).collect(),
             other: of(OTHER),
+            ingest_clock: clocks.with_label_values(&["ingest"]),
+            own_clock: clocks.with_label_values(&["process"]),
             lanes: telemetry.metrics.lanes().clone(),
         })
     }

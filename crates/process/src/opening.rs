@@ -124,6 +124,33 @@ impl Start {
     }
 }
 
+/// Holds `raw` as it is now against the position `next` of a lane: it is the topic that the position was taken on only if it reaches up to
+/// there, and if what stands right before it (appended at `before`, if it is kept) was appended by the lane's time of then.
+///
+/// # Errors
+/// When it is another one: it was deleted and made again, and its records would be taken for others that were processed before.
+pub fn same_raw(lane: u16, next: u64, raw: Range, before: Option<i64>, watermark_ms: i64) -> Result<(), End> {
+    let short = i64::try_from(next).map_or(true, |next| next > raw.end);
+    let younger = watermark_ms > 0 && before.is_some_and(|at| at > watermark_ms);
+    if !short && !younger {
+        return Ok(());
+    }
+    let how = if short {
+        format!("it ends at offset {}", raw.end)
+    } else {
+        "the record before that was appended after the lane had got there".to_owned()
+    };
+    Err(End::halt(
+        "raw_replaced",
+        format!(
+            "{}/{lane} is not the topic that this lane was processed from: the committed position is {next}, and {how}. It was deleted and \
+             made again, and its records cannot be told from the ones before. Nothing was passed over; `hookline ledger start-anew` says \
+             what is lost and begins a new life of the topics",
+            kafka::Topic::Raw
+        ),
+    ))
+}
+
 /// Whether marks that `seen` no longer holds can be missed, so that the window is provably whole.
 ///
 /// `lost_at` is the broker's append time of the last raw record whose mark is gone, `watermark_ms` that of the last record
@@ -184,7 +211,8 @@ fn unknown() -> End {
         "position_unknown",
         format!(
             "the position of {GROUP} is gone and seen no longer has it, but the lane was processed before: nothing says how far, \
-             and starting over would count events twice; docs/runbooks/lane-stalled.md says how to go on"
+             and starting over would count events twice; `hookline ledger start-anew` begins a new life of the topics, \
+             docs/runbooks/lane-stalled.md says what that means"
         ),
     )
 }
@@ -259,6 +287,20 @@ mod tests {
         assert_eq!(start(lost, None, LOG, false), Ok(Start::Fresh));
         assert_eq!(start(lost, None, LOG, true), Err("position_unknown".to_owned()));
         assert_eq!(start(lost, None, Range { low: 7, end: 7 }, false), Err("position_unknown".to_owned()));
+    }
+
+    #[test]
+    fn a_raw_that_was_made_again_is_told_by_its_end_or_by_its_time() {
+        let raw = Range { low: 0, end: 20 };
+        assert!(same_raw(3, 20, raw, Some(700), 700).is_ok() && same_raw(3, 0, raw, None, 0).is_ok());
+        assert!(same_raw(3, 5, Range { low: 5, end: 20 }, None, 700).is_ok(), "what was before it is deleted");
+        for (next, before, watermark) in [(21, None, 0), (21, Some(1), 700), (20, Some(701), 700), (u64::MAX, None, 0)]
+        {
+            let refused = same_raw(3, next, raw, before, watermark).unwrap_err();
+            assert!(
+                matches!(&refused, End::Halt { reason: "raw_replaced", message } if message.contains("start-anew"))
+            );
+        }
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct RawRecord<'r> {
     pub body: &'r [u8],
     /// What ingest wrote beside them; its received time is the one that counts.
     pub headers: Result<RawHeaders<'r>, HeaderError>,
+    /// Whether ingest's clock was so far from the broker's that it was not believed.
+    pub clock_off: bool,
 }
 
 impl<'r> RawRecord<'r> {
@@ -66,9 +68,10 @@ impl<'r> RawRecord<'r> {
         body: &'r [u8],
         headers: Result<RawHeaders<'r>, HeaderError>,
     ) -> Self {
+        let clock_off = headers.as_ref().is_ok_and(|headers| !is_believed(headers.received_at, appended_at));
         let headers =
             headers.map(|headers| RawHeaders { received_at: received_at(headers.received_at, appended_at), ..headers });
-        Self { lane, offset, appended_at, key, body, headers }
+        Self { lane, offset, appended_at, key, body, headers, clock_off }
     }
 
     /// Whether what becomes of it tells something new, so that the fuse counts it: what ingest has set aside is a dead letter
@@ -223,7 +226,11 @@ fn dead<'r>(raw: &RawRecord<'r>, stage: &'static str, reason: &str, detail: Stri
 
 /// The received time that counts: ingest's clock as long as it agrees with the broker's, and never after the append.
 fn received_at(claimed: i64, appended: i64) -> i64 {
-    if (appended - claimed).abs() > CLOCK_TRUST_MS { appended } else { claimed.min(appended) }
+    if is_believed(claimed, appended) { claimed.min(appended) } else { appended }
+}
+
+fn is_believed(claimed: i64, appended: i64) -> bool {
+    appended.abs_diff(claimed) <= CLOCK_TRUST_MS.unsigned_abs()
 }
 
 #[cfg(test)]

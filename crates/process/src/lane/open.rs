@@ -1,18 +1,19 @@
 //! Opening a lane: first the fence, then what the predecessor left.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, StoreError, Window, WindowStore, changelog};
-use kafka::Topic;
 use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, first_committed, read_all_committed};
 use kafka::positions::Positions;
+use kafka::{Cluster, Topic};
 
 use crate::advance::Advance;
+use crate::clock::Clock;
 use crate::cuts::Policy;
 use crate::metrics::ProcessMetrics;
-use crate::opening::{GROUP, Opening, Start, broken, window_is_whole};
+use crate::opening::{GROUP, Opening, Start, broken, same_raw, window_is_whole};
 use crate::position::Carried;
 use crate::signals::Signals;
 use crate::{SERVICE, Settings, Step};
@@ -21,6 +22,8 @@ use crate::{SERVICE, Settings, Step};
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ids that the store is made for at once; it grows beside the lane.
 const EXPECTED_IDS: u64 = 1 << 16;
+/// How often a restore says how far it has come.
+const TOLD_EVERY: Duration = Duration::from_secs(5);
 /// How long the broker is asked for positions.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -35,6 +38,11 @@ pub(super) struct OpenLane<'s> {
     pub(super) step: Step<'s>,
     pub(super) signals: Signals,
     pub(super) advance: Advance,
+    pub(super) clock: Clock,
+    /// The newest append time of the records that were read since the lane was opened, in milliseconds since 1970.
+    pub(super) appended_ms: Option<i64>,
+    /// When the log was last told of a clock that is off.
+    pub(super) clock_was_told: Option<Instant>,
     /// The open transaction, if one was begun.
     pub(super) transaction: Option<super::transaction::Begun>,
 }
@@ -58,6 +66,9 @@ impl<'s> OpenLane<'s> {
             step: Step::new(&settings.pipeline, &settings.control),
             signals: Signals::new(lane, settings.plan.signal_partitions, &settings.routes),
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),
+            clock: Clock::opened(super::reading()),
+            appended_ms: None,
+            clock_was_told: None,
             transaction: None,
         })
     }
@@ -81,6 +92,10 @@ fn restore(settings: &Settings, lane: u16) -> Result<(LogStore, Carried), End> {
         store = open_store(settings, lane)?;
     }
     let kept = store.position();
+    let mut reading_back = ReadingBack::new(lane, in_window(settings, &positions, lane)?);
+    if kept.is_none() {
+        store.expect(reading_back.marks).map_err(unusable)?;
+    }
     let (mut chain, scan) = (Restore::after(kept), opening.scan(kept, seen));
     let mut first = None;
     read_all_committed(cluster, Topic::Seen, lane, scan.from, Some(scan.to), |record| {
@@ -91,18 +106,76 @@ fn restore(settings: &Settings, lane: u16) -> Result<(LogStore, Carried), End> {
         let decoded = changelog::decode(value).map_err(|error| broken(format!("seen at offset {offset}: {error}")))?;
         let position = chain.feed(offset, &decoded).map_err(|error| broken(error.to_string()))?;
         first.get_or_insert(decoded.raw_lo);
-        store.apply(&decoded.entries, position).map_err(unusable)
+        store.apply(&decoded.entries, position).map_err(unusable)?;
+        reading_back.tell(store.ids_held(), offset, scan.to);
+        Ok(())
     })?;
     let written = || first_committed(cluster, Topic::Events, lane, 0, |_| ()).map(|first| first.is_some());
     let start = opening.start(&chain, seen, || written().map_err(End::from))?;
     if let Start::Recovered(at) = start {
         tracing::warn!(service = SERVICE, lane, raw = at.raw_hi, "the committed position is gone; seen has it");
     }
-    let carried = start.carried(super::now_ms());
+    let mut carried = start.carried(super::now_ms());
+    hold_raw(cluster, &positions, lane, &mut carried)?;
     if kept.is_none() {
         tell_lost_marks(settings, lane, first.unwrap_or(carried.seen.raw_hi), &carried)?;
     }
     Ok((store, carried))
+}
+
+/// About how many records of `raw` the window covers: as many marks as a restore may have to read.
+fn in_window(settings: &Settings, positions: &Positions, lane: u16) -> Result<u64, End> {
+    let since = super::now_ms().saturating_sub(settings.longest_window.as_millis() as i64);
+    let end = positions.watermarks(Topic::Raw, lane)?.end;
+    Ok(positions.offset_at(Topic::Raw, lane, since)?.map_or(0, |from| end.abs_diff(from)))
+}
+
+/// Says every few seconds how far a restore of the window has come: a long one looks like a lane that stands still.
+struct ReadingBack {
+    lane: u16,
+    /// Marks that the window may have.
+    marks: u64,
+    told: Instant,
+}
+
+impl ReadingBack {
+    fn new(lane: u16, marks: u64) -> Self {
+        Self { lane, marks, told: Instant::now() }
+    }
+
+    fn tell(&mut self, held: u64, offset: i64, to: i64) {
+        if self.told.elapsed() >= TOLD_EVERY {
+            self.told = Instant::now();
+            let Self { lane, marks, .. } = self;
+            tracing::info!(
+                service = SERVICE,
+                lane,
+                held,
+                of_about = marks,
+                offset,
+                to,
+                "the window is being read back from seen"
+            );
+        }
+    }
+}
+
+/// Makes sure that `raw` is the topic that the position was taken on. A position that was found in `seen` takes its time from there.
+fn hold_raw(cluster: &Cluster, positions: &Positions, lane: u16, carried: &mut Carried) -> Result<(), End> {
+    let next = carried.seen.raw_hi;
+    let raw = positions.watermarks(Topic::Raw, lane)?;
+    let before = match i64::try_from(next) {
+        Ok(next) if next > raw.low && next <= raw.end => {
+            let found = |record: &kafka::lane::Record<'_>| (record.offset() == next - 1).then(|| record.timestamp_ms());
+            first_committed(cluster, Topic::Raw, lane, next - 1, found)?.flatten()
+        }
+        _ => None,
+    };
+    same_raw(lane, next, raw, before, carried.watermark_ms)?;
+    if carried.watermark_ms == 0 {
+        carried.watermark_ms = before.unwrap_or(0);
+    }
+    Ok(())
 }
 
 /// Says so if marks are deleted that a record still to come could need: the lane was down for longer than `seen` outlives
@@ -136,7 +209,8 @@ fn open_store(settings: &Settings, lane: u16) -> Result<LogStore, End> {
     };
     for attempt in 0..16 {
         match LogStore::open(&folder(&settings.data, lane, attempt), &identity, EXPECTED_IDS) {
-            Ok((store, opened)) => {
+            Ok((mut store, opened)) => {
+                store.set_window(settings.longest_window.as_millis() as u64);
                 if let Opened::Discarded { why } = opened {
                     tracing::warn!(service = SERVICE, lane, "the window store starts anew from seen: {why}");
                 }

@@ -10,11 +10,12 @@ use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
 use runtime::Shutdown;
 
-use super::now_ms;
 use super::open::{OpenLane, unusable};
+use super::{now_ms, reading};
+use crate::clock::needed_from;
 use crate::fuse::{self, Blown};
 use crate::metrics::ProcessMetrics;
-use crate::opening::{CLOCK_TRUST_MS, GROUP};
+use crate::opening::GROUP;
 use crate::step::{RawRecord, Reading};
 use crate::{Decided, SERVICE};
 
@@ -67,11 +68,24 @@ impl OpenLane<'_> {
     /// Takes one chunk of records into the transaction.
     fn take(&mut self, wait: Duration, chunk: usize) -> Result<bool, End> {
         self.begin_late()?;
-        let Self { lane, settings, producer, reader, window, step, signals, advance, transaction, .. } = self;
+        let Self {
+            lane,
+            settings,
+            producer,
+            reader,
+            window,
+            step,
+            signals,
+            advance,
+            clock,
+            appended_ms,
+            transaction,
+            ..
+        } = self;
         let records = reader.fetch(chunk, wait)?;
         if records.is_empty() {
             if reader.is_at_end() {
-                advance.idle(now_ms());
+                advance.idle(clock.time(reading()));
             }
             return Ok(false);
         }
@@ -112,6 +126,8 @@ impl OpenLane<'_> {
                 return Err(End::halt(fuse::REASON, begun.tally.fuse_message(*lane, raw.offset, blown, last)));
             }
             advance.saw(raw.appended_at);
+            *appended_ms = (*appended_ms).max(Some(raw.appended_at));
+            begun.tally.clocks_off += u64::from(raw.clock_off);
             write(producer, settings, *lane, raw, &decided, &mut value)?;
             advance.wrote(value.len(), now);
             if decided.event.outcome == Outcome::Event {
@@ -159,7 +175,19 @@ impl OpenLane<'_> {
             }
         };
         let now = now_ms();
-        let Self { lane, settings, metrics, producer, window, signals, advance, .. } = self;
+        let Self {
+            lane,
+            settings,
+            metrics,
+            producer,
+            window,
+            signals,
+            advance,
+            clock,
+            appended_ms,
+            clock_was_told,
+            ..
+        } = self;
         let lane = *lane;
         let batches = signals.batches(advance.watermark_ms(), now);
         let mut value = Vec::new();
@@ -187,10 +215,30 @@ impl OpenLane<'_> {
             .commit(GROUP, &[Position { topic: Topic::Raw, partition: lane, next, metadata: carried.to_string() }])?;
         advance.commit();
         window.commit(carried.seen).map_err(unusable)?;
-        // A record that is yet to come was received at most this long before the watermark, and looks a window back from there.
-        let needed_from = carried.watermark_ms - CLOCK_TRUST_MS - settings.longest_window.as_millis() as i64;
-        window.expire(needed_from).map_err(unusable)?;
+        let reading = reading();
+        let disagrees = clock.disagrees(reading, *appended_ms);
+        if let Some(appended_ms) = *appended_ms {
+            clock.hear(reading, appended_ms);
+            // Nothing expires before a record has told the broker's time.
+            let longest = settings.longest_window.as_millis() as i64;
+            window.expire(needed_from(appended_ms, clock.time(reading), longest)).map_err(unusable)?;
+        }
         signals.committed(&batches, now);
+        if disagrees {
+            metrics.own_clock.inc();
+            if clock_was_told.is_none_or(|told| told.elapsed() > Duration::from_secs(60)) {
+                *clock_was_told = Some(Instant::now());
+                tracing::error!(
+                    service = SERVICE,
+                    lane,
+                    wall_ms = reading.wall_ms,
+                    believed_ms = clock.time(reading),
+                    appended_ms,
+                    "this machine's clock has jumped, or it and the broker's are over five minutes apart; the lane goes by the earlier of \
+                     the two: docs/runbooks/clock-skew.md"
+                );
+            }
+        }
         begun.tally.publish(metrics);
         metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());
         Ok(())
@@ -271,6 +319,8 @@ struct Tally {
     delays: Vec<(String, f64)>,
     /// Dead letters by source and reason, for whoever has to find out what is wrong.
     dead: HashMap<(String, String), u64>,
+    /// Records whose received time was not believed.
+    clocks_off: u64,
 }
 
 impl Tally {
@@ -300,6 +350,7 @@ impl Tally {
     }
 
     fn publish(self, metrics: &ProcessMetrics) {
+        metrics.ingest_clock.inc_by(self.clocks_off);
         for ((source, outcome), count) in self.outcomes {
             metrics.source(&source).outcome(outcome).inc_by(count);
         }

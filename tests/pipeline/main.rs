@@ -20,6 +20,7 @@ mod kafka_edge;
 mod kafka_lanes;
 mod kills;
 mod ledger;
+mod loss;
 mod mapping;
 mod messages;
 mod openapi;

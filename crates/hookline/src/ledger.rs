@@ -1,7 +1,9 @@
 //! `hookline ledger`: every record of `raw` is one row; which are not, and what they are.
 
 mod accept;
+mod anew;
 pub(crate) mod raw;
+mod recover;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -38,12 +40,21 @@ pub(crate) struct Args {
 enum Command {
     /// Write down that records are gone for good, so that the ledger counts them as lost and lanes go on after them
     AcceptLoss(accept::Args),
+    /// Say which positions are not where they belong and why, and put them there: after retention or a lost or emptied engine
+    Recover(recover::Args),
+    /// Begin a new life of the topics: after one was deleted whose offsets are on rows. Stop all services first
+    StartAnew(anew::Args),
+    /// Make a topic again, empty, that has vanished and whose offsets are not on rows
+    RecreateTopic(anew::TopicArgs),
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     reach::block_on(async {
         match &args.command {
             Some(Command::AcceptLoss(accept)) => accept::run(&args.reach, accept).await,
+            Some(Command::Recover(recover)) => recover::run(&args.reach, recover).await,
+            Some(Command::StartAnew(anew)) => anew::run(&args.reach, anew).await,
+            Some(Command::RecreateTopic(topic)) => anew::recreate(&args.reach, topic).await,
             None => look(args).await,
         }
     })
@@ -230,7 +241,12 @@ impl Ledger {
         }
         self.books.iter().for_each(|books| self.print_faults(books));
         for Loss { lane, first_offset, last_offset, at, who, why } in &self.losses {
-            let range = spans::named(&(*first_offset..last_offset + 1));
+            let range = match *last_offset + 1 {
+                warehouse::NO_MORE => {
+                    format!("{first_offset} and all that came after it in a life of the topics that is over")
+                }
+                end => spans::named(&(*first_offset..end)),
+            };
             println!("lost      lane {lane}: {range}, acknowledged by {who} at {}: {why}", when::shown(*at));
         }
         if let Err(why) = &self.kafka {

@@ -108,11 +108,15 @@ async fn up(args: Args) -> Outcome {
 }
 
 async fn run_engines(args: &Args, engines: &Engines, shutdown: &Shutdown) -> anyhow::Result<()> {
-    Addresses::of(engines).print(args.json).context("cannot print the addresses")?;
-    tokio::select! {
+    let addresses = Addresses::of(engines);
+    addresses.note(engines.data())?;
+    addresses.print(args.json).context("cannot print the addresses")?;
+    let ended = tokio::select! {
         () = shutdown.given() => Ok(()),
-        reason = engines.failed() => bail!(reason),
-    }
+        reason = engines.failed() => Err(anyhow::Error::msg(reason)),
+    };
+    drop(std::fs::remove_file(engines.data().join(ADDRESSES)));
+    ended
 }
 
 /// The local ClickHouse listens on this machine only. Whoever asks it without a name may read.
@@ -183,10 +187,7 @@ impl House {
             started = started => match started {
                 Ok(()) => {
                     let addresses = Addresses { ingest: Some(&ingest), metrics: Some(&metrics), ..Addresses::of(engines) };
-                    // Beside the configuration, so that `hookline send` finds a run on other ports; gone with it.
-                    let noted = engines.data().join(ADDRESSES);
-                    std::fs::write(&noted, serde_json::to_vec(&addresses)?)
-                        .with_context(|| format!("cannot write {}", noted.display()))?;
+                    addresses.note(engines.data())?;
                     addresses.print(args.json).context("cannot print the addresses")?;
                     match demo {
                         Some(demo) => showing = Some(tokio::spawn(demo)),
@@ -290,6 +291,12 @@ impl<'a> Addresses<'a> {
             kafka: &engines.kafka,
             clickhouse: engines.clickhouse.as_str().trim_end_matches('/'),
         }
+    }
+
+    /// Beside the configuration, so that `hookline send` and the tools find a run on other ports; gone with it.
+    fn note(&self, data: &Path) -> anyhow::Result<()> {
+        let noted = data.join(ADDRESSES);
+        std::fs::write(&noted, serde_json::to_vec(self)?).with_context(|| format!("cannot write {}", noted.display()))
     }
 
     fn print(&self, json: bool) -> anyhow::Result<()> {

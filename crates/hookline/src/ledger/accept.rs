@@ -5,6 +5,7 @@ use std::ops::Range;
 use anyhow::{bail, ensure};
 use event::Millis;
 use serde_json::json;
+use warehouse::Warehouse;
 
 use super::raw;
 use crate::exit::{Outcome, Verdict};
@@ -16,14 +17,17 @@ use crate::when::now_ms;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The lane
-    #[arg(long)]
-    lane: u16,
+    #[arg(long, required_unless_present = "life")]
+    lane: Option<u16>,
     /// The first offset of raw that is lost
-    #[arg(long, value_name = "OFFSET")]
-    from: u64,
+    #[arg(long, value_name = "OFFSET", required_unless_present = "life")]
+    from: Option<u64>,
     /// The last one
-    #[arg(long, value_name = "OFFSET")]
-    to: u64,
+    #[arg(long, value_name = "OFFSET", required_unless_present = "life")]
+    to: Option<u64>,
+    /// An earlier life of the topics is over: what it had accepted beyond its rows is lost
+    #[arg(long, value_name = "INCARNATION", conflicts_with_all = ["lane", "from", "to"])]
+    life: Option<String>,
     /// How it came about; it stays in the ledger
     #[arg(long, value_name = "TEXT", value_parser = words)]
     why: String,
@@ -37,11 +41,16 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(reach: &Reach, args: &Args) -> Outcome {
     let who = who(args.who.as_ref())?;
-    let asked = spans::given(args.from, args.to)?;
+    if let Some(life) = &args.life {
+        return end_life(reach, args, &who, life).await;
+    }
+    let (Some(lane), Some(from), Some(to)) = (args.lane, args.from, args.to) else {
+        bail!("say what is lost: --lane with --from and --to, or --life");
+    };
+    let asked = spans::given(from, to)?;
     let platform = reach.platform()?;
     let warehouse = platform.connect().await?;
     let control = reach::identity(&platform).await?;
-    let lane = args.lane;
     ensure!(lane < control.lanes, "there is no lane {lane}: the lanes are 0 to {}", control.lanes - 1);
     let kept = raw::kept(&platform.cluster, control.lanes).await?;
     let low = kept.get(&lane).map_or(0, |kept| kept.offsets.start);
@@ -51,31 +60,71 @@ pub(crate) async fn run(reach: &Reach, args: &Args) -> Outcome {
              --lane {lane} --from {} --to {} --apply`",
             reach.flag(),
             asked.start.max(low),
-            args.to
+            to
         );
     }
-    let known = warehouse.losses(&control.incarnation).await?;
+    let lost = new_losses(&warehouse, &control.incarnation, lane, asked).await?;
+    if !args.dry_run {
+        warehouse.acknowledge_loss(&control.incarnation, lane, &lost, Millis(now_ms()), &who, &args.why).await?;
+    }
+    say(reach, args, lane, &who, &lost);
+    Ok(Verdict::Fine)
+}
+
+/// What of a range of a lane has no row and was not acknowledged as lost before.
+pub(super) async fn new_losses(
+    warehouse: &Warehouse,
+    incarnation: &str,
+    lane: u16,
+    asked: Range<u64>,
+) -> anyhow::Result<Vec<Range<u64>>> {
+    let known = warehouse.losses(incarnation).await?;
     let known: Vec<Range<u64>> = known
         .into_iter()
         .filter(|loss| loss.lane == lane)
         .map(|loss| loss.first_offset..loss.last_offset + 1)
         .collect();
-    let present = warehouse.blocks().present(&control.incarnation, lane, asked.clone(), None).await?;
+    let present = warehouse.blocks().present(incarnation, lane, asked.clone(), None).await?;
     // Only what has no row is lost, and only what was not said before is new.
     let mut lost = without(asked, &warehouse::ranges(present));
     for range in &known {
         lost = lost.into_iter().flat_map(|part| without(part, std::slice::from_ref(range))).collect();
     }
-    if !args.dry_run {
-        warehouse.acknowledge_loss(&control.incarnation, lane, &lost, Millis(now_ms()), &who, &args.why).await?;
+    Ok(lost)
+}
+
+#[allow(clippy::print_stdout, reason = "the answer of a command")]
+async fn end_life(reach: &Reach, args: &Args, who: &str, life: &str) -> Outcome {
+    let platform = reach.platform()?;
+    let warehouse = platform.connect().await?;
+    let current = reach::identity(&platform).await?.incarnation;
+    ensure!(life != current, "{life} is the life of the topics that are there: `hookline ledger start-anew` ends it");
+    let lives = warehouse.lives().await?;
+    let Some(found) = lives.iter().find(|known| known.incarnation == life) else {
+        bail!("ClickHouse has no row of a life {life}");
+    };
+    let ended = warehouse.ended_lives().await?.iter().any(|ended| ended == life);
+    if !args.dry_run && !ended {
+        warehouse.end_life(life, Millis(now_ms()), who, &args.why).await?;
     }
-    say(reach, args, &who, &lost);
+    if reach.json {
+        let answer = json!({ "ok": true, "dry_run": args.dry_run, "life": life, "records": found.records, "ended_before": ended });
+        println!("{answer}");
+    } else {
+        let verb = match (ended, args.dry_run) {
+            (true, _) => "was written down as over before",
+            (false, true) => "would be written down as over",
+            (false, false) => "is written down as over",
+        };
+        println!("{life} {verb}, by {who}: {}. Its {} rows stay, as history.", args.why, found.records);
+        println!("Next: restart report; then hookline ledger {}", reach.flag());
+    }
     Ok(Verdict::Fine)
 }
 
 #[allow(clippy::print_stdout, reason = "the answer of a command")]
-fn say(reach: &Reach, args: &Args, who: &str, lost: &[Range<u64>]) {
-    let (lane, records) = (args.lane, spans::total(lost));
+fn say(reach: &Reach, args: &Args, lane: u16, who: &str, lost: &[Range<u64>]) {
+    let records = spans::total(lost);
     if reach.json {
         let answer = json!({ "ok": true, "dry_run": args.dry_run, "lane": lane, "records": records, "lost": spans::as_json(lost) });
         println!("{answer}");

@@ -1,0 +1,352 @@
+//! What is lost is said, and the way out that is said leads back to books that balance: on the real engines.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::Fresh;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::Value;
+use tempfile::TempDir;
+use testkit::Sender;
+use testkit::clickhouse::Asker;
+use testkit::dub::Generator;
+use testkit::oracle::{Fleet, every_offset_is_one_row};
+
+use crate::harness::{SOON, Up, dub, until};
+use crate::tool::{said, tool};
+
+const LANES: i32 = 4;
+const ROWS: &str = "SELECT count() FROM hookline.records";
+
+/// Engines that may be harmed, and the services on them, one process each.
+struct Installation {
+    folder: TempDir,
+    up: Up,
+    fleet: Fleet,
+    clicks: Generator,
+}
+
+impl Installation {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let up = Up::engines(folder.path()).await.unwrap();
+        let config = Fresh::new([9; 96]).write(&data(&folder)).unwrap();
+        let fleet = Fleet::start(folder.path(), &config, &up.addresses, &["ingest", "process", "report"]).unwrap();
+        Self { folder, up, fleet, clicks: Generator::new(5) }
+    }
+
+    fn config(&self) -> PathBuf {
+        data(&self.folder).join("hookline.toml")
+    }
+
+    fn sender(&self) -> Sender {
+        dub(&self.fleet.ingest(), &data(&self.folder))
+    }
+
+    fn asker(&self) -> Asker {
+        Asker::new(&self.up.addresses.clickhouse, "hookline", "").unwrap()
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        rdkafka::ClientConfig::new().set("bootstrap.servers", &self.up.addresses.kafka).create().unwrap()
+    }
+
+    /// Sends so many different clicks, each taken.
+    async fn send(&mut self, number: usize) {
+        let bodies: Vec<Vec<u8>> = (0..number).map(|_| self.clicks.click()).collect();
+        let sent = self.sender().deliver_all(bodies, 8).await;
+        let sent = sent.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
+        assert_eq!(sent.accepted, number as u64);
+    }
+
+    /// Sends clicks, and waits until they are rows: `rows` in all.
+    async fn send_and_see(&mut self, number: usize, rows: u64) {
+        self.send(number).await;
+        self.rows(rows).await;
+    }
+
+    async fn rows(&self, number: u64) {
+        let there = self.asker().until(ROWS, number, SOON).await;
+        there.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
+    }
+
+    /// A service as it is started again after a crash.
+    fn restart(&self, service: &str) {
+        self.fleet.kill(service).unwrap();
+        self.fleet.restart(service).unwrap();
+    }
+
+    /// Waits until lanes of a service stand still for a reason.
+    async fn stands_still(&self, service: &str, reason: &str) {
+        let url = format!("{}/metrics", self.fleet.metrics(service).unwrap());
+        let line = format!("hookline_stalled{{reason=\"{reason}\",service=\"{service}\"}}");
+        let standing = async || {
+            let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
+            let value: f64 = text.lines().find_map(|found| found.strip_prefix(&line))?.trim().parse().ok()?;
+            (value > 0.0).then_some(())
+        };
+        let found = until(SOON, &line, standing).await;
+        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
+    }
+
+    /// Runs a tool that must go well.
+    async fn does(&self, arguments: &[&str]) -> Value {
+        let (code, answer) = tool(&self.config(), arguments).await.unwrap();
+        assert_eq!(code, 0, "{arguments:?}: {answer}\n{}", self.fleet.logs());
+        answer
+    }
+
+    /// Waits until the books balance, and returns them.
+    async fn balances(&self) -> Value {
+        let whole = async || {
+            let (code, ledger) = tool(&self.config(), &["ledger"]).await.ok()?;
+            (code == 0 && ledger["ok"] == true).then_some(ledger)
+        };
+        match until(SOON, "the ledger balances", whole).await {
+            Ok(ledger) => ledger,
+            Err(error) => panic!("{error:#}: {:?}\n{}", tool(&self.config(), &["ledger"]).await, self.fleet.logs()),
+        }
+    }
+
+    /// Deletes what all lanes of a topic hold now, as retention does. Returns how many offsets that were.
+    async fn retention_takes(&self, topic: &str) {
+        let mut ends = TopicPartitionList::new();
+        for lane in 0..LANES {
+            ends.add_partition_offset(topic, lane, Offset::End).unwrap();
+        }
+        self.admin().delete_records(&ends, &AdminOptions::new()).await.unwrap();
+    }
+}
+
+fn data(folder: &TempDir) -> PathBuf {
+    folder.path().join("data")
+}
+
+fn lanes(answer: &Value) -> &Vec<Value> {
+    answer["lanes"].as_array().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clickhouse_emptied_under_a_full_kafka_is_refused_and_written_again_by_either_way() {
+    let mut it = Installation::start().await;
+    for round in 1..=3 {
+        it.send_and_see(60, round * 60).await;
+    }
+    it.balances().await;
+
+    // Emptied while report is down: it writes nothing more, and says so.
+    it.fleet.kill("report").unwrap();
+    it.asker().rows("TRUNCATE TABLE hookline.records").await.unwrap();
+    it.fleet.restart("report").unwrap();
+    it.stands_still("report", "rows_vanished").await;
+    it.send(20).await;
+    assert_eq!(it.asker().number(ROWS).await.unwrap(), 0);
+    let (code, ledger) = tool(&it.config(), &["ledger"]).await.unwrap();
+    let missing: u64 = lanes(&ledger).iter().map(|lane| lane["missing"].as_u64().unwrap()).sum();
+    assert_eq!((code, missing), (1, 180), "{ledger}");
+
+    // One way: back to what events holds.
+    let (code, found) = tool(&it.config(), &["ledger", "recover"]).await.unwrap();
+    assert_eq!((code, lanes(&found).len()), (1, 4), "{found}");
+    assert!(
+        lanes(&found).iter().all(|lane| lane["report"]["fault"].as_str().unwrap().contains("gone from ClickHouse"))
+    );
+    it.does(&["ledger", "recover", "--apply"]).await;
+    it.restart("report");
+    it.rows(200).await;
+    it.balances().await;
+
+    // The other: by a replay of raw, while the lanes stand still where they are.
+    it.fleet.kill("report").unwrap();
+    it.asker().rows("TRUNCATE TABLE hookline.records").await.unwrap();
+    it.fleet.restart("report").unwrap();
+    it.stands_still("report", "rows_vanished").await;
+    let replayed = it.does(&["replay", "--since", "1h", "--apply"]).await;
+    let written: u64 = lanes(&replayed).iter().map(|lane| lane["written"].as_u64().unwrap()).sum();
+    assert_eq!(written, 200);
+    it.restart("report");
+    it.send_and_see(20, 220).await;
+    it.balances().await;
+    every_offset_is_one_row(&it.asker()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_of_report_that_is_lost_is_found_again_by_the_rows_and_few_tokens_are_refused() {
+    let mut it = Installation::start().await;
+    for round in 1..=4 {
+        it.send_and_see(60, round * 60).await;
+    }
+    it.fleet.kill("report").unwrap();
+    it.admin().delete_groups(&["hookline-report"], &AdminOptions::new()).await.unwrap();
+    it.fleet.restart("report").unwrap();
+    it.stands_still("report", "rows_beyond_position").await;
+    let found = it.does(&["ledger", "recover", "--apply"]).await;
+    for lane in lanes(&found) {
+        assert!(lane["report"]["fault"].as_str().unwrap().contains("position is lost"), "{lane}");
+        assert!(lane["report"]["to"].as_i64().unwrap() > 0, "not from the start again: {lane}");
+    }
+    it.restart("report");
+    it.send_and_see(60, 300).await;
+    it.balances().await;
+    every_offset_is_one_row(&it.asker()).await.unwrap();
+    let (code, answer) = tool(&it.config(), &["ledger", "recover"]).await.unwrap();
+    assert_eq!((code, &answer["ok"]), (0, &Value::Bool(true)), "{answer}");
+
+    // A table that forgets tokens while blocks may be in doubt: report does not start on it.
+    it.fleet.kill("report").unwrap();
+    let forget = |tokens: u32| {
+        format!("ALTER TABLE hookline.records MODIFY SETTING non_replicated_deduplication_window = {tokens}")
+    };
+    it.asker().rows(&forget(100)).await.unwrap();
+    it.fleet.restart("report").unwrap();
+    let log = it.folder.path().join("report.log");
+    let refused = async || {
+        let log = std::fs::read_to_string(&log).ok()?;
+        log.contains("non_replicated_deduplication_window = 100").then_some(log)
+    };
+    let log = until(SOON, "report refuses", refused).await.unwrap();
+    assert!(log.contains("MODIFY SETTING non_replicated_deduplication_window = 60000"), "{log}");
+    it.asker().rows(&forget(60_000)).await.unwrap();
+    it.restart("report");
+    it.send_and_see(20, 320).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_wiped_under_a_full_clickhouse_is_refused_until_somebody_knows() {
+    let mut it = Installation::start().await;
+    it.send_and_see(60, 60).await;
+    let life = it.asker().one("SELECT DISTINCT incarnation FROM hookline.records").await.unwrap();
+    let life = life.as_str().unwrap().to_owned();
+    let Installation { folder, up, fleet, clicks } = it;
+    fleet.stop().unwrap();
+    up.stop().await.unwrap();
+    std::fs::remove_dir_all(data(&folder).join("kafka")).unwrap();
+    let up = Up::engines(folder.path()).await.unwrap();
+    let config = data(&folder).join("hookline.toml");
+    let fleet = Fleet::start(folder.path(), &config, &up.addresses, &["ingest", "process", "report"]).unwrap();
+    let mut it = Installation { folder, up, fleet, clicks };
+
+    // What comes is taken and waits; nothing is written before somebody has said that the old life is over.
+    it.send(40).await;
+    it.stands_still("report", "another_life").await;
+    assert_eq!(it.asker().number(ROWS).await.unwrap(), 60);
+    let unknown = ["ledger", "accept-loss", "--life", "nobody", "--who", "ana", "--why", "x"];
+    let (code, _, error) = said(&it.config(), &unknown).await.unwrap();
+    assert!(code == 2 && error.contains("no row of a life nobody"), "{error}");
+    it.does(&["ledger", "accept-loss", "--life", &life, "--who", "ana", "--why", "the broker's disk"]).await;
+    it.restart("report");
+    it.rows(100).await;
+    let ledger = it.balances().await;
+    let losses = ledger["losses"].as_array().unwrap();
+    assert!(!losses.is_empty() && losses.iter().all(|loss| loss["why"] == "the broker's disk"), "{ledger}");
+    it.send_and_see(20, 120).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_raw_that_was_deleted_while_process_was_down_is_not_made_again_in_silence() {
+    let mut it = Installation::start().await;
+    it.send_and_see(60, 60).await;
+    it.fleet.kill("process").unwrap();
+    it.send(30).await;
+    it.admin().delete_topics(&["hookline.raw.v1"], &AdminOptions::new()).await.unwrap();
+    it.fleet.restart("process").unwrap();
+    let log = it.folder.path().join("process.log");
+    let refused = async || {
+        let log = std::fs::read_to_string(&log).ok()?;
+        log.contains("hookline.raw.v1 is gone from Kafka").then_some(log)
+    };
+    let log = until(SOON, "process refuses", refused).await.unwrap();
+    assert!(log.contains("hookline ledger start-anew"), "{log}");
+    // Nobody else makes it either.
+    it.restart("ingest");
+    let ingest = it.folder.path().join("ingest.log");
+    let refused =
+        async || std::fs::read_to_string(&ingest).ok()?.contains("hookline.raw.v1 is gone from Kafka").then_some(());
+    until(SOON, "ingest refuses", refused).await.unwrap();
+
+    for service in ["ingest", "process", "report"] {
+        it.fleet.kill(service).unwrap();
+    }
+    let (code, shown) = tool(&it.config(), &["ledger", "start-anew"]).await.unwrap();
+    let settled: u64 = lanes(&shown).iter().map(|lane| lane["settled"].as_u64().unwrap()).sum();
+    assert_eq!((code, settled, &shown["deleted"]), (1, 60, &serde_json::json!([])), "{shown}");
+    let done = it.does(&["ledger", "start-anew", "--apply", "--who", "ana", "--why", "deleted by mistake"]).await;
+    assert_eq!(done["deleted"].as_array().unwrap().len(), 10, "{done}");
+    for service in ["ingest", "process", "report"] {
+        it.fleet.restart(service).unwrap();
+    }
+    it.send_and_see(40, 100).await;
+    let ledger = it.balances().await;
+    assert!(ledger["losses"].as_array().unwrap().iter().all(|loss| loss["why"] == "deleted by mistake"), "{ledger}");
+    let lives = it.asker().number("SELECT uniqExact(incarnation) FROM hookline.records").await.unwrap();
+    assert_eq!(lives, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_that_overtakes_process_or_report_is_a_gap_that_somebody_has_to_accept_or_to_fill() {
+    let mut it = Installation::start().await;
+    it.send_and_see(60, 60).await;
+
+    // raw is deleted before process has read it.
+    it.fleet.kill("process").unwrap();
+    it.send(50).await;
+    it.retention_takes("hookline.raw.v1").await;
+    it.fleet.restart("process").unwrap();
+    it.send(30).await;
+    it.stands_still("process", "records_missing").await;
+    let (code, found) = tool(&it.config(), &["ledger", "recover"]).await.unwrap();
+    let gaps = lanes(&found).iter().map(|lane| lane["process"]["lost"][0].clone());
+    let lost: u64 = gaps.map(|gap| gap["last"].as_u64().unwrap() - gap["first"].as_u64().unwrap() + 1).sum();
+    assert_eq!((code, lost), (1, 50), "{found}");
+    let (code, _, error) = said(&it.config(), &["ledger", "recover", "--apply", "--who", "ana"]).await.unwrap();
+    assert!(code == 2 && error.contains("--why"), "{error}");
+    it.does(&["ledger", "recover", "--apply", "--who", "ana", "--why", "down for a week"]).await;
+    it.restart("process");
+    it.rows(90).await;
+    let ledger = it.balances().await;
+    let lost: u64 = lanes(&ledger).iter().map(|lane| lane["lost"].as_u64().unwrap()).sum();
+    assert_eq!(lost, 50, "{ledger}");
+    assert!(ledger["losses"].as_array().unwrap().iter().all(|loss| loss["why"] == "down for a week"));
+
+    // events is deleted before report has read it; raw still has the records.
+    it.fleet.kill("report").unwrap();
+    it.send(40).await;
+    until(SOON, "process has them", async || (processed(&it.config()).await >= 180).then_some(())).await.unwrap();
+    it.retention_takes("hookline.events.v1").await;
+    it.fleet.restart("report").unwrap();
+    it.send(20).await;
+    it.stands_still("report", "records_missing").await;
+    let recovered = it.does(&["ledger", "recover", "--apply"]).await;
+    it.restart("report");
+    it.rows(110).await;
+    for lane in lanes(&recovered) {
+        for range in lane["report"]["to_replay"].as_array().into_iter().flatten() {
+            let text = |value: &Value| value.to_string();
+            let (lane, first, last) = (text(&lane["lane"]), text(&range["first"]), text(&range["last"]));
+            it.does(&["replay", "--lane", &lane, "--from", &first, "--to", &last, "--apply"]).await;
+        }
+    }
+    it.rows(150).await;
+    it.balances().await;
+    // The window has seen all of it: nothing counts again, and nothing was passed over besides.
+    it.send_and_see(10, 160).await;
+}
+
+/// How many raw offsets `process` is done with, over all lanes.
+async fn processed(config: &Path) -> u64 {
+    let running: Value =
+        serde_json::from_slice(&std::fs::read(config.with_file_name("addresses.json")).unwrap()).unwrap();
+    let cluster = kafka::Cluster::new(running["kafka"].as_str().unwrap());
+    let ask = move || -> anyhow::Result<u64> {
+        let positions = kafka::positions::Positions::open(&cluster, "hookline-process", Duration::from_secs(10))?;
+        let mut sum = 0;
+        for lane in 0..LANES as u16 {
+            sum +=
+                positions.last_committed(kafka::Topic::Raw, lane)?.map_or(0, |committed| committed.next.unsigned_abs());
+        }
+        Ok(sum)
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap().unwrap_or(0)
+}

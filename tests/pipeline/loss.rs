@@ -14,10 +14,12 @@ use testkit::clickhouse::Asker;
 use testkit::dub::Generator;
 use testkit::oracle::{Fleet, every_offset_is_one_row};
 
-use crate::harness::{SOON, Up, dub, until};
+use crate::harness::{Up, dub, until};
 use crate::tool::{said, tool};
 
 const LANES: i32 = 4;
+/// How long a step may take on a busy machine: engines die and start here.
+const PATIENCE: Duration = Duration::from_secs(180);
 const ROWS: &str = "SELECT count() FROM hookline.records";
 
 /// Engines that may be harmed, and the services on them, one process each.
@@ -68,7 +70,7 @@ impl Installation {
     }
 
     async fn rows(&self, number: u64) {
-        let there = self.asker().until(ROWS, number, SOON).await;
+        let there = self.asker().until(ROWS, number, PATIENCE).await;
         there.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
     }
 
@@ -87,7 +89,7 @@ impl Installation {
             let value: f64 = text.lines().find_map(|found| found.strip_prefix(&line))?.trim().parse().ok()?;
             (value > 0.0).then_some(())
         };
-        let found = until(SOON, &line, standing).await;
+        let found = until(PATIENCE, &line, standing).await;
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
     }
 
@@ -104,7 +106,7 @@ impl Installation {
             let (code, ledger) = tool(&self.config(), &["ledger"]).await.ok()?;
             (code == 0 && ledger["ok"] == true).then_some(ledger)
         };
-        match until(SOON, "the ledger balances", whole).await {
+        match until(PATIENCE, "the ledger balances", whole).await {
             Ok(ledger) => ledger,
             Err(error) => panic!("{error:#}: {:?}\n{}", tool(&self.config(), &["ledger"]).await, self.fleet.logs()),
         }
@@ -206,7 +208,7 @@ async fn a_position_of_report_that_is_lost_is_found_again_by_the_rows_and_few_to
         let log = std::fs::read_to_string(&log).ok()?;
         log.contains("non_replicated_deduplication_window = 100").then_some(log)
     };
-    let log = until(SOON, "report refuses", refused).await.unwrap();
+    let log = until(PATIENCE, "report refuses", refused).await.unwrap();
     assert!(log.contains("MODIFY SETTING non_replicated_deduplication_window = 60000"), "{log}");
     it.asker().rows(&forget(60_000)).await.unwrap();
     it.restart("report");
@@ -257,14 +259,14 @@ async fn a_raw_that_was_deleted_while_process_was_down_is_not_made_again_in_sile
         let log = std::fs::read_to_string(&log).ok()?;
         log.contains("hookline.raw.v1 is gone from Kafka").then_some(log)
     };
-    let log = until(SOON, "process refuses", refused).await.unwrap();
+    let log = until(PATIENCE, "process refuses", refused).await.unwrap();
     assert!(log.contains("hookline ledger start-anew"), "{log}");
     // Nobody else makes it either.
     it.restart("ingest");
     let ingest = it.folder.path().join("ingest.log");
     let refused =
         async || std::fs::read_to_string(&ingest).ok()?.contains("hookline.raw.v1 is gone from Kafka").then_some(());
-    until(SOON, "ingest refuses", refused).await.unwrap();
+    until(PATIENCE, "ingest refuses", refused).await.unwrap();
 
     for service in ["ingest", "process", "report"] {
         it.fleet.kill(service).unwrap();
@@ -313,7 +315,7 @@ async fn retention_that_overtakes_process_or_report_is_a_gap_that_somebody_has_t
     // events is deleted before report has read it; raw still has the records.
     it.fleet.kill("report").unwrap();
     it.send(40).await;
-    until(SOON, "process has them", async || (processed(&it.config()).await >= 180).then_some(())).await.unwrap();
+    until(PATIENCE, "process has them", async || (processed(&it.config()).await >= 180).then_some(())).await.unwrap();
     it.retention_takes("hookline.events.v1").await;
     it.fleet.restart("report").unwrap();
     it.send(20).await;

@@ -89,6 +89,6 @@ mod tests {
     fn new_tables_remember_more_than_is_needed() {
         let sql = include_str!("migrations/0001_records.sql");
         assert_eq!(of_table(&sql.replace('\n', ", "), "{window}"), Some(60_000));
-        assert!(60_000 >= IN_DOUBT);
+        const { assert!(60_000 >= IN_DOUBT) };
     }
 }

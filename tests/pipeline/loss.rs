@@ -222,7 +222,7 @@ async fn kafka_wiped_under_a_full_clickhouse_is_refused_until_somebody_knows() {
     let life = it.asker().one("SELECT DISTINCT incarnation FROM hookline.records").await.unwrap();
     let life = life.as_str().unwrap().to_owned();
     let Installation { folder, up, fleet, clicks } = it;
-    fleet.stop().unwrap();
+    drop(fleet);
     up.stop().await.unwrap();
     std::fs::remove_dir_all(data(&folder).join("kafka")).unwrap();
     let up = Up::engines(folder.path()).await.unwrap();

@@ -93,6 +93,8 @@ fn damage(path: &Path, back: u64, how: Damage) {
     match how {
         Damage::Cut => file.set_len(at).unwrap(),
         Damage::Zeros => file.write_all_at(&vec![0; (len - at).min(100) as usize], at).unwrap(),
+        // A file that was cut to nothing before has no byte to flip.
+        Damage::Flip(_) if at == len => {}
         Damage::Flip(flip) => {
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).unwrap();

@@ -140,8 +140,9 @@ fn damage(folder: &Path, dice: u64) -> bool {
             file.read_at(&mut byte, at).unwrap();
             file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
         }
-        4..7 => file.set_len(at).unwrap(),
-        _ => fs::remove_file(path).unwrap(),
+        // A log at the front that is gone looks like one that has expired: no kill does that, so only seals are deleted.
+        7 if path.extension().is_some_and(|extension| extension == "seal") => fs::remove_file(path).unwrap(),
+        _ => file.set_len(at).unwrap(),
     }
     true
 }

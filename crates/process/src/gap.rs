@@ -99,12 +99,14 @@ mod tests {
 
     use super::*;
     use crate::cuts::Open;
+    use crate::fuse::Fuse;
     use crate::opening::{Opening, Start};
 
     fn carried(next_offset: i64, raw_hi: u64) -> Carried {
         Carried {
             seen: SeenPosition { next_offset, raw_hi },
             open: Open { rows: 3, bytes: 9, since_ms: 1 },
+            fuse: Fuse::default(),
             watermark_ms: 5,
         }
     }

@@ -120,6 +120,7 @@ impl Cluster {
 pub(crate) struct Voice {
     role: String,
     said: Mutex<HashMap<String, Said>>,
+    lost: Mutex<Option<Instant>>,
 }
 
 struct Said {
@@ -132,7 +133,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 impl Voice {
     pub(crate) fn new(role: impl Into<String>) -> Self {
-        Self { role: role.into(), said: Mutex::new(HashMap::new()) }
+        Self { role: role.into(), said: Mutex::new(HashMap::new()), lost: Mutex::new(None) }
     }
 
     /// Which client speaks.
@@ -159,7 +160,24 @@ impl Voice {
         }
     }
 
+    /// Since when the client may have lost a partition for good, if it may.
+    ///
+    /// librdkafka 2.12 passes over a partition whose leader is away for a moment, as while a broker comes up, and may never look for
+    /// it again: neither reads nor writes get anywhere then, and nothing but this line says so
+    /// (<https://github.com/confluentinc/librdkafka/issues/5430>). A new client finds the leader.
+    pub(crate) fn lost_for(&self) -> Option<Duration> {
+        self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).map(|at| at.elapsed())
+    }
+
+    /// The partition answers: nothing is lost.
+    pub(crate) fn found(&self) {
+        *self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if facility == "METADATAUPDATE" && line.contains("not found in cache") {
+            self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert_with(Instant::now);
+        }
         // CONFWARN: a property meant for producers was given to a reader, or the other way round; both get the same map.
         if facility == "CONFWARN" {
             tracing::debug!(client = self.role, facility, "{line}");
@@ -230,6 +248,22 @@ mod tests {
         let mut cluster = Cluster::new("localhost:1");
         cluster.properties.insert("sasl.password".into(), "hunter2".into());
         assert!(!format!("{cluster:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_leader_that_is_lost_stays_lost_until_the_partition_answers() {
+        let voice = Voice::new("test");
+        let say = |facility, line| voice.log(RDKafkaLogLevel::Warning, facility, line);
+        say("METADATAUPDATE", "[thrd:main]: Partition hookline.raw.v1(zhT)[1]: leader epoch is not newer 4 >= 3");
+        say("FAIL", "Connect failed: broker not found in cache");
+        assert_eq!(voice.lost_for(), None);
+        // As librdkafka 2.12.1 says it.
+        say("METADATAUPDATE", "[thrd:main]: Partition hookline.raw.v1(zhT)[1]: new leader-1 not found in cache");
+        let first = voice.lost_for().unwrap();
+        say("METADATAUPDATE", "[thrd:main]: Partition hookline.raw.v1(zhT)[1]: new leader-1 not found in cache");
+        assert!(voice.lost_for().unwrap() >= first, "it counts from the first time");
+        voice.found();
+        assert_eq!(voice.lost_for(), None);
     }
 
     #[test]

@@ -223,6 +223,7 @@ mod tests {
     }
 
     /// What is due at `now`, as partitions and payloads; the tickets go to `flying`.
+    #[allow(clippy::vec_box, reason = "the client carries them boxed")]
     fn handed(gather: &Gather, now: Instant, flying: &mut Vec<Box<Ticket>>) -> Vec<(u16, Vec<u8>)> {
         let mut seen = Vec::new();
         for mut batch in gather.due(now, LINGER).0 {

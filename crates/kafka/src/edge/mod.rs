@@ -112,6 +112,8 @@ struct EdgeContext {
 struct Health {
     up: AtomicBool,
     delivered: AtomicU64,
+    /// Records were not acknowledged in time by a client that has lost sight of a leader.
+    late_without_leader: AtomicBool,
 }
 
 impl ClientContext for EdgeContext {
@@ -136,7 +138,13 @@ impl ProducerContext for EdgeContext {
                 self.health.delivered.fetch_add(1, Ordering::Relaxed);
                 ticket.delivered(message.offset())
             }
-            Err((error, _)) => ticket.failed(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+                if code == RDKafkaErrorCode::MessageTimedOut && self.voice.lost_for().is_some() {
+                    self.health.late_without_leader.store(true, Ordering::Relaxed);
+                }
+                ticket.failed(code)
+            }
         };
         if next_can_go {
             self.gather.wake();
@@ -368,26 +376,36 @@ fn send(client: &Client, record: Ready<'_>) {
     }
 }
 
-/// Takes delivery reports as they come, and replaces a client that has ended itself.
+/// Takes delivery reports as they come, and replaces a client that has ended itself or has lost a partition.
 fn take_reports(shared: &Shared) {
     while !shared.stop.load(Ordering::Relaxed) {
         let client = shared.client();
         client.poll(Duration::from_millis(100));
         if let Some((code, reason)) = client.client().fatal_error() {
             tracing::error!(?code, reason, "the edge producer has ended itself; starting another");
-            shared.health.up.store(false, Ordering::Relaxed);
-            match connect(&shared.cluster, &shared.options, &shared.health, &shared.gather) {
-                Ok(new) => {
-                    *shared.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                    // What the old one still holds is reported as failed, here or when its last user drops it.
-                    client.purge(PurgeConfig::default().queue().inflight());
-                    client.poll(Duration::from_millis(100));
-                }
-                Err(error) => {
-                    tracing::error!(%error, "no new edge producer");
-                    pause("another try to start the edge producer", PROBE_EVERY);
-                }
-            }
+            replace(shared, &client);
+        } else if shared.health.late_without_leader.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                "records are not acknowledged since a partition was without a leader for a moment; starting another edge producer"
+            );
+            replace(shared, &client);
+        }
+    }
+}
+
+fn replace(shared: &Shared, old: &Client) {
+    shared.health.up.store(false, Ordering::Relaxed);
+    match connect(&shared.cluster, &shared.options, &shared.health, &shared.gather) {
+        Ok(new) => {
+            *shared.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+            // What the old one still holds is reported as failed, here or when its last user drops it.
+            old.purge(PurgeConfig::default().queue().inflight());
+            old.poll(Duration::from_millis(100));
+            shared.health.late_without_leader.store(false, Ordering::Relaxed);
+        }
+        Err(error) => {
+            tracing::error!(%error, "no new edge producer");
+            pause("another try to start the edge producer", PROBE_EVERY);
         }
     }
 }

@@ -71,10 +71,23 @@ pub enum ReadError {
         /// The client's words.
         source: Box<KafkaError>,
     },
+    /// The client lost sight of the partition's leader and has read nothing since: open the reader again.
+    #[error(
+        "{topic}/{partition} was without a leader for a moment, and the client has read nothing since; another client reads on"
+    )]
+    Lost {
+        /// Which topic.
+        topic: Topic,
+        /// Which partition.
+        partition: u16,
+    },
     /// The partition's start and end could not be asked for.
     #[error(transparent)]
     Position(#[from] PositionError),
 }
+
+/// How long a client that has lost sight of a leader may find it again by itself.
+const LOST: Duration = Duration::from_secs(5);
 
 fn out_of_range(requested: i64, low: i64) -> String {
     if requested < low {
@@ -316,7 +329,7 @@ impl LaneReader {
     /// A broker that is away is waited for like a quiet one (and logged by the client): reading goes on when it is back.
     ///
     /// # Errors
-    /// [`ReadError::OutOfRange`] if the partition does not have the next offset, [`ReadError::Gap`] if offsets of `raw` jumped.
+    /// [`ReadError::Lost`] where it may never go on, [`ReadError::OutOfRange`] if the partition does not have the next offset, [`ReadError::Gap`] if offsets of `raw` jumped.
     /// The position is then where it was before the call: [`LaneReader::seek`] before reading on.
     pub fn fetch(&self, max_records: usize, max_wait: Duration) -> Result<Vec<Record<'_>>, ReadError> {
         let before = self.next.get();
@@ -335,6 +348,9 @@ impl LaneReader {
                 Step::Nothing if !records.is_empty() || Instant::now() >= deadline => break,
                 Step::End | Step::Nothing => {}
             }
+        }
+        if records.is_empty() && self.consumer.context().voice.lost_for().is_some_and(|lost| lost >= LOST) {
+            return Err(ReadError::Lost { topic: self.topic, partition: self.partition });
         }
         Ok(records)
     }
@@ -355,6 +371,8 @@ impl LaneReader {
             }
             Some(Err(KafkaError::PartitionEOF(_))) => {
                 self.at_end.set(true);
+                // The leader has answered. A quiet partition says so only once: it is opened again after an outage.
+                self.consumer.context().voice.found();
                 Ok(Step::End)
             }
             Some(Err(error)) => match error.rdkafka_error_code() {

@@ -22,6 +22,7 @@ mod kills;
 mod ledger;
 mod loss;
 mod mapping;
+mod members;
 mod messages;
 mod openapi;
 mod outage;

@@ -66,6 +66,12 @@ pub(crate) const LANES: (u16, u16) = (4, 12);
 /// `replication` of `[kafka]`, with the local engine and with brokers.
 pub(crate) const REPLICATION: (u16, u16) = (1, 3);
 
+/// `takeover_after` of `[kafka]`.
+pub(crate) const TAKEOVER_AFTER: Duration = Duration::from_secs(10);
+/// The shortest and longest: brokers take no session below 6 s unless they are told to.
+pub(crate) const TAKEOVER_AFTER_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(6)..=Duration::from_secs(120);
+
 /// `user` of `[clickhouse]`.
 pub(crate) const CLICKHOUSE_USER: &str = "default";
 

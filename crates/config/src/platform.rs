@@ -21,6 +21,8 @@ pub struct Kafka {
     pub lanes: u16,
     /// Replicas of every topic. 1 with the local engine, 3 with brokers.
     pub replication: u16,
+    /// A member of a stage's group that is not heard of for so long is taken for dead, and its lanes are given to others.
+    pub takeover_after: Duration,
     /// Further librdkafka properties, such as those of SASL. Their values are hidden, since some are secrets.
     pub properties: Vec<(String, SecretText)>,
 }
@@ -128,7 +130,8 @@ pub struct Console {
 pub(crate) fn read_kafka(section: Option<Section<'_>>) -> Kafka {
     let Some(section) = section else {
         let (lanes, replication) = (defaults::LANES.0, defaults::REPLICATION.0);
-        return Kafka { brokers: None, lanes, replication, properties: Vec::new() };
+        let (takeover_after, properties) = (defaults::TAKEOVER_AFTER, Vec::new());
+        return Kafka { brokers: None, lanes, replication, takeover_after, properties };
     };
     let brokers = section.placed("brokers").and_then(|(text, at)| {
         let sound = text.split(',').map(str::trim).all(is_address);
@@ -144,9 +147,11 @@ pub(crate) fn read_kafka(section: Option<Section<'_>>) -> Kafka {
     };
     let lanes = number("lanes", 1_024, defaults::LANES);
     let replication = number("replication", 15, defaults::REPLICATION);
+    let takeover_after =
+        section.duration("takeover_after", defaults::TAKEOVER_AFTER_RANGE).unwrap_or(defaults::TAKEOVER_AFTER);
     let properties = read_properties(&section);
     section.finish();
-    Kafka { brokers, lanes, replication, properties }
+    Kafka { brokers, lanes, replication, takeover_after, properties }
 }
 
 fn read_properties(section: &Section<'_>) -> Vec<(String, SecretText)> {

@@ -49,9 +49,8 @@ pub fn start(
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
     let metrics = metrics::DetectMetrics::new(telemetry)?;
-    let stop = shutdown.clone();
-    let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component| {
-        lane::run(&settings, partition, &metrics, component, &stop)
+    let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component, stop| {
+        lane::run(&settings, partition, &metrics, component, stop)
     })?;
     Ok(lanes)
 }

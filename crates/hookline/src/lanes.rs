@@ -17,8 +17,27 @@ impl Instance {
     pub(crate) const ONLY: Instance = Instance { number: 1, of: 1 };
 
     /// The lanes of this instance.
-    pub(crate) fn lanes(self, lanes: u16) -> Vec<u16> {
+    fn lanes(self, lanes: u16) -> Vec<u16> {
         (0..lanes).filter(|lane| lane % self.of == self.number - 1).collect()
+    }
+}
+
+/// How the lanes of a stage come to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// For good, by its number.
+    Fixed(Instance),
+    /// By the stage's group, which shares them anew whenever an instance comes or goes.
+    Joined,
+}
+
+impl Share {
+    /// The lanes to start with, of so many.
+    pub(crate) fn at_first(self, lanes: u16) -> Vec<u16> {
+        match self {
+            Self::Fixed(instance) => instance.lanes(lanes),
+            Self::Joined => Vec::new(),
+        }
     }
 }
 

@@ -44,9 +44,9 @@ enum Command {
     /// Adapt, deduplicate, enrich and route what was taken
     Process(service::ProcessArgs),
     /// Count what the rules count, and say when a threshold is crossed
-    Detect(service::Args),
+    Detect(service::StageArgs),
     /// Bring events into ClickHouse, each once
-    Report(service::Args),
+    Report(service::StageArgs),
     /// Turn alerts into few messages and deliver them
     Notify(service::Args),
     /// Create or upgrade the tables in ClickHouse
@@ -82,8 +82,8 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Ingest(args) => service::run(Service::Ingest, &args),
         Command::Process(args) => service::run_process(&args),
-        Command::Detect(args) => service::run(Service::Detect, &args),
-        Command::Report(args) => service::run(Service::Report, &args),
+        Command::Detect(args) => service::run_stage(Service::Detect, &args),
+        Command::Report(args) => service::run_stage(Service::Report, &args),
         Command::Notify(args) => service::run(Service::Notify, &args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Send(args) => send::run(&args),

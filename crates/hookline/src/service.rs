@@ -9,7 +9,7 @@ use runtime::Shutdown;
 use tokio::time::{Duration, timeout};
 
 use crate::exit::{Outcome, Verdict};
-use crate::lanes::{Instance, PastFuse};
+use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
 use crate::services::{Service, Services, serve_metrics};
 
@@ -32,11 +32,32 @@ pub(crate) struct Args {
     pub(crate) metrics: Option<SocketAddr>,
 }
 
+/// The arguments of stages whose instances can share their lanes by themselves.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StageArgs {
+    #[command(flatten)]
+    service: Args,
+    /// Share the lanes with all other instances that join, instead of by --instance: they are shared anew when one comes or goes
+    #[arg(long, conflicts_with = "instance")]
+    join: bool,
+}
+
+impl StageArgs {
+    fn share(&self) -> Share {
+        if self.join { Share::Joined } else { Share::Fixed(self.service.instance) }
+    }
+}
+
+/// Runs one stage until it is told to stop.
+pub(crate) fn run_stage(service: Service, args: &StageArgs) -> Outcome {
+    start(service, &args.service, args.share(), &[])
+}
+
 /// The arguments of `process`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProcessArgs {
     #[command(flatten)]
-    service: Args,
+    stage: StageArgs,
     /// Let the dead letters of a lane whose fuse has blown pass, up to an offset of raw; the message of the lane names both
     #[arg(long, value_name = "LANE@OFFSET")]
     past_fuse: Vec<PastFuse>,
@@ -44,20 +65,20 @@ pub(crate) struct ProcessArgs {
 
 /// Runs `process` until it is told to stop.
 pub(crate) fn run_process(args: &ProcessArgs) -> Outcome {
-    start(Service::Process, &args.service, &args.past_fuse)
+    start(Service::Process, &args.stage.service, args.stage.share(), &args.past_fuse)
 }
 
 /// Runs one service until it is told to stop.
 pub(crate) fn run(service: Service, args: &Args) -> Outcome {
-    start(service, args, &[])
+    start(service, args, Share::Fixed(args.instance), &[])
 }
 
-fn start(service: Service, args: &Args, past_fuse: &[PastFuse]) -> Outcome {
+fn start(service: Service, args: &Args, share: Share, past_fuse: &[PastFuse]) -> Outcome {
     if let Err(error) = runtime::logs::init() {
         bail!("cannot start logging: {error}");
     }
     let config = load(&args.config)?;
-    run_to_end(serve(service, args, past_fuse, config))
+    run_to_end(serve(service, args, share, past_fuse, config))
 }
 
 /// Runs `work` on a runtime of its own. Threads that are still busy when it has ended, such as a lane that waits for an answer
@@ -79,7 +100,7 @@ pub(crate) fn load(path: &std::path::Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-async fn serve(service: Service, args: &Args, past_fuse: &[PastFuse], config: Config) -> Outcome {
+async fn serve(service: Service, args: &Args, share: Share, past_fuse: &[PastFuse], config: Config) -> Outcome {
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
     let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
     let listen = address(args.listen, &config.ingest.listen, "[ingest] listen")?;
@@ -94,7 +115,7 @@ async fn serve(service: Service, args: &Args, past_fuse: &[PastFuse], config: Co
         control = platform.identity() => control?,
         () = shutdown.given() => return Ok(Verdict::Fine),
     };
-    services.start(service, &platform, &control, args.instance, past_fuse, listener).await?;
+    services.start(service, &platform, &control, share, past_fuse, listener).await?;
     let ended = tokio::select! {
         () = shutdown.given() => Ok(()),
         ended = services.ended() => ended,

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use kafka::Topic;
 use kafka::control::Control;
+use runtime::lanes::Lanes;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::lanes::{Instance, PastFuse};
+use crate::lanes::{PastFuse, Share};
 use crate::platform::Platform;
 
 /// A stage of the pipeline.
@@ -42,11 +44,11 @@ impl Services {
         service: Service,
         platform: &Platform,
         control: &Control,
-        instance: Instance,
+        share: Share,
         past_fuse: &[PastFuse],
         listener: Option<TcpListener>,
     ) -> anyhow::Result<()> {
-        let lanes = instance.lanes(platform.plan.lanes);
+        let lanes = share.at_first(platform.plan.lanes);
         match service {
             Service::Ingest => {
                 let settings = ingest::Settings {
@@ -78,8 +80,11 @@ impl Services {
                     },
                     past_fuse: PastFuse::by_lane(past_fuse, platform.plan.lanes)?,
                 };
-                let lanes = process::start(settings, lanes, &platform.telemetry, &platform.shutdown)?;
-                self.join(service, move || lanes.join());
+                let mut lanes = process::start(settings, lanes, &platform.telemetry, &platform.shutdown)?;
+                if share == Share::Joined {
+                    lanes.expect_takeovers();
+                }
+                self.run(service, share, Topic::Raw, lanes, platform);
             }
             Service::Detect => {
                 let settings = detector::Settings {
@@ -87,17 +92,20 @@ impl Services {
                     plan: platform.plan.clone(),
                     rules: platform.config.rules.iter().map(|rule| rule.route.clone()).collect(),
                 };
-                let partitions = instance.lanes(platform.plan.signal_partitions);
-                let lanes = detector::start(settings, partitions, &platform.telemetry, &platform.shutdown)?;
-                self.join(service, move || lanes.join());
+                let partitions = share.at_first(platform.plan.signal_partitions);
+                let mut lanes = detector::start(settings, partitions, &platform.telemetry, &platform.shutdown)?;
+                if share == Share::Joined {
+                    lanes.expect_takeovers();
+                }
+                self.run(service, share, Topic::Signals, lanes, platform);
             }
             Service::Notify => {
                 let (cluster, plan) = (platform.cluster.clone(), platform.plan.clone());
                 let settings = notifier::Settings::from_config(cluster, plan, &platform.config)?;
-                let partitions = instance.lanes(platform.plan.alert_partitions);
+                let partitions = share.at_first(platform.plan.alert_partitions);
                 let handle = tokio::runtime::Handle::current();
                 let lanes = notifier::start(settings, partitions, handle, &platform.telemetry, &platform.shutdown)?;
-                self.join(service, move || lanes.join());
+                self.run(service, share, Topic::Alerts, lanes, platform);
             }
             Service::Report => {
                 let (warehouse, layout) = (platform.connect().await?, platform.layout());
@@ -117,18 +125,30 @@ impl Services {
                     layout,
                 };
                 let handle = tokio::runtime::Handle::current();
-                let report = report::start(settings, lanes, &handle, &platform.telemetry, &platform.shutdown)?;
-                self.join(service, move || report.join());
+                let mut report = report::start(settings, lanes, &handle, &platform.telemetry, &platform.shutdown)?;
+                if share == Share::Joined {
+                    report.expect_takeovers();
+                }
+                self.run(service, share, Topic::Events, report, platform);
             }
         }
         Ok(())
     }
 
-    /// Watches over lane threads: `join` returns when they have ended.
-    fn join(&mut self, service: Service, join: impl FnOnce() + Send + 'static) {
+    /// Watches over lane threads until they have ended; those of a group come and go meanwhile.
+    fn run(&mut self, service: Service, share: Share, topic: Topic, lanes: impl Lanes, platform: &Platform) {
+        let (cluster, takeover_after) = (platform.cluster.clone(), platform.config.kafka.takeover_after);
+        let (telemetry, shutdown) = (platform.telemetry.clone(), platform.shutdown.clone());
         self.tasks.spawn(async move {
-            let joined = tokio::task::spawn_blocking(join).await;
-            (service, joined.context("a lane could not be joined"))
+            let ended = tokio::task::spawn_blocking(move || match share {
+                Share::Fixed(_) => {
+                    lanes.join();
+                    Ok(())
+                }
+                Share::Joined => kafka::members::keep(lanes, &cluster, topic, takeover_after, &telemetry, &shutdown),
+            });
+            let ended = ended.await.context("a lane could not be joined");
+            (service, ended.and_then(|kept| kept.context("the lanes cannot be shared")))
         });
     }
 

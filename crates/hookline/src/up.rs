@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::demo::{self, Demo};
 use crate::exit::{Outcome, Verdict};
-use crate::lanes::{Instance, PastFuse};
+use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
 use crate::service::{DRAIN, address, load, run_to_end};
 use crate::services::{Service, Services, serve_metrics};
@@ -178,7 +178,9 @@ impl House {
             let mut webhooks = Some(self.webhooks);
             for service in Service::ALL {
                 let listener = if service == Service::Ingest { webhooks.take() } else { None };
-                services.start(service, &platform, &control, Instance::ONLY, &args.past_fuse, listener).await?;
+                services
+                    .start(service, &platform, &control, Share::Fixed(Instance::ONLY), &args.past_fuse, listener)
+                    .await?;
             }
             ready(&platform).await
         };

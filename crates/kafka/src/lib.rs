@@ -7,6 +7,7 @@
 //!   opening the same id elsewhere fences it. Blocking, for the thread of one lane.
 //! - [`topics::ensure`] and [`control::read_or_create`] prepare the cluster once, however many services start together.
 //! - [`lane::LaneReader`] reads one partition from an offset that the caller knows, and never jumps.
+//! - [`members::keep`] starts and stops lanes as a consumer group shares them among instances.
 //!
 //! One turn of a lane:
 //!
@@ -51,6 +52,7 @@ mod cluster;
 pub mod control;
 pub mod edge;
 pub mod lane;
+pub mod members;
 pub mod positions;
 pub mod topics;
 

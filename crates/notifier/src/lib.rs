@@ -52,9 +52,8 @@ pub fn start(
     // Whoever installed one before is fine: all that counts is that there is one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let metrics = metrics::NotifyMetrics::new(telemetry, &settings)?;
-    let stop = shutdown.clone();
-    let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component| {
-        lane::run(&settings, partition, &handle, &metrics, component, &stop)
+    let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component, stop| {
+        lane::run(&settings, partition, &handle, &metrics, component, stop)
     })?;
     Ok(lanes)
 }

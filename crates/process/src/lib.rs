@@ -66,9 +66,8 @@ pub fn start(
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
     let metrics = metrics::ProcessMetrics::new(telemetry, settings.pipeline.source_names())?;
-    let stop = shutdown.clone();
-    let lanes = LaneSet::start(SERVICE, lanes, telemetry, shutdown, move |lane, component| {
-        lane::run(&settings, lane, &metrics, component, &stop)
+    let lanes = LaneSet::start(SERVICE, lanes, telemetry, shutdown, move |lane, component, stop| {
+        lane::run(&settings, lane, &metrics, component, stop)
     })?;
     Ok(lanes)
 }

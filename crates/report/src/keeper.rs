@@ -35,20 +35,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MOST_SOURCES: usize = 100;
 
 /// The gauges of the keeper.
+#[derive(Clone)]
 pub(crate) struct KeeperMetrics {
-    complete_through: Gauge,
-    reports_to_close: Gauge,
-    ledger_missing: Gauge,
-    repeated: Gauge,
+    complete_through: GaugeVec,
+    reports_to_close: GaugeVec,
+    ledger_missing: GaugeVec,
+    repeated: GaugeVec,
     dead_letters_open: GaugeVec,
 }
 
 impl KeeperMetrics {
     pub(crate) fn new(telemetry: &Telemetry) -> Result<Self, prometheus::Error> {
-        let gauge = |name, help| -> Result<Gauge, prometheus::Error> {
-            let family: GaugeVec = telemetry.metrics.gauge(name, help, &[])?;
-            Ok(family.with_label_values::<&str>(&[]))
-        };
+        let gauge = |name, help| telemetry.metrics.gauge(name, help, &[]);
         Ok(Self {
             complete_through: gauge(
                 "complete_through_timestamp_seconds",
@@ -67,12 +65,33 @@ impl KeeperMetrics {
             )?,
         })
     }
+
+    /// The gauges that have no labels are there from the start.
+    fn show(&self) {
+        for family in [&self.complete_through, &self.reports_to_close, &self.ledger_missing, &self.repeated] {
+            only(family);
+        }
+    }
+
+    /// Another instance says it now: an old figure must not stand beside its own.
+    pub(crate) fn forget(&self) {
+        let Self { complete_through, reports_to_close, ledger_missing, repeated, dead_letters_open } = self;
+        for family in [complete_through, reports_to_close, ledger_missing, repeated, dead_letters_open] {
+            family.reset();
+        }
+    }
+}
+
+/// The gauge of a family without labels.
+fn only(family: &GaugeVec) -> Gauge {
+    family.with_label_values::<&str>(&[])
 }
 
 /// Looks after everything until the stop is given.
 pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: Component, shutdown: Shutdown) {
     // Rows come in whether or not this works: nobody has to wait for the first look.
     component.ready();
+    metrics.show();
     let (mut balanced, mut closed, mut tidied) = (None::<Instant>, None::<Instant>, None::<Instant>);
     let mut published = BTreeSet::new();
     let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
@@ -149,7 +168,7 @@ async fn settle(settings: &Settings, metrics: &KeeperMetrics) -> Result<Option<M
     }
     let complete = progress.into_iter().map(|progress| progress.map(|progress| progress.watermark)).min().flatten();
     if let Some(Millis(at)) = complete {
-        metrics.complete_through.set(at as f64 / 1_000.0);
+        only(&metrics.complete_through).set(at as f64 / 1_000.0);
     }
     Ok(complete)
 }
@@ -195,8 +214,8 @@ async fn balance(settings: &Settings, metrics: &KeeperMetrics) -> Result<(), Kee
             );
         }
     }
-    metrics.ledger_missing.set(missing as f64);
-    metrics.repeated.set(repeated as f64);
+    only(&metrics.ledger_missing).set(missing as f64);
+    only(&metrics.repeated).set(repeated as f64);
     Ok(())
 }
 
@@ -256,7 +275,7 @@ async fn close_days(settings: &Settings, metrics: &KeeperMetrics, complete: Opti
         }
     }
     let left = warehouse.open_days(Side::Production, layout, through).await?;
-    metrics.reports_to_close.set(left.len() as f64);
+    only(&metrics.reports_to_close).set(left.len() as f64);
     Ok(())
 }
 

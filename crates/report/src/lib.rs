@@ -13,11 +13,16 @@ pub mod standing;
 
 pub use standing::GROUP;
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use kafka::Cluster;
 use kafka::control::Control;
 use kafka::topics::Plan;
-use runtime::{LaneSet, Shutdown, Telemetry};
+use runtime::lanes::Lanes;
+use runtime::{Component, LaneSet, Shutdown, Telemetry};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use warehouse::{Layout, Warehouse};
 
 /// The name of this service in ids, groups and metrics.
@@ -51,13 +56,108 @@ pub enum StartError {
 
 /// The running service.
 pub struct Report {
-    lanes: Vec<LaneSet>,
+    lanes: LaneSet,
+    beside: Beside,
 }
 
 impl Report {
+    /// For lanes that a group hands around: one that was fenced and is ours all the same goes on soon.
+    pub fn expect_takeovers(&mut self) {
+        self.lanes.expect_takeovers();
+    }
+
     /// Waits until every lane has ended. Blocking: call it off the async workers.
-    pub fn join(self) {
-        self.lanes.into_iter().for_each(LaneSet::join);
+    pub fn join(mut self) {
+        self.lanes.join();
+        self.beside.end();
+    }
+}
+
+impl Lanes for Report {
+    fn service(&self) -> &'static str {
+        SERVICE
+    }
+
+    fn start_lanes(&mut self, lanes: &BTreeSet<u16>) -> std::io::Result<()> {
+        if lanes.contains(&0) {
+            self.beside.start()?;
+        }
+        self.lanes.start_lanes(lanes.iter().copied())
+    }
+
+    fn stop_lanes(&mut self, lanes: &BTreeSet<u16>, patience: Duration) -> Vec<u16> {
+        let late = self.lanes.stop_lanes(lanes.iter().copied(), patience);
+        if lanes.contains(&0) {
+            self.beside.end();
+        }
+        late
+    }
+
+    fn join(self) {
+        Report::join(self);
+    }
+}
+
+/// What runs once, where lane 0 runs: the copies of alerts and deliveries, the ledger, and the closing of days.
+struct Beside {
+    settings: Settings,
+    metrics: keeper::KeeperMetrics,
+    handle: Handle,
+    telemetry: Telemetry,
+    shutdown: Shutdown,
+    running: Option<Running>,
+}
+
+struct Running {
+    stop: Shutdown,
+    logs: Vec<LaneSet>,
+    keeper: JoinHandle<()>,
+    component: Component,
+}
+
+/// How long what the keeper is doing may take when it is told to end; what it leaves undone is done by the next.
+const KEEPER_ENDS: Duration = Duration::from_secs(5);
+
+impl Beside {
+    fn start(&mut self) -> std::io::Result<()> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        let Self { settings, metrics, handle, telemetry, shutdown, .. } = self;
+        let stop = shutdown.child();
+        let mut logs = Vec::new();
+        for log in [log::Log::Alerts, log::Log::Deliveries] {
+            let partitions = 0..settings.plan.partitions(log.topic());
+            let (settings, handle) = (settings.clone(), handle.clone());
+            logs.push(LaneSet::start(
+                log.stage(),
+                partitions,
+                telemetry,
+                shutdown,
+                move |partition, component, stop| log::run(&settings, log, partition, &handle, component, stop),
+            )?);
+        }
+        let component = telemetry.health.component("report keeper");
+        let keeping = keeper::keep(settings.clone(), metrics.clone(), component.clone(), stop.clone());
+        self.running = Some(Running { stop, logs, keeper: handle.spawn(keeping), component });
+        Ok(())
+    }
+
+    /// Ends it, and waits for it. Blocking.
+    fn end(&mut self) {
+        let Some(Running { stop, logs, mut keeper, component }) = self.running.take() else { return };
+        stop.stop();
+        for mut log in logs {
+            log.stop_all();
+            log.join();
+        }
+        match self.handle.block_on(async { tokio::time::timeout(KEEPER_ENDS, &mut keeper).await }) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(service = SERVICE, %error, "the keeper of ledger and days panicked"),
+            Err(_elapsed) => keeper.abort(),
+        }
+        self.metrics.forget();
+        component.gone();
     }
 }
 
@@ -73,23 +173,20 @@ pub fn start(
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<Report, StartError> {
-    let mut sets = Vec::new();
-    if lanes.contains(&0) {
-        let metrics = keeper::KeeperMetrics::new(telemetry)?;
-        let component = telemetry.health.component("report keeper");
-        handle.spawn(keeper::keep(settings.clone(), metrics, component, shutdown.clone()));
-        for log in [log::Log::Alerts, log::Log::Deliveries] {
-            let partitions = 0..settings.plan.partitions(log.topic());
-            let (settings, handle, stop) = (settings.clone(), handle.clone(), shutdown.clone());
-            sets.push(LaneSet::start(log.stage(), partitions, telemetry, shutdown, move |partition, component| {
-                log::run(&settings, log, partition, &handle, component, &stop)
-            })?);
-        }
-    }
     let metrics = metrics::ReportMetrics::new(telemetry)?;
-    let (handle, stop) = (handle.clone(), shutdown.clone());
-    sets.push(LaneSet::start(SERVICE, lanes, telemetry, shutdown, move |lane, component| {
-        lane::run(&settings, lane, &handle, &metrics, component, &stop)
-    })?);
-    Ok(Report { lanes: sets })
+    let beside = Beside {
+        settings: settings.clone(),
+        metrics: keeper::KeeperMetrics::new(telemetry)?,
+        handle: handle.clone(),
+        telemetry: telemetry.clone(),
+        shutdown: shutdown.clone(),
+        running: None,
+    };
+    let handle = handle.clone();
+    let none = LaneSet::start(SERVICE, [], telemetry, shutdown, move |lane, component, stop| {
+        lane::run(&settings, lane, &handle, &metrics, component, stop)
+    })?;
+    let mut report = Report { lanes: none, beside };
+    report.start_lanes(&lanes.into_iter().collect())?;
+    Ok(report)
 }

@@ -90,6 +90,11 @@ impl Component {
         self.set(State::Halted(why.into()));
     }
 
+    /// Somebody else's now: it says nothing about this process any more.
+    pub fn gone(&self) {
+        self.health.lock().remove(&self.name);
+    }
+
     fn set(&self, state: State) {
         self.health.lock().insert(self.name.clone(), state);
     }
@@ -112,5 +117,7 @@ mod tests {
         assert!(!health.is_ready() && health.is_alive() && !health.is_settled());
         lane.halted("the input was rewound");
         assert!(!health.is_alive() && !health.is_ready() && health.is_settled());
+        lane.gone();
+        assert!(health.is_alive() && health.is_ready());
     }
 }

@@ -1,5 +1,6 @@
 //! Lanes as threads: each runs until it ends, and how it ended decides what happens next.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -36,14 +37,67 @@ const LOOK_AGAIN: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5
 /// A lane that ran this long has recovered: its pause starts small again.
 const RECOVERED: Duration = Duration::from_secs(60);
 
+/// What a lane does: it gets its number, a component to call `ready` on once it is at work, and its stop.
+type Run = dyn Fn(u16, &crate::Component, &Shutdown) -> LaneEnd + Send + Sync;
+
 /// The lane threads of one service.
 pub struct LaneSet {
     service: &'static str,
-    threads: Vec<JoinHandle<()>>,
+    telemetry: Telemetry,
+    shutdown: Shutdown,
+    run: Arc<Run>,
+    /// The longest pause after a fence.
+    longest_fenced: Duration,
+    look_again: [Duration; 3],
+    running: BTreeMap<u16, Lane>,
+    /// Lanes that were told to stop and had not stopped in time.
+    leaving: BTreeMap<u16, Lane>,
+}
+
+/// Lanes that come and go while their service runs.
+pub trait Lanes: Send + 'static {
+    /// The service whose lanes they are.
+    fn service(&self) -> &'static str;
+
+    /// Starts lanes beside those that run.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    fn start_lanes(&mut self, lanes: &BTreeSet<u16>) -> std::io::Result<()>;
+
+    /// Tells lanes to stop after their running transaction, and waits for them at most `patience`. Returns those that had not
+    /// stopped by then. Blocking.
+    fn stop_lanes(&mut self, lanes: &BTreeSet<u16>, patience: Duration) -> Vec<u16>;
+
+    /// Waits until every lane has ended. Blocking.
+    fn join(self);
+}
+
+impl Lanes for LaneSet {
+    fn service(&self) -> &'static str {
+        self.service
+    }
+
+    fn start_lanes(&mut self, lanes: &BTreeSet<u16>) -> std::io::Result<()> {
+        LaneSet::start_lanes(self, lanes.iter().copied())
+    }
+
+    fn stop_lanes(&mut self, lanes: &BTreeSet<u16>, patience: Duration) -> Vec<u16> {
+        LaneSet::stop_lanes(self, lanes.iter().copied(), patience)
+    }
+
+    fn join(self) {
+        LaneSet::join(self);
+    }
+}
+
+struct Lane {
+    stop: Shutdown,
+    thread: JoinHandle<()>,
 }
 
 impl LaneSet {
-    /// Starts a thread for each lane. `run` gets the lane and a component to call `ready` on once it is at work.
+    /// Starts a thread for each lane.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -55,7 +109,7 @@ impl LaneSet {
         run: F,
     ) -> std::io::Result<Self>
     where
-        F: Fn(u16, &crate::Component) -> LaneEnd + Send + Sync + 'static,
+        F: Fn(u16, &crate::Component, &Shutdown) -> LaneEnd + Send + Sync + 'static,
     {
         Self::start_looking(service, lanes, telemetry, shutdown, LOOK_AGAIN, run)
     }
@@ -69,35 +123,105 @@ impl LaneSet {
         run: F,
     ) -> std::io::Result<Self>
     where
-        F: Fn(u16, &crate::Component) -> LaneEnd + Send + Sync + 'static,
+        F: Fn(u16, &crate::Component, &Shutdown) -> LaneEnd + Send + Sync + 'static,
     {
-        let run = Arc::new(run);
-        let mut threads = Vec::new();
+        let (telemetry, shutdown, run) = (telemetry.clone(), shutdown.clone(), Arc::new(run));
+        let (longest_fenced, running, leaving) = (FENCED.1, BTreeMap::new(), BTreeMap::new());
+        let mut this = Self { service, telemetry, shutdown, run, longest_fenced, look_again, running, leaving };
+        this.start_lanes(lanes)?;
+        Ok(this)
+    }
+
+    /// For lanes that a group hands around: one that was fenced and is ours all the same goes on soon.
+    pub fn expect_takeovers(&mut self) {
+        self.longest_fenced = FENCED.0;
+    }
+
+    /// Starts lanes beside those that run; one that runs already goes on.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_lanes(&mut self, lanes: impl IntoIterator<Item = u16>) -> std::io::Result<()> {
         for lane in lanes {
+            if self.running.contains_key(&lane) {
+                continue;
+            }
+            // It comes back before it had ended: two threads must not fight over one lane.
+            if let Some(before) = self.leaving.remove(&lane) {
+                self.join_lane(before);
+            }
+            let stop = self.shutdown.child();
             let watched = Watched {
-                service,
+                service: self.service,
                 lane,
-                component: telemetry.health.component(format!("{service} lane {lane}")),
-                telemetry: telemetry.clone(),
-                shutdown: shutdown.clone(),
-                look_again,
+                component: self.telemetry.health.component(format!("{} lane {lane}", self.service)),
+                telemetry: self.telemetry.clone(),
+                service_stop: self.shutdown.clone(),
+                shutdown: stop.clone(),
+                longest_fenced: self.longest_fenced,
+                look_again: self.look_again,
             };
-            let run = Arc::clone(&run);
+            let run = Arc::clone(&self.run);
             let thread = std::thread::Builder::new()
-                .name(format!("{service}-{lane}"))
-                .spawn(move || watched.keep(|component| run(lane, component)))?;
-            threads.push(thread);
+                .name(format!("{}-{lane}", self.service))
+                .spawn(move || watched.keep(|component, stop| run(lane, component, stop)))?;
+            self.running.insert(lane, Lane { stop, thread });
         }
-        Ok(Self { service, threads })
+        self.publish();
+        Ok(())
+    }
+
+    /// Tells lanes to stop after their running transaction, and waits for them at most `patience`. Returns those that had not
+    /// stopped by then: they will, and whoever takes them over fences them. Blocking.
+    pub fn stop_lanes(&mut self, lanes: impl IntoIterator<Item = u16>, patience: Duration) -> Vec<u16> {
+        let mut stopping = BTreeMap::new();
+        for lane in lanes {
+            if let Some(running) = self.running.remove(&lane) {
+                running.stop.stop();
+                stopping.insert(lane, running);
+            }
+        }
+        self.publish();
+        let deadline = Instant::now() + patience;
+        while stopping.values().any(|lane| !lane.thread.is_finished()) && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        let mut late = Vec::new();
+        for (lane, stopped) in stopping {
+            if stopped.thread.is_finished() {
+                self.join_lane(stopped);
+            } else {
+                late.push(lane);
+                self.leaving.insert(lane, stopped);
+            }
+        }
+        late
+    }
+
+    /// Tells every lane to stop, as [`Self::stop_lanes`] does, and waits for none.
+    pub fn stop_all(&mut self) {
+        let all: Vec<u16> = self.running.keys().copied().collect();
+        self.stop_lanes(all, Duration::ZERO);
     }
 
     /// Waits until every lane has ended. Blocking: call it off the async workers.
-    pub fn join(self) {
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!(service = self.service, "a lane's thread panicked outside its watch");
-            }
+    pub fn join(mut self) {
+        let all =
+            std::mem::take(&mut self.running).into_values().chain(std::mem::take(&mut self.leaving).into_values());
+        for lane in all {
+            self.join_lane(lane);
         }
+        self.publish();
+    }
+
+    fn join_lane(&self, lane: Lane) {
+        if lane.thread.join().is_err() {
+            tracing::error!(service = self.service, "a lane's thread panicked outside its watch");
+        }
+    }
+
+    fn publish(&self) {
+        self.telemetry.metrics.lanes().set_owned(self.service, self.running.len());
     }
 }
 
@@ -106,17 +230,30 @@ struct Watched {
     lane: u16,
     component: crate::Component,
     telemetry: Telemetry,
+    /// The stop of the whole service.
+    service_stop: Shutdown,
+    /// The stop of this lane.
     shutdown: Shutdown,
+    longest_fenced: Duration,
     look_again: [Duration; 3],
 }
 
 impl Watched {
-    fn keep(&self, run: impl Fn(&crate::Component) -> LaneEnd) {
+    /// Runs the lane again and again until it is told to stop. One that is given away leaves neither health nor lag behind.
+    fn keep(&self, run: impl Fn(&crate::Component, &Shutdown) -> LaneEnd) {
+        self.run_on(run);
+        if !self.service_stop.is_stopping() && self.shutdown.is_stopping() {
+            self.component.gone();
+            self.telemetry.metrics.lanes().forget(self.service, self.lane);
+        }
+    }
+
+    fn run_on(&self, run: impl Fn(&crate::Component, &Shutdown) -> LaneEnd) {
         let (mut retry, mut fenced) = (RETRY.0, FENCED.0);
         let mut looks = self.look_again.iter();
         while !self.shutdown.is_stopping() {
             let started = Instant::now();
-            let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&self.component)))
+            let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&self.component, &self.shutdown)))
                 .unwrap_or_else(|_| LaneEnd::Retry("the lane panicked; the panic is in the log above".into()));
             if started.elapsed() > RECOVERED {
                 (retry, fenced) = (RETRY.0, FENCED.0);
@@ -129,7 +266,7 @@ impl Watched {
                     tracing::warn!(service, lane, wait_s = fenced.as_secs_f64(), "fenced: another owner has the lane");
                     self.component.failing("fenced: another owner has the lane");
                     self.stand("fenced", fenced);
-                    fenced = (fenced * 2).min(FENCED.1);
+                    fenced = (fenced * 2).min(self.longest_fenced);
                 }
                 LaneEnd::Retry(why) => {
                     tracing::warn!(service, lane, wait_s = retry.as_secs_f64(), "the lane starts again: {why}");
@@ -183,7 +320,7 @@ mod tests {
         let runs = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&runs);
         let soon = [Duration::from_millis(20); 3];
-        let lanes = LaneSet::start_looking("process", [7], &telemetry, &shutdown, soon, move |_, _| {
+        let lanes = LaneSet::start_looking("process", [7], &telemetry, &shutdown, soon, move |_, _, _| {
             match counted.fetch_add(1, Ordering::SeqCst) {
                 0 => LaneEnd::Retry("Kafka is away".into()),
                 1 => panic!("a defect"),
@@ -212,7 +349,7 @@ mod tests {
         let (counted, stop) = (Arc::clone(&runs), shutdown.clone());
         let soon = [Duration::from_millis(20); 3];
         // A broker that says for a moment that nothing was ever committed.
-        let lanes = LaneSet::start_looking("report", [7], &telemetry, &shutdown, soon, move |_, component| {
+        let lanes = LaneSet::start_looking("report", [7], &telemetry, &shutdown, soon, move |_, component, _| {
             if counted.fetch_add(1, Ordering::SeqCst) < 2 {
                 return LaneEnd::Halted { reason: "rows_beyond_position", message: "the position is lost".into() };
             }
@@ -225,5 +362,42 @@ mod tests {
         assert_eq!(runs.load(Ordering::SeqCst), 3);
         assert!(telemetry.health.is_alive());
         assert!(!telemetry.metrics.render().unwrap().contains("rows_beyond_position"));
+    }
+
+    #[test]
+    fn a_lane_that_is_given_away_stops_alone_and_leaves_nothing_behind() {
+        let telemetry = Telemetry::new("").unwrap();
+        let shutdown = Shutdown::default();
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&runs);
+        let work = move |lane: u16, component: &crate::Component, stop: &Shutdown| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            component.ready();
+            while !stop.is_stopping() {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
+            // Lane 2 takes its time.
+            std::thread::park_timeout(Duration::from_millis(if lane == 2 { 500 } else { 0 }));
+            LaneEnd::Stopped
+        };
+        let mut lanes = LaneSet::start("process", [], &telemetry, &shutdown, work).unwrap();
+        let owned = |count: u32| format!(r#"hookline_lanes_owned{{service="process"}} {count}"#);
+        assert!(telemetry.metrics.render().unwrap().contains(&owned(0)));
+        lanes.start_lanes([1, 2, 3]).unwrap();
+        lanes.start_lanes([3]).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !telemetry.health.is_ready() {
+            assert!(Instant::now() < deadline, "the lanes never were ready");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        assert_eq!(lanes.stop_lanes([1, 2, 7], Duration::from_millis(100)), [2]);
+        assert!(telemetry.metrics.render().unwrap().contains(&owned(1)));
+        assert!(!telemetry.health.states().contains_key("process lane 1"));
+        // It comes back while it is leaving: it ends first, and then runs again.
+        lanes.start_lanes([2]).unwrap();
+        shutdown.stop();
+        lanes.join();
+        assert_eq!(runs.load(Ordering::SeqCst), 4);
+        assert!(telemetry.metrics.render().unwrap().contains(&owned(0)));
     }
 }

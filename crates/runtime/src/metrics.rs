@@ -101,8 +101,9 @@ pub struct LaneMetrics {
     lag_seconds: GaugeVec,
     headroom_seconds: GaugeVec,
     stalled: GaugeVec,
+    owned: GaugeVec,
     transactions: HistogramVec,
-    by_lane: Arc<Mutex<BTreeMap<(&'static str, u16), Lag>>>,
+    by_lane: Arc<Mutex<BTreeMap<(&'static str, u16), (String, Lag)>>>,
 }
 
 /// How far a lane is behind its input.
@@ -145,6 +146,7 @@ impl LaneMetrics {
                 "Time until the broker deletes a record that the service has not read yet",
                 &["service", "topic"],
             )?,
+            owned: gauge("lanes_owned", "Lanes of the service that this instance runs", &["service"])?,
             stalled: gauge("stalled", "Lanes of the service that stand still, by reason", &["service", "reason"])?,
             transactions,
             by_lane: Arc::default(),
@@ -154,10 +156,22 @@ impl LaneMetrics {
     /// Records how far a lane is behind, and publishes the service's sum and worst.
     pub fn set_lag(&self, service: &'static str, topic: &str, lane: u16, lag: Lag) {
         let mut lanes = self.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.insert((service, lane), lag);
-        let own = lanes.range((service, 0)..=(service, u16::MAX)).map(|(_, lag)| lag);
+        lanes.insert((service, lane), (topic.to_owned(), lag));
+        self.publish_lag(&lanes, service, topic);
+    }
+
+    /// The lane is somebody else's now: it no longer counts.
+    pub(crate) fn forget(&self, service: &'static str, lane: u16) {
+        let mut lanes = self.by_lane.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((topic, _)) = lanes.remove(&(service, lane)) {
+            self.publish_lag(&lanes, service, &topic);
+        }
+    }
+
+    fn publish_lag(&self, lanes: &BTreeMap<(&'static str, u16), (String, Lag)>, service: &'static str, topic: &str) {
+        let own = lanes.range((service, 0)..=(service, u16::MAX));
         let (mut records, mut seconds, mut headroom) = (0, 0f64, f64::INFINITY);
-        for lag in own {
+        for (_, (_, lag)) in own {
             records += lag.records;
             seconds = seconds.max(lag.seconds);
             headroom = headroom.min(lag.headroom_seconds);
@@ -165,6 +179,11 @@ impl LaneMetrics {
         self.lag_records.with_label_values(&[service, topic]).set(records as f64);
         self.lag_seconds.with_label_values(&[service, topic]).set(seconds);
         self.headroom_seconds.with_label_values(&[service, topic]).set(headroom);
+    }
+
+    /// Publishes how many lanes of the service this instance runs.
+    pub(crate) fn set_owned(&self, service: &str, lanes: usize) {
+        self.owned.with_label_values(&[service]).set(lanes as f64);
     }
 
     /// Adds `change` to the number of lanes that stand still for `reason`.
@@ -197,5 +216,9 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+        metrics.lanes().forget("process", 1);
+        let text = metrics.render().unwrap();
+        let line = r#"hookline_retention_headroom_seconds{service="process",topic="raw"} 100"#;
+        assert!(text.contains(line), "{line} is not in\n{text}");
     }
 }

@@ -24,6 +24,12 @@ impl Shutdown {
         Ok(this)
     }
 
+    /// A stop of its own for a part, such as a lane: it is given with this one, or alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(self.0.child_token())
+    }
+
     /// Tells everyone to stop.
     pub fn stop(&self) {
         self.0.cancel();
@@ -37,5 +43,20 @@ impl Shutdown {
     /// Returns once the stop has been given.
     pub async fn given(&self) {
         self.0.cancelled().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stops_alone_or_with_the_whole() {
+        let whole = Shutdown::default();
+        let (one, other) = (whole.child(), whole.child());
+        one.stop();
+        assert!(one.is_stopping() && !other.is_stopping() && !whole.is_stopping());
+        whole.stop();
+        assert!(other.is_stopping());
     }
 }

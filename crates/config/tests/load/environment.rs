@@ -28,6 +28,7 @@ fn every_key_of_the_platforms_half_has_an_override() {
             ("HOOKLINE_INGEST_LISTEN", "127.0.0.1:0"),
             ("HOOKLINE_INGEST_MAX_BODY", "1MiB"),
             ("HOOKLINE_INGEST_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1"),
+            ("HOOKLINE_KAFKA_TAKEOVER_AFTER", "45s"),
             ("HOOKLINE_PROCESS_DATA", "/var/lib/hookline"),
             ("HOOKLINE_PROCESS_FUSE_RUN", "50"),
             ("HOOKLINE_PROCESS_FUSE_PERCENT", "0"),
@@ -38,6 +39,7 @@ fn every_key_of_the_platforms_half_has_an_override() {
     .unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.kafka.brokers.as_deref(), Some("a:9092,b:9092"));
     assert_eq!((config.kafka.lanes, config.kafka.replication), (24, 3));
+    assert_eq!(config.kafka.takeover_after.as_secs(), 45);
     let properties: Vec<_> =
         config.kafka.properties.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
     assert_eq!(properties, [("sasl.username", "u"), ("queued.min.messages", "10")]);

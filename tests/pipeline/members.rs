@@ -116,6 +116,8 @@ async fn instances_that_come_go_and_die_share_their_lanes_and_count_everything_o
     shared(SOON, &[&detect], vec![LANES]).await;
     until(SOON, "ingest takes", || async { ingest.is_ready().await.then_some(()) }).await.unwrap();
 
+    assert!(a.metrics().await.unwrap().contains(r#"hookline_group_member{service="process"} 1"#));
+
     // A platform that sends all the while, each click until it is taken, and every tenth of them again.
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let sending = {

@@ -14,7 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use runtime::lanes::Lanes;
-use runtime::{Component, Shutdown, Telemetry};
+use runtime::{Component, LaneMetrics, Shutdown, Telemetry};
 
 use crate::cluster::{ClientError, Cluster, Voice};
 use crate::topics::Topic;
@@ -92,10 +92,12 @@ pub fn keep<L: Lanes>(
     shutdown: &Shutdown,
 ) -> Result<(), JoinError> {
     let stage = lanes.service();
+    telemetry.metrics.lanes().set_group_member(stage, false);
     let member = Member {
         voice: Voice::new(format!("{stage}-members")),
         topic,
         component: telemetry.health.component(format!("{stage} membership")),
+        metrics: telemetry.metrics.lanes().clone(),
         state: Mutex::new(State { hint: Hint::default(), lanes: Some(lanes) }),
     };
     let consumer = open(member, cluster, stage, topic, takeover_after)?;
@@ -163,6 +165,7 @@ struct Member<L> {
     voice: Voice,
     topic: Topic,
     component: Component,
+    metrics: LaneMetrics,
     state: Mutex<State<L>>,
 }
 
@@ -217,6 +220,7 @@ impl<L: Lanes> ConsumerContext for Member<L> {
         let State { hint, lanes: Some(lanes) } = &mut *state else { return };
         if consumer.assignment_lost() {
             hint.loses();
+            self.metrics.set_group_member(lanes.service(), hint.is_member());
             tracing::warn!(service = lanes.service(), "the group is out of reach; the lanes run on until it says more");
             self.component.failing("the members' group is out of reach; the lanes run on");
         } else {
@@ -235,6 +239,7 @@ impl<L: Lanes> ConsumerContext for Member<L> {
                 let State { hint, lanes: Some(lanes) } = &mut *state else { return };
                 let change = hint.gives(self.partitions(list));
                 self.component.ready();
+                self.metrics.set_group_member(lanes.service(), hint.is_member());
                 self.apply(lanes, change);
             }
             Rebalance::Revoke(_) => {}

@@ -309,7 +309,7 @@ impl Watched {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::*;
 
@@ -368,16 +368,17 @@ mod tests {
     fn a_lane_that_is_given_away_stops_alone_and_leaves_nothing_behind() {
         let telemetry = Telemetry::new("").unwrap();
         let shutdown = Shutdown::default();
-        let runs = Arc::new(AtomicU32::new(0));
-        let counted = Arc::clone(&runs);
+        let (runs, holds) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(true)));
+        let (counted, held) = (Arc::clone(&runs), Arc::clone(&holds));
         let work = move |lane: u16, component: &crate::Component, stop: &Shutdown| {
             counted.fetch_add(1, Ordering::SeqCst);
             component.ready();
             while !stop.is_stopping() {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
-            // Lane 2 takes its time.
-            std::thread::park_timeout(Duration::from_millis(if lane == 2 { 500 } else { 0 }));
+            while lane == 2 && held.load(Ordering::SeqCst) {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
             LaneEnd::Stopped
         };
         let mut lanes = LaneSet::start("process", [], &telemetry, &shutdown, work).unwrap();
@@ -385,16 +386,22 @@ mod tests {
         assert!(telemetry.metrics.render().unwrap().contains(&owned(0)));
         lanes.start_lanes([1, 2, 3]).unwrap();
         lanes.start_lanes([3]).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !telemetry.health.is_ready() {
-            assert!(Instant::now() < deadline, "the lanes never were ready");
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-        assert_eq!(lanes.stop_lanes([1, 2, 7], Duration::from_millis(100)), [2]);
+        let ran = |times: u32| {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while runs.load(Ordering::SeqCst) < times || !telemetry.health.is_ready() {
+                assert!(Instant::now() < deadline, "the lanes never were ready");
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+        };
+        ran(3);
+        assert_eq!(lanes.stop_lanes([1, 7], Duration::from_secs(20)), [0u16; 0]);
+        assert_eq!(lanes.stop_lanes([2], Duration::from_millis(50)), [2]);
         assert!(telemetry.metrics.render().unwrap().contains(&owned(1)));
         assert!(!telemetry.health.states().contains_key("process lane 1"));
         // It comes back while it is leaving: it ends first, and then runs again.
+        holds.store(false, Ordering::SeqCst);
         lanes.start_lanes([2]).unwrap();
+        ran(4);
         shutdown.stop();
         lanes.join();
         assert_eq!(runs.load(Ordering::SeqCst), 4);

@@ -102,9 +102,13 @@ pub struct LaneMetrics {
     headroom_seconds: GaugeVec,
     stalled: GaugeVec,
     owned: GaugeVec,
+    group_member: GaugeVec,
     transactions: HistogramVec,
-    by_lane: Arc<Mutex<BTreeMap<(&'static str, u16), (String, Lag)>>>,
+    by_lane: Arc<Mutex<Lags>>,
 }
+
+/// The lag of each lane of each service, and the topic that it reads.
+type Lags = BTreeMap<(&'static str, u16), (String, Lag)>;
 
 /// How far a lane is behind its input.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -147,6 +151,11 @@ impl LaneMetrics {
                 &["service", "topic"],
             )?,
             owned: gauge("lanes_owned", "Lanes of the service that this instance runs", &["service"])?,
+            group_member: gauge(
+                "group_member",
+                "1 while the instance is a member of the group that shares its lanes, 0 while the group is out of reach",
+                &["service"],
+            )?,
             stalled: gauge("stalled", "Lanes of the service that stand still, by reason", &["service", "reason"])?,
             transactions,
             by_lane: Arc::default(),
@@ -168,7 +177,7 @@ impl LaneMetrics {
         }
     }
 
-    fn publish_lag(&self, lanes: &BTreeMap<(&'static str, u16), (String, Lag)>, service: &'static str, topic: &str) {
+    fn publish_lag(&self, lanes: &Lags, service: &'static str, topic: &str) {
         let own = lanes.range((service, 0)..=(service, u16::MAX));
         let (mut records, mut seconds, mut headroom) = (0, 0f64, f64::INFINITY);
         for (_, (_, lag)) in own {
@@ -184,6 +193,11 @@ impl LaneMetrics {
     /// Publishes how many lanes of the service this instance runs.
     pub(crate) fn set_owned(&self, service: &str, lanes: usize) {
         self.owned.with_label_values(&[service]).set(lanes as f64);
+    }
+
+    /// Publishes whether the group that shares the lanes of the service counts this instance among its members.
+    pub fn set_group_member(&self, service: &str, member: bool) {
+        self.group_member.with_label_values(&[service]).set(f64::from(u8::from(member)));
     }
 
     /// Adds `change` to the number of lanes that stand still for `reason`.

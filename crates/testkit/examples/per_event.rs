@@ -4,7 +4,8 @@
 //!
 //! Each stage is measured alone, over the same events: ingest while they are sent one a request and then a hundred a
 //! request, `process` and then `report` while each works off what the stage before has left. Figures are CPU time (user and
-//! system) from `/proc`, so a busy machine changes them little; the sender's own cost is not in them.
+//! system) from `/proc`, so a busy machine changes them little; the sender's own cost is not in them. The floor is measured in the
+//! same run, by the same sender: axum that checks an HMAC over each body and answers 202, and does nothing else.
 
 #![allow(
     clippy::print_stdout,
@@ -12,9 +13,15 @@
     reason = "a benchmark: it prints, and stops where something is wrong"
 )]
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
+use axum::http::{HeaderMap, StatusCode};
 use config::Fresh;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use signature::{Scheme, Secret};
 use testkit::oracle::Fleet;
 use testkit::{House, Sender, canonical, clickhouse::Asker, dub};
@@ -22,9 +29,14 @@ use testkit::{House, Sender, canonical, clickhouse::Asker, dub};
 /// Clock ticks a second of `/proc/<pid>/stat` on Linux.
 const TICKS: f64 = 100.0;
 const BATCH: usize = 100;
+/// The argument under which this program is the floor.
+const FLOOR: &str = "floor";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(FLOOR) {
+        return floor().await;
+    }
     let events: u64 = std::env::args().nth(1).map_or(Ok(200_000), |number| number.parse())?;
     // 20,000 requests a second that are acknowledged after 15 ms are 300 under way.
     let senders: usize = std::env::args().nth(2).map_or(Ok(256), |number| number.parse())?;
@@ -46,8 +58,9 @@ async fn main() -> anyhow::Result<()> {
     fleet.kill("report")?;
 
     println!("| stage | events | CPU µs an event | wall s |\n|---|---|---|---|");
-    let ingest = fleet.pid("ingest").unwrap();
     let bodies: Vec<Vec<u8>> = (0..events).map(|_| clicks.click()).collect();
+    measure_floor(&bodies, senders).await?;
+    let ingest = fleet.pid("ingest").unwrap();
     let bytes: usize = bodies.iter().map(Vec::len).sum();
     let (cpu, begun) = (cpu(ingest)?, Instant::now());
     dub.deliver_all(bodies, senders).await?;
@@ -83,6 +96,38 @@ async fn main() -> anyhow::Result<()> {
         println!("{service}: {} MB resident", resident(fleet.pid(service).unwrap())?);
     }
     fleet.stop()
+}
+
+/// Runs the floor as a process of its own and sends it every body once.
+async fn measure_floor(bodies: &[Vec<u8>], senders: usize) -> anyhow::Result<()> {
+    let mut child = Command::new(std::env::current_exe()?).arg(FLOOR).stdout(Stdio::piped()).spawn()?;
+    let mut address = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut address)?;
+    let floor = Sender::new(address.trim(), "dub", Scheme::Dub, Secret::new("first", FLOOR))?;
+    floor.deliver_all(bodies[..bodies.len().min(2_000)].to_vec(), senders).await?;
+    let (cpu, begun) = (cpu(child.id())?, Instant::now());
+    floor.deliver_all(bodies.to_vec(), senders).await?;
+    line("floor: axum and HMAC, the same clicks, no Kafka", bodies.len() as u64, child.id(), cpu, begun)?;
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+/// The least that answers a signed webhook.
+async fn floor() -> anyhow::Result<()> {
+    async fn take(headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
+        let mut mac = Hmac::<Sha256>::new_from_slice(FLOOR.as_bytes()).unwrap();
+        mac.update(&body);
+        let signed: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        match headers.get("dub-signature") {
+            Some(claimed) if claimed.as_bytes() == signed.as_bytes() => (StatusCode::ACCEPTED, "{}"),
+            _ => (StatusCode::UNAUTHORIZED, "{}"),
+        }
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("http://{}", listener.local_addr()?);
+    let router = axum::Router::new().route("/v1/webhooks/dub", axum::routing::post(take));
+    Ok(axum::serve(listener, router).await?)
 }
 
 /// CPU seconds that a process has used.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use event::{Millis, Progress};
+use kafka::control::ControlError;
 use kafka::positions::Positions;
 use kafka::{Topic, control, topics};
 use serde_json::json;
@@ -59,8 +60,18 @@ pub(crate) async fn run(reach: &Reach, args: &Args) -> Outcome {
     let platform = reach.platform()?;
     let warehouse = platform.connect().await?;
     let cluster = platform.cluster.clone();
-    // The topic with the identity may be the one that is gone.
-    let identity = reach::blocking(move || Ok(control::read(&cluster).ok().flatten())).await?;
+    let identity = reach::blocking(move || {
+        // The topic with the identity may be the one that is gone, or damaged. A Kafka that does not answer is neither: nothing is
+        // written down as over while it cannot be asked.
+        if !topics::present(&cluster, PATIENCE)?.contains(&Topic::Control) {
+            return Ok(None);
+        }
+        match control::read(&cluster) {
+            Err(ControlError::Unreadable { .. }) => Ok(None),
+            read => Ok(read?),
+        }
+    })
+    .await?;
     let mut lives: Vec<String> = warehouse.lives().await?.into_iter().map(|life| life.incarnation).collect();
     if let Some(control) = identity.as_ref().filter(|control| !lives.contains(&control.incarnation)) {
         lives.push(control.incarnation.clone());

@@ -282,6 +282,12 @@ impl<'a> Asked<'a> {
         Ok(Self { admin, brokers: &cluster.brokers, patience, since: Instant::now() })
     }
 
+    /// The topics of the pipeline that are there.
+    fn present(&self) -> Result<Vec<Topic>, TopicsError> {
+        let there = self.partitions()?;
+        Ok(Topic::ALL.into_iter().filter(|topic| there.contains_key(topic.name())).collect())
+    }
+
     /// The topics there are: for each its partitions, and how many of them have a leader.
     fn partitions(&self) -> Result<HashMap<String, (usize, usize)>, TopicsError> {
         Ok(partitions(&self.ask("its topics", |admin, left| admin.inner().fetch_metadata(None, left))?))
@@ -328,17 +334,21 @@ pub fn recreate(cluster: &Cluster, plan: &Plan, topic: Topic) -> Result<Option<C
     Ok(create(&asked, plan, &wanted)?.pop())
 }
 
+/// The topics of the pipeline that are there.
+///
+/// # Errors
+/// When Kafka cannot be reached in time.
+pub fn present(cluster: &Cluster, patience: Duration) -> Result<Vec<Topic>, TopicsError> {
+    Asked::open(cluster, patience)?.present()
+}
+
 /// Deletes every topic of the pipeline with all that is in them, and waits until they are gone. Returns which there were.
 ///
 /// # Errors
 /// When Kafka cannot be reached in time or refuses; what is deleted by then stays so, and the same can be done again.
 pub fn delete_all(cluster: &Cluster, patience: Duration) -> Result<Vec<Topic>, TopicsError> {
     let asked = Asked::open(cluster, patience)?;
-    let present = |asked: &Asked<'_>| -> Result<Vec<Topic>, TopicsError> {
-        let there = asked.partitions()?;
-        Ok(Topic::ALL.into_iter().filter(|topic| there.contains_key(topic.name())).collect())
-    };
-    let topics = present(&asked)?;
+    let topics = asked.present()?;
     // The identity goes last: as long as it is there, a service that starts meanwhile refuses.
     let (control, others): (Vec<Topic>, Vec<Topic>) = topics.iter().partition(|topic| **topic == Topic::Control);
     for part in [others, control] {
@@ -357,7 +367,7 @@ pub fn delete_all(cluster: &Cluster, patience: Duration) -> Result<Vec<Topic>, T
             }
         }
     }
-    while let Some(topic) = present(&asked)?.first().copied() {
+    while let Some(topic) = asked.present()?.first().copied() {
         if asked.left().is_zero() {
             return Err(TopicsError::NotDeleted { topic, code: RDKafkaErrorCode::RequestTimedOut });
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -166,17 +166,21 @@ impl Voice {
     /// it again: neither reads nor writes get anywhere then, and nothing but this line says so
     /// (<https://github.com/confluentinc/librdkafka/issues/5430>). A new client finds the leader.
     pub(crate) fn lost_for(&self) -> Option<Duration> {
-        self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).map(|at| at.elapsed())
+        self.lost().map(|at| at.elapsed())
     }
 
     /// The partition answers: nothing is lost.
     pub(crate) fn found(&self) {
-        *self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        *self.lost() = None;
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         if facility == "METADATAUPDATE" && line.contains("not found in cache") {
-            self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert_with(Instant::now);
+            self.lost().get_or_insert_with(Instant::now);
         }
         // CONFWARN: a property meant for producers was given to a reader, or the other way round; both get the same map.
         if facility == "CONFWARN" {

@@ -175,6 +175,14 @@ impl Positions {
         range(&self.appended, topic, partition, self.timeout)
     }
 
+    /// Whether any of the topic's first `partitions` partitions has, or ever had, a record.
+    ///
+    /// # Errors
+    /// When a partition's leader does not answer in time.
+    pub fn any_record(&self, topic: Topic, partitions: u16) -> Result<bool, PositionError> {
+        (0..partitions).try_fold(false, |any, partition| Ok(any || self.watermarks(topic, partition)?.end > 0))
+    }
+
     /// The partition's first offset and its last stable offset: all below it is committed or aborted.
     ///
     /// # Errors

@@ -158,10 +158,8 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
 fn any_record(cluster: &Cluster, lanes: u16) -> Result<bool, ControlError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let asked = Positions::open(cluster, "hookline-topics", Duration::from_secs(10)).and_then(|positions| {
-            let mut ends = (0..lanes).map(|lane| Ok(positions.watermarks(Topic::Raw, lane)?.end));
-            ends.try_fold(false, |any, end: Result<i64, PositionError>| Ok(any || end? > 0))
-        });
+        let asked = Positions::open(cluster, "hookline-topics", Duration::from_secs(10))
+            .and_then(|positions| positions.any_record(Topic::Raw, lanes));
         match asked {
             Ok(any) => return Ok(any),
             // The topics were made a moment ago, and a client that was told too early keeps believing that they are not there.

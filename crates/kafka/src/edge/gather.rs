@@ -3,7 +3,7 @@
 //! The client (librdkafka 2.12) keeps the next batch of an idempotent partition back while more than four of its records wait
 //! for their acknowledgement, and its broker thread polls without a pause for as long as that batch is due
 //! (`rd_kafka_toppar_producer_serve`: the moment to wake up is set before what is in flight is looked at). Where brokers
-//! acknowledge later than the client lingers, that took more CPU than all the rest of `ingest`. So the client gets one batch of
+//! acknowledge later than the client lingers, that burns CPU for nothing. So the client gets one batch of
 //! a partition at a time, and the next one gathers here: batches also grow by themselves with the time that brokers take.
 
 use std::collections::VecDeque;
@@ -22,8 +22,8 @@ use crate::topics::Topic;
 const FULL: (usize, usize) = (10_000, 900_000);
 /// What the framing of a record may take beside its bytes.
 const FRAMING: usize = 64;
-/// A buffer that grew larger than a full batch, for one large record, is not kept.
-const KEPT: usize = 2 * FULL.1;
+/// A buffer that grew larger than this is not kept: every partition has one, and few batches are larger.
+const KEPT: usize = 256 << 10;
 
 /// What waits to be handed to the client, by partition.
 #[derive(Default)]

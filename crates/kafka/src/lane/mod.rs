@@ -4,6 +4,7 @@ mod end;
 mod fence;
 mod producer;
 mod reader;
+mod reader_context;
 mod scan;
 
 use std::time::Duration;

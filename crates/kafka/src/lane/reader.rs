@@ -1,17 +1,14 @@
 //! The reader of one partition: from an offset that the caller knows, and never a silent jump.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::reader_context::ReaderContext;
 use crate::cluster::{ClientError, Cluster, Voice};
 use crate::positions::{self, PositionError};
 use crate::topics::Topic;
@@ -160,65 +157,6 @@ impl<'a> HeaderView<'a> {
     }
 }
 
-/// Keeps the partition's end, from the client's statistics.
-pub(super) struct ReaderContext {
-    voice: Voice,
-    isolation: Isolation,
-    /// As the statistics name it.
-    partition: String,
-    end: AtomicI64,
-}
-
-impl ClientContext for ReaderContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.voice.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.voice.error(&error, reason);
-    }
-
-    fn stats_raw(&self, json: &[u8]) {
-        match serde_json::from_slice::<Statistics>(json) {
-            Ok(statistics) => {
-                // The client lists every partition of the topic, and all but its own without a value (below 0).
-                for partition in
-                    statistics.topics.into_values().filter_map(|topic| topic.partitions.get(&self.partition).copied())
-                {
-                    let end = match self.isolation {
-                        Isolation::Committed => partition.ls_offset,
-                        Isolation::Uncommitted => partition.hi_offset,
-                    };
-                    self.end.store(end, Ordering::Relaxed);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(client = self.voice.role(), %error, "the client's statistics are unreadable; no lag")
-            }
-        }
-    }
-}
-
-impl ConsumerContext for ReaderContext {}
-
-/// The part of librdkafka's STATISTICS.md that tells a partition's end.
-#[derive(serde::Deserialize)]
-struct Statistics {
-    #[serde(default)]
-    topics: BTreeMap<String, TopicStatistics>,
-}
-
-#[derive(serde::Deserialize)]
-struct TopicStatistics {
-    partitions: BTreeMap<String, PartitionStatistics>,
-}
-
-#[derive(Clone, Copy, serde::Deserialize)]
-struct PartitionStatistics {
-    hi_offset: i64,
-    ls_offset: i64,
-}
-
 /// Reads one partition of one topic, without being a member of any group.
 pub struct LaneReader {
     consumer: BaseConsumer<ReaderContext>,
@@ -296,12 +234,7 @@ impl LaneReader {
                 ("isolation.level", level),
             ],
         )?;
-        let context = ReaderContext {
-            voice: Voice::new(role.clone()),
-            isolation,
-            partition: partition.to_string(),
-            end: AtomicI64::new(-1),
-        };
+        let context = ReaderContext::new(Voice::new(role.clone()), isolation, partition);
         let consumer = config.create_with_context(context).map_err(|source| ClientError::refused(&role, source))?;
         Ok(Self {
             consumer,
@@ -329,7 +262,8 @@ impl LaneReader {
     /// A broker that is away is waited for like a quiet one (and logged by the client): reading goes on when it is back.
     ///
     /// # Errors
-    /// [`ReadError::Lost`] where it may never go on, [`ReadError::OutOfRange`] if the partition does not have the next offset, [`ReadError::Gap`] if offsets of `raw` jumped.
+    /// [`ReadError::Lost`] where it may never go on, [`ReadError::OutOfRange`] if the partition does not have the next offset,
+    /// [`ReadError::Gap`] if offsets of `raw` jumped.
     /// The position is then where it was before the call: [`LaneReader::seek`] before reading on.
     pub fn fetch(&self, max_records: usize, max_wait: Duration) -> Result<Vec<Record<'_>>, ReadError> {
         let before = self.next.get();
@@ -429,7 +363,7 @@ impl LaneReader {
     /// One past the partition's last readable record, as of two seconds ago at most; `None` until the first fetch is answered.
     #[must_use]
     pub fn end(&self) -> Option<i64> {
-        let end = self.consumer.context().end.load(Ordering::Relaxed);
+        let end = self.consumer.context().end();
         (end >= 0).then_some(end)
     }
 

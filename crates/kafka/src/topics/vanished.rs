@@ -60,10 +60,8 @@ fn any_record(cluster: &Cluster, present: &Present) -> Result<bool, TopicsError>
     let positions = Positions::open(cluster, "hookline-topics", PATIENCE)?;
     for topic in [Topic::Raw, Topic::Events, Topic::Seen] {
         let (partitions, _) = present.get(topic.name()).copied().unwrap_or_default();
-        for partition in 0..u16::try_from(partitions).unwrap_or(u16::MAX) {
-            if positions.watermarks(topic, partition)?.end > 0 {
-                return Ok(true);
-            }
+        if positions.any_record(topic, u16::try_from(partitions).unwrap_or(u16::MAX))? {
+            return Ok(true);
         }
     }
     Ok(false)

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Shows where process and report stand, and moves them in the two cases that the runbooks know.
+"""Shows where process and report stand, and forgets the position of process where a runbook says so.
 
     pip install kafka-python
-    deploy/positions.py BROKERS                    shows both
-    deploy/positions.py BROKERS report-from-start  ClickHouse is lost or empty: report writes all that Kafka keeps, again
-    deploy/positions.py BROKERS forget-process     the position of process is damaged: it is found again in the topic seen
+    deploy/positions.py BROKERS                 shows both
+    deploy/positions.py BROKERS forget-process  the position of process is damaged: it is found again in the topic seen
 
-Stop the service whose position is moved first. Both keep more beside the offset than Kafka's own tools write, which is why
+Stop process first. What is wrong with positions otherwise: hookline ledger recover. Both services keep more beside the offset than Kafka's own tools write, which is why
 kafka-consumer-groups.sh cannot move them.
 """
 
@@ -15,7 +14,6 @@ import time
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from kafka.structs import OffsetAndMetadata
 
 GROUPS = {"hookline-process": "hookline.raw.v1", "hookline-report": "hookline.events.v1"}
 
@@ -35,12 +33,6 @@ def show(brokers):
             print(f"{group}  lane {lane.partition}  log {low[lane]} to {high[lane]}  position {where}")
 
 
-def report_from_start(brokers):
-    consumer = KafkaConsumer(bootstrap_servers=brokers, group_id="hookline-report", enable_auto_commit=False)
-    starts = consumer.beginning_offsets(lanes_of(consumer, GROUPS["hookline-report"]))
-    consumer.commit({lane: OffsetAndMetadata(low, "raw=0 watermark=0", -1) for lane, low in starts.items()})
-
-
 def forget_process(brokers):
     admin = KafkaAdminClient(bootstrap_servers=brokers)
     for _ in range(30):
@@ -55,8 +47,6 @@ def main():
     match sys.argv[1:]:
         case [brokers]:
             pass
-        case [brokers, "report-from-start"]:
-            report_from_start(brokers)
         case [brokers, "forget-process"]:
             forget_process(brokers)
         case _:

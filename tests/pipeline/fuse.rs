@@ -12,7 +12,7 @@ use testkit::House;
 use testkit::clickhouse::Asker;
 use testkit::dub::Generator;
 use testkit::house::Program;
-use testkit::oracle::{ROWS, every_offset_is_one_row, settle, verify};
+use testkit::oracle::{ROWS, every_offset_is_one_row, settle, variables, verify};
 
 use crate::harness::{Running, SOON, configure, dub, until};
 use crate::tool::tool;
@@ -96,15 +96,8 @@ impl Services<'_> {
         let (folder, engines) = (self.running.folder.path(), &self.running.house.addresses);
         let windows = folder.join("windows").display().to_string();
         let run = RUN.to_string();
-        let variables = [
-            ("HOOKLINE_KAFKA_BROKERS", engines.kafka.as_str()),
-            ("HOOKLINE_CLICKHOUSE_URL", engines.clickhouse.as_str()),
-            ("HOOKLINE_CLICKHOUSE_USER", "hookline"),
-            ("HOOKLINE_KAFKA_LANES", "4"),
-            ("HOOKLINE_KAFKA_REPLICATION", "1"),
-            ("HOOKLINE_PROCESS_DATA", windows.as_str()),
-            ("HOOKLINE_PROCESS_FUSE_RUN", run.as_str()),
-        ];
+        let own = [("HOOKLINE_PROCESS_DATA", windows.as_str()), ("HOOKLINE_PROCESS_FUSE_RUN", run.as_str())];
+        let variables = [&variables(engines)[..], &own].concat();
         let metrics = if service == "process" { self.metrics.as_str() } else { "127.0.0.1:0" };
         let arguments = [&[service, "--config", config.to_str().unwrap(), "--metrics", metrics], more].concat();
         Program::start(service, folder, &arguments, &variables).unwrap()

@@ -93,6 +93,13 @@ impl Installation {
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
     }
 
+    /// Waits until the log of a service says something, and returns all of it.
+    async fn says(&self, service: &str, what: &str) -> String {
+        let path = self.folder.path().join(format!("{service}.log"));
+        let said = async || std::fs::read_to_string(&path).ok().filter(|log| log.contains(what));
+        until(PATIENCE, &format!("{service} says: {what}"), said).await.unwrap()
+    }
+
     /// Runs a tool that must go well.
     async fn does(&self, arguments: &[&str]) -> Value {
         let (code, answer) = tool(&self.config(), arguments).await.unwrap();
@@ -203,12 +210,7 @@ async fn a_position_of_report_that_is_lost_is_found_again_by_the_rows_and_few_to
     };
     it.asker().rows(&forget(100)).await.unwrap();
     it.fleet.restart("report").unwrap();
-    let log = it.folder.path().join("report.log");
-    let refused = async || {
-        let log = std::fs::read_to_string(&log).ok()?;
-        log.contains("non_replicated_deduplication_window = 100").then_some(log)
-    };
-    let log = until(PATIENCE, "report refuses", refused).await.unwrap();
+    let log = it.says("report", "non_replicated_deduplication_window = 100").await;
     assert!(log.contains("MODIFY SETTING non_replicated_deduplication_window = 60000"), "{log}");
     it.asker().rows(&forget(60_000)).await.unwrap();
     it.restart("report");
@@ -254,19 +256,11 @@ async fn a_raw_that_was_deleted_while_process_was_down_is_not_made_again_in_sile
     it.send(30).await;
     it.admin().delete_topics(&["hookline.raw.v1"], &AdminOptions::new()).await.unwrap();
     it.fleet.restart("process").unwrap();
-    let log = it.folder.path().join("process.log");
-    let refused = async || {
-        let log = std::fs::read_to_string(&log).ok()?;
-        log.contains("hookline.raw.v1 is gone from Kafka").then_some(log)
-    };
-    let log = until(PATIENCE, "process refuses", refused).await.unwrap();
+    let log = it.says("process", "hookline.raw.v1 is gone from Kafka").await;
     assert!(log.contains("hookline ledger start-anew"), "{log}");
     // Nobody else makes it either.
     it.restart("ingest");
-    let ingest = it.folder.path().join("ingest.log");
-    let refused =
-        async || std::fs::read_to_string(&ingest).ok()?.contains("hookline.raw.v1 is gone from Kafka").then_some(());
-    until(PATIENCE, "ingest refuses", refused).await.unwrap();
+    it.says("ingest", "hookline.raw.v1 is gone from Kafka").await;
 
     for service in ["ingest", "process", "report"] {
         it.fleet.kill(service).unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use testkit::dub::Generator;
 use testkit::house::Program;
-use testkit::oracle::{settle, verify};
+use testkit::oracle::{settle, variables, verify};
 
 use crate::harness::{Running, SOON, configure, dub, until};
 
@@ -60,15 +60,13 @@ impl Site<'_> {
         let (folder, engines) = (self.running.folder.path(), &self.running.house.addresses);
         let (windows, lanes) = (folder.join(format!("windows-{name}")).display().to_string(), LANES.to_string());
         let takeover_after = format!("{}s", TAKEOVER_AFTER.as_secs());
-        let variables = [
-            ("HOOKLINE_KAFKA_BROKERS", engines.kafka.as_str()),
-            ("HOOKLINE_CLICKHOUSE_URL", engines.clickhouse.as_str()),
-            ("HOOKLINE_CLICKHOUSE_USER", "hookline"),
+        // The last value of a variable counts.
+        let own = [
             ("HOOKLINE_KAFKA_LANES", lanes.as_str()),
-            ("HOOKLINE_KAFKA_REPLICATION", "1"),
             ("HOOKLINE_KAFKA_TAKEOVER_AFTER", takeover_after.as_str()),
             ("HOOKLINE_PROCESS_DATA", windows.as_str()),
         ];
+        let variables = [&variables(engines)[..], &own].concat();
         let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let arguments = [&[service, "--config", self.config.to_str().unwrap(), "--metrics", &metrics], more].concat();
         let program = Program::start(name, folder, &arguments, &variables).unwrap();

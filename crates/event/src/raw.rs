@@ -11,6 +11,10 @@ use thiserror::Error;
 /// The version of this header set.
 pub const FORMAT_VERSION: &str = "1";
 
+/// How far the clock of ingest may be from the broker's before its received time is not believed, in milliseconds: a record is
+/// received at most this long before it is appended, as far as anybody who reads it knows.
+pub const CLOCK_TRUST_MS: i64 = 300_000;
+
 /// What ingest writes beside the bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawHeaders<'a> {
@@ -64,11 +68,7 @@ impl<'a> RawHeaders<'a> {
         let (received_at, ordinal) = (received_at.to_string(), ordinal.to_string());
         for field in [source, adapter, received_at.as_str(), request_id, secret_id, ordinal.as_str(), content_type] {
             fields.push(TAB);
-            if field.chars().any(char::is_control) {
-                fields.extend(field.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
-            } else {
-                fields.push_str(field);
-            }
+            fields.extend(field.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
         }
         let mut headers: Vec<(Cow<'static, str>, Vec<u8>)> = vec![(HEADER.into(), fields.into_bytes())];
         for (name, value) in &self.cloud_event {

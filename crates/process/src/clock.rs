@@ -4,7 +4,7 @@
 //! does by time must not follow one that jumped: a watermark that runs ahead closes windows and days too early, and marks that expire too
 //! early make duplicates count. Setting a clock back only keeps things for longer.
 
-use crate::opening::CLOCK_TRUST_MS;
+use event::raw::CLOCK_TRUST_MS;
 
 /// Both clocks of this machine, in milliseconds: the wall clock since 1970, the monotonic one since a point of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! answers them itself. What is refused here could lose or double an event; every refusal names its reason and the way out.
 
 use dedupe::{Restore, SeenPosition};
+use event::raw::CLOCK_TRUST_MS;
 use kafka::lane::End;
 use kafka::positions::{Committed, Range};
 
@@ -13,10 +14,6 @@ use crate::position::Carried;
 
 /// The group that holds the positions of `process`; it never has members.
 pub const GROUP: &str = "hookline-process";
-
-/// How far ingest's clock may be from the broker's before it is not believed: a record is received at most this long before
-/// it is appended, as far as a lane knows. In milliseconds.
-pub const CLOCK_TRUST_MS: i64 = 300_000;
 
 /// A lane that is about to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

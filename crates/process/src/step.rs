@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use adapter::{Adapted, Adapter, Dialect, Memory};
 use dedupe::{Candidate, Id128, KeyHasher, Verdict};
 use enrich::{Enricher, Hints};
-use event::raw::{HeaderError, RawHeaders};
+use event::raw::{CLOCK_TRUST_MS, HeaderError, RawHeaders};
 use event::{DeadLetter, LinkEvent, Millis, Outcome, wire};
 use kafka::control::Control;
 
 use crate::SERVICE;
-use crate::opening::CLOCK_TRUST_MS;
 
 /// What is configured about one source.
 pub struct SourceRules {

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use event::raw::CLOCK_TRUST_MS;
 use event::{Cut, LinkEvent, Millis, Progress};
 use kafka::lane::{End, Fence, Position, read_all_committed};
 use kafka::positions::{Committed, Positions, Range};
@@ -14,8 +15,6 @@ use crate::SERVICE;
 use crate::standing::{GROUP, Held};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How far ingest's clock is believed against the broker's, in milliseconds: `process` sees to that.
-const TRUST_MS: i64 = 300_000;
 
 /// What is known of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +118,7 @@ impl Search {
         match seen {
             // No later record was received longer before this one than ingest's clock is trusted.
             Seen::Event { raw, received_at } => {
-                let watermark = Millis(received_at.saturating_sub(TRUST_MS));
+                let watermark = Millis(received_at.saturating_sub(CLOCK_TRUST_MS));
                 self.first.get_or_insert(Progress { raw_hi: raw, watermark });
             }
             // The last block that ClickHouse has may be there in part: the position is before it, so that it is read back.

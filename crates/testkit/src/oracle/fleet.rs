@@ -40,20 +40,25 @@ struct Place {
     windows: PathBuf,
 }
 
+/// The environment of a service beside local engines, their topics laid out as `hookline up` does on its one broker.
+#[must_use]
+pub fn variables(engines: &Addresses) -> [(&'static str, &str); 5] {
+    [
+        ("HOOKLINE_KAFKA_BROKERS", &engines.kafka),
+        ("HOOKLINE_CLICKHOUSE_URL", &engines.clickhouse),
+        ("HOOKLINE_CLICKHOUSE_USER", "hookline"),
+        ("HOOKLINE_KAFKA_LANES", "4"),
+        ("HOOKLINE_KAFKA_REPLICATION", "1"),
+    ]
+}
+
 impl Fleet {
     /// Starts `services` against the engines, with ports of their own: `process` for all lanes, `process 1/2` for a share.
     ///
     /// # Errors
     /// When one cannot be started.
     pub fn start(folder: &Path, config: &Path, engines: &Addresses, services: &[&str]) -> anyhow::Result<Self> {
-        let variables = [
-            ("HOOKLINE_KAFKA_BROKERS", engines.kafka.as_str()),
-            ("HOOKLINE_CLICKHOUSE_URL", engines.clickhouse.as_str()),
-            ("HOOKLINE_CLICKHOUSE_USER", "hookline"),
-            // As `hookline up` lays the topics out on its one broker.
-            ("HOOKLINE_KAFKA_LANES", "4"),
-            ("HOOKLINE_KAFKA_REPLICATION", "1"),
-        ];
+        let variables = variables(engines);
         let this = Self {
             folder: folder.to_owned(),
             config: config.display().to_string(),

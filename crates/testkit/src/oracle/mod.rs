@@ -23,7 +23,7 @@ use signature::{Scheme, Secret};
 
 pub use blows::{Blow, Done};
 pub use exact::Counts;
-pub use fleet::Fleet;
+pub use fleet::{Fleet, variables};
 pub use verify::{ROWS, every_offset_is_one_row, settle, verify};
 
 use crate::clickhouse::Asker;

@@ -39,8 +39,8 @@ mean unknown. Analysts read the views; no view needs `FINAL`.
 - The reports are finished numbers by day. A day that is over is closed and kept for five years; a day that is not, or that got late events
   since, is computed from the rows at the moment of the question. So they agree with `events` at every moment.
 - `completeness` says through when the numbers are whole. Quote it with them.
-- `daily_visitors` is distinct within a day and a value only: never add it up. In this version no visitor is known (the column is 0), and
-  `coverage` says so.
+- `daily_visitors` is distinct within a day and a value only: never add it up. A visitor is known where the platform sends the address, and not for
+  events that come more than two days late; `coverage` says of what share of the clicks. On another domain the same person is another visitor.
 
 ## Views
 END

@@ -34,5 +34,6 @@ mod tool;
 mod trickle;
 mod up;
 mod verify;
+mod visitors;
 mod warehouse_blocks;
 mod warehouse_reports;

@@ -42,7 +42,6 @@ pub(crate) enum Part {
     Naming,
     Catalogue,
     Launch,
-    Visitors,
 }
 
 impl Part {
@@ -115,9 +114,6 @@ impl Part {
                 "launches are not joined in this version: links keep the launch that their platform names",
                 "",
             ),
-            Self::Visitors => {
-                (PassedOver, "daily visitors are not counted in this version: the column visitor stays 0", "")
-            }
         }
     }
 }

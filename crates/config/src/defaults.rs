@@ -58,6 +58,8 @@ pub(crate) mod keep {
     pub(crate) const ROLLUPS: Duration = Duration::from_secs(5 * 365 * 24 * HOUR);
     pub(crate) const DELIVERIES: Duration = Duration::from_secs(400 * 24 * HOUR);
 }
+/// `visitors` of `[privacy]`.
+pub(crate) const VISITORS: bool = true;
 /// `hide_groups_under` of `[privacy]`; 0 hides nothing.
 pub(crate) const HIDE_GROUPS_UNDER: u32 = 10;
 

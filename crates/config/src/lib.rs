@@ -200,7 +200,9 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     if source_section.as_ref().is_none_or(|sources| sources.entries().is_empty()) {
         sink.error(whole, "there is no [source]: nothing could be received", "add one");
     }
-    let sources = source_section.map(|all| source::read(&all, &known_owners, &ingest)).unwrap_or_default();
+    let (privacy, ignore) = (privacy::read_privacy(section("privacy")), privacy::read_ignore(section("ignore")));
+    let sources =
+        source_section.map(|all| source::read(&all, &known_owners, &ingest, privacy.visitors)).unwrap_or_default();
     let destination_section = section("destination");
     let known_destinations = declared(destination_section.as_ref());
     let destinations = destination_section.map(|all| destination::read(&all, &known_owners)).unwrap_or_default();
@@ -209,7 +211,6 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let rules = rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations)).unwrap_or_default();
     let silences = section("silence").map(|all| rule::read_silences(&all, &known_rules)).unwrap_or_default();
     let workflow = section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners));
-    let (privacy, ignore) = (privacy::read_privacy(section("privacy")), privacy::read_ignore(section("ignore")));
     if let Some(naming) = section("naming") {
         labels::check_naming(&naming);
     }

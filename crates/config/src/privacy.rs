@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use enrich::Network;
 
-use crate::availability::{self, Part};
 use crate::defaults;
 use crate::section::{Placed, Section};
 
 /// What is kept of people's traces, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Privacy {
+    /// Whether visitors of a day are told apart, by a hash whose salt is thrown away; sources may say otherwise.
+    pub visitors: bool,
     /// Query parameters of destination URLs that are kept; the rest is cut.
     pub keep_query_params: Vec<String>,
     /// Groups of fewer people than this are hidden in views by geography; 0 hides none.
@@ -87,6 +88,7 @@ pub struct TestTraffic {
 
 pub(crate) fn read_privacy(section: Option<Section<'_>>) -> Privacy {
     let mut privacy = Privacy {
+        visitors: defaults::VISITORS,
         keep_query_params: Vec::new(),
         hide_groups_under: defaults::HIDE_GROUPS_UNDER,
         keep: Keep {
@@ -97,9 +99,7 @@ pub(crate) fn read_privacy(section: Option<Section<'_>>) -> Privacy {
         },
     };
     let Some(section) = section else { return privacy };
-    if section.choice("visitors", &[("daily", true), ("off", false)]) == Some(true) {
-        availability::check(Part::Visitors, section.place("visitors"), section.reading.sink);
-    }
+    privacy.visitors = visitors(&section).unwrap_or(privacy.visitors);
     if let Some(number) = section.integer("hide_groups_under", 0..=100_000) {
         privacy.hide_groups_under = u32::try_from(number).unwrap_or_default();
     }
@@ -120,6 +120,11 @@ pub(crate) fn read_privacy(section: Option<Section<'_>>) -> Privacy {
     }
     section.finish();
     privacy
+}
+
+/// `visitors = "daily"` or `"off"`.
+pub(crate) fn visitors(section: &Section<'_>) -> Option<bool> {
+    section.choice("visitors", &[("daily", true), ("off", false)])
 }
 
 pub(crate) fn read_ignore(section: Option<Section<'_>>) -> Ignore {

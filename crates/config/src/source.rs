@@ -10,7 +10,7 @@ use crate::owners::Declared;
 use crate::patience::{Patience, patience};
 use crate::platform::Ingest;
 use crate::section::{Section, words};
-use crate::{defaults, mapping, scheme, values, window};
+use crate::{defaults, mapping, privacy, scheme, values, window};
 
 /// A source: one sender, one path (`/v1/webhooks/{name}`).
 #[derive(Debug, Clone)]
@@ -39,6 +39,8 @@ pub struct Source {
     pub in_flight: u32,
     /// The public address that its sender posts to, for schemes whose signature covers the URL.
     pub public_url: Option<String>,
+    /// Whether its visitors are told apart.
+    pub visitors: bool,
     /// Whether all of it is test data.
     pub test: bool,
 }
@@ -61,7 +63,8 @@ pub enum WhenOver {
     AcceptAndWarn,
 }
 
-pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest: &Ingest) -> Vec<Source> {
+/// `visitors` is what holds for a source that does not say it.
+pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest: &Ingest, visitors: bool) -> Vec<Source> {
     let mut sources = Vec::new();
     for entry in sections.entries() {
         if !is_name(&entry.key) {
@@ -73,12 +76,12 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest: &Ingest) -
         }
         let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
         section.title = format!("[source.{}]", entry.key);
-        sources.extend(read_one(entry.key.clone(), section, owners, ingest));
+        sources.extend(read_one(entry.key.clone(), section, owners, ingest, visitors));
     }
     sources
 }
 
-fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Ingest) -> Option<Source> {
+fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Ingest, visitors: bool) -> Option<Source> {
     let sink = section.reading.sink;
     let asked_for = section.required("adapter", "name the platform that sends, such as \"dub\" or \"canonical\"");
     let adapter = asked_for.as_ref().and_then(|(name, at)| availability::adapter(name, at, sink));
@@ -97,6 +100,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     let in_flight =
         section.integer("in_flight", defaults::IN_FLIGHT_RANGE).and_then(|number| u32::try_from(number).ok());
     let public_url = read_public_url(&section);
+    let visitors = privacy::visitors(&section).unwrap_or(visitors);
     let test = section.flag("test").unwrap_or(false);
     let zone = section.time_zone("zone");
     let mapped_zone = mapped_zone.flatten();
@@ -136,6 +140,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
         max_body,
         in_flight: in_flight.unwrap_or(ingest.in_flight),
         public_url,
+        visitors,
         test,
     })
 }

@@ -1,12 +1,15 @@
-//! What can be said about an event from itself and the configuration: test data, who it counts as, where it came from.
+//! What can be said about an event from itself and the configuration: test data, who it counts as, where it came from, and
+//! which visitor of the day it was.
 //!
 //! [`Enricher::enrich`] is a function of the event, the [`Hints`] and the [`Settings`]; its caches change its speed only.
-//! Nothing in the hints is stored: an address becomes a verdict, a referrer its host, a user agent the name of a bot.
+//! Nothing in the hints is stored: an address becomes a verdict and a salted hash, a referrer its host, a user agent the name
+//! of a bot.
 
 mod bot;
 mod channel;
 mod network;
 mod referrer;
+pub mod visitor;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,6 +18,7 @@ use std::net::IpAddr;
 use event::{Counted, EventType, LinkEvent};
 
 pub use network::{Network, NetworkError};
+pub use visitor::Salt;
 
 /// What the configuration says. Plain data, built and checked by the configuration's own crate.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +52,8 @@ pub struct Hints<'h> {
     pub referrer: &'h str,
     /// The tags of the link.
     pub tags: &'h [Cow<'h, str>],
+    /// The salt of the day that [`visitor::salt_day`] names; without it the visitor is unknown.
+    pub salt: Option<Salt>,
 }
 
 /// Enriches the events of one lane.
@@ -82,6 +88,9 @@ impl Enricher {
         if visited && event.referrer_class.is_empty() {
             event.referrer_host = referrer::host(hints.referrer).into();
             event.referrer_class = referrer::class(&event.referrer_host).as_str().into();
+        }
+        if visited && let (Some(salt), Some(ip)) = (hints.salt, hints.ip) {
+            event.visitor = visitor::number(salt, &event.domain, ip, hints.user_agent);
         }
         if event.channel.is_empty()
             && let Some((channel, because)) = channel::of(event)

@@ -138,3 +138,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_visits_with_a_salt_and_an_address_have_a_visitor() {
+    let hints = Hints { ip: "198.51.100.7".parse().ok(), salt: Some(Salt([7; 16])), ..Hints::default() };
+    let visitor = |event: LinkEvent<'static>, hints: Hints<'_>| enriched(event, hints).visitor;
+    assert_ne!(visitor(click(), hints), 0);
+    assert_eq!(visitor(click(), Hints { ip: None, ..hints }), 0);
+    assert_eq!(visitor(click(), Hints { salt: None, ..hints }), 0);
+    let created = LinkEvent { r#type: EventType::Lifecycle, ..click() };
+    assert_eq!(visitor(created, hints), 0, "whoever made a link did not visit it");
+}

@@ -94,12 +94,14 @@ impl Platform {
         let rules = |source: &config::Source| process::SourceRules {
             window_ms: millis(source.remember_for),
             dialect: source.dialect.clone(),
+            visitors: source.visitors,
         };
         process::Pipeline {
             sources: self.config.sources.iter().map(|source| (source.name.clone(), rules(source))).collect(),
             gone: process::SourceRules {
                 window_ms: millis(self.config.longest_window()),
                 dialect: adapter::Dialect::PLAIN,
+                visitors: self.config.privacy.visitors,
             },
             adapt: self.config.adapter_options(),
             enrich: self.config.enrich_settings(),

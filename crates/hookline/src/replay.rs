@@ -12,6 +12,7 @@ use event::Progress;
 use kafka::Topic;
 use kafka::control::Control;
 use kafka::positions::Positions;
+use kafka::salts::Salts;
 use serde_json::json;
 use warehouse::{RowDiff, Shadow, Warehouse};
 
@@ -215,9 +216,11 @@ impl Run<'_> {
             claims.resize_with(parts.len(), || None);
         }
         let pipeline = self.platform.pipeline();
+        let cluster = self.platform.cluster.clone();
+        let salts = reach::blocking(move || Ok(kafka::salts::read(&cluster)?)).await?;
         let mut lanes = Vec::new();
         for ((lane, range), claim) in parts.iter().zip(claims) {
-            lanes.push(self.one(&pipeline, *lane, range.clone(), claim).await?);
+            lanes.push(self.one(&pipeline, &salts, *lane, range.clone(), claim).await?);
         }
         Ok(lanes)
     }
@@ -225,11 +228,13 @@ impl Run<'_> {
     async fn one(
         &self,
         pipeline: &process::Pipeline,
+        salts: &Salts,
         lane: u16,
         range: Range<u64>,
         claim: Option<Claim>,
     ) -> anyhow::Result<Lane> {
-        let mut replayed = Replayed::new(self.platform, self.warehouse, pipeline, self.control, lane, range.clone());
+        let mut replayed =
+            Replayed::new(self.platform, self.warehouse, pipeline, self.control, salts, lane, range.clone());
         let store = self.warehouse.blocks();
         while let Some(block) = replayed.next().await? {
             store.insert_shadow(self.shadow, &block).await?;

@@ -71,6 +71,7 @@ impl Services {
                     plan: platform.plan.clone(),
                     control: control.clone(),
                     data: platform.window_data.clone(),
+                    salts: process::Salts::new(platform.cluster.clone(), platform.plan.raw_retention),
                     longest_window: platform.config.longest_window(),
                     pipeline: Arc::new(platform.pipeline()),
                     routes: Arc::new(platform.config.routes()),

@@ -7,6 +7,7 @@
 //!   opening the same id elsewhere fences it. Blocking, for the thread of one lane.
 //! - [`topics::ensure`] and [`control::read_or_create`] prepare the cluster once, however many services start together.
 //! - [`lane::LaneReader`] reads one partition from an offset that the caller knows, and never jumps.
+//! - [`salts`] keeps the random keys by which visitors of a day are told apart.
 //! - [`members::keep`] starts and stops lanes as a consumer group shares them among instances.
 //!
 //! One turn of a lane:
@@ -54,6 +55,7 @@ pub mod edge;
 pub mod lane;
 pub mod members;
 pub mod positions;
+pub mod salts;
 pub mod topics;
 
 pub use cluster::{ClientError, Cluster};

@@ -14,6 +14,7 @@ mod lane;
 mod metrics;
 pub mod opening;
 pub mod position;
+mod salts;
 mod signals;
 mod step;
 
@@ -28,6 +29,8 @@ use kafka::topics::Plan;
 use route::Routes;
 use runtime::{LaneSet, Shutdown, Telemetry};
 
+pub use enrich::Salt;
+pub use salts::Salts;
 pub use step::{Decided, Pipeline, RawRecord, Reading, SourceRules, Step};
 
 /// The name of this service in ids, groups and metrics.
@@ -49,6 +52,8 @@ pub struct Settings {
     pub pipeline: Arc<Pipeline>,
     /// The rules, as configured.
     pub routes: Arc<Routes>,
+    /// The keys of the visitor hash.
+    pub salts: Salts,
     /// When dead letters stop a lane.
     pub fuse: fuse::Limits,
     /// Lanes whose fuse does not count up to an offset, this one included: somebody has looked and lets the dead letters pass.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use adapter::{Adapted, Adapter, Dialect, Memory};
 use dedupe::{Candidate, Id128, KeyHasher, Verdict};
-use enrich::{Enricher, Hints};
+use enrich::{Enricher, Hints, Salt, visitor};
 use event::raw::{CLOCK_TRUST_MS, HeaderError, RawHeaders};
 use event::{DeadLetter, LinkEvent, Millis, Outcome, wire};
 use kafka::control::Control;
@@ -17,6 +17,8 @@ pub struct SourceRules {
     pub window_ms: u64,
     /// How its payloads are read.
     pub dialect: Dialect,
+    /// Whether its visitors are told apart.
+    pub visitors: bool,
 }
 
 /// What is configured about decisions, shared by all lanes.
@@ -34,6 +36,10 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    fn rules(&self, source: &str) -> &SourceRules {
+        self.sources.get(source).unwrap_or(&self.gone)
+    }
+
     pub(crate) fn source_names(&self) -> impl Iterator<Item = &str> {
         self.sources.keys().map(String::as_str)
     }
@@ -138,7 +144,7 @@ impl<'p> Step<'p> {
             return dead(raw, "adapt", "unknown_adapter", detail);
         };
         let source = headers.source.as_ref();
-        let rules = self.pipeline.sources.get(source).unwrap_or(&self.pipeline.gone);
+        let rules = self.pipeline.rules(source);
         match (&headers.quarantine, adapter.adapt(&rules.dialect, headers, raw.body, &mut self.memory)) {
             // What ingest has set aside stays aside: it told the sender so.
             (Some(reason), adapted) => {
@@ -157,8 +163,22 @@ impl<'p> Step<'p> {
         }
     }
 
-    /// Finishes a record, given what the dedupe window says of it.
-    pub fn decide<'r>(&mut self, raw: &RawRecord<'r>, reading: Reading<'r>, verdict: Option<Verdict>) -> Decided<'r> {
+    /// The day (days since 1970, UTC) whose salt [`Step::decide`] needs to tell the visitor of a record; `None` when it has none.
+    pub fn salt_day(&self, reading: &Reading<'_>) -> Option<i64> {
+        let Reading::Event(adapted, _) = reading else { return None };
+        let event = &adapted.event;
+        let day = visitor::salt_day(event.event_time, event.received_at, adapted.visitor.ip)?;
+        self.pipeline.rules(&event.source).visitors.then_some(day)
+    }
+
+    /// Finishes a record, given what the dedupe window says of it and the salt of its day.
+    pub fn decide<'r>(
+        &mut self,
+        raw: &RawRecord<'r>,
+        reading: Reading<'r>,
+        verdict: Option<Verdict>,
+        salt: Option<Salt>,
+    ) -> Decided<'r> {
         let (mut event, dead_letter) = match reading {
             Reading::Dead(event, dead) => (*event, Some(dead)),
             Reading::Event(mut adapted, _) => {
@@ -168,6 +188,7 @@ impl<'p> Step<'p> {
                     bot: adapted.visitor.bot,
                     referrer: &adapted.referrer,
                     tags: &adapted.tags,
+                    salt,
                 };
                 self.enricher.enrich(&mut adapted.event, &hints);
                 let mut event = adapted.event;
@@ -239,7 +260,7 @@ mod tests {
     const CLICK: &[u8] = br#"{"id":"1","type":"click","time":"2026-11-23 11:00:00","link":{"id":"l"}}"#;
 
     fn pipeline(sources: HashMap<String, SourceRules>) -> Pipeline {
-        let gone = SourceRules { window_ms: 1, dialect: Dialect::PLAIN };
+        let gone = SourceRules { window_ms: 1, dialect: Dialect::PLAIN, visitors: true };
         let (adapt, enrich) = (adapter::Options::default(), enrich::Settings::default());
         Pipeline { sources, gone, adapt, enrich, config_version: "0".into() }
     }
@@ -262,7 +283,7 @@ mod tests {
     #[test]
     fn a_record_is_read_as_its_source_speaks_and_plainly_once_the_source_is_gone() {
         let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
-        let rules = SourceRules { window_ms: 1, dialect: Dialect { time_zone: berlin, mapping: None } };
+        let rules = SourceRules { window_ms: 1, dialect: Dialect { time_zone: berlin, mapping: None }, visitors: true };
         let known = pipeline(HashMap::from([("s".to_owned(), rules)]));
         assert_eq!(read(&known, "canonical"), Ok(1_795_428_000_000));
         // 11:00 UTC lies too far ahead of its arrival to be believed.

@@ -38,7 +38,7 @@ fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
         ]
     );
     let warnings: Vec<_> = problems.warnings.iter().map(|problem| problem.line).collect();
-    assert_eq!(warnings, [4, 21, 23, 31, 44, 53, 57], "{problems}");
+    assert_eq!(warnings, [4, 21, 23, 44, 53, 57], "{problems}");
 }
 
 fn example() -> Config {
@@ -84,6 +84,7 @@ fn the_example_means_what_it_says() {
     assert_eq!(scheme("texts"), &signature::Scheme::Twilio);
     assert_eq!(scheme("branded-links"), &signature::Scheme::Header { name: "X-Rebrandly-Secret".into() });
     assert_eq!(config.privacy.keep_query_params, ["sku", "lang"]);
+    assert!(config.privacy.visitors && dub.visitors, "what [privacy] says holds for every source that says nothing");
     let keep = config.privacy.keep;
     assert_eq!((keep.events_days(), keep.rollups_years(), keep.deliveries_days()), (400, 5, 400));
     let enrich = config.enrich_settings();
@@ -160,4 +161,17 @@ fn times_without_a_zone_are_in_the_zone_of_their_source_whatever_zone_reports_ar
     assert_eq!(of(&berlin).iana_name(), Some("UTC"));
     let oslo = berlin.replace("adapter = \"dub\"", "adapter = \"dub\"\nzone = \"Europe/Oslo\"");
     assert_eq!(of(&oslo).iana_name(), Some("Europe/Oslo"));
+}
+
+#[test]
+fn a_source_may_say_otherwise_than_privacy_whether_its_visitors_are_told_apart() {
+    let told_apart = |source: &str, privacy: &str| {
+        let config = sound(&base().replace("[destination.log]", &format!("{source}{privacy}[destination.log]")));
+        (config.sources[0].visitors, config.privacy.visitors)
+    };
+    let off = "[privacy]\nvisitors = \"off\"\n";
+    assert_eq!(told_apart("", ""), (true, true));
+    assert_eq!(told_apart("", off), (false, false));
+    assert_eq!(told_apart("visitors = \"daily\"\n", off), (true, false));
+    assert_eq!(told_apart("visitors = \"off\"\n", ""), (false, true));
 }

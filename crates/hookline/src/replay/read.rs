@@ -8,8 +8,9 @@ use dedupe::{Candidate, Fate, Id128, Verdict, Witness, hindsight};
 use event::raw::RawHeaders;
 use kafka::control::Control;
 use kafka::lane::read_all_committed;
+use kafka::salts::Salts;
 use kafka::{Cluster, Topic};
-use process::{Pipeline, RawRecord, Reading, Step};
+use process::{Pipeline, RawRecord, Reading, Salt, Step};
 use warehouse::{Block, BlockBuilder, Warehouse};
 
 use crate::platform::Platform;
@@ -32,6 +33,8 @@ pub(super) struct Replayed<'r> {
     /// The next offset.
     at: u64,
     step: Step<'r>,
+    /// A day that has none any more leaves its visitors unknown: a new salt would tell them apart otherwise than their other rows.
+    salts: &'r Salts,
     /// What was decided about each record so far; `None` for dead letters.
     verdicts: Vec<Option<Verdict>>,
     /// Decided in this run about records without a row, so that later records of their keys know.
@@ -44,6 +47,7 @@ impl<'r> Replayed<'r> {
         warehouse: &'r Warehouse,
         pipeline: &'r Pipeline,
         control: &'r Control,
+        salts: &'r Salts,
         lane: u16,
         range: Range<u64>,
     ) -> Self {
@@ -55,6 +59,7 @@ impl<'r> Replayed<'r> {
             at: range.start,
             range,
             step: Step::new(pipeline, control),
+            salts,
             verdicts: Vec::new(),
             without_row: HashMap::new(),
         }
@@ -145,7 +150,8 @@ impl<'r> Replayed<'r> {
             let reading = self.step.read(&raw);
             let place = (record.offset - self.range.start) as usize;
             let verdict = self.verdicts.get(place).copied().flatten();
-            builder.push(&self.step.decide(&raw, reading, verdict).event)?;
+            let salt = self.step.salt_day(&reading).and_then(|day| self.salts.get(&day).copied().map(Salt));
+            builder.push(&self.step.decide(&raw, reading, verdict, salt).event)?;
         }
         Ok(builder.finish(NO_CUT))
     }

@@ -82,7 +82,8 @@ impl Topic {
     }
 
     /// Whether every pipeline of this version has had it since its first start and keeps something in it, so that an empty one in its place
-    /// would hide a loss. A topic that comes with a later version is not there yet when that version starts.
+    /// would hide a loss. A topic that comes with a later version is not there yet when that version starts. Lost salts lose no event:
+    /// at most a visitor of one of the last days counts as two.
     #[must_use]
     pub const fn holds_something(self) -> bool {
         !matches!(self, Topic::Links | Topic::Salts)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Topic;
+use crate::salts::OUTLIVES_RAW;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -75,7 +76,7 @@ impl Plan {
             Topic::Seen => Some(self.window + 6 * HOUR),
             Topic::Signals => Some(2 * DAY),
             Topic::Alerts | Topic::Deliveries | Topic::DeadLetters => Some(30 * DAY),
-            Topic::Salts => Some(7 * DAY),
+            Topic::Salts => Some(self.raw_retention + OUTLIVES_RAW),
             Topic::DetectorState | Topic::Links | Topic::Control => None,
         }
     }
@@ -187,6 +188,12 @@ mod tests {
         let rule = plan.settings(Topic::Seen).into_iter().find(|setting| setting.name == "retention.ms").unwrap();
         assert!(rule.is_met_by("-1") && rule.is_met_by(&wanted) && !rule.is_met_by("604800000"));
         assert_eq!(rule.rule, Rule::AtLeast);
+    }
+
+    #[test]
+    fn salts_outlive_the_records_that_need_them() {
+        let plan = Plan { raw_retention: 2 * DAY, ..Plan::new(4, 1) };
+        assert_eq!(setting(&plan, Topic::Salts, "retention.ms"), (5 * 24 * 3_600_000).to_string());
     }
 
     #[test]

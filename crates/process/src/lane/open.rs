@@ -15,6 +15,7 @@ use crate::cuts::Policy;
 use crate::metrics::ProcessMetrics;
 use crate::opening::{GROUP, Opening, Start, broken, same_raw, window_is_whole};
 use crate::position::Carried;
+use crate::salts::LaneSalts;
 use crate::signals::Signals;
 use crate::{SERVICE, Settings, Step};
 
@@ -36,6 +37,7 @@ pub(super) struct OpenLane<'s> {
     pub(super) reader: LaneReader,
     pub(super) window: Window<LogStore>,
     pub(super) step: Step<'s>,
+    pub(super) salts: LaneSalts<'s>,
     pub(super) signals: Signals,
     pub(super) advance: Advance,
     pub(super) clock: Clock,
@@ -64,6 +66,7 @@ impl<'s> OpenLane<'s> {
             reader,
             window: Window::new(store),
             step: Step::new(&settings.pipeline, &settings.control),
+            salts: LaneSalts::new(&settings.salts),
             signals: Signals::new(lane, settings.plan.signal_partitions, &settings.routes),
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),
             clock: Clock::opened(super::reading()),

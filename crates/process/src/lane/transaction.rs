@@ -75,6 +75,7 @@ impl OpenLane<'_> {
             reader,
             window,
             step,
+            salts,
             signals,
             advance,
             clock,
@@ -115,7 +116,8 @@ impl OpenLane<'_> {
                     ),
                 });
             }
-            let decided = step.decide(raw, reading, verdict);
+            let salt = step.salt_day(&reading).map(|day| salts.of(day)).transpose()?;
+            let decided = step.decide(raw, reading, verdict, salt);
             begun.tally.count(&decided);
             if settings.past_fuse.get(lane).is_some_and(|last| raw.offset <= *last) {
                 advance.passes();

@@ -3,9 +3,11 @@
 Each request that an SDK makes is accepted. Each damaged form of it is refused with 401, whatever the damage.
 
 usage: send_with_sdks.py INGEST_URL, and on standard input {"SOURCE": {"kind": KIND, "secret": SECRET}, ...}
-       KIND: standardwebhooks, svix, stripe or cloudevents
+       KIND: standardwebhooks, svix, stripe, cloudevents or cloudevents-binary
 """
 
+import hashlib
+import hmac
 import json
 import sys
 import time
@@ -59,6 +61,21 @@ def of_stripe():
     return ["stripe-signature"], sign
 
 
+ATTRIBUTES = ["ce-id", "ce-source", "ce-type", "ce-time"]
+
+
+def of_attributes_and_body():
+    """A platform that sends binary mode and signs what makes the event: four attributes, a line each, and the body."""
+
+    def sign(url, secret, body, headers=()):
+        signed = Request(url, headers, body)
+        lines = b"".join(signed.header(name).encode() + b"\n" for name in ATTRIBUTES)
+        signature = hmac.new(secret.encode(), lines + body, hashlib.sha256).hexdigest()
+        return Request(url, (*headers, ("x-acme-signature", signature)), body)
+
+    return [*ATTRIBUTES, "x-acme-signature"], sign
+
+
 class Platform:
     """One source, its secret and how its SDK signs; counts what it was answered."""
 
@@ -68,10 +85,11 @@ class Platform:
         self.proof, self.signer = {
             "standardwebhooks": lambda: standard("webhook", Webhook),
             "cloudevents": lambda: standard("webhook", Webhook),
+            "cloudevents-binary": of_attributes_and_body,
             "svix": lambda: standard("svix", svix.webhooks.Webhook),
             "stripe": of_stripe,
         }[kind]()
-        self.receipts, self.keys, self.refused = [], [], 0
+        self.receipts, self.keys, self.refused, self.quarantined = [], [], 0, 0
 
     def sign(self, body, secret=None, **more):
         return self.signer(self.url, secret or self.secret, body, **more)
@@ -82,6 +100,12 @@ class Platform:
         assert (answer["events"], answer["quarantined"]) == (len(keys), 0), f"{self.name}, {what}: {answer}"
         self.receipts.append(answer["receipt"])
         self.keys += keys
+
+    def set_aside(self, what, request, reason):
+        status, _, answer = self.wire.send(request)
+        assert (status, answer["status"]) == (202, "quarantined"), f"{self.name}, {what}: {status} {answer}"
+        assert answer["results"][0]["reason"] == reason, f"{self.name}, {what}: {answer}"
+        self.quarantined += 1
 
     def refuses(self, what, request):
         status, headers, answer = self.wire.send(request)
@@ -155,15 +179,22 @@ def cloud_event(**attributes):
     return made, f"{given['source']} {given['id']}"
 
 
+def in_binary_mode():
+    made, key = cloud_event()
+    return cloudevents_http.to_binary(made, JSONFormat()), key
+
+
 def of_cloudevents(platform):
     structured, key = cloud_event()
     message = cloudevents_http.to_structured(structured, JSONFormat())
     platform.one_of_each(message.body, [key], tuple(message.headers.items()))
 
-    # In binary mode the attributes travel in headers, which Standard Webhooks does not sign: only the data is held.
-    binary, key = cloud_event()
-    message = cloudevents_http.to_binary(binary, JSONFormat())
-    platform.one_of_each(message.body, [key], tuple(message.headers.items()))
+    # In binary mode the attributes travel in headers, which Standard Webhooks does not sign: nothing of it counts as an event,
+    # neither as the SDK sends it nor with another id.
+    message, _ = in_binary_mode()
+    request = platform.sign(message.body, headers=tuple(message.headers.items()))
+    platform.set_aside("binary mode", request, "unsigned_attributes")
+    platform.set_aside("binary mode with another id", request.with_header("ce-id", "forged"), "unsigned_attributes")
 
     # The SDK has no batches of its own: a batch is an array of what it writes.
     batch = [cloud_event() for _ in range(5)]
@@ -180,6 +211,9 @@ def main():
         others = [other["secret"] for other_name, other in sources.items() if other_name != name]
         if source["kind"] == "cloudevents":
             of_cloudevents(platform)
+        elif source["kind"] == "cloudevents-binary":
+            message, key = in_binary_mode()
+            platform.one_of_each(message.body, [key], tuple(message.headers.items()))
         else:
             new = event()
             platform.one_of_each(json.dumps(new, ensure_ascii=False).encode(), [new["id"]], JSON)
@@ -188,9 +222,10 @@ def main():
             platform.rotated(others[0])
         for what, other in sources.items():
             if what != name:  # A request that is right for another source is wrong here.
-                stranger = Platform(ingest, what, other["kind"], other["secret"]).sign(json.dumps(event()).encode())
+                headers = tuple(in_binary_mode()[0].headers.items()) if other["kind"] == "cloudevents-binary" else JSON
+                stranger = Platform(ingest, what, other["kind"], other["secret"]).sign(json.dumps(event()).encode(), headers=headers)
                 platform.refuses(f"a request for {what}", replace(stranger, url=platform.url))
-        report[name] = {"receipts": platform.receipts, "keys": platform.keys, "refused": platform.refused}
+        report[name] = {"receipts": platform.receipts, "keys": platform.keys, "refused": platform.refused, "quarantined": platform.quarantined}
     print(json.dumps(report))
 
 

@@ -90,7 +90,8 @@ impl Running {
     }
 }
 
-/// Writes `hookline.toml` into a folder, with sources of a name, an adapter and a scheme each, and a secret for each.
+/// Writes `hookline.toml` into a folder, with sources of a name, an adapter and a scheme (a name, or a table) each, and a secret
+/// for each.
 pub fn configure(folder: &Path, sources: &[(&str, &str, &str)]) -> PathBuf {
     std::fs::create_dir_all(folder.join("secrets")).unwrap();
     let mut text = "version = 1\n[owner]\nme = { name = \"Me\" }\n".to_owned();
@@ -98,8 +99,9 @@ pub fn configure(folder: &Path, sources: &[(&str, &str, &str)]) -> PathBuf {
         // Base64 of 32 bytes, as Standard Webhooks wants it; for other schemes it is a text as good as any.
         let secret = format!("whsec_{:A<43}=\n", name.replace(['-', '_'], "0"));
         std::fs::write(folder.join("secrets").join(name), secret).unwrap();
+        let scheme = if scheme.starts_with('{') { (*scheme).to_owned() } else { format!("\"{scheme}\"") };
         text.push_str(&format!(
-            "[source.{name}]\nadapter = \"{adapter}\"\nowner = \"me\"\nscheme = \"{scheme}\"\n\
+            "[source.{name}]\nadapter = \"{adapter}\"\nowner = \"me\"\nscheme = {scheme}\n\
              secrets = [{{ id = \"first\", file = \"secrets/{name}\" }}]\n"
         ));
     }

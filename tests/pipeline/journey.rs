@@ -146,7 +146,7 @@ async fn a_cloud_event_becomes_a_row_in_structured_and_in_binary_mode() {
     let secret = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
     std::fs::write(folder.path().join("secret"), secret).unwrap();
     let text = "version = 1\n[owner]\nme = { name = \"Me\" }\n[source.cloud]\nadapter = \"cloudevents\"\nowner = \"me\"\n\
-                scheme = \"standard-webhooks\"\nsecrets = [{ id = \"a\", file = \"secret\" }]\n";
+                scheme = \"standard-webhooks\"\nsecrets = [{ id = \"a\", file = \"secret\" }]\nunsigned_attributes = \"accept\"\n";
     std::fs::write(&config, text).unwrap();
     let house = testkit::House::up(&folder.path().join("data"), &["--config", config.to_str().unwrap()]).unwrap();
     let ingest = house.addresses.ingest.clone().unwrap();

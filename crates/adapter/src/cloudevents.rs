@@ -11,7 +11,7 @@ use crate::Undecodable;
 use crate::canonical::{self, TYPES, required};
 use crate::edge::{self, Element, Keyed, key_part, parse};
 use crate::json::{Findings, Given, Path, Shape, objects};
-use crate::mapped::{Adapted, Scratch};
+use crate::mapped::{Adapted, Dialect, Scratch};
 use crate::time::Claim;
 
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -93,8 +93,12 @@ impl<'a> Attributes<'a> {
     }
 }
 
+/// The attributes that make the event in binary mode, as headers. Whoever can alter one of them makes another event of the data.
+pub const ATTRIBUTE_HEADERS: [&str; 4] = ["ce-id", "ce-source", "ce-type", "ce-time"];
+
 /// Finds the events of a body.
 pub(crate) fn split<'b>(
+    dialect: &Dialect,
     body: &'b [u8],
     content_type: &str,
     headers: &dyn Fn(&str) -> Option<&'b str>,
@@ -103,6 +107,11 @@ pub(crate) fn split<'b>(
         let mut elements = edge::one_or_array(body, Head::key)?;
         elements.iter_mut().for_each(|element| element.content_type = STRUCTURED);
         return Ok(elements);
+    }
+    if dialect.attributes_unproven {
+        let detail = "binary mode: the signature does not cover ce-id, ce-source, ce-type and ce-time, so anybody on the way could have \
+                      altered them; send structured mode, or sign them, or set unsigned_attributes = \"accept\" and redrive";
+        return Err(Undecodable::new("unsigned_attributes", detail));
     }
     let envelope = Attributes::new(|name| headers(&format!("ce-{name}")).map(Cow::Borrowed));
     edge::one(body, |data: &canonical::Head<'_>| {

@@ -29,6 +29,7 @@ use event::raw::RawHeaders;
 use mapped::Scratch;
 
 pub use canonical::{SCHEMA, example};
+pub use cloudevents::ATTRIBUTE_HEADERS;
 pub use edge::{Element, MAX_ELEMENTS, fallback_key, is_json};
 pub use mapped::{Adapted, Dialect, Memory, Options, Visitor};
 pub use time::TimeFormat;
@@ -161,7 +162,7 @@ impl Adapter {
             Adapter::Dub => edge::one(body, dub::Head::key),
             Adapter::Canonical if edge::is_ndjson(content_type) => edge::lines(body, canonical::Head::key),
             Adapter::Canonical => edge::one_or_array(body, canonical::Head::key),
-            Adapter::CloudEvents => cloudevents::split(body, content_type, headers),
+            Adapter::CloudEvents => cloudevents::split(dialect, body, content_type, headers),
             Adapter::Bitly => edge::one(body, bitly::Head::key),
             Adapter::Rebrandly => rebrandly::split(body),
             Adapter::ShortIo => shortio::split(body, content_type),

@@ -54,11 +54,13 @@ pub struct Dialect {
     pub time_zone: TimeZone,
     /// Where its payloads have what, for the mapping adapter.
     pub mapping: Option<Mapping>,
+    /// Whether attributes in headers (CloudEvents in binary mode) are set aside, since nothing proves who wrote them.
+    pub attributes_unproven: bool,
 }
 
 impl Dialect {
     /// What is read of a source of which nothing is said, or which is no longer configured.
-    pub const PLAIN: Dialect = Dialect { time_zone: TimeZone::UTC, mapping: None };
+    pub const PLAIN: Dialect = Dialect { time_zone: TimeZone::UTC, mapping: None, attributes_unproven: false };
 }
 
 impl Dialect {

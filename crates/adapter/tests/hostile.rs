@@ -424,6 +424,15 @@ fn a_cloud_event_in_binary_mode_is_known_and_read_by_its_headers() {
         .split(&Dialect::PLAIN, body, "application/json", &|name| header(name).filter(|_| name != "ce-source"))
         .expect("an element");
     assert_eq!(unnamed[0].quarantine.as_ref().map(|why| why.reason), Some("missing_field"));
+
+    // Nothing proves who wrote the headers: binary mode is set aside, and what stands in the body is not.
+    let wary = Dialect { attributes_unproven: true, ..Dialect::PLAIN };
+    let unproven = Adapter::CloudEvents.split(&wary, body, "application/json", &header).expect_err("set aside");
+    assert_eq!(unproven.reason, "unsigned_attributes");
+    let structured = br#"{"id":"A1","source":"/acme","type":"com.acme.click","time":"2026-11-23T10:00:00Z","data":{"link":{"id":"l_77"}}}"#;
+    let whole =
+        Adapter::CloudEvents.split(&wary, structured, "application/cloudevents+json", &header).expect("an event");
+    assert_eq!((whole[0].key.as_str(), whole[0].quarantine.as_ref()), ("/acme A1", None));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adapter::{Adapter, Dialect};
+use adapter::{ATTRIBUTE_HEADERS, Adapter, Dialect};
 use signature::{Scheme, Secret};
 
 use crate::availability::{self, Part};
@@ -102,6 +102,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     let public_url = read_public_url(&section);
     let visitors = privacy::visitors(&section).unwrap_or(visitors);
     let test = section.flag("test").unwrap_or(false);
+    let attributes_unproven = read_attributes_unproven(&section, adapter, scheme.as_ref());
     let zone = section.time_zone("zone");
     let mapped_zone = mapped_zone.flatten();
     if zone.is_some() && mapped_zone.is_some() {
@@ -130,7 +131,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     Some(Source {
         name,
         adapter,
-        dialect: Dialect { time_zone, mapping },
+        dialect: Dialect { time_zone, mapping, attributes_unproven },
         owner: owner?,
         scheme,
         secrets,
@@ -185,6 +186,20 @@ fn check_fits(section: &Section<'_>, max_body: u64, memory: u64) {
         let hint = format!("lower max_body, or set memory = \"{needed}MiB\" in [ingest]");
         section.error(section.place("max_body"), message, hint);
     }
+}
+
+/// Whether a CloudEvent in binary mode, whose attributes are headers, is set aside: its signature does not cover them.
+fn read_attributes_unproven(section: &Section<'_>, adapter: Option<Adapter>, scheme: Option<&Scheme>) -> bool {
+    let accepted = section.choice("unsigned_attributes", &[("accept", true), ("quarantine", false)]);
+    if accepted.is_some() && adapter.is_some_and(|adapter| adapter != Adapter::CloudEvents) {
+        let message = format!(
+            "unsigned_attributes of {} says nothing: only CloudEvents have attributes in headers",
+            section.title
+        );
+        section.error(section.place("unsigned_attributes"), message, "leave it out");
+    }
+    let unsigned = |scheme: &Scheme| ATTRIBUTE_HEADERS.iter().any(|header| scheme.leaves_unsigned(header));
+    adapter == Some(Adapter::CloudEvents) && !accepted.unwrap_or(false) && scheme.is_some_and(unsigned)
 }
 
 /// The address that the sender was given. What is signed is this and the query of the request, so it has none of its own.

@@ -37,7 +37,8 @@ const HEADERS: [&[(&str, &str)]; 2] = [
 /// Three bytes choose adapter, content type and headers; the rest is a body.
 pub fn adapters(data: &[u8]) {
     let [adapter, content_type, headers, body @ ..] = data else { return };
-    let dialect = Dialect { time_zone: TimeZone::get("Europe/Berlin").unwrap(), mapping: Some(a_mapping()) };
+    let dialect =
+        Dialect { time_zone: TimeZone::get("Europe/Berlin").unwrap(), mapping: Some(a_mapping()), ..Dialect::PLAIN };
     both_halves(
         *pick(Adapter::ALL, *adapter),
         &dialect,

@@ -37,7 +37,8 @@ pub(crate) enum AppendError {
 
 /// The attributes of a CloudEvent in binary mode, without their prefix; of any other request, none.
 pub(crate) fn cloud_event(headers: &HeaderMap) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-    if !headers.contains_key("ce-specversion") {
+    // What the adapter knows binary mode by.
+    if !headers.contains_key("ce-id") {
         return Vec::new();
     }
     let attribute = |(name, value): (&'_ HeaderName, &'_ HeaderValue)| {

@@ -283,7 +283,11 @@ mod tests {
     #[test]
     fn a_record_is_read_as_its_source_speaks_and_plainly_once_the_source_is_gone() {
         let berlin = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
-        let rules = SourceRules { window_ms: 1, dialect: Dialect { time_zone: berlin, mapping: None }, visitors: true };
+        let rules = SourceRules {
+            window_ms: 1,
+            dialect: Dialect { time_zone: berlin, mapping: None, attributes_unproven: false },
+            visitors: true,
+        };
         let known = pipeline(HashMap::from([("s".to_owned(), rules)]));
         assert_eq!(read(&known, "canonical"), Ok(1_795_428_000_000));
         // 11:00 UTC lies too far ahead of its arrival to be believed.

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::template::Template;
+
 /// How far a signed timestamp may lie from now, both ways, in the schemes that have one.
 pub const TOLERANCE_SECONDS: i64 = 300;
 
@@ -88,6 +90,18 @@ impl Scheme {
             Self::Twilio => true,
             Self::Hmac(scheme) => scheme.signed.contains("{url}"),
             _ => false,
+        }
+    }
+
+    /// Whether a header (its name in lower case) can be altered although the signature holds: the scheme signs the body, and not this
+    /// header. A scheme that only shows a secret signs nothing, so nothing can be told apart there.
+    ///
+    /// Meant for headers that say something about the event. Those that a scheme reads itself are its own matter.
+    pub fn leaves_unsigned(&self, header: &str) -> bool {
+        match self {
+            Self::Header { .. } | Self::Basic | Self::Bearer | Self::Query { .. } => false,
+            Self::Hmac(scheme) => !Template::parse(&scheme.signed).is_ok_and(|template| template.signs_header(header)),
+            _ => true,
         }
     }
 

@@ -98,7 +98,7 @@ fn of_everything() -> MappingPlan {
 fn dialect(plan: MappingPlan, zone: &str) -> Dialect {
     assert!(plan.names_a_link());
     let time_zone = jiff::tz::TimeZone::get(zone).expect("a zone");
-    Dialect { time_zone, mapping: Some(Mapping::new(plan)) }
+    Dialect { time_zone, mapping: Some(Mapping::new(plan)), ..Dialect::PLAIN }
 }
 
 static OF_8X8: LazyLock<Dialect> = LazyLock::new(|| dialect(of_8x8(), "UTC"));

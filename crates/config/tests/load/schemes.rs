@@ -143,3 +143,28 @@ fn a_scheme_that_signs_its_url_needs_the_public_one() {
     let said = errors(&source("\"twilio\"", "")).join("\n");
     assert!(said.contains("public_url"), "{said}");
 }
+
+#[test]
+fn binary_cloud_events_are_set_aside_where_a_signature_does_not_cover_their_attributes() {
+    let unproven = |scheme: &str, secret: &str, more: &str| {
+        let text = source(scheme, more).replace("adapter = \"canonical\"", "adapter = \"cloudevents\"");
+        let config = load_with(&text, &environment(&[("S", secret)])).unwrap_or_else(|problems| panic!("{problems}"));
+        config.source("s").unwrap().dialect.attributes_unproven
+    };
+    assert!(unproven("\"standard-webhooks\"", WHSEC, ""));
+    assert!(!unproven("\"standard-webhooks\"", WHSEC, "unsigned_attributes = \"accept\"\n"));
+    assert!(unproven("\"github\"", PLAIN, "unsigned_attributes = \"quarantine\"\n"));
+    // A token says nothing about what comes with it, whether in the body or beside it.
+    assert!(!unproven("\"bearer\"", "a-token", ""));
+    let hmac = |signed: &str| {
+        format!(r#"{{ hmac = "sha256", header = "X-Signature", encoding = "hex", signed = "{signed}" }}"#)
+    };
+    let most = r"{header:CE-ID}\n{header:ce-source}\n{header:ce-type}\n{body}";
+    assert!(unproven(&hmac(most), PLAIN, ""), "the time is not signed");
+    assert!(!unproven(&hmac(&format!(r"{{header:ce-time}}\n{most}")), PLAIN, ""));
+
+    let elsewhere = errors(
+        &source("\"github\"", "unsigned_attributes = \"accept\"\n").replace("env = \"S\"", "env = \"DUB_SECRET\""),
+    );
+    assert!(elsewhere.len() == 1 && elsewhere[0].contains("only CloudEvents"), "{elsewhere:?}");
+}

@@ -1,141 +1,15 @@
 //! What is lost is said, and the way out that is said leads back to books that balance: on the real engines.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use config::Fresh;
-use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::admin::AdminOptions;
 use serde_json::Value;
-use tempfile::TempDir;
-use testkit::Sender;
-use testkit::clickhouse::Asker;
-use testkit::dub::Generator;
 use testkit::oracle::{Fleet, every_offset_is_one_row};
 
-use crate::harness::{Up, dub, until};
+use crate::harness::{Up, until};
+use crate::installation::{Installation, LANES, PATIENCE, ROWS, data, lanes};
 use crate::tool::{said, tool};
-
-const LANES: i32 = 4;
-/// How long a step may take on a busy machine: engines die and start here.
-const PATIENCE: Duration = Duration::from_secs(180);
-const ROWS: &str = "SELECT count() FROM hookline.records";
-
-/// Engines that may be harmed, and the services on them, one process each.
-struct Installation {
-    folder: TempDir,
-    up: Up,
-    fleet: Fleet,
-    clicks: Generator,
-}
-
-impl Installation {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let up = Up::engines(folder.path()).await.unwrap();
-        let config = Fresh::new([9; 96]).write(&data(&folder)).unwrap();
-        let fleet = Fleet::start(folder.path(), &config, &up.addresses, &["ingest", "process", "report"]).unwrap();
-        Self { folder, up, fleet, clicks: Generator::new(5) }
-    }
-
-    fn config(&self) -> PathBuf {
-        data(&self.folder).join("hookline.toml")
-    }
-
-    fn sender(&self) -> Sender {
-        dub(&self.fleet.ingest(), &data(&self.folder))
-    }
-
-    fn asker(&self) -> Asker {
-        Asker::new(&self.up.addresses.clickhouse, "hookline", "").unwrap()
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        rdkafka::ClientConfig::new().set("bootstrap.servers", &self.up.addresses.kafka).create().unwrap()
-    }
-
-    /// Sends so many different clicks, each taken.
-    async fn send(&mut self, number: usize) {
-        let bodies: Vec<Vec<u8>> = (0..number).map(|_| self.clicks.click()).collect();
-        let sent = self.sender().deliver_all(bodies, 8).await;
-        let sent = sent.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
-        assert_eq!(sent.accepted, number as u64);
-    }
-
-    /// Sends clicks, and waits until they are rows: `rows` in all.
-    async fn send_and_see(&mut self, number: usize, rows: u64) {
-        self.send(number).await;
-        self.rows(rows).await;
-    }
-
-    async fn rows(&self, number: u64) {
-        let there = self.asker().until(ROWS, number, PATIENCE).await;
-        there.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
-    }
-
-    /// A service as it is started again after a crash.
-    fn restart(&self, service: &str) {
-        self.fleet.kill(service).unwrap();
-        self.fleet.restart(service).unwrap();
-    }
-
-    /// Waits until lanes of a service stand still for a reason.
-    async fn stands_still(&self, service: &str, reason: &str) {
-        let url = format!("{}/metrics", self.fleet.metrics(service).unwrap());
-        let line = format!("hookline_stalled{{reason=\"{reason}\",service=\"{service}\"}}");
-        let standing = async || {
-            let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
-            let value: f64 = text.lines().find_map(|found| found.strip_prefix(&line))?.trim().parse().ok()?;
-            (value > 0.0).then_some(())
-        };
-        let found = until(PATIENCE, &line, standing).await;
-        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
-    }
-
-    /// Waits until the log of a service says something, and returns all of it.
-    async fn says(&self, service: &str, what: &str) -> String {
-        let path = self.folder.path().join(format!("{service}.log"));
-        let said = async || std::fs::read_to_string(&path).ok().filter(|log| log.contains(what));
-        until(PATIENCE, &format!("{service} says: {what}"), said).await.unwrap()
-    }
-
-    /// Runs a tool that must go well.
-    async fn does(&self, arguments: &[&str]) -> Value {
-        let (code, answer) = tool(&self.config(), arguments).await.unwrap();
-        assert_eq!(code, 0, "{arguments:?}: {answer}\n{}", self.fleet.logs());
-        answer
-    }
-
-    /// Waits until the books balance, and returns them.
-    async fn balances(&self) -> Value {
-        let whole = async || {
-            let (code, ledger) = tool(&self.config(), &["ledger"]).await.ok()?;
-            (code == 0 && ledger["ok"] == true).then_some(ledger)
-        };
-        match until(PATIENCE, "the ledger balances", whole).await {
-            Ok(ledger) => ledger,
-            Err(error) => panic!("{error:#}: {:?}\n{}", tool(&self.config(), &["ledger"]).await, self.fleet.logs()),
-        }
-    }
-
-    /// Deletes what all lanes of a topic hold now, as retention does. Returns how many offsets that were.
-    async fn retention_takes(&self, topic: &str) {
-        let mut ends = TopicPartitionList::new();
-        for lane in 0..LANES {
-            ends.add_partition_offset(topic, lane, Offset::End).unwrap();
-        }
-        self.admin().delete_records(&ends, &AdminOptions::new()).await.unwrap();
-    }
-}
-
-fn data(folder: &TempDir) -> PathBuf {
-    folder.path().join("data")
-}
-
-fn lanes(answer: &Value) -> &Vec<Value> {
-    answer["lanes"].as_array().unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clickhouse_emptied_under_a_full_kafka_is_refused_and_written_again_by_either_way() {

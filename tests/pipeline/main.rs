@@ -5,6 +5,7 @@
 
 mod alerts;
 mod architecture;
+mod by_hand;
 mod clients;
 mod days;
 mod demo;
@@ -15,6 +16,7 @@ mod foreign;
 mod fuse;
 mod harness;
 mod hostile;
+mod installation;
 mod journey;
 mod kafka_edge;
 mod kafka_lanes;

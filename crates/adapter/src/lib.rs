@@ -70,9 +70,10 @@ impl Undecodable {
 
     /// The platform calls the event by a name that this adapter does not know.
     pub(crate) fn unknown_type(name: &str) -> Self {
-        let name = if clean::holds_email(name) { "" } else { name };
-        let name = clean::clipped(name.into(), 64);
-        Self::new("unknown_event_type", format!("the event type {name:?} is not one that the adapter knows"))
+        // As it will be shown: what is escaped there (a NUL is `\0`) can look like the end of a name before an @.
+        let shown = format!("{:?}", clean::clipped(name.into(), 64));
+        let shown = if clean::holds_email(&shown) { "\"\"" } else { &shown };
+        Self::new("unknown_event_type", format!("the event type {shown} is not one that the adapter knows"))
     }
 }
 

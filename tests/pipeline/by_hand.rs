@@ -1,0 +1,179 @@
+//! What people do to topics and positions with Kafka's own tools: it is noticed, said, and has a way out. On the real engines.
+
+use std::time::Duration;
+
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::Value;
+use testkit::oracle::every_offset_is_one_row;
+
+use crate::harness::until;
+use crate::installation::{Installation, LANES, PATIENCE, lanes};
+use crate::tool::said;
+
+impl Installation {
+    /// A client with Kafka's own view of the position of `process`.
+    fn positions(&self) -> BaseConsumer {
+        let mut client = rdkafka::ClientConfig::new();
+        client.set("bootstrap.servers", &self.up.addresses.kafka).set("group.id", "hookline-process");
+        client.create().unwrap()
+    }
+
+    /// The committed positions of `process`, one a lane, with what stands beside them.
+    fn committed(&self) -> TopicPartitionList {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_range("hookline.raw.v1", 0, LANES - 1);
+        self.positions().committed_offsets(asked, Duration::from_secs(20)).unwrap()
+    }
+
+    /// Deletes the position of `process`, as the runbook says.
+    async fn forget_process(&self) {
+        let forgotten = async || {
+            let gone = self.admin().delete_groups(&["hookline-process"], &AdminOptions::new()).await.ok()?;
+            gone.into_iter().all(|group| group.is_ok()).then_some(())
+        };
+        until(PATIENCE, "the group is deleted", forgotten).await.unwrap();
+    }
+
+    /// Deletes a topic and makes it again, empty, as Kafka's tools do.
+    async fn made_again(&self, topic: &str, partitions: i32) {
+        let admin = self.admin();
+        admin.delete_topics(&[topic], &AdminOptions::new()).await.unwrap();
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "2097152");
+        let new = match topic {
+            "hookline.raw.v1" => new.set("message.timestamp.type", "LogAppendTime"),
+            "hookline.control.v1" => new.set("cleanup.policy", "compact"),
+            _ => new,
+        };
+        let made = async || {
+            let made = admin.create_topics([&new], &AdminOptions::new()).await.ok()?;
+            made.into_iter().all(|topic| topic.is_ok()).then_some(())
+        };
+        until(PATIENCE, "the topic is there again", made).await.unwrap();
+    }
+
+    /// Stops everything, begins a new life of the topics, and counts on from there: `rows` in all.
+    async fn starts_anew(&mut self, why: &str, number: usize, rows: u64) -> Value {
+        for service in ["ingest", "process", "report"] {
+            self.fleet.kill(service).unwrap();
+        }
+        self.does(&["ledger", "start-anew", "--apply", "--who", "ana", "--why", why]).await;
+        for service in ["ingest", "process", "report"] {
+            self.fleet.restart(service).unwrap();
+        }
+        self.send_and_see(number, rows).await;
+        self.balances().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_of_process_that_is_lost_is_found_in_seen_and_one_that_was_moved_is_refused() {
+    let mut it = Installation::start().await;
+    it.send_and_see(80, 80).await;
+
+    // Lost: nothing has to be done.
+    it.fleet.kill("process").unwrap();
+    it.forget_process().await;
+    it.fleet.restart("process").unwrap();
+    it.says("process", "the committed position is gone; seen has it").await;
+    it.send_and_see(40, 120).await;
+    it.balances().await;
+
+    // Moved back with all that stands beside it, so that nothing but the offset is wrong; then with nothing beside it.
+    for (beside, reason) in [(true, "position"), (false, "position")] {
+        it.fleet.kill("process").unwrap();
+        let mut moved = TopicPartitionList::new();
+        for lane in it.committed().elements() {
+            let Offset::Offset(next) = lane.offset() else { panic!("{lane:?} has no position") };
+            assert!(next > 3, "every lane has records");
+            let mut back = moved.add_partition(lane.topic(), lane.partition());
+            back.set_offset(Offset::Offset(next - 3)).unwrap();
+            if beside {
+                back.set_metadata(lane.metadata());
+            }
+        }
+        it.positions().commit(&moved, CommitMode::Sync).unwrap();
+        it.fleet.restart("process").unwrap();
+        it.stands_still("process", reason).await;
+        let log = it.says("process", "forget-process").await;
+        assert!(log.contains("the lane stands still"), "{log}");
+        // Nothing was written a second time meanwhile, and the way out that is said leads on.
+        it.fleet.kill("process").unwrap();
+        it.forget_process().await;
+        it.fleet.restart("process").unwrap();
+        let rows = if beside { 140 } else { 160 };
+        it.send_and_see(20, rows).await;
+        it.balances().await;
+    }
+    assert_eq!(it.asker().number("SELECT countIf(outcome = 'event') FROM hookline.records").await.unwrap(), 160);
+    every_offset_is_one_row(&it.asker()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_that_were_made_again_by_hand_are_not_taken_for_the_old_ones() {
+    let mut it = Installation::start().await;
+    it.send_and_see(60, 60).await;
+
+    // raw, with fewer records than before: process refuses its offsets.
+    for service in ["ingest", "process"] {
+        it.fleet.kill(service).unwrap();
+    }
+    it.made_again("hookline.raw.v1", LANES).await;
+    it.fleet.restart("process").unwrap();
+    it.stands_still("process", "raw_replaced").await;
+    it.starts_anew("raw was made again", 40, 100).await;
+
+    // events: report does not go on in it, and recover says what it is.
+    for service in ["process", "report"] {
+        it.fleet.kill(service).unwrap();
+    }
+    it.made_again("hookline.events.v1", LANES).await;
+    for service in ["process", "report"] {
+        it.fleet.restart(service).unwrap();
+    }
+    it.send(40).await;
+    it.stands_still("report", "rows_beyond_position").await;
+    let (code, _, error) = said(&it.config(), &["ledger", "recover"]).await.unwrap();
+    assert!(code == 2 && error.contains("hookline.events.v1 was deleted and made again"), "{code} {error}");
+    it.starts_anew("events was made again", 40, 140).await;
+
+    // The identity: nobody makes another one over records.
+    for service in ["ingest", "process", "report"] {
+        it.fleet.kill(service).unwrap();
+    }
+    it.made_again("hookline.control.v1", 1).await;
+    for service in ["ingest", "process", "report"] {
+        it.fleet.restart(service).unwrap();
+        let log = it.says(service, "holds no identity").await;
+        assert!(log.contains("hookline ledger start-anew"), "{log}");
+    }
+    let ledger = it.starts_anew("control was made again", 40, 180).await;
+    let lives = it.asker().number("SELECT uniqExact(incarnation) FROM hookline.records").await.unwrap();
+    assert_eq!(lives, 4);
+    assert!(!lanes(&ledger).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_whose_offsets_no_row_has_is_made_again_by_a_command() {
+    let mut it = Installation::start().await;
+    it.send_and_see(60, 60).await;
+    for service in ["ingest", "process", "report"] {
+        it.fleet.kill(service).unwrap();
+    }
+    it.admin().delete_topics(&["hookline.alerts.v1"], &AdminOptions::new()).await.unwrap();
+    it.fleet.restart("process").unwrap();
+    let log = it.says("process", "hookline.alerts.v1 is gone from Kafka").await;
+    assert!(log.contains("hookline ledger recreate-topic hookline.alerts.v1"), "{log}");
+    let wrong = ["ledger", "recreate-topic", "hookline.events.v1", "--why", "x"];
+    let (code, _, error) = said(&it.config(), &wrong).await.unwrap();
+    assert_eq!(code, 2, "{error}");
+    it.does(&["ledger", "recreate-topic", "hookline.alerts.v1", "--why", "deleted by mistake"]).await;
+    for service in ["ingest", "process", "report"] {
+        it.fleet.kill(service).unwrap();
+        it.fleet.restart(service).unwrap();
+    }
+    it.send_and_see(40, 100).await;
+    it.balances().await;
+    every_offset_is_one_row(&it.asker()).await.unwrap();
+}

@@ -1,20 +1,23 @@
 """A stream processor that knows Kafka, Avro and the folder `schemas/`, and nothing else of Hookline.
 
-Values are in the Confluent wire format; the ids in it are looked up in schemas/index.json, as in a registry.
+Values are in the Confluent wire format; the ids in it are looked up in schemas/index.json, as in a registry. With a REGISTRY
+they are looked up there, by HTTP, and what it does not call an event of Hookline was written before there was a registry.
 
-usage: decode_events.py BROKERS SCHEMAS_FOLDER TOPIC
+usage: decode_events.py BROKERS SCHEMAS_FOLDER TOPIC [REGISTRY]
 """
 
 import io
 import json
 import struct
 import sys
+import urllib.request
+from functools import cache
 from pathlib import Path
 
 import fastavro
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-brokers, folder, topic = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+brokers, folder, topic, registry = sys.argv[1], Path(sys.argv[2]), sys.argv[3], (sys.argv[4:] or [None])[0]
 
 schemas = {}
 for versions in json.loads((folder / "index.json").read_text())["subjects"].values():
@@ -22,11 +25,21 @@ for versions in json.loads((folder / "index.json").read_text())["subjects"].valu
         schemas[version["id"]] = fastavro.parse_schema(json.loads((folder / version["file"]).read_text()))
 
 
+@cache
+def schema_of(schema_id):
+    if registry:
+        with urllib.request.urlopen(f"{registry}/schemas/ids/{schema_id}", timeout=10) as answer:
+            schema = json.loads(json.load(answer)["schema"])
+        if schema.get("namespace") == "hookline.v1":
+            return fastavro.parse_schema(schema)
+    return schemas[schema_id]
+
+
 def decode(value):
     magic, schema_id = struct.unpack(">bI", value[:5])
     assert magic == 0, f"not the Confluent wire format: {value[:5]}"
     rest = io.BytesIO(value[5:])
-    event = fastavro.schemaless_reader(rest, schemas[schema_id])
+    event = fastavro.schemaless_reader(rest, schema_of(schema_id))
     assert not rest.read(), "bytes are left behind the record"
     return event
 

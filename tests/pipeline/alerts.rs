@@ -14,6 +14,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, Map, Millis, Signal, SignalBatch, lane};
 use kafka::lane::{Fence, LaneProducer, NO_HEADERS, pause, read_all_committed};
 use kafka::positions::Positions;
@@ -74,7 +75,7 @@ impl Alone {
 
     fn alerts(&self, from: i64, rules: &[Rule]) -> Vec<String> {
         let ids = self.read(Topic::Alerts, 0, from, |value| {
-            let alert = Alert::from_wire(value).unwrap();
+            let alert = Alert::from_wire(&Ids::FIXED, value).unwrap();
             (alert.rule.into_owned(), alert.alert_id.into_owned())
         });
         let own = |name: &str| rules.iter().any(|rule| rule.name() == name);
@@ -84,7 +85,7 @@ impl Alone {
     /// What stands on `deliveries` about some rules: stage, destination, bundle, alerts.
     fn deliveries(&self, from: i64, rule: &str) -> Vec<Told> {
         let all = self.read(Topic::Deliveries, 0, from, |value| {
-            let one = Delivery::from_wire(value).unwrap();
+            let one = Delivery::from_wire(&Ids::FIXED, value).unwrap();
             Told {
                 rule: one.rule.into_owned(),
                 stage: one.stage,
@@ -206,7 +207,7 @@ fn write_signals(writer: &mut LaneProducer, plan: &Plan, batches: &[SignalBatch<
             let signals = batch.signals.iter().filter(of).cloned().collect();
             let part = SignalBatch { signals, ..batch.clone() };
             let mut value = Vec::new();
-            part.write(&mut value);
+            part.write(&Ids::FIXED, &mut value);
             writer.send(Topic::Signals, partition, None, Some(&value), NO_HEADERS).unwrap();
         }
     }
@@ -214,8 +215,12 @@ fn write_signals(writer: &mut LaneProducer, plan: &Plan, batches: &[SignalBatch<
 }
 
 fn detector(alone: &Alone, rules: &[Rule]) -> Service {
-    let settings =
-        detector::Settings { cluster: alone.cluster.clone(), plan: alone.plan.clone(), rules: rules.to_vec() };
+    let settings = detector::Settings {
+        cluster: alone.cluster.clone(),
+        plan: alone.plan.clone(),
+        ids: Ids::FIXED,
+        rules: rules.to_vec(),
+    };
     let partitions = (0..alone.plan.signal_partitions).collect();
     Service::new(|telemetry, shutdown| detector::start(settings, partitions, telemetry, shutdown).unwrap())
 }
@@ -327,6 +332,7 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[bundle::Rule]) -> Servi
     let settings = notifier::Settings {
         cluster: alone.cluster.clone(),
         plan: alone.plan.clone(),
+        ids: Ids::FIXED,
         rules: rules.to_vec(),
         silences: Vec::new(),
         destinations: vec![hook],
@@ -362,7 +368,7 @@ fn write_alerts(writer: &mut LaneProducer, alerts: &[Alert<'static>]) {
     writer.begin().unwrap();
     for alert in alerts {
         let mut value = Vec::new();
-        alert.write(&mut value);
+        alert.write(&Ids::FIXED, &mut value);
         writer.send(Topic::Alerts, 0, Some(alert.rule.as_bytes()), Some(&value), NO_HEADERS).unwrap();
     }
     writer.commit("unused", &[]).unwrap();

@@ -34,7 +34,8 @@ fn assert_none(of: &str, forbidden: &[&str], arrows: &BTreeMap<String, BTreeSet<
 #[test]
 fn pure_crates_know_no_runtime_and_no_engine() {
     let arrows = arrows();
-    let doers = ["tokio", "rdkafka", "clickhouse", "axum", "reqwest", "kafka", "warehouse", "runtime", "config"];
+    let doers =
+        ["tokio", "rdkafka", "clickhouse", "axum", "reqwest", "kafka", "warehouse", "registry", "runtime", "config"];
     for pure in PURE {
         assert_none(pure, &doers, &arrows, "it is a pure crate");
         assert_none(pure, &SERVICES, &arrows, "it is a pure crate");

@@ -29,6 +29,7 @@ mod messages;
 mod openapi;
 mod outage;
 mod platforms;
+mod registry;
 mod senders;
 mod senders_guide;
 mod switches;

@@ -316,7 +316,7 @@ fn what_is_held_of_five_thousand_alerts_with_endless_names_fits_a_record() {
     }
     let mut value = Vec::new();
     let held = planner.settle(START);
-    held[0].write(&mut value);
+    held[0].write(&event::wire::Ids::FIXED, &mut value);
     assert_eq!((held.len(), held[0].alert_ids.len()), (1, 5_000));
     assert!(value.len() < 1_900_000, "{} bytes", value.len());
 }

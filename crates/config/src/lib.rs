@@ -41,7 +41,7 @@ pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
 pub use owners::{Owner, ReviewEvery, Workflow};
 pub use patience::{Patience, patience};
-pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process, Tls};
+pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process, Registry, Tls};
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems, did_you_mean};
 pub use rule::{Rule, Sending, Silence};
@@ -80,6 +80,8 @@ pub struct Config {
     pub kafka: Kafka,
     /// Where ClickHouse is.
     pub clickhouse: ClickHouse,
+    /// The schema registry, if there is one.
+    pub registry: Option<Registry>,
     /// The HTTP edge.
     pub ingest: Ingest,
     /// The process stage.
@@ -237,6 +239,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         silences,
         kafka: platform::read_kafka(section("kafka")),
         clickhouse: platform::read_clickhouse(section("clickhouse")),
+        registry: platform::read_registry(section("registry")),
         ingest,
         process: platform::read_process(section("process")),
         metrics: platform::read_metrics(section("metrics")),

@@ -40,6 +40,19 @@ pub struct ClickHouse {
     pub cluster: Option<String>,
 }
 
+/// `[registry]`: the schema registry.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Its HTTP address, with the path of the interface that is like Confluent's.
+    pub url: String,
+    /// The user, if it wants one.
+    pub user: Option<String>,
+    /// That user's password.
+    pub password: Option<SecretText>,
+    /// Whether schemas that it does not have are registered; else they are only looked up.
+    pub register: bool,
+}
+
 /// `[ingest]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingest {
@@ -196,18 +209,47 @@ pub(crate) fn read_clickhouse(section: Option<Section<'_>>) -> ClickHouse {
     let mut clickhouse =
         ClickHouse { url: None, user: defaults::CLICKHOUSE_USER.to_owned(), password: None, cluster: None };
     let Some(section) = section else { return clickhouse };
-    clickhouse.url = section.placed("url").and_then(|(url, at)| {
-        let sound = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
-        if !sound {
-            section.error(&at, format!("url {url:?} is no http address"), "write \"https://host:8443\"");
-        }
-        sound.then(|| url.trim_end_matches('/').to_owned())
-    });
+    clickhouse.url = http_address(&section, "https://host:8443");
     clickhouse.user = section.text("user").unwrap_or(clickhouse.user);
     clickhouse.password = section.secret("password").and_then(Resolved::value);
     clickhouse.cluster = section.text("cluster");
     section.finish();
     clickhouse
+}
+
+/// None where the section is missing: the schemas have the ids of `schemas/index.json` then.
+pub(crate) fn read_registry(section: Option<Section<'_>>) -> Option<Registry> {
+    let section = section?;
+    if !section.has("url") {
+        section.missing("url", "write \"http://host:8081\", or leave [registry] out: Hookline needs no registry");
+    }
+    let url = http_address(&section, "http://host:8081");
+    let (user, password) = (section.text("user"), section.secret("password").and_then(Resolved::value));
+    if section.has("password") && !section.has("user") {
+        section.error(section.place("password"), "password of [registry] has no user", "add user");
+    }
+    let register = section.flag("register").unwrap_or(true);
+    section.finish();
+    Some(Registry { url: url?, user, password, register })
+}
+
+/// `url`, an HTTP address without a slash at its end and without a password in it.
+fn http_address(section: &Section<'_>, such_as: &str) -> Option<String> {
+    let (url, at) = section.placed("url")?;
+    if url.contains('@') {
+        // Not repeated: what stands before the @ may be a password.
+        section.error(
+            &at,
+            format!("url of {} holds a user", section.title),
+            "write user and password as keys of their own",
+        );
+        return None;
+    }
+    let sound = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
+    if !sound {
+        section.error(&at, format!("url {url:?} is no http address"), format!("write {such_as:?}"));
+    }
+    sound.then(|| url.trim_end_matches('/').to_owned())
 }
 
 pub(crate) fn read_ingest(section: Option<Section<'_>>) -> Ingest {

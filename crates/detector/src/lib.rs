@@ -9,6 +9,7 @@
 mod lane;
 mod metrics;
 
+use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
 use runtime::{LaneSet, Shutdown, Telemetry};
@@ -23,6 +24,8 @@ pub struct Settings {
     pub cluster: Cluster,
     /// How the topics are laid out.
     pub plan: Plan,
+    /// The schema ids of what is read and written.
+    pub ids: Ids,
     /// The rules, as configured; those that do not count are left alone.
     pub rules: Vec<route::Rule>,
 }

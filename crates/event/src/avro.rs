@@ -28,7 +28,10 @@ pub enum DecodeError {
     #[error("the value does not start with the Confluent wire format's magic byte and schema id")]
     NoHeader,
     /// The schema id is not one that this build knows for the topic.
-    #[error("schema id {0} is unknown to this version: upgrade the reader before the writers")]
+    #[error(
+        "schema id {0} is unknown here: upgrade the reader before the writers; if a registry gave the id, [registry] has to name that \
+         registry, with the ids that it had (docs/operations.md)"
+    )]
     UnknownSchema(u32),
 }
 

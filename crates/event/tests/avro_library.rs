@@ -9,6 +9,7 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
+use event::wire::Ids;
 use event::{
     Alert, Counted, DecodeError, Delivery, EventType, LinkEvent, Map, Millis, Outcome, Signal, SignalBatch, wire,
 };
@@ -106,7 +107,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = LinkEvent::from_wire(&bytes);
+        let _ = LinkEvent::from_wire(&Ids::FIXED, &bytes);
         let _ = SignalBatch::decode(&bytes);
     }
 
@@ -134,14 +135,14 @@ fn signals_nest_and_the_library_agrees() {
 #[test]
 fn a_value_carries_the_confluent_header_and_others_are_refused() {
     let mut bytes = Vec::new();
-    LinkEvent::default().write(&mut bytes);
+    LinkEvent::default().write(&Ids::FIXED, &mut bytes);
     assert_eq!(bytes[..5], [0, 0, 0, 0, 1]);
-    assert!(LinkEvent::from_wire(&bytes).is_ok());
+    assert!(LinkEvent::from_wire(&Ids::FIXED, &bytes).is_ok());
     bytes.push(0);
-    assert_eq!(LinkEvent::from_wire(&bytes), Err(DecodeError::Trailing(1)));
+    assert_eq!(LinkEvent::from_wire(&Ids::FIXED, &bytes), Err(DecodeError::Trailing(1)));
     bytes[4] = 9;
-    assert_eq!(LinkEvent::from_wire(&bytes), Err(DecodeError::UnknownSchema(9)));
-    assert_eq!(LinkEvent::from_wire(b"{}"), Err(DecodeError::NoHeader));
+    assert_eq!(LinkEvent::from_wire(&Ids::FIXED, &bytes), Err(DecodeError::UnknownSchema(9)));
+    assert_eq!(LinkEvent::from_wire(&Ids::FIXED, b"{}"), Err(DecodeError::NoHeader));
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod platform;
 mod reach;
 mod replay;
 mod running;
+mod schemas;
 mod send;
 mod service;
 mod services;

@@ -11,7 +11,7 @@ use tokio::time::{Duration, timeout};
 use crate::exit::{Outcome, Verdict};
 use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
-use crate::services::{Service, Services, serve_metrics};
+use crate::services::{Known, Service, Services, serve_metrics};
 
 /// A graceful stop ends within this time; what is not done then is left to the next start.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
@@ -111,11 +111,12 @@ async fn serve(service: Service, args: &Args, share: Share, past_fuse: &[PastFus
     };
     serve_metrics(&platform, metrics).await?;
     let mut services = Services::new();
-    let control = tokio::select! {
-        control = platform.identity() => control?,
+    let services_here = [service];
+    let known = tokio::select! {
+        known = Known::by(&platform, &services_here) => known?,
         () = shutdown.given() => return Ok(Verdict::Fine),
     };
-    services.start(service, &platform, &control, share, past_fuse, listener).await?;
+    services.start(service, &platform, &known, share, past_fuse, listener).await?;
     let ended = tokio::select! {
         () = shutdown.given() => Ok(()),
         ended = services.ended() => ended,

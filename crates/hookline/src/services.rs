@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use event::wire::Ids;
 use kafka::Topic;
 use kafka::control::Control;
 use runtime::lanes::Lanes;
@@ -28,6 +29,27 @@ impl Service {
         [Service::Ingest, Service::Process, Service::Detect, Service::Report, Service::Notify];
 }
 
+/// What a service has to know before it starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Known {
+    /// Who this pipeline is.
+    pub(crate) control: Control,
+    /// The schema ids of its records.
+    pub(crate) ids: Ids,
+}
+
+impl Known {
+    /// Finds it out, for these services. Ingest reads and writes no Avro, so it does not wait for a schema registry.
+    pub(crate) async fn by(platform: &Platform, services: &[Service]) -> anyhow::Result<Self> {
+        let control = platform.identity().await?;
+        let ids = match services {
+            [Service::Ingest] => Ids::FIXED,
+            _ => platform.wait_for_schemas().await?,
+        };
+        Ok(Self { control, ids })
+    }
+}
+
 /// The services that run in this process.
 pub(crate) struct Services {
     tasks: JoinSet<(Service, anyhow::Result<()>)>,
@@ -43,7 +65,7 @@ impl Services {
         &mut self,
         service: Service,
         platform: &Platform,
-        control: &Control,
+        Known { control, ids }: &Known,
         share: Share,
         past_fuse: &[PastFuse],
         listener: Option<TcpListener>,
@@ -70,6 +92,7 @@ impl Services {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
                     control: control.clone(),
+                    ids: *ids,
                     data: platform.window_data.clone(),
                     salts: process::Salts::new(platform.cluster.clone(), platform.plan.raw_retention),
                     longest_window: platform.config.longest_window(),
@@ -91,6 +114,7 @@ impl Services {
                 let settings = detector::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
+                    ids: *ids,
                     rules: platform.config.rules.iter().map(|rule| rule.route.clone()).collect(),
                 };
                 let partitions = share.at_first(platform.plan.signal_partitions);
@@ -102,7 +126,7 @@ impl Services {
             }
             Service::Notify => {
                 let (cluster, plan) = (platform.cluster.clone(), platform.plan.clone());
-                let settings = notifier::Settings::from_config(cluster, plan, &platform.config)?;
+                let settings = notifier::Settings::from_config(cluster, plan, *ids, &platform.config)?;
                 let partitions = share.at_first(platform.plan.alert_partitions);
                 let handle = tokio::runtime::Handle::current();
                 let lanes = notifier::start(settings, partitions, handle, &platform.telemetry, &platform.shutdown)?;
@@ -122,6 +146,7 @@ impl Services {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
                     control: control.clone(),
+                    ids: *ids,
                     warehouse,
                     layout,
                 };

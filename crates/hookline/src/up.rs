@@ -21,7 +21,7 @@ use crate::exit::{Outcome, Verdict};
 use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
 use crate::service::{DRAIN, address, load, run_to_end};
-use crate::services::{Service, Services, serve_metrics};
+use crate::services::{Known, Service, Services, serve_metrics};
 
 /// The file of the data folder that says where a running `up` listens.
 pub(crate) const ADDRESSES: &str = "addresses.json";
@@ -174,12 +174,12 @@ impl House {
         let demo = self.demo.map(|demo| demo.start(&stage, shutdown)).transpose()?;
         let (mut showing, mut services) = (None, Services::new());
         let started = async {
-            let control = platform.identity().await?;
+            let known = Known::by(&platform, &Service::ALL).await?;
             let mut webhooks = Some(self.webhooks);
             for service in Service::ALL {
                 let listener = if service == Service::Ingest { webhooks.take() } else { None };
                 services
-                    .start(service, &platform, &control, Share::Fixed(Instance::ONLY), &args.past_fuse, listener)
+                    .start(service, &platform, &known, Share::Fixed(Instance::ONLY), &args.past_fuse, listener)
                     .await?;
             }
             ready(&platform).await

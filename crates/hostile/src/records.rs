@@ -2,6 +2,7 @@
 
 use dedupe::changelog;
 use event::raw::RawHeaders;
+use event::wire::Ids;
 use event::{Alert, Cut, Delivery, LinkEvent, Progress, SignalBatch};
 
 use crate::pick;
@@ -37,14 +38,14 @@ pub fn avro(data: &[u8]) {
     macro_rules! read {
         ($type:ident) => {
             |bytes: &[u8]| {
-                let _: Result<$type<'_>, _> = $type::from_wire(bytes);
+                let _: Result<$type<'_>, _> = $type::from_wire(&Ids::FIXED, bytes);
                 let Ok(read) = $type::decode(bytes) else { return };
                 let mut written = Vec::new();
                 read.encode(&mut written);
                 assert_eq!($type::decode(&written).as_ref(), Ok(&read), "written and read");
                 let mut framed = Vec::new();
-                read.write(&mut framed);
-                assert_eq!($type::from_wire(&framed).as_ref(), Ok(&read), "framed and read");
+                read.write(&Ids::FIXED, &mut framed);
+                assert_eq!($type::from_wire(&Ids::FIXED, &framed).as_ref(), Ok(&read), "framed and read");
             }
         };
     }

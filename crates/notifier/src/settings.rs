@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bundle::Book;
+use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
 use signature::Secret;
@@ -14,6 +15,8 @@ pub struct Settings {
     pub cluster: Cluster,
     /// How the topics are laid out.
     pub plan: Plan,
+    /// The schema ids of what is read and written.
+    pub ids: Ids,
     /// The rules that send; neither those that send nothing nor those that are only tried out.
     pub rules: Vec<bundle::Rule>,
     /// When rules say nothing.
@@ -64,7 +67,7 @@ impl Settings {
     ///
     /// # Errors
     /// When it was read without its secrets.
-    pub fn from_config(cluster: Cluster, plan: Plan, config: &config::Config) -> Result<Self, NotLookedUp> {
+    pub fn from_config(cluster: Cluster, plan: Plan, ids: Ids, config: &config::Config) -> Result<Self, NotLookedUp> {
         let rules = config.rules.iter().filter(|rule| !rule.route.is_shadow());
         let rules = rules.filter_map(|rule| {
             let send = rule.send.as_ref()?;
@@ -90,7 +93,7 @@ impl Settings {
         });
         let (rules, silences) = (rules.collect(), silences.collect());
         let destinations = config.destinations.iter().map(destination).collect::<Result<_, _>>()?;
-        Ok(Self { cluster, plan, rules, silences, destinations })
+        Ok(Self { cluster, plan, ids, rules, silences, destinations })
     }
 
     /// What bundling looks at.

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use event::wire::Ids;
 use kafka::Cluster;
 use kafka::control::Control;
 use kafka::topics::Plan;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub pipeline: Arc<Pipeline>,
     /// The rules, as configured.
     pub routes: Arc<Routes>,
+    /// The schema ids of what is read and written.
+    pub ids: Ids,
     /// The keys of the visitor hash.
     pub salts: Salts,
     /// When dead letters stop a lane.

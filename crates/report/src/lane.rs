@@ -119,7 +119,7 @@ impl<'s> OpenLane<'s> {
             for record in &records {
                 match record.payload() {
                     Some(value) => {
-                        let event = LinkEvent::from_wire(value).map_err(|error| {
+                        let event = LinkEvent::from_wire(&self.settings.ids, value).map_err(|error| {
                             End::halt(
                                 "undecodable_event",
                                 format!("events/{} at offset {}: {error}", self.lane, record.offset()),

@@ -16,6 +16,7 @@ pub use standing::GROUP;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use event::wire::Ids;
 use kafka::Cluster;
 use kafka::control::Control;
 use kafka::topics::Plan;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub plan: Plan,
     /// What the control topic says: incarnation and number of lanes.
     pub control: Control,
+    /// The schema ids of what is read and written.
+    pub ids: Ids,
     /// Where the rows go.
     pub warehouse: Warehouse,
     /// How the tables shall be: what closing a day goes by.

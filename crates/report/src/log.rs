@@ -76,7 +76,7 @@ fn copy(
     component: &Component,
     shutdown: &Shutdown,
 ) -> Result<(), End> {
-    let Settings { cluster, control, warehouse, .. } = settings;
+    let Settings { cluster, control, warehouse, ids, .. } = settings;
     let (topic, group) = (log.topic(), format!("hookline-{}", log.stage()));
     let positions = Positions::open(cluster, &group, PATIENCE)?;
     let start = match positions.committed(topic, partition)? {
@@ -106,13 +106,17 @@ fn copy(
         let values = || records.iter().filter_map(|record| record.payload());
         match log {
             Log::Alerts => {
-                let alerts: Vec<Alert<'_>> =
-                    values().map(Alert::from_wire).collect::<Result<_, _>>().map_err(undecodable)?;
+                let alerts: Vec<Alert<'_>> = values()
+                    .map(|value| Alert::from_wire(ids, value))
+                    .collect::<Result<_, _>>()
+                    .map_err(undecodable)?;
                 handle.block_on(warehouse.insert_alerts(&alerts, &token)).map_err(not_stored)?;
             }
             Log::Deliveries => {
-                let steps: Vec<Delivery<'_>> =
-                    values().map(Delivery::from_wire).collect::<Result<_, _>>().map_err(undecodable)?;
+                let steps: Vec<Delivery<'_>> = values()
+                    .map(|value| Delivery::from_wire(ids, value))
+                    .collect::<Result<_, _>>()
+                    .map_err(undecodable)?;
                 handle.block_on(warehouse.insert_deliveries(&steps, &token)).map_err(not_stored)?;
             }
         }

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use event::raw::CLOCK_TRUST_MS;
+use event::wire::Ids;
 use event::{Cut, LinkEvent, Millis, Progress};
 use kafka::lane::{End, Fence, Position, read_all_committed};
 use kafka::positions::{Committed, Positions, Range};
@@ -158,6 +159,7 @@ pub fn located(cluster: &Cluster, lane: u16) -> Result<(Option<Committed>, Range
 /// When `events` cannot be read, or is not the topic that the rows came from: their last block ends at `last_cut`.
 pub fn find(
     cluster: &Cluster,
+    ids: &Ids,
     lane: u16,
     log: Range,
     held: &Held,
@@ -172,7 +174,7 @@ pub fn find(
             || End::halt("undecodable_event", format!("events/{lane} at offset {} is unreadable", record.offset()));
         let seen = match record.payload() {
             Some(value) => {
-                let event = LinkEvent::from_wire(value).map_err(|_| unreadable())?;
+                let event = LinkEvent::from_wire(ids, value).map_err(|_| unreadable())?;
                 Seen::Event { raw: event.raw_offset, received_at: event.received_at.0 }
             }
             None => Seen::Cut(Cut::from_headers(record.headers().iter()).ok_or_else(unreadable)?),

@@ -7,6 +7,8 @@ pub mod logs;
 mod metrics;
 mod shutdown;
 
+use std::error::Error;
+
 pub use health::{Component, Health};
 pub use lanes::{LaneEnd, LaneSet};
 pub use metrics::{Lag, LaneMetrics, Metrics};
@@ -29,4 +31,17 @@ impl Telemetry {
     pub fn new(config_hash: &str) -> Result<Self, prometheus::Error> {
         Ok(Self { metrics: Metrics::new(config_hash)?, health: Health::default() })
     }
+}
+
+/// An error and its causes, in one line; the outermost alone often says nothing, as those of HTTP clients.
+#[must_use]
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -29,6 +29,8 @@ fn every_key_of_the_platforms_half_has_an_override() {
             ("HOOKLINE_INGEST_MAX_BODY", "1MiB"),
             ("HOOKLINE_INGEST_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1"),
             ("HOOKLINE_KAFKA_TAKEOVER_AFTER", "45s"),
+            ("HOOKLINE_REGISTRY_URL", "http://registry:8080/apis/ccompat/v7/"),
+            ("HOOKLINE_REGISTRY_REGISTER", "false"),
             ("HOOKLINE_PROCESS_DATA", "/var/lib/hookline"),
             ("HOOKLINE_PROCESS_FUSE_RUN", "50"),
             ("HOOKLINE_PROCESS_FUSE_PERCENT", "0"),
@@ -48,6 +50,8 @@ fn every_key_of_the_platforms_half_has_an_override() {
     assert_eq!((config.ingest.listen.as_str(), config.ingest.max_body), ("127.0.0.1:0", 1 << 20));
     assert_eq!(config.ingest.trusted_proxies.len(), 2);
     assert_eq!(config.sources[0].max_body, 1 << 20);
+    let registry = config.registry.unwrap();
+    assert_eq!((registry.url.as_str(), registry.register), ("http://registry:8080/apis/ccompat/v7", false));
     assert_eq!(config.process.data.to_str(), Some("/var/lib/hookline"));
     assert_eq!((config.process.fuse_run, config.process.fuse_percent), (50, 0));
     assert_eq!(config.metrics.listen, "[::]:9464");

@@ -291,6 +291,21 @@ fn networks_and_addresses_are_checked() {
         "[clickhouse]\nurl = \"click:9000\"\n",
         &[r#"hookline.toml:13:7: url "click:9000" is no http address; write "https://host:8443""#],
     );
+    expect(
+        "[registry]\nurl = \"http://ana:secret@registry\"\nregistre = true\n",
+        &[
+            "hookline.toml:13:7: url of [registry] holds a user; write user and password as keys of their own",
+            r#"hookline.toml:14:1: unknown key "registre" in [registry]; did you mean "register"?"#,
+        ],
+    );
+    let lonely = "[registry]\npassword = { env = \"PATH\" }\n";
+    expect(
+        lonely,
+        &[
+            r#"hookline.toml:12:1: [registry] has no "url"; write "http://host:8081", or leave [registry] out: Hookline needs no registry"#,
+            r#"hookline.toml:13:12: password of [registry] has no user; add user"#,
+        ],
+    );
 }
 
 #[test]

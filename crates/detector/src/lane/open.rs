@@ -58,7 +58,7 @@ impl<'s> OpenLane<'s> {
 
     /// Takes what has come, at most `records`, and waits for it at most `wait`.
     pub(super) fn take(&mut self, records: usize, wait: Duration) -> Result<(), End> {
-        let Self { partition, metrics, reader, detector, findings, .. } = self;
+        let Self { partition, settings, metrics, reader, detector, findings, .. } = self;
         for record in reader.fetch(records, wait)? {
             let broken = |why: String| End::Halt {
                 reason: "unreadable",
@@ -68,8 +68,8 @@ impl<'s> OpenLane<'s> {
                     Topic::Signals
                 ),
             };
-            let batch =
-                SignalBatch::from_wire(record.payload().unwrap_or_default()).map_err(|why| broken(why.to_string()))?;
+            let batch = SignalBatch::from_wire(&settings.ids, record.payload().unwrap_or_default())
+                .map_err(|why| broken(why.to_string()))?;
             let taken = detector.take(&batch).map_err(|why| broken(why.to_string()))?;
             metrics.passed_over("unknown_version", taken.unknown);
             metrics.passed_over("late", taken.late);
@@ -119,7 +119,7 @@ impl<'s> OpenLane<'s> {
         let mut value = Vec::new();
         for alert in findings.iter().filter(|finding| !finding.shadow).map(|finding| &finding.alert) {
             value.clear();
-            alert.write(&mut value);
+            alert.write(&settings.ids, &mut value);
             let to = lane::of_name(&alert.rule, settings.plan.alert_partitions);
             producer.send(Topic::Alerts, to, Some(alert.rule.as_bytes()), Some(&value), NO_HEADERS)?;
         }

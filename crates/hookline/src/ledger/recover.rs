@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use anyhow::{Context, ensure};
+use event::wire::Ids;
 use event::{Millis, Progress};
 use process::gap;
 use report::recovery::{self, Facts, Fault};
@@ -66,7 +67,8 @@ pub(crate) async fn run(reach: &Reach, args: &Args) -> Outcome {
         }
         None => (0..incarnation.lanes).collect(),
     };
-    let run = Run { platform: &platform, warehouse: &warehouse, incarnation: &incarnation.incarnation };
+    let ids = platform.schemas().await?;
+    let run = Run { platform: &platform, warehouse: &warehouse, incarnation: &incarnation.incarnation, ids };
     let mut found = Vec::new();
     for lane in lanes {
         found.push(run.look(lane).await?);
@@ -98,6 +100,7 @@ struct Run<'r> {
     platform: &'r Platform,
     warehouse: &'r Warehouse,
     incarnation: &'r str,
+    ids: Ids,
 }
 
 impl Run<'_> {
@@ -122,8 +125,9 @@ impl Run<'_> {
                 raw_hi: carried.seen.raw_hi,
                 watermark: Millis(carried.watermark_ms),
             });
-            let (cluster, held) = (self.platform.cluster.clone(), facts.held.clone());
-            let at = reach::blocking(move || Ok(recovery::find(&cluster, lane, log, &held, last_cut, empty)?)).await?;
+            let (cluster, held, ids) = (self.platform.cluster.clone(), facts.held.clone(), self.ids);
+            let at =
+                reach::blocking(move || Ok(recovery::find(&cluster, &ids, lane, log, &held, last_cut, empty)?)).await?;
             replay = Some(facts.held.accounted_for()..at.1.raw_hi).filter(|range| !range.is_empty());
             to = Some(at);
         }

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use bundle::Planner;
+use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, lane};
 use kafka::Topic;
 use kafka::lane::{
@@ -31,6 +32,7 @@ pub(super) struct OpenLane<'s> {
     partition: u16,
     /// The partition of `deliveries` that the lane writes to.
     log: u16,
+    ids: &'s Ids,
     metrics: &'s NotifyMetrics,
     producer: LaneProducer,
     reader: LaneReader,
@@ -66,6 +68,7 @@ impl<'s> OpenLane<'s> {
         let mut open = Self {
             partition,
             log,
+            ids: &settings.ids,
             metrics,
             producer,
             reader,
@@ -94,15 +97,16 @@ impl<'s> OpenLane<'s> {
     pub(super) fn take(&mut self, most: usize, wait: Duration, now_ms: i64) -> Result<(), End> {
         let records = self.reader.fetch(most, wait)?;
         for record in &records {
-            let alert = Alert::from_wire(record.payload().unwrap_or_default()).map_err(|error| End::Halt {
-                reason: "unreadable",
-                message: format!(
-                    "the record at offset {} of {}/{} is no alert: {error}; start the version that wrote it",
-                    record.offset(),
-                    Topic::Alerts,
-                    self.partition
-                ),
-            })?;
+            let alert =
+                Alert::from_wire(self.ids, record.payload().unwrap_or_default()).map_err(|error| End::Halt {
+                    reason: "unreadable",
+                    message: format!(
+                        "the record at offset {} of {}/{} is no alert: {error}; start the version that wrote it",
+                        record.offset(),
+                        Topic::Alerts,
+                        self.partition
+                    ),
+                })?;
             self.planner.take(&alert, now_ms);
         }
         self.unsaved += records.len();
@@ -150,7 +154,7 @@ impl<'s> OpenLane<'s> {
         let mut value = Vec::new();
         for record in &records {
             value.clear();
-            record.write(&mut value);
+            record.write(self.ids, &mut value);
             self.producer.send(
                 Topic::Deliveries,
                 self.log,
@@ -303,7 +307,7 @@ fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) ->
     };
     read_all_committed(&settings.cluster, Topic::Deliveries, log, Some(from), Some(to), |record| {
         let offset = record.offset();
-        let delivery = Delivery::from_wire(record.payload().unwrap_or_default())
+        let delivery = Delivery::from_wire(&settings.ids, record.payload().unwrap_or_default())
             .map_err(|error| unreadable(offset, error.to_string()))?;
         // Lanes share the partition when there are fewer of them than of alerts.
         if lane::of_name(&delivery.rule, settings.plan.alert_partitions) == partition {

@@ -87,6 +87,7 @@ impl Running {
         let settings = Settings {
             cluster: Cluster::new("nowhere:1"),
             plan: Plan::new(1, 1),
+            ids: event::wire::Ids::FIXED,
             rules: Vec::new(),
             silences: Vec::new(),
             destinations,

@@ -1,6 +1,5 @@
 //! Signed webhooks (Standard Webhooks): one POST a message, the same id and bytes on every attempt.
 
-use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, StatusCode, Url, redirect};
+use runtime::with_causes;
 use signature::{Message, Scheme, Secret, Signer};
 
 use super::Answer;
@@ -59,7 +59,8 @@ impl Ready {
             .connect_timeout(CONNECT)
             .timeout(WHOLE);
         let client = if allow_private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
-        let client = client.build().map_err(|error| format!("no HTTP client could be made: {}", chain(&error)))?;
+        let client =
+            client.build().map_err(|error| format!("no HTTP client could be made: {}", with_causes(&error)))?;
         Ok(Self { client, url, signer, allow_private })
     }
 
@@ -93,7 +94,7 @@ impl Ready {
         let request = self.client.post(self.url.clone()).headers(headers).body(owed.body.clone());
         match request.send().await {
             Ok(response) => judge(response).await,
-            Err(error) => Answer::Again { status: 0, error: chain(&error.without_url()), after: None },
+            Err(error) => Answer::Again { status: 0, error: with_causes(&error.without_url()), after: None },
         }
     }
 
@@ -140,18 +141,6 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let until = rfc2822::parse(value.trim()).ok()?.timestamp();
     // A date that has passed is no wait.
     Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
-}
-
-/// An error and its causes; the outermost alone often says nothing.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ impl OpenLane<'_> {
                         && let Some(alert) = rule.each_alert(&decided.event)
                     {
                         value.clear();
-                        alert.write(&mut value);
+                        alert.write(&settings.ids, &mut value);
                         let partition = of_name(rule.name(), settings.plan.alert_partitions);
                         producer.send(
                             Topic::Alerts,
@@ -195,7 +195,7 @@ impl OpenLane<'_> {
         let mut value = Vec::new();
         for (partition, batch) in &batches {
             value.clear();
-            batch.write(&mut value);
+            batch.write(&settings.ids, &mut value);
             producer.send(Topic::Signals, *partition, None, Some(&value), NO_HEADERS)?;
         }
         let closing = advance.close(now);
@@ -299,7 +299,7 @@ fn write(
     value: &mut Vec<u8>,
 ) -> Result<(), End> {
     value.clear();
-    decided.event.write(value);
+    decided.event.write(&settings.ids, value);
     producer.send(Topic::Events, lane, Some(raw.key), Some(value), NO_HEADERS)?;
     if let Some(dead) = &decided.dead_letter {
         let mut headers: Vec<(String, Vec<u8>)> = match &raw.headers {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use event::wire::EVENTS;
@@ -83,6 +84,8 @@ impl Drop for Apicurio {
 
 /// Where the registry lies; fetched once with Maven, checked by its sum.
 fn fetched() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let root = named("HOOKLINE_CACHE")
         .or_else(|| Some(named("XDG_CACHE_HOME")?.join("hookline")))

@@ -111,9 +111,8 @@ async fn serve(service: Service, args: &Args, share: Share, past_fuse: &[PastFus
     };
     serve_metrics(&platform, metrics).await?;
     let mut services = Services::new();
-    let services_here = [service];
     let known = tokio::select! {
-        known = Known::by(&platform, &services_here) => known?,
+        known = Known::by(&platform, service.needs_schemas()) => known?,
         () = shutdown.given() => return Ok(Verdict::Fine),
     };
     services.start(service, &platform, &known, share, past_fuse, listener).await?;

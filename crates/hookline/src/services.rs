@@ -27,6 +27,11 @@ pub(crate) enum Service {
 impl Service {
     pub(crate) const ALL: [Service; 5] =
         [Service::Ingest, Service::Process, Service::Detect, Service::Report, Service::Notify];
+
+    /// Whether it reads or writes Avro.
+    pub(crate) fn needs_schemas(self) -> bool {
+        self != Service::Ingest
+    }
 }
 
 /// What a service has to know before it starts.
@@ -39,13 +44,10 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Finds it out, for these services. Ingest reads and writes no Avro, so it does not wait for a schema registry.
-    pub(crate) async fn by(platform: &Platform, services: &[Service]) -> anyhow::Result<Self> {
+    /// Finds it out; the schemas' ids only if they are needed, since a registry may have to be waited for.
+    pub(crate) async fn by(platform: &Platform, needs_schemas: bool) -> anyhow::Result<Self> {
         let control = platform.identity().await?;
-        let ids = match services {
-            [Service::Ingest] => Ids::FIXED,
-            _ => platform.wait_for_schemas().await?,
-        };
+        let ids = if needs_schemas { platform.wait_for_schemas().await? } else { Ids::FIXED };
         Ok(Self { control, ids })
     }
 }

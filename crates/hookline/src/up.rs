@@ -174,7 +174,7 @@ impl House {
         let demo = self.demo.map(|demo| demo.start(&stage, shutdown)).transpose()?;
         let (mut showing, mut services) = (None, Services::new());
         let started = async {
-            let known = Known::by(&platform, &Service::ALL).await?;
+            let known = Known::by(&platform, true).await?;
             let mut webhooks = Some(self.webhooks);
             for service in Service::ALL {
                 let listener = if service == Service::Ingest { webhooks.take() } else { None };

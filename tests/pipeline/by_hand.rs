@@ -53,6 +53,26 @@ impl Installation {
         until(PATIENCE, "the topic is there again", made).await.unwrap();
     }
 
+    /// Starts again what has ended by itself, as whatever supervises services does: one that finds topics that others are just making
+    /// may give up. Until all are ready.
+    async fn supervise(&self) {
+        let client = testkit::http::client(PATIENCE).unwrap();
+        let all = async || {
+            for name in self.fleet.ended().unwrap() {
+                self.fleet.restart(&name).unwrap();
+            }
+            for service in ["ingest", "process", "report"] {
+                let url = format!("{}/readyz", self.fleet.metrics(service)?);
+                if !client.get(url).send().await.ok()?.status().is_success() {
+                    return None;
+                }
+            }
+            Some(())
+        };
+        let ready = until(PATIENCE, "all services are ready", all).await;
+        ready.unwrap_or_else(|error| panic!("{error:#}\n{}", self.fleet.logs()));
+    }
+
     /// Stops everything, begins a new life of the topics, and counts on from there: `rows` in all.
     async fn starts_anew(&mut self, why: &str, number: usize, rows: u64) -> Value {
         for service in ["ingest", "process", "report"] {
@@ -62,6 +82,7 @@ impl Installation {
         for service in ["ingest", "process", "report"] {
             self.fleet.restart(service).unwrap();
         }
+        self.supervise().await;
         self.send_and_see(number, rows).await;
         self.balances().await
     }
@@ -173,6 +194,7 @@ async fn a_topic_whose_offsets_no_row_has_is_made_again_by_a_command() {
         it.fleet.kill(service).unwrap();
         it.fleet.restart(service).unwrap();
     }
+    it.supervise().await;
     it.send_and_see(40, 100).await;
     it.balances().await;
     every_offset_is_one_row(&it.asker()).await.unwrap();

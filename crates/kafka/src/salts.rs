@@ -115,8 +115,11 @@ pub fn read_or_create(cluster: &Cluster, day: i64) -> Result<Salts, SaltsError> 
         }
         match create(cluster, day, &key) {
             Ok(()) => {}
-            // Somebody else is about to write it. Each waits for a time of its own, so that they do not fence each other for ever.
-            Err(SaltsError::Write(TxnError::Fenced { .. })) if Instant::now() < deadline => {
+            // Somebody else is about to write it, or the broker could not end the transaction. Each waits for a time of its own, so
+            // that they do not fence each other for ever.
+            Err(SaltsError::Write(TxnError::Fenced { .. } | TxnError::Abortable { .. }))
+                if Instant::now() < deadline =>
+            {
                 pause("another service to write the salt", Duration::from_millis(rand::random_range(20..500)));
             }
             Err(error) => return Err(error),

@@ -122,9 +122,12 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
         }
         match create(cluster, lanes, partitioner, recipes) {
             Ok(()) => {}
-            // Somebody else is about to write it, or was between our fence and our commit. Each waits for a time of its own, so
-            // that they do not fence each other for ever.
-            Err(ControlError::Write(TxnError::Fenced { .. })) if Instant::now() < deadline => {
+            // Somebody else is about to write it, or was between our fence and our commit; or the broker could not end the
+            // transaction, as right after topics were made. What is written is seen at the next look. Each waits for a time of its
+            // own, so that they do not fence each other for ever.
+            Err(ControlError::Write(TxnError::Fenced { .. } | TxnError::Abortable { .. }))
+                if Instant::now() < deadline =>
+            {
                 pause("another service to write the identity", Duration::from_millis(rand::random_range(50..1500)));
             }
             Err(error) => return Err(error),

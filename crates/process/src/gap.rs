@@ -57,6 +57,7 @@ fn found(committed: Option<&Committed>, raw: positions::Range) -> Found {
 /// When position and `seen` do not agree: the lane says more itself when it is opened. When the transaction fails: the same can be done again.
 pub fn bridge(cluster: &Cluster, lane: u16) -> Result<Option<Range<u64>>, End> {
     let mut producer = Fence::open(cluster, SERVICE, lane, PATIENCE)?;
+    producer.seal([(Topic::Events, lane), (Topic::Seen, lane)])?;
     let positions = Positions::open(cluster, GROUP, PATIENCE)?;
     let committed = positions.committed_behind_fence(Topic::Raw, lane)?;
     let found = found(committed.as_ref(), positions.watermarks(Topic::Raw, lane)?);

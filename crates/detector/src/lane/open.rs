@@ -43,6 +43,8 @@ impl<'s> OpenLane<'s> {
     pub(super) fn open(settings: &'s Settings, partition: u16, metrics: &'s DetectMetrics) -> Result<Self, End> {
         let cluster = &settings.cluster;
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
+        let alerts = (0..settings.plan.alert_partitions).map(|partition| (Topic::Alerts, partition));
+        producer.seal(alerts.chain([(Topic::DetectorState, partition)]))?;
         let mut detector = Detector::new(&settings.rules, settings.plan.lanes);
         let start = resume(settings, partition, &mut detector).map_err(|end| producer.confirm(end))?;
         let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;

@@ -60,6 +60,7 @@ impl<'s> OpenLane<'s> {
     ) -> Result<Self, End> {
         let cluster = &settings.cluster;
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
+        producer.seal([(Topic::Deliveries, partition % settings.plan.delivery_partitions.max(1))])?;
         let resumed = resume(settings, partition).map_err(|end| producer.confirm(end))?;
         let Resumed { planner, owed, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;

@@ -53,6 +53,7 @@ impl<'s> OpenLane<'s> {
     /// Fences the predecessor, restores the window from the store and `seen`, and opens the input where it stopped.
     pub(super) fn open(settings: &'s Settings, lane: u16, metrics: &'s ProcessMetrics) -> Result<Self, End> {
         let mut producer = Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT)?;
+        producer.seal(written_to(settings, lane))?;
         let restored = restore(settings, lane);
         let (store, carried) = restored.map_err(|end| producer.confirm(end))?;
         let next = carried.seen.raw_hi as i64;
@@ -80,6 +81,17 @@ impl<'s> OpenLane<'s> {
     pub(super) fn position(&self) -> u64 {
         self.advance.committed().seen.raw_hi
     }
+}
+
+/// Every partition that a lane writes to.
+fn written_to(settings: &Settings, lane: u16) -> impl Iterator<Item = (Topic, u16)> {
+    let plan = &settings.plan;
+    let all = |topic, partitions| (0..partitions).map(move |partition| (topic, partition));
+    [(Topic::Events, lane), (Topic::Seen, lane)]
+        .into_iter()
+        .chain(all(Topic::Signals, plan.signal_partitions))
+        .chain(all(Topic::Alerts, plan.alert_partitions))
+        .chain(all(Topic::DeadLetters, plan.dead_letter_partitions))
 }
 
 /// Finds where the lane goes on, and brings the store up to there.

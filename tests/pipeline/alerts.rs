@@ -16,7 +16,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, Map, Millis, Signal, SignalBatch, lane};
-use kafka::lane::{Fence, LaneProducer, NO_HEADERS, pause, read_all_committed};
+use kafka::lane::{Fence, LaneProducer, NO_HEADERS, Writes, pause, read_all_committed};
 use kafka::positions::Positions;
 use kafka::topics::{Plan, ensure};
 use kafka::{Cluster, Topic};
@@ -99,7 +99,11 @@ impl Alone {
     }
 
     fn writer(&self, name: &str) -> LaneProducer {
-        Fence::open(&self.cluster, &fresh(name), 0, TXN).unwrap()
+        // Written, not judged by its fence: it has an id of its own.
+        let all = |topic, partitions| (0..partitions).map(move |partition| (topic, partition));
+        let writes =
+            all(Topic::Signals, self.plan.signal_partitions).chain(all(Topic::Alerts, self.plan.alert_partitions));
+        Fence::open(&self.cluster, &fresh(name), 0, TXN, Writes::records(writes)).unwrap()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka::Cluster;
 use kafka::Topic;
 use kafka::edge::{EdgeError, EdgeOptions, EdgeProducer, EdgeRecord};
-use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, TxnError, pause};
+use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, TxnError, Writes, pause};
 use kafka::positions::{PositionError, Positions};
 
 use crate::kafka_lanes::{Broker, TXN, committed, end as end_of, fresh};
@@ -151,7 +151,8 @@ fn copy_lane(
     end: i64,
 ) -> Result<bool, Box<dyn std::error::Error>> {
     let group = format!("hookline-{stage}");
-    let mut producer = Fence::open(cluster, stage, lane, TXN)?;
+    let mut producer =
+        Fence::open(cluster, stage, lane, TXN, Writes::records([(Topic::Events, lane)]).positions(&group))?;
     let positions = Positions::open(cluster, &group, TXN)?;
     let committed = || -> Result<i64, PositionError> {
         Ok(positions.committed(Topic::Raw, lane)?.map_or(start, |committed| committed.next))

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use kafka::control::ControlError;
 use kafka::lane::{
-    Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, ReadError, TxnError, pause, read_all_committed,
+    Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, ReadError, TxnError, Writes, pause,
+    read_all_committed,
 };
 use kafka::positions::{PositionError, Positions};
 use kafka::topics::{Plan, TopicsError, ensure};
@@ -91,6 +92,12 @@ pub(crate) fn fresh(name: &str) -> String {
     format!("test-{name}-{}-{count}", since.as_millis())
 }
 
+/// Takes a lane as `process` does, for events and marks.
+pub(crate) fn take(cluster: &Cluster, stage: &str, lane: u16, timeout: Duration) -> LaneProducer {
+    let writes = Writes::records([(Topic::Events, lane), (Topic::Seen, lane)]).positions(&format!("hookline-{stage}"));
+    Fence::open(cluster, stage, lane, timeout, writes).unwrap()
+}
+
 fn write(producer: &mut LaneProducer, topic: Topic, lane: u16, payloads: &[&str]) {
     for payload in payloads {
         producer.send(topic, lane, None, Some(payload.as_bytes()), NO_HEADERS).unwrap();
@@ -116,12 +123,12 @@ pub(crate) fn committed(cluster: &Cluster, topic: Topic, lane: u16, from: i64) -
 fn a_fenced_producer_cannot_commit_and_what_it_sent_is_never_shown() {
     let (cluster, lane, stage) = (Broker::shared(), 0, fresh("fenced"));
     let from = end(&cluster, Topic::Events, lane);
-    let mut first = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let mut first = take(&cluster, &stage, lane, TXN);
     first.begin().unwrap();
     write(&mut first, Topic::Events, lane, &["of the first"]);
     first.flush().unwrap();
 
-    let mut second = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let mut second = take(&cluster, &stage, lane, TXN);
     let position = Position { topic: Topic::Raw, partition: lane, next: 1, metadata: String::new() };
     let refused = first.commit(&format!("hookline-{stage}"), &[position]).unwrap_err();
     assert!(matches!(refused, TxnError::Fenced { .. }), "{refused}");
@@ -138,8 +145,8 @@ fn a_fenced_producer_cannot_commit_and_what_it_sent_is_never_shown() {
 fn a_sleeper_that_wakes_with_records_to_send_learns_that_it_was_fenced() {
     let (cluster, lane, stage) = (Broker::shared(), 1, fresh("sleeper"));
     let from = end(&cluster, Topic::Events, lane);
-    let mut sleeper = Fence::open(&cluster, &stage, lane, TXN).unwrap();
-    let _owner = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let mut sleeper = take(&cluster, &stage, lane, TXN);
+    let _owner = take(&cluster, &stage, lane, TXN);
     sleeper.begin().unwrap();
     write(&mut sleeper, Topic::Events, lane, &["too late"]);
     // The first answer may be that the transaction has to be aborted; the abort then tells why.
@@ -156,7 +163,7 @@ fn a_sleeper_that_wakes_with_records_to_send_learns_that_it_was_fenced() {
 fn a_transaction_that_outlives_its_timeout_costs_the_producer_and_not_the_lane() {
     let (cluster, lane, stage) = (Broker::shared(), 15, fresh("late"));
     let timeout = Duration::from_secs(1);
-    let mut producer = Fence::open(&cluster, &stage, lane, timeout).unwrap();
+    let mut producer = take(&cluster, &stage, lane, timeout);
     producer.begin().unwrap();
     write(&mut producer, Topic::Events, lane, &["too late"]);
     producer.flush().unwrap();
@@ -164,14 +171,14 @@ fn a_transaction_that_outlives_its_timeout_costs_the_producer_and_not_the_lane()
     pause("the broker to end the transaction", Duration::from_secs(4));
     let told = producer.commit("unused", &[]).unwrap_err();
     assert!(matches!(told, TxnError::Fatal { .. }), "{told}");
-    Fence::open(&cluster, &stage, lane, timeout).unwrap().prove().unwrap();
+    take(&cluster, &stage, lane, timeout).prove().unwrap();
 }
 
 #[test]
 fn aborted_records_are_never_shown_and_the_producer_goes_on() {
     let (cluster, lane) = (Broker::shared(), 2);
+    let mut producer = take(&cluster, &fresh("abort"), lane, TXN);
     let from = end(&cluster, Topic::Events, lane);
-    let mut producer = Fence::open(&cluster, &fresh("abort"), lane, TXN).unwrap();
     for (payload, commits) in [("a", true), ("b", false), ("c", true)] {
         producer.begin().unwrap();
         write(&mut producer, Topic::Events, lane, &[payload]);
@@ -194,7 +201,7 @@ fn aborted_records_are_never_shown_and_the_producer_goes_on() {
 #[test]
 fn flush_tells_the_offsets_at_which_the_records_stand() {
     let (cluster, lane) = (Broker::shared(), 3);
-    let mut producer = Fence::open(&cluster, &fresh("flush"), lane, TXN).unwrap();
+    let mut producer = take(&cluster, &fresh("flush"), lane, TXN);
     for round in 0..5 {
         producer.begin().unwrap();
         let payloads: Vec<String> = (0..100).map(|n| format!("{round} {n}")).collect();
@@ -218,7 +225,7 @@ fn flush_tells_the_offsets_at_which_the_records_stand() {
 fn a_committed_position_is_read_back_with_its_metadata_and_an_unknown_one_is_none() {
     let (cluster, lane, stage) = (Broker::shared(), 4, fresh("position"));
     let group = format!("hookline-{stage}");
-    let mut producer = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let mut producer = take(&cluster, &stage, lane, TXN);
     let positions = Positions::open(&cluster, &group, TXN).unwrap();
     assert_eq!(positions.committed(Topic::Raw, lane).unwrap(), None);
     for next in [7, 4711] {
@@ -236,7 +243,7 @@ fn a_pending_transaction_hides_the_position_until_the_fence_is_taken() {
     let (cluster, lane, stage) = (Broker::shared(), 5, fresh("pending"));
     let group = format!("hookline-{stage}");
     let position = |next| Position { topic: Topic::Raw, partition: lane, next, metadata: format!("{next}") };
-    let mut first = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let mut first = take(&cluster, &stage, lane, TXN);
     first.begin().unwrap();
     first.commit(&group, &[position(1)]).unwrap();
     // The crash: positions are on their way, the commit never comes.
@@ -247,7 +254,7 @@ fn a_pending_transaction_hides_the_position_until_the_fence_is_taken() {
 
     let positions = Positions::open(&cluster, &group, Duration::from_secs(1)).unwrap();
     assert!(matches!(positions.committed(Topic::Raw, lane), Err(PositionError::NotServed { .. })));
-    let _second = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let _second = take(&cluster, &stage, lane, TXN);
     assert_eq!(positions.committed(Topic::Raw, lane).unwrap().unwrap().next, 1);
 }
 
@@ -272,10 +279,10 @@ fn an_offset_that_the_partition_does_not_have_is_an_error_and_not_a_jump() {
 #[test]
 fn a_proof_holds_until_another_takes_the_lane() {
     let (cluster, lane, stage) = (Broker::shared(), 7, fresh("proof"));
-    let mut first = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let mut first = take(&cluster, &stage, lane, TXN);
     first.prove().unwrap();
     first.prove().unwrap();
-    let mut second = Fence::open(&cluster, &stage, lane, TXN).unwrap();
+    let mut second = take(&cluster, &stage, lane, TXN);
     let refused = first.prove().unwrap_err();
     assert!(matches!(refused, TxnError::Fenced { .. }), "{refused}");
     second.prove().unwrap();
@@ -327,8 +334,8 @@ fn starters_that_race_agree_on_one_identity() {
 #[test]
 fn a_seek_shows_the_very_next_record_whatever_was_fetched_ahead() {
     let (cluster, lane) = (Broker::shared(), 8);
+    let mut producer = take(&cluster, &fresh("seek"), lane, TXN);
     let from = end(&cluster, Topic::Events, lane);
-    let mut producer = Fence::open(&cluster, &fresh("seek"), lane, TXN).unwrap();
     producer.begin().unwrap();
     let payloads: Vec<String> = (0..50_000).map(|n| n.to_string()).collect();
     write(&mut producer, Topic::Events, lane, &payloads.iter().map(String::as_str).collect::<Vec<_>>());
@@ -349,8 +356,8 @@ fn a_seek_shows_the_very_next_record_whatever_was_fetched_ahead() {
 #[test]
 fn a_scan_ends_at_the_stable_end_though_markers_and_aborted_records_stand_before_it() {
     let (cluster, lane) = (Broker::shared(), 9);
+    let mut producer = take(&cluster, &fresh("scan"), lane, TXN);
     let from = end(&cluster, Topic::Seen, lane);
-    let mut producer = Fence::open(&cluster, &fresh("scan"), lane, TXN).unwrap();
     for commits in [true, true, false, false] {
         producer.begin().unwrap();
         write(&mut producer, Topic::Seen, lane, &["x", "y"]);
@@ -375,8 +382,8 @@ fn a_scan_ends_at_the_stable_end_though_markers_and_aborted_records_stand_before
 #[test]
 fn headers_nulls_and_times_arrive_as_they_were_sent() {
     let (cluster, lane) = (Broker::shared(), 10);
+    let mut producer = take(&cluster, &fresh("cut"), lane, TXN);
     let from = end(&cluster, Topic::Events, lane);
-    let mut producer = Fence::open(&cluster, &fresh("cut"), lane, TXN).unwrap();
     producer.begin().unwrap();
     let headers = [("cut", "1".to_owned()), ("raw-hi", "42".to_owned()), ("empty", String::new())];
     producer.send(Topic::Events, lane, None, None, &headers).unwrap();
@@ -396,8 +403,8 @@ fn headers_nulls_and_times_arrive_as_they_were_sent() {
 #[test]
 fn lag_counts_down_to_zero_at_the_end() {
     let (cluster, lane) = (Broker::shared(), 11);
+    let mut producer = take(&cluster, &fresh("lag"), lane, TXN);
     let from = end(&cluster, Topic::Events, lane);
-    let mut producer = Fence::open(&cluster, &fresh("lag"), lane, TXN).unwrap();
     producer.begin().unwrap();
     write(&mut producer, Topic::Events, lane, &["x"; 100]);
     producer.commit("unused", &[]).unwrap();
@@ -421,7 +428,8 @@ fn lag_counts_down_to_zero_at_the_end() {
 #[test]
 fn a_time_is_found_as_an_offset() {
     let (cluster, lane) = (Broker::shared(), 12);
-    let mut producer = Fence::open(&cluster, &fresh("time"), lane, TXN).unwrap();
+    let mut producer = take(&cluster, &fresh("time"), lane, TXN);
+    pause("a time after that of the fence", Duration::from_millis(5));
     producer.begin().unwrap();
     write(&mut producer, Topic::Events, lane, &["x"]);
     let offset = producer.flush().unwrap().last(Topic::Events, lane).unwrap();

@@ -14,6 +14,7 @@ mod edge;
 mod engines;
 mod foreign;
 mod fuse;
+mod hanging;
 mod harness;
 mod hostile;
 mod installation;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use kafka::edge::{EdgeOptions, EdgeProducer, EdgeRecord};
-use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position};
+use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, Writes};
 use kafka::topics::{Plan, ensure};
 use kafka::{Cluster, Topic};
 
@@ -39,7 +39,9 @@ async fn main() {
 fn transactions(cluster: &Cluster) {
     ensure(cluster, &Plan::new(16, 1)).unwrap();
     let started = Instant::now();
-    let mut producer = Fence::open(cluster, "measure", 15, TXN).unwrap();
+    let mut producer =
+        Fence::open(cluster, "measure", 15, TXN, Writes::records([(Topic::Events, 15)]).positions("hookline-measure"))
+            .unwrap();
     println!("a fence: {:?}", started.elapsed());
     let body = vec![b'x'; 650];
     for records in [0, 10, 1000] {

@@ -15,12 +15,13 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use kafka::{Cluster, Topic};
-//! use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, TxnError};
+//! use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, Writes};
 //! use kafka::positions::Positions;
 //!
 //! fn lane(cluster: &Cluster, lane: u16) -> Result<(), Box<dyn std::error::Error>> {
 //!     // Fence first: only then is the committed position served and final.
-//!     let mut producer = Fence::open(cluster, "process", lane, Duration::from_secs(10))?;
+//!     let writes = Writes::records([(Topic::Events, lane)]).positions("hookline-process");
+//!     let mut producer = Fence::open(cluster, "process", lane, Duration::from_secs(10), writes)?;
 //!     let positions = Positions::open(cluster, "hookline-process", Duration::from_secs(10))?;
 //!     let start = positions.committed(Topic::Raw, lane)?.map_or(0, |committed| committed.next);
 //!     let mut reader = LaneReader::open(cluster, Topic::Raw, lane, start, Isolation::Uncommitted)?;
@@ -37,14 +38,8 @@
 //!         let metadata = format!("events={:?}", written.last(Topic::Events, lane));
 //!         let position = Position { topic: Topic::Raw, partition: lane, next: reader.position(), metadata };
 //!         drop(records);
-//!         match producer.commit("hookline-process", &[position]) {
-//!             Ok(()) => {}
-//!             Err(TxnError::Abortable { .. }) => {
-//!                 producer.abort()?;
-//!                 reader.seek(start)?; // back to the last committed position
-//!             }
-//!             Err(ended) => return Err(ended.into()),
-//!         }
+//!         // Whatever ends a transaction ends this owner: the next one takes the fence, and reads the position back.
+//!         producer.commit("hookline-process", &[position])?;
 //!     }
 //! }
 //! ```

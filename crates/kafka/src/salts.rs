@@ -11,7 +11,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
-use crate::lane::{End, Fence, NO_HEADERS, ReadError, ScanError, TxnError, pause, read_all_committed};
+use crate::lane::{End, Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
 use crate::topics::Topic;
 
 /// The salt of each day (days since 1970, UTC) that the topic still holds.
@@ -128,7 +128,7 @@ pub fn read_or_create(cluster: &Cluster, day: i64) -> Result<Salts, SaltsError> 
 }
 
 fn create(cluster: &Cluster, day: i64, key: &str) -> Result<(), SaltsError> {
-    let mut writer = Fence::open_id(cluster, WRITER, TRANSACTION_TIMEOUT)?;
+    let mut writer = Fence::open_id(cluster, WRITER, TRANSACTION_TIMEOUT, Writes::records([(Topic::Salts, 0)]))?;
     // Under the fence nobody else writes: what is not here now was not written.
     if read(cluster)?.contains_key(&day) {
         return Ok(());

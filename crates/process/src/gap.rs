@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use dedupe::changelog;
-use kafka::lane::{End, Fence, NO_HEADERS, Position, read_all_committed};
+use kafka::lane::{End, Fence, NO_HEADERS, Position, Writes, read_all_committed};
 use kafka::positions::{self, Committed, Positions};
 use kafka::{Cluster, Topic};
 
@@ -56,8 +56,8 @@ fn found(committed: Option<&Committed>, raw: positions::Range) -> Found {
 /// # Errors
 /// When position and `seen` do not agree: the lane says more itself when it is opened. When the transaction fails: the same can be done again.
 pub fn bridge(cluster: &Cluster, lane: u16) -> Result<Option<Range<u64>>, End> {
-    let mut producer = Fence::open(cluster, SERVICE, lane, PATIENCE)?;
-    producer.seal([(Topic::Events, lane), (Topic::Seen, lane)])?;
+    let writes = Writes::records([(Topic::Events, lane), (Topic::Seen, lane)]).positions(GROUP);
+    let mut producer = Fence::open(cluster, SERVICE, lane, PATIENCE, writes)?;
     let positions = Positions::open(cluster, GROUP, PATIENCE)?;
     let committed = positions.committed_behind_fence(Topic::Raw, lane)?;
     let found = found(committed.as_ref(), positions.watermarks(Topic::Raw, lane)?);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use event::{Cut, LinkEvent};
 use kafka::Topic;
 use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, Position, Record, ScanError, TxnError, first_committed,
+    End, Fence, Isolation, LaneProducer, LaneReader, Position, Record, ScanError, TxnError, Writes, first_committed,
 };
 use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
@@ -67,7 +67,8 @@ impl<'s> OpenLane<'s> {
     fn open(settings: &'s Settings, lane: u16, handle: &'s Handle, metrics: &'s ReportMetrics) -> Result<Self, End> {
         let cluster = &settings.cluster;
         let asked = now();
-        let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT)?;
+        let writes = Writes::nothing().positions(GROUP);
+        let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT, writes)?;
         let fenced = (asked, now());
         let committed = Positions::open(cluster, GROUP, PATIENCE)?.committed_behind_fence(Topic::Events, lane)?;
         let before = |position: i64| -> Result<Before, ScanError<_>> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use event::{Alert, Delivery};
 use kafka::Topic;
-use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError};
+use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError, Writes};
 use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
@@ -46,6 +46,11 @@ impl Log {
             Log::Deliveries => "report-deliveries",
         }
     }
+
+    /// The group that holds the positions; it never has members.
+    fn group(self) -> String {
+        format!("hookline-{}", self.stage())
+    }
 }
 
 /// Copies one partition until the stop is given.
@@ -57,7 +62,8 @@ pub(crate) fn run(
     component: &Component,
     shutdown: &Shutdown,
 ) -> LaneEnd {
-    let mut producer = match Fence::open(&settings.cluster, log.stage(), partition, TRANSACTION_TIMEOUT) {
+    let writes = Writes::nothing().positions(&log.group());
+    let mut producer = match Fence::open(&settings.cluster, log.stage(), partition, TRANSACTION_TIMEOUT, writes) {
         Ok(producer) => producer,
         Err(error) => return End::from(error).into(),
     };
@@ -77,7 +83,7 @@ fn copy(
     shutdown: &Shutdown,
 ) -> Result<(), End> {
     let Settings { cluster, control, warehouse, ids, .. } = settings;
-    let (topic, group) = (log.topic(), format!("hookline-{}", log.stage()));
+    let (topic, group) = (log.topic(), log.group());
     let positions = Positions::open(cluster, &group, PATIENCE)?;
     let start = match positions.committed(topic, partition)? {
         Some(committed) => committed.next,

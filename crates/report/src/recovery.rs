@@ -8,7 +8,7 @@ use std::time::Duration;
 use event::raw::CLOCK_TRUST_MS;
 use event::wire::Ids;
 use event::{Cut, LinkEvent, Millis, Progress};
-use kafka::lane::{End, Fence, Position, read_all_committed};
+use kafka::lane::{End, Fence, Position, Writes, read_all_committed};
 use kafka::positions::{Committed, Positions, Range};
 use kafka::{Cluster, Topic};
 
@@ -205,7 +205,7 @@ pub fn find(
 /// # Errors
 /// When the fence is not taken or the commit fails: nothing was moved, or it is unknown, and the same can be done again.
 pub fn move_to(cluster: &Cluster, lane: u16, position: i64, progress: Progress) -> Result<(), End> {
-    let mut producer = Fence::open(cluster, SERVICE, lane, PATIENCE)?;
+    let mut producer = Fence::open(cluster, SERVICE, lane, PATIENCE, Writes::nothing().positions(GROUP))?;
     producer.begin()?;
     let position = Position { topic: Topic::Events, partition: lane, next: position, metadata: progress.to_string() };
     producer.commit(GROUP, &[position])?;

@@ -6,7 +6,7 @@ use detect::{Detector, Finding};
 use event::{SignalBatch, lane};
 use kafka::Topic;
 use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, read_all_committed,
+    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, Writes, read_all_committed,
 };
 use kafka::positions::Positions;
 
@@ -42,9 +42,9 @@ impl<'s> OpenLane<'s> {
     /// Fences the predecessor, restores what it knew, and opens the signals where it stopped.
     pub(super) fn open(settings: &'s Settings, partition: u16, metrics: &'s DetectMetrics) -> Result<Self, End> {
         let cluster = &settings.cluster;
-        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
         let alerts = (0..settings.plan.alert_partitions).map(|partition| (Topic::Alerts, partition));
-        producer.seal(alerts.chain([(Topic::DetectorState, partition)]))?;
+        let writes = Writes::records(alerts.chain([(Topic::DetectorState, partition)])).positions(GROUP);
+        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
         let mut detector = Detector::new(&settings.rules, settings.plan.lanes);
         let start = resume(settings, partition, &mut detector).map_err(|end| producer.confirm(end))?;
         let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use kafka::Cluster;
-use kafka::lane::{Fence, LaneProducer, TxnError};
+use kafka::lane::{Fence, LaneProducer, TxnError, Writes};
 use warehouse::{BlockStore, Warehouse};
 
 use super::read::Replayed;
@@ -31,7 +31,8 @@ pub(super) struct Claim {
 impl Claim {
     pub(super) async fn take(cluster: &Cluster, lane: u16) -> anyhow::Result<Self> {
         let cluster = cluster.clone();
-        let producer = reach::blocking(move || Ok(Fence::open(&cluster, "replay", lane, TIMEOUT)?)).await?;
+        let producer =
+            reach::blocking(move || Ok(Fence::open(&cluster, "replay", lane, TIMEOUT, Writes::nothing())?)).await?;
         Ok(Self { lane, producer: Some(producer), since: Instant::now() })
     }
 

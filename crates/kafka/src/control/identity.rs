@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PATIENCE, WRITER};
 use crate::cluster::Cluster;
-use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, pause, read_all_committed};
+use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
 use crate::positions::{PositionError, Positions};
 use crate::topics::Topic;
 
@@ -212,7 +212,7 @@ fn parse(json: &[u8]) -> Result<Control, ControlError> {
 }
 
 fn create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: u32) -> Result<(), ControlError> {
-    let mut writer = Fence::open_id(cluster, WRITER, Duration::from_secs(10))?;
+    let mut writer = Fence::open_id(cluster, WRITER, Duration::from_secs(10), Writes::records([(Topic::Control, 0)]))?;
     // Under the fence nobody else writes: what is not here now was not written.
     if read(cluster)?.is_some() {
         return Ok(());

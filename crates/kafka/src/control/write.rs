@@ -6,7 +6,7 @@ use super::identity::{self, ControlError};
 use super::switches::{Change, Kind, Object, Switch, Switches, UnreadableSwitch};
 use super::{PATIENCE, WRITER};
 use crate::cluster::Cluster;
-use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, pause, read_all_committed};
+use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
 use crate::topics::Topic;
 
 /// A switch was not read or not written.
@@ -86,8 +86,10 @@ pub fn set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change
     let deadline = Instant::now() + PATIENCE;
     loop {
         match try_set(cluster, object, switch) {
-            // Somebody else writes at the same time: nothing of ours was committed.
-            Err(SwitchError::Write(TxnError::Fenced { .. })) if Instant::now() < deadline => {
+            // Somebody else writes at the same time, or the broker did not take it: nothing of ours was committed.
+            Err(SwitchError::Write(TxnError::Fenced { .. } | TxnError::Abortable { .. }))
+                if Instant::now() < deadline =>
+            {
                 pause("another writer of control", Duration::from_millis(rand::random_range(50..1500)));
             }
             done => return done,
@@ -96,7 +98,7 @@ pub fn set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change
 }
 
 fn try_set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change, SwitchError> {
-    let mut writer = Fence::open_id(cluster, WRITER, Duration::from_secs(10))?;
+    let mut writer = Fence::open_id(cluster, WRITER, Duration::from_secs(10), Writes::records([(Topic::Control, 0)]))?;
     // Under the fence nobody else writes, so this is what the change is a change of.
     let was = read_log(cluster, object.kind)?.switches.state_at(&object.id, switch.at);
     let change = Change { object: object.clone(), was, switch: switch.clone() };

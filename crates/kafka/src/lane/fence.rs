@@ -1,4 +1,4 @@
-//! Taking a lane: whoever opens a transactional id last owns it.
+//! Taking a lane: whoever opens a transactional id last owns it, in every partition that it writes to.
 
 use std::time::{Duration, Instant};
 
@@ -8,32 +8,71 @@ use rdkafka::producer::{BaseProducer, Producer};
 use super::pause;
 use super::producer::{LaneContext, LaneProducer, TxnError, classify};
 use crate::cluster::{ClientError, Cluster};
+use crate::topics::Topic;
 
 /// Takes lanes.
 #[derive(Debug)]
 pub struct Fence;
 
+/// Where the owner of a transactional id writes: its fence is put into all of it.
+#[derive(Debug, Clone, Default)]
+pub struct Writes {
+    pub(super) partitions: Vec<(Topic, u16)>,
+    pub(super) group: Option<String>,
+}
+
+impl Writes {
+    /// Nothing: an id that is only a claim, held by [`LaneProducer::prove`].
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Records, to these partitions.
+    pub fn records(partitions: impl IntoIterator<Item = (Topic, u16)>) -> Self {
+        Self { partitions: partitions.into_iter().collect(), group: None }
+    }
+
+    /// Positions, to this group.
+    #[must_use]
+    pub fn positions(mut self, group: &str) -> Self {
+        self.group = Some(group.to_owned());
+        self
+    }
+}
+
 /// How often a broker that is not ready is asked again before the lane gives up.
 const ATTEMPTS: u32 = 6;
 
 impl Fence {
-    /// Takes `lane` of `stage`: the id is `hookline-<stage>-<lane>`.
+    /// Takes `lane` of `stage`, which writes to `writes`: the id is `hookline-<stage>-<lane>`.
     ///
-    /// On return, the predecessor is fenced: what it left open is aborted, and nothing that it sends will be committed. Only now
-    /// read the lane's position and state. `txn_timeout` is how long a transaction may stay open before the broker aborts it
+    /// On return, the predecessor is fenced: what it left open is aborted, and nothing that it sends will be committed, not even by
+    /// our own transactions (`LaneProducer::seal`). Only now read the lane's position and state. `txn_timeout` is how long a transaction may stay open before the broker aborts it
     /// (10 s suits; measured on the local broker: 0.6 to 1.1 s to take a fence).
     ///
     /// # Errors
     /// [`TxnError::Fatal`] when no broker takes the id in time, or the client's settings are refused.
-    pub fn open(cluster: &Cluster, stage: &str, lane: u16, txn_timeout: Duration) -> Result<LaneProducer, TxnError> {
-        Self::open_id(cluster, &format!("hookline-{stage}-{lane}"), txn_timeout)
+    pub fn open(
+        cluster: &Cluster,
+        stage: &str,
+        lane: u16,
+        txn_timeout: Duration,
+        writes: Writes,
+    ) -> Result<LaneProducer, TxnError> {
+        Self::open_id(cluster, &format!("hookline-{stage}-{lane}"), txn_timeout, writes)
     }
 
     /// Takes a transactional id by its whole name, for what is not a lane.
     ///
     /// # Errors
     /// As [`Fence::open`].
-    pub fn open_id(cluster: &Cluster, id: &str, txn_timeout: Duration) -> Result<LaneProducer, TxnError> {
+    pub fn open_id(
+        cluster: &Cluster,
+        id: &str,
+        txn_timeout: Duration,
+        writes: Writes,
+    ) -> Result<LaneProducer, TxnError> {
         let timeout_ms = txn_timeout.as_millis().to_string();
         let config = cluster
             .config(
@@ -62,7 +101,9 @@ impl Fence {
             .create_with_context(LaneContext::new(id))
             .map_err(|source| no_client(id, ClientError::refused(id, source)))?;
         init(&producer, id, txn_timeout)?;
-        Ok(LaneProducer::new(cluster.clone(), id.to_owned(), producer, txn_timeout))
+        let mut producer = LaneProducer::new(cluster.clone(), id.to_owned(), producer, txn_timeout, writes);
+        producer.seal()?;
+        Ok(producer)
     }
 }
 

@@ -10,7 +10,7 @@ mod scan;
 use std::time::Duration;
 
 pub use end::End;
-pub use fence::Fence;
+pub use fence::{Fence, Writes};
 pub(crate) use producer::owned_headers;
 pub use producer::{LaneProducer, NO_HEADERS, Position, TxnError, Written};
 pub use reader::{HeaderView, Isolation, LaneReader, ReadError, Record};

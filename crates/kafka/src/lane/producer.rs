@@ -11,6 +11,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::fence::Writes;
 use super::{End, pause};
 use crate::cluster::{Cluster, Quiet, Voice};
 use crate::topics::Topic;
@@ -203,6 +204,7 @@ pub struct LaneProducer {
     /// When the open transaction began, by the wall clock, as the broker counts: a machine's sleep counts too.
     opened: Option<SystemTime>,
     groups: Vec<(String, ConsumerGroupMetadata)>,
+    writes: Writes,
 }
 
 impl std::fmt::Debug for LaneProducer {
@@ -217,8 +219,9 @@ impl LaneProducer {
         id: String,
         producer: BaseProducer<LaneContext>,
         txn_timeout: Duration,
+        writes: Writes,
     ) -> Self {
-        Self { cluster, id, producer, txn_timeout, opened: None, groups: Vec::new() }
+        Self { cluster, id, producer, txn_timeout, opened: None, groups: Vec::new(), writes }
     }
 
     /// The transactional id.
@@ -239,23 +242,29 @@ impl LaneProducer {
         Ok(())
     }
 
-    /// Puts the fence into each of these partitions: a transaction that is aborted. To be called right after the fence was taken, with every
-    /// partition that the lane writes to, and before anything of the lane is read.
+    /// Puts the fence into every partition that the id writes to, that of its positions among them: a transaction that is aborted.
+    /// The first thing that an owner does; nothing of the lane is read before.
     ///
     /// The fence alone is known to the transaction coordinator only. A record of the predecessor that was under way when its
     /// transaction ended (a broker that stood still under load reads it from its socket later) can be appended after that end, and then
     /// belongs to the *next* transaction of the id: our commit would commit it (Kafka's KIP-890 calls such transactions hanging; seen on
     /// Kafka 4.3.1, which doubled rows). The abort ends what is open so, and with our epoch in the partition nothing older is taken any more.
-    ///
-    /// # Errors
-    /// When the transaction cannot be written and ended.
-    pub fn seal(&mut self, partitions: impl IntoIterator<Item = (Topic, u16)>) -> Result<(), TxnError> {
+    pub(super) fn seal(&mut self) -> Result<(), TxnError> {
+        let Writes { partitions, group } = self.writes.clone();
+        if partitions.is_empty() && group.is_none() {
+            return Ok(());
+        }
         self.begin()?;
         for (topic, partition) in partitions {
             // With a key, since a compacted topic takes nothing without one.
             self.send(topic, partition, Some(b"fence"), None, NO_HEADERS)?;
         }
         self.flush()?;
+        if let Some(group) = group {
+            // Of a partition that no group has a position on.
+            let position = Position { topic: Topic::Control, partition: 0, next: 0, metadata: String::new() };
+            self.send_positions(&group, &[position])?;
+        }
         self.abort()
     }
 
@@ -314,7 +323,19 @@ impl LaneProducer {
         }
         let reports = self.producer.context().reports();
         match &reports.first_failure {
-            None => Ok(reports.written.clone()),
+            None => {
+                debug_assert!(
+                    reports
+                        .written
+                        .iter()
+                        .all(|(topic, partition, _)| self.writes.partitions.contains(&(topic, partition))),
+                    "{} writes where its fence was not put: {:?} is not all in {:?}",
+                    self.id,
+                    reports.written,
+                    self.writes
+                );
+                Ok(reports.written.clone())
+            }
             Some(first) => {
                 let error = self.classify("deliver all records", first);
                 tracing::debug!(id = self.id, failed = reports.failed, %error, "records were not delivered");

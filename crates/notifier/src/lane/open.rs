@@ -8,7 +8,7 @@ use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, lane};
 use kafka::Topic;
 use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, read_all_committed,
+    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, Writes, read_all_committed,
 };
 use kafka::positions::{Committed, Positions};
 use tokio::runtime::Handle;
@@ -59,8 +59,9 @@ impl<'s> OpenLane<'s> {
         metrics: &'s NotifyMetrics,
     ) -> Result<Self, End> {
         let cluster = &settings.cluster;
-        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT)?;
-        producer.seal([(Topic::Deliveries, partition % settings.plan.delivery_partitions.max(1))])?;
+        let deliveries = (Topic::Deliveries, partition % settings.plan.delivery_partitions.max(1));
+        let writes = Writes::records([deliveries]).positions(GROUP);
+        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
         let resumed = resume(settings, partition).map_err(|end| producer.confirm(end))?;
         let Resumed { planner, owed, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;

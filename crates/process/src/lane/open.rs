@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, StoreError, Window, WindowStore, changelog};
-use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, first_committed, read_all_committed};
+use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Writes, first_committed, read_all_committed};
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
 
@@ -52,8 +52,8 @@ pub(super) struct OpenLane<'s> {
 impl<'s> OpenLane<'s> {
     /// Fences the predecessor, restores the window from the store and `seen`, and opens the input where it stopped.
     pub(super) fn open(settings: &'s Settings, lane: u16, metrics: &'s ProcessMetrics) -> Result<Self, End> {
-        let mut producer = Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT)?;
-        producer.seal(written_to(settings, lane))?;
+        let mut producer =
+            Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT, written_to(settings, lane))?;
         let restored = restore(settings, lane);
         let (store, carried) = restored.map_err(|end| producer.confirm(end))?;
         let next = carried.seen.raw_hi as i64;
@@ -84,14 +84,15 @@ impl<'s> OpenLane<'s> {
 }
 
 /// Every partition that a lane writes to.
-fn written_to(settings: &Settings, lane: u16) -> impl Iterator<Item = (Topic, u16)> {
+fn written_to(settings: &Settings, lane: u16) -> Writes {
     let plan = &settings.plan;
     let all = |topic, partitions| (0..partitions).map(move |partition| (topic, partition));
-    [(Topic::Events, lane), (Topic::Seen, lane)]
+    let partitions = [(Topic::Events, lane), (Topic::Seen, lane)]
         .into_iter()
         .chain(all(Topic::Signals, plan.signal_partitions))
         .chain(all(Topic::Alerts, plan.alert_partitions))
-        .chain(all(Topic::DeadLetters, plan.dead_letter_partitions))
+        .chain(all(Topic::DeadLetters, plan.dead_letter_partitions));
+    Writes::records(partitions).positions(GROUP)
 }
 
 /// Finds where the lane goes on, and brings the store up to there.

@@ -259,7 +259,17 @@ async fn kafka_stops_under_load_and_comes_back_and_nothing_that_was_accepted_is_
     };
     reaches(500).await;
 
+    let crowd: Vec<_> = {
+        let mut generator = Generator::new(99);
+        (0..CROWD).map(|_| generator.click()).collect()
+    };
     signal(kafka, "-STOP").unwrap();
+    // More of one source at once than may be under way: those beyond it are told so at once. They come first: once Kafka is known to
+    // be gone, nothing is under way any more.
+    let crowding = {
+        let (client, ingest, crowd) = (client.clone(), ingest.clone(), crowd.clone());
+        tokio::spawn(async move { futures_of(&client, &ingest, "free", crowd).await })
+    };
     // While nothing is acknowledged, forty others press on with bodies of nearly a megabyte: memory stays flat.
     let pid = fleet.pid("ingest").unwrap();
     let before = resident(pid);
@@ -289,12 +299,7 @@ async fn kafka_stops_under_load_and_comes_back_and_nothing_that_was_accepted_is_
             })
         })
         .collect();
-    // More of one source at once than may be under way: those beyond it are told so at once.
-    let crowd: Vec<_> = {
-        let mut generator = Generator::new(99);
-        (0..CROWD).map(|_| generator.click()).collect()
-    };
-    let answers = futures_of(&client, &ingest, "free", crowd.clone()).await;
+    let answers = crowding.await.unwrap();
     let crowded =
         answers.iter().filter(|answer| answer.body["type"] == "urn:hookline:problem:too-many-at-once").count();
     assert!(crowded > 0, "{:?}", answers.iter().map(|answer| &answer.body["type"]).collect::<Vec<_>>());

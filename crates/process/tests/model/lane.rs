@@ -1,17 +1,4 @@
-//! A lane of `process` under every interleaving of crashes, takeovers, zombies and timeouts, as far as the bounds go.
-//!
-//! The lane's own decisions are the production functions: `process::opening`, `process::advance`, `dedupe`. What is modelled is the world
-//! around them: a broker with fences and transactions, the disk of each instance, and everything that can happen between
-//! two steps. Two instances both believe that the lane is theirs.
-//!
-//! `HOOKLINE_MODEL_DEPTH=n` (0 by default) adds n to every bound; docs/reliability.md has the figures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "in a test every failure is a panic, in its own functions as well"
-)]
-
-use std::fmt::Debug;
+//! The lane: production's decisions, one step at a time, and the properties that must hold after each.
 
 use dedupe::store::MemoryStore;
 use dedupe::{Candidate, Id128, Restore, Verdict, Window, WindowStore, changelog};
@@ -21,7 +8,10 @@ use process::advance::Advance;
 use process::cuts::Policy;
 use process::opening::Opening;
 use process::position::Carried;
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use stateright::{Model, Property};
+
+use crate::broker::{Broker, Event, Outcome, position_is_the_end, rows};
+use crate::world::{Action, Instance, Phase, World};
 
 const WINDOW_MS: u64 = 1_000;
 const POLICY: Policy = Policy { age_ms: 1_000, rows: 4, bytes: u64::MAX };
@@ -36,172 +26,14 @@ const RAW: [Raw; 5] = [(Some(7), 0), (Some(8), 5), (Some(7), 10), (None, 20), (S
 const EXPECTED: [Outcome; 5] =
     [Outcome::Event, Outcome::Event, Outcome::Duplicate { first: 0 }, Outcome::Dead, Outcome::Event];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Outcome {
-    Event,
-    Duplicate { first: u64 },
-    Dead,
-}
-
-/// A record of `events`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Event {
-    Row { raw: u64, outcome: Outcome },
-    Cut { raw_hi: u64 },
-}
-
-/// One offset of a log that is written in transactions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Slot<T> {
-    Pending(T),
-    Committed(T),
-    /// An aborted record, or the marker that ends a transaction.
-    Gap,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Log<T>(Vec<Slot<T>>);
-
-impl<T: Clone> Log<T> {
-    /// Returns the record's offset.
-    fn append(&mut self, record: T) -> i64 {
-        self.0.push(Slot::Pending(record));
-        self.0.len() as i64 - 1
-    }
-
-    fn end_transaction(&mut self, commit: bool) {
-        if !self.0.iter().any(|slot| matches!(slot, Slot::Pending(_))) {
-            return;
-        }
-        for slot in &mut self.0 {
-            if let Slot::Pending(record) = slot {
-                *slot = if commit { Slot::Committed(record.clone()) } else { Slot::Gap };
-            }
-        }
-        self.0.push(Slot::Gap);
-    }
-
-    fn stable(&self) -> Range {
-        let pending = self.0.iter().position(|slot| matches!(slot, Slot::Pending(_)));
-        Range { low: 0, end: pending.unwrap_or(self.0.len()) as i64 }
-    }
-
-    fn committed(&self) -> impl Iterator<Item = (i64, &T)> {
-        self.0.iter().enumerate().filter_map(|(offset, slot)| match slot {
-            Slot::Committed(record) => Some((offset as i64, record)),
-            _ => None,
-        })
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Broker {
-    epoch: u8,
-    open: bool,
-    events: Log<Event>,
-    seen: Log<Vec<u8>>,
-    position: Option<Committed>,
-}
-
-impl Broker {
-    /// Ends what an owner left open and bars it.
-    fn fence(&mut self) -> u8 {
-        self.end_transaction(false);
-        self.epoch += 1;
-        self.epoch
-    }
-
-    fn end_transaction(&mut self, commit: bool) {
-        self.events.end_transaction(commit);
-        self.seen.end_transaction(commit);
-        self.open = false;
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Instance {
-    /// What survives a crash of the process.
-    disk: MemoryStore,
-    phase: Phase,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Phase {
-    Down,
-    Fenced {
-        epoch: u8,
-    },
-    /// The position and the ends of `seen` are read, `seen` is not.
-    Located {
-        epoch: u8,
-        opening: Opening,
-        seen: Range,
-    },
-    Ready {
-        epoch: u8,
-        advance: Advance,
-    },
-    /// Everything is written and flushed; the commit is not sent.
-    Flushed {
-        epoch: u8,
-        advance: Advance,
-        carried: Carried,
-    },
-    /// The broker has committed; the store does not know.
-    Told {
-        epoch: u8,
-        advance: Advance,
-        from: u64,
-    },
-    Halted {
-        reason: &'static str,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct World {
-    broker: Broker,
-    instances: [Instance; 2],
-    /// How often each may still happen.
-    starts: u8,
-    torn_writes: u8,
-    timeouts: u8,
-    lost_disks: u8,
-    idle_commits: u8,
-}
-
-/// What happens next. A crash is not among it: an instance that is never heard of again has crashed, one that starts from
-/// whatever it was doing was killed there (in `Flushed` with an open transaction, in `Told` before it heard of its commit),
-/// and one that goes on after another has started is a zombie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Action {
-    /// Takes the fence, with the disk that it had or an empty one.
-    Start {
-        of: usize,
-        disk_lost: bool,
-    },
-    Locate(usize),
-    Restore(usize),
-    /// Reads and writes so many records, and a cut if `late` makes one due.
-    Write {
-        of: usize,
-        records: u64,
-        late: bool,
-    },
-    /// kill -9 after the first event of a transaction.
-    TornWrite(usize),
-    Commit(usize),
-    Apply(usize),
-    /// The broker ends a transaction that is open for too long, and fences its producer.
-    Timeout,
-}
-
 /// Ways to get it wrong that the checker must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mutant {
+pub(crate) enum Mutant {
     None,
     /// An owner that does not fence the one before it.
     NoFence,
+    /// The fence is known to the coordinator alone, not to the partitions.
+    NoSeal,
     /// The position is read before the fence is taken.
     LocatesBeforeFence,
     /// Marks are applied to the store when the records are written.
@@ -214,14 +46,14 @@ enum Mutant {
     HaltsUnproven,
 }
 
-struct Lane {
-    mutant: Mutant,
-    records: usize,
-    deeper: u8,
+pub(crate) struct Lane {
+    pub(crate) mutant: Mutant,
+    pub(crate) records: usize,
+    pub(crate) deeper: u8,
 }
 
 impl Lane {
-    fn new(mutant: Mutant) -> Self {
+    pub(crate) fn new(mutant: Mutant) -> Self {
         Self { mutant, records: 3, deeper: 0 }
     }
 
@@ -316,19 +148,18 @@ impl Lane {
             return None;
         }
         let marks = changelog::encode(closing.raw_lo, closing.raw_hi, window.pending()).unwrap();
-        let owner = *epoch == broker.epoch;
-        let mut last_seen = 0;
-        broker.open |= owner;
-        for event in &events {
-            broker.events.append(*event);
-        }
-        marks.iter().for_each(|mark| last_seen = broker.seen.append(mark.clone()));
-        if let Some(cut) = closing.cut {
-            broker.events.append(Event::Cut { raw_hi: cut.raw_hi });
-        }
-        if !owner {
+        if *epoch != broker.epoch {
             // What a fenced producer sends is refused.
             return Some(Phase::Down);
+        }
+        broker.open = true;
+        let cut = closing.cut.map(|cut| Event::Cut { raw_hi: cut.raw_hi });
+        for event in events.into_iter().chain(cut) {
+            broker.events.append(*epoch, event)?;
+        }
+        let mut last_seen = 0;
+        for mark in marks {
+            last_seen = broker.seen.append(*epoch, mark)?;
         }
         let carried = advance.position(last_seen);
         if self.mutant == Mutant::MarksBeforeCommit {
@@ -345,11 +176,11 @@ impl Model for Lane {
 
     fn init_states(&self) -> Vec<World> {
         let instance = || Instance { disk: MemoryStore::new(), phase: Phase::Down };
-        let broker = Broker { epoch: 0, open: false, events: Log(Vec::new()), seen: Log(Vec::new()), position: None };
         vec![World {
-            broker,
+            broker: Broker::new(),
             instances: [instance(), instance()],
             starts: 3 + self.deeper / 4,
+            late_records: 1,
             torn_writes: u8::from(self.deeper >= 1),
             timeouts: u8::from(self.deeper >= 2),
             lost_disks: 1,
@@ -368,9 +199,10 @@ impl Model for Lane {
                 }
             }
             match phase {
-                Phase::Fenced { .. } => actions.push(Action::Locate(of)),
+                Phase::Fenced { .. } => actions.push(Action::Seal(of)),
+                Phase::Sealed { .. } => actions.push(Action::Locate(of)),
                 Phase::Located { .. } => actions.push(Action::Restore(of)),
-                Phase::Ready { advance, .. } => {
+                Phase::Ready { epoch, advance } => {
                     let left = self.records as u64 - advance.committed().seen.raw_hi;
                     for records in 0..=left.min(2) {
                         let rows = records > 0 || advance.committed().open.rows > 0;
@@ -383,6 +215,9 @@ impl Model for Lane {
                     }
                     if left > 0 && world.torn_writes > 0 {
                         actions.push(Action::TornWrite(of));
+                    }
+                    if left > 0 && world.late_records > 0 && *epoch < world.broker.epoch {
+                        actions.extend([true, false].map(|to_seen| Action::Late { of, to_seen }));
                     }
                 }
                 Phase::Flushed { .. } => actions.push(Action::Commit(of)),
@@ -397,7 +232,8 @@ impl Model for Lane {
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
         let mut next = world.clone();
-        let World { broker, instances, starts, torn_writes, timeouts, lost_disks, idle_commits } = &mut next;
+        let World { broker, instances, starts, late_records, torn_writes, timeouts, lost_disks, idle_commits } =
+            &mut next;
         match action {
             Action::Start { of, disk_lost } => {
                 *starts -= 1;
@@ -408,8 +244,16 @@ impl Model for Lane {
                 let epoch = if self.mutant == Mutant::NoFence { broker.epoch } else { broker.fence() };
                 instances[of].phase = Phase::Fenced { epoch };
             }
-            Action::Locate(of) => {
+            Action::Seal(of) => {
                 let Phase::Fenced { epoch } = instances[of].phase else { return None };
+                let is_owner = epoch == broker.epoch;
+                if is_owner && self.mutant != Mutant::NoSeal {
+                    broker.seal();
+                }
+                instances[of].phase = if is_owner { Phase::Sealed { epoch } } else { Phase::Down };
+            }
+            Action::Locate(of) => {
+                let Phase::Sealed { epoch } = instances[of].phase else { return None };
                 let opening = Opening::new(broker.position.as_ref()).unwrap();
                 instances[of].phase = Phase::Located { epoch, opening, seen: broker.seen.stable() };
             }
@@ -429,12 +273,7 @@ impl Model for Lane {
                     *idle_commits -= 1;
                 }
                 let Instance { disk, phase } = &mut instances[of];
-                let written = self.write(broker, disk, phase, records, late)?;
-                if written == Phase::Down {
-                    // Refused records leave no trace.
-                    *broker = world.broker.clone();
-                }
-                instances[of].phase = written;
+                instances[of].phase = self.write(broker, disk, phase, records, late)?;
             }
             Action::Commit(of) => {
                 let Phase::Flushed { epoch, mut advance, carried } = instances[of].phase.clone() else { return None };
@@ -472,7 +311,19 @@ impl Model for Lane {
                 if *epoch == broker.epoch {
                     broker.open = true;
                     let raw = advance.committed().seen.raw_hi;
-                    broker.events.append(Event::Row { raw, outcome: Outcome::Event });
+                    broker.events.append(*epoch, Event::Row { raw, outcome: Outcome::Event })?;
+                }
+                instances[of].phase = Phase::Down;
+            }
+            Action::Late { of, to_seen } => {
+                *late_records -= 1;
+                let Phase::Ready { epoch, advance } = &instances[of].phase else { return None };
+                let raw = advance.committed().seen.raw_hi;
+                if to_seen {
+                    let mark = changelog::encode(raw, raw + 1, &[]).unwrap().remove(0);
+                    broker.seen.append(*epoch, mark)?;
+                } else {
+                    broker.events.append(*epoch, Event::Row { raw, outcome: EXPECTED[raw as usize] })?;
                 }
                 instances[of].phase = Phase::Down;
             }
@@ -529,31 +380,6 @@ impl Model for Lane {
     }
 }
 
-fn rows(broker: &Broker) -> impl Iterator<Item = (u64, Outcome)> + '_ {
-    broker.events.committed().filter_map(|(_, event)| match event {
-        Event::Row { raw, outcome } => Some((*raw, *outcome)),
-        Event::Cut { .. } => None,
-    })
-}
-
-fn position_is_the_end(broker: &Broker) -> bool {
-    let count = rows(broker).count() as u64;
-    let Some(Committed { next, metadata }) = &broker.position else { return count == 0 };
-    let carried: Carried = metadata.parse().unwrap();
-    let open = broker
-        .events
-        .committed()
-        .fold(0, |open, (_, event)| if matches!(event, Event::Row { .. }) { open + 1 } else { 0 });
-    let mut chain = Restore::after(None);
-    for (offset, value) in broker.seen.committed() {
-        let record = changelog::decode(value).unwrap();
-        if chain.feed(offset, &record).is_err() {
-            return false;
-        }
-    }
-    *next == count as i64 && carried.open.rows == open && chain.agrees_with(carried.seen).is_ok()
-}
-
 impl Lane {
     /// A fresh instance takes over and meets no more faults: everything is there at the end.
     fn finishes(&self, world: &World) -> bool {
@@ -565,7 +391,7 @@ impl Lane {
         world.instances[0].phase = Phase::Down;
         world.starts = 1;
         let step = |world: &World, action| self.next_state(world, action);
-        let taken = [Action::Start { of: 0, disk_lost: false }, Action::Locate(0), Action::Restore(0)]
+        let taken = [Action::Start { of: 0, disk_lost: false }, Action::Seal(0), Action::Locate(0), Action::Restore(0)]
             .into_iter()
             .try_fold(world, |world, action| step(&world, action));
         let Some(mut world) = taken else { return false };
@@ -584,40 +410,5 @@ impl Lane {
         }
         rows(&world.broker).eq((0..self.records).map(|raw| (raw as u64, EXPECTED[raw])))
             && position_is_the_end(&world.broker)
-    }
-}
-
-fn deeper() -> u8 {
-    std::env::var("HOOKLINE_MODEL_DEPTH").map_or(0, |depth| depth.parse().unwrap())
-}
-
-#[test]
-fn a_lane_counts_each_record_once_whatever_happens_between_two_steps() {
-    let deeper = deeper();
-    let lane = Lane { records: 3 + usize::from(deeper >= 3), deeper, ..Lane::new(Mutant::None) };
-    let checker = lane.checker().threads(2).spawn_bfs().join();
-    println!("process lane: {} states, {} deep", checker.unique_state_count(), checker.max_depth());
-    checker.assert_properties();
-}
-
-#[test]
-fn every_known_way_to_get_it_wrong_is_found() {
-    for mutant in [
-        Mutant::NoFence,
-        Mutant::LocatesBeforeFence,
-        Mutant::MarksBeforeCommit,
-        Mutant::PositionApart,
-        Mutant::TrustsTheStore,
-        Mutant::HaltsUnproven,
-    ] {
-        let lane = Lane { deeper: 2, ..Lane::new(mutant) };
-        let checker = lane.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        let found: Vec<&str> = checker
-            .discoveries()
-            .into_keys()
-            .filter(|name| !["everything is processed", "a zombie is fenced"].contains(name))
-            .collect();
-        println!("{mutant:?}: {found:?}");
-        assert!(!found.is_empty(), "{mutant:?} goes unnoticed");
     }
 }

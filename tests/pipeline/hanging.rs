@@ -213,7 +213,7 @@ struct Answer(std::vec::IntoIter<u8>);
 
 impl Answer {
     fn take<const N: usize>(&mut self) -> [u8; N] {
-        std::array::from_fn(|_| self.0.next().expect("the response ends early"))
+        std::array::from_fn(|_| self.0.next().unwrap())
     }
 
     fn i16(&mut self) -> i16 {

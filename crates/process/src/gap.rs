@@ -136,7 +136,7 @@ mod tests {
         let behind = after(before, &gap, 7);
         assert_eq!((behind.open, behind.watermark_ms), (before.open, 5), "the block stays open");
         let opening = Opening::new(Some(&committed(behind))).unwrap();
-        let start = opening.start(&chain, Kept { low: 0, end: 9 }, || Ok::<_, End>(true));
+        let start = opening.start(&chain, Kept { low: 0, end: 9 }, true, || Ok::<_, End>(true));
         assert_eq!(start.unwrap(), Start::Restored(behind));
     }
 }

@@ -39,6 +39,8 @@ pub enum Start {
     Restored(Carried),
     /// The committed position is gone, and the end of `seen` has it.
     Recovered(SeenPosition),
+    /// What was given as the committed position is an earlier one of the lane's own; the end of `seen` has the last.
+    Outdated(SeenPosition),
 }
 
 impl Opening {
@@ -65,6 +67,12 @@ impl Opening {
         }
     }
 
+    /// Whether the committed position is this one.
+    #[must_use]
+    pub fn is_at(&self, position: SeenPosition) -> bool {
+        self.committed.is_some_and(|committed| committed.seen == position)
+    }
+
     /// What of `seen` (which stretches over `log`) is to be read to bring a store up to its end. The end is that of the log and not that of the
     /// committed position: what lies between them tells a position that was moved back.
     #[must_use]
@@ -75,8 +83,13 @@ impl Opening {
         Scan { from, to: committed.max(log.end) }
     }
 
-    /// Decides where the lane goes on. `chain` has read what [`Self::scan`] said of the log `seen`; `written` tells whether the lane's
-    /// `events` ever held a committed record, and is asked only where nothing else is known.
+    /// Decides where the lane goes on. `chain` has read what [`Self::scan`] said of the log `seen`, and `passed` tells whether it went through
+    /// the committed position ([`Self::is_at`]); `written` tells whether the lane's `events` ever held a committed record, and is asked
+    /// only where nothing else is known.
+    ///
+    /// A position and its record of `seen` are committed in one transaction. So where `seen` goes on from a position that was once right, the
+    /// position is only an old one: a broker that was killed can give such out once it is up again (seen on Kafka 4.3.1: its group
+    /// coordinator loads the positions twice at once), or somebody moved it back. It is not obeyed, since what lies between would count twice.
     ///
     /// # Errors
     /// When the position and `seen` do not agree, or when it is not known what was processed before.
@@ -84,6 +97,7 @@ impl Opening {
         &self,
         chain: &Restore,
         seen: Range,
+        passed: bool,
         written: impl FnOnce() -> Result<bool, E>,
     ) -> Result<Start, E> {
         match (self.committed, chain.position()) {
@@ -91,7 +105,11 @@ impl Opening {
             // All of the chain is deleted: its marks are older than the longest window and six hours.
             (Some(committed), None) if seen.low >= committed.seen.next_offset => Ok(Start::Restored(committed)),
             (Some(Carried { seen: committed, .. }), Some(reached)) if reached.next_offset > committed.next_offset => {
-                Err(rewound(committed, reached).into())
+                if passed {
+                    Ok(Start::Outdated(reached))
+                } else {
+                    Err(rewound(committed, reached).into())
+                }
             }
             (Some(committed), _) => match chain.agrees_with(committed.seen) {
                 Ok(()) => Ok(Start::Restored(committed)),
@@ -113,7 +131,7 @@ impl Start {
             Start::Fresh => Carried { seen: nothing, open: Open::default(), fuse: Fuse::default(), watermark_ms: 0 },
             Start::Restored(carried) => carried,
             // What the open block holds is unknown: one row more than none makes the next cut come in time.
-            Start::Recovered(seen) => {
+            Start::Recovered(seen) | Start::Outdated(seen) => {
                 let open = Open { rows: 1, bytes: 0, since_ms: now_ms };
                 Carried { seen, open, fuse: Fuse::default(), watermark_ms: 0 }
             }
@@ -184,8 +202,8 @@ fn rewound(committed: SeenPosition, reached: SeenPosition) -> End {
     End::halt(
         "rewound",
         format!(
-            "the committed position of {GROUP} is {}, but seen goes on to {}: the position was moved back, and what lies between \
-             would count twice; stop process, `deploy/positions.py BROKERS forget-process`, start it, and it finds its \
+            "the committed position of {GROUP} is {}, but seen goes on to {} and never was there: the position was moved, and what lies \
+             between would count twice; stop process, `deploy/positions.py BROKERS forget-process`, start it, and it finds its \
              position in seen",
             committed.raw_hi, reached.raw_hi
         ),
@@ -229,7 +247,17 @@ mod tests {
     }
 
     fn start(opening: Opening, reached: Option<SeenPosition>, seen: Range, written: bool) -> Result<Start, String> {
-        opening.start(&Restore::after(reached), seen, || Ok::<_, End>(written)).map_err(|end| match end {
+        start_from(opening, reached, seen, false, written)
+    }
+
+    fn start_from(
+        opening: Opening,
+        reached: Option<SeenPosition>,
+        seen: Range,
+        passed: bool,
+        written: bool,
+    ) -> Result<Start, String> {
+        opening.start(&Restore::after(reached), seen, passed, || Ok::<_, End>(written)).map_err(|end| match end {
             End::Halt { reason, message } => {
                 assert!(message.contains("positions.py") || message.contains("runbooks"), "no way out: {message}");
                 reason.to_owned()
@@ -269,6 +297,16 @@ mod tests {
         assert_eq!(opening.scan(None, Range { low: 4, end: 9 }), Scan { from: Some(4), to: 12 });
         assert_eq!(start(opening, Some(at(15, 40)), LOG, true), Err("rewound".to_owned()));
         assert_eq!(start(opening, Some(at(15, 34)), LOG, true), Err("rewound".to_owned()));
+        assert!(opening.is_at(at(12, 34)) && !opening.is_at(at(12, 35)));
+    }
+
+    #[test]
+    fn a_position_that_was_once_right_is_not_obeyed_and_the_end_of_seen_is() {
+        let old = opening(at(12, 34));
+        assert_eq!(start_from(old, Some(at(15, 40)), LOG, true, true), Ok(Start::Outdated(at(15, 40))));
+        assert_eq!(start_from(old, Some(at(11, 33)), LOG, true, true), Err("seen_broken".to_owned()));
+        let carried = Start::Outdated(at(15, 40)).carried(7);
+        assert_eq!((carried.seen, carried.open.rows, carried.open.since_ms), (at(15, 40), 1, 7));
     }
 
     #[test]

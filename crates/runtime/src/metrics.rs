@@ -103,6 +103,7 @@ pub struct LaneMetrics {
     stalled: GaugeVec,
     owned: GaugeVec,
     group_member: GaugeVec,
+    disagreements: IntCounterVec,
     transactions: HistogramVec,
     by_lane: Arc<Mutex<Lags>>,
 }
@@ -134,6 +135,14 @@ impl LaneMetrics {
             &["service"],
         )?;
         registry.register(Box::new(transactions.clone()))?;
+        let disagreements = IntCounterVec::new(
+            Opts::new(
+                "position_disagreements_total",
+                "Times that a committed position was missing or older than what the lane had written with it, and was not obeyed",
+            ),
+            &["service"],
+        )?;
+        registry.register(Box::new(disagreements.clone()))?;
         Ok(Self {
             lag_records: gauge(
                 "lag_records",
@@ -157,6 +166,7 @@ impl LaneMetrics {
                 &["service"],
             )?,
             stalled: gauge("stalled", "Lanes of the service that stand still, by reason", &["service", "reason"])?,
+            disagreements,
             transactions,
             by_lane: Arc::default(),
         })
@@ -203,6 +213,11 @@ impl LaneMetrics {
     /// Adds `change` to the number of lanes that stand still for `reason`.
     pub fn stalled(&self, service: &str, reason: &str, change: f64) {
         self.stalled.with_label_values(&[service, reason]).add(change);
+    }
+
+    /// Counts a committed position that was missing or outdated, and that the lane's own log has corrected.
+    pub fn position_disagrees(&self, service: &str) {
+        self.disagreements.with_label_values(&[service]).inc();
     }
 
     /// Records how long a transaction took, in seconds.

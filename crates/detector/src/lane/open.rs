@@ -46,7 +46,7 @@ impl<'s> OpenLane<'s> {
         let writes = Writes::records(alerts.chain([(Topic::DetectorState, partition)])).positions(GROUP);
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
         let mut detector = Detector::new(&settings.rules, settings.plan.lanes);
-        let start = resume(settings, partition, &mut detector).map_err(|end| producer.confirm(end))?;
+        let start = resume(settings, partition, &mut detector, metrics).map_err(|end| producer.confirm(end))?;
         let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;
         tracing::info!(service = SERVICE, partition, signals = start, keys = detector.keys(), "the lane is open");
         let (findings, left_out) = Default::default();
@@ -164,13 +164,14 @@ impl<'s> OpenLane<'s> {
 }
 
 /// Restores what the lane knew, and finds where it goes on.
-fn resume(settings: &Settings, partition: u16, detector: &mut Detector) -> Result<i64, End> {
+fn resume(settings: &Settings, partition: u16, detector: &mut Detector, metrics: &DetectMetrics) -> Result<i64, End> {
     let positions = Positions::open(&settings.cluster, GROUP, PATIENCE)?;
     let committed = positions.committed_behind_fence(Topic::Signals, partition)?.map(|committed| committed.next);
     let stored = restore(settings, partition, detector)?;
     match (stored, committed) {
         (Some(stored), Some(committed)) if stored == committed => Ok(stored),
         (Some(stored), None) => {
+            metrics.lanes.position_disagrees(SERVICE);
             tracing::warn!(
                 service = SERVICE,
                 partition,
@@ -187,14 +188,19 @@ fn resume(settings: &Settings, partition: u16, detector: &mut Detector) -> Resul
             );
             Ok(committed)
         }
-        (Some(stored), Some(committed)) => Err(End::Halt {
-            reason: "rewound",
-            message: format!(
-                "the position of {GROUP} on {} is {committed}, its state includes the signals up to {stored}: they would \
-                 count twice; set it back to {stored}",
-                Topic::Signals
-            ),
-        }),
+        // They are committed in one transaction, and the state stands in a log: what the group's coordinator says is older.
+        (Some(stored), Some(committed)) => {
+            metrics.lanes.position_disagrees(SERVICE);
+            tracing::warn!(
+                service = SERVICE,
+                partition,
+                given = committed,
+                signals = stored,
+                "the broker gave out an earlier position of the lane as the committed one (Kafka's coordinator can, after a crash; or somebody \
+                 moved it back); the lane goes on where its state ends, and nothing counts twice"
+            );
+            Ok(stored)
+        }
         (None, Some(committed)) => Err(End::Halt {
             reason: "state_missing",
             message: format!(

@@ -7,9 +7,7 @@ use bundle::Planner;
 use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, lane};
 use kafka::Topic;
-use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, Writes, read_all_committed,
-};
+use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError, Writes, read_all_committed};
 use kafka::positions::{Committed, Positions};
 use tokio::runtime::Handle;
 
@@ -21,6 +19,8 @@ use crate::{SERVICE, Settings};
 
 /// The group that holds the positions of the notifier; it never has members.
 const GROUP: &str = "hookline-notify";
+/// The header of a delivery that says up to which alert the lane had come with it.
+const REACHED: &str = "alerts";
 /// A transaction that takes longer is aborted by the broker, and its lane fenced.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker is asked for positions.
@@ -62,7 +62,7 @@ impl<'s> OpenLane<'s> {
         let deliveries = (Topic::Deliveries, partition % settings.plan.delivery_partitions.max(1));
         let writes = Writes::records([deliveries]).positions(GROUP);
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
-        let resumed = resume(settings, partition).map_err(|end| producer.confirm(end))?;
+        let resumed = resume(settings, partition, metrics).map_err(|end| producer.confirm(end))?;
         let Resumed { planner, owed, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
@@ -154,6 +154,8 @@ impl<'s> OpenLane<'s> {
         records.extend(outcomes.iter().filter_map(|outcome| Some(self.owed.get(&outcome.bundle_id)?.record(outcome))));
         self.producer.begin()?;
         let mut value = Vec::new();
+        // The position stands in the log, too: what the group's coordinator gives out after a crash may be an older one.
+        let reached = [(REACHED, next.to_string())];
         for record in &records {
             value.clear();
             record.write(self.ids, &mut value);
@@ -162,7 +164,7 @@ impl<'s> OpenLane<'s> {
                 self.log,
                 Some(record.destination.as_bytes()),
                 Some(&value),
-                NO_HEADERS,
+                &reached,
             )?;
         }
         let written = self.producer.flush()?;
@@ -252,7 +254,7 @@ struct Resumed {
 }
 
 /// Reads back what the lane knew, and finds where it goes on.
-fn resume(settings: &Settings, partition: u16) -> Result<Resumed, End> {
+fn resume(settings: &Settings, partition: u16, metrics: &NotifyMetrics) -> Result<Resumed, End> {
     let positions = Positions::open(&settings.cluster, GROUP, PATIENCE)?;
     let committed = positions.committed_behind_fence(Topic::Alerts, partition)?;
     let log = partition % settings.plan.delivery_partitions.max(1);
@@ -261,11 +263,34 @@ fn resume(settings: &Settings, partition: u16) -> Result<Resumed, End> {
         Some(committed) => log_start(committed)?.unwrap_or(kept.low).max(kept.low),
         None => kept.low,
     };
-    let (planner, owed, known) = restore(settings, partition, log, from, kept.end)?;
-    let start = match committed {
-        Some(committed) => committed.next,
-        None if known == 0 => positions.stable(Topic::Alerts, partition)?.low,
-        None => {
+    let Restored { planner, owed, known, reached } = restore(settings, partition, log, from, kept.end)?;
+    let start = match (committed, reached) {
+        // Set by hand to where messages are to begin (again): it carries nothing.
+        (Some(committed), Some(reached)) if committed.next < reached && !committed.metadata.is_empty() => {
+            metrics.lanes.position_disagrees(SERVICE);
+            tracing::warn!(
+                service = SERVICE,
+                partition,
+                given = committed.next,
+                alerts = reached,
+                "the broker gave out an earlier position of the lane as the committed one (Kafka's coordinator can, after a crash); the lane \
+                 goes on where deliveries ends, and nobody is told twice"
+            );
+            reached
+        }
+        (Some(committed), _) => committed.next,
+        (None, Some(reached)) => {
+            metrics.lanes.position_disagrees(SERVICE);
+            tracing::warn!(
+                service = SERVICE,
+                partition,
+                alerts = reached,
+                "the committed position is gone; deliveries has it"
+            );
+            reached
+        }
+        (None, None) if known == 0 => positions.stable(Topic::Alerts, partition)?.low,
+        (None, None) => {
             return Err(End::Halt {
                 reason: "position",
                 message: format!(
@@ -300,9 +325,20 @@ fn log_start(committed: &Committed) -> Result<Option<i64>, End> {
     })
 }
 
-/// Reads back what the lane knew, from its records of `deliveries`; and how many there were.
-fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) -> Result<(Planner, Book, u64), End> {
+/// What the lane's records of `deliveries` tell.
+struct Restored {
+    planner: Planner,
+    owed: Book,
+    /// How many there are.
+    known: u64,
+    /// The offset of the next alert, by the last of them.
+    reached: Option<i64>,
+}
+
+/// Reads back what the lane knew, from its records of `deliveries`.
+fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) -> Result<Restored, End> {
     let (mut planner, mut owed, mut known) = (Planner::new(settings.book()), Book::default(), 0);
+    let mut reached = None;
     let unreadable = |offset: i64, error: String| End::Halt {
         reason: "unreadable",
         message: format!("the record at offset {offset} of {}/{log} cannot be read: {error}", Topic::Deliveries),
@@ -316,8 +352,10 @@ fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) ->
             planner.restore(&delivery, offset).map_err(|error| unreadable(offset, error.to_string()))?;
             owed.apply(&delivery, offset);
             known += 1;
+            let at = record.headers().get(REACHED).and_then(|text| str::from_utf8(text).ok()?.parse::<i64>().ok());
+            reached = reached.max(at);
         }
         Ok(())
     })?;
-    Ok((planner, owed, known))
+    Ok(Restored { planner, owed, known, reached })
 }

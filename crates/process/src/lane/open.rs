@@ -54,7 +54,7 @@ impl<'s> OpenLane<'s> {
     pub(super) fn open(settings: &'s Settings, lane: u16, metrics: &'s ProcessMetrics) -> Result<Self, End> {
         let mut producer =
             Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT, written_to(settings, lane))?;
-        let restored = restore(settings, lane);
+        let restored = restore(settings, lane, metrics);
         let (store, carried) = restored.map_err(|end| producer.confirm(end))?;
         let next = carried.seen.raw_hi as i64;
         let reader = LaneReader::open(&settings.cluster, Topic::Raw, lane, next, Isolation::Uncommitted)?;
@@ -96,10 +96,11 @@ fn written_to(settings: &Settings, lane: u16) -> Writes {
 }
 
 /// Finds where the lane goes on, and brings the store up to there.
-fn restore(settings: &Settings, lane: u16) -> Result<(LogStore, Carried), End> {
+fn restore(settings: &Settings, lane: u16, metrics: &ProcessMetrics) -> Result<(LogStore, Carried), End> {
     let cluster = &settings.cluster;
     let positions = Positions::open(cluster, GROUP, PATIENCE)?;
-    let opening = Opening::new(positions.committed_behind_fence(Topic::Raw, lane)?.as_ref())?;
+    let committed = positions.committed_behind_fence(Topic::Raw, lane)?;
+    let opening = Opening::new(committed.as_ref())?;
     let seen = positions.stable(Topic::Seen, lane)?;
     let mut store = open_store(settings, lane)?;
     if let Some(at) = store.position().filter(|at| !opening.fits(*at, seen)) {
@@ -113,7 +114,7 @@ fn restore(settings: &Settings, lane: u16) -> Result<(LogStore, Carried), End> {
         store.expect(reading_back.marks).map_err(unusable)?;
     }
     let (mut chain, scan) = (Restore::after(kept), opening.scan(kept, seen));
-    let mut first = None;
+    let (mut first, mut passed) = (None, kept.is_some_and(|at| opening.is_at(at)));
     read_all_committed(cluster, Topic::Seen, lane, scan.from, Some(scan.to), |record| {
         let offset = record.offset();
         let Some(value) = record.payload() else {
@@ -122,14 +123,30 @@ fn restore(settings: &Settings, lane: u16) -> Result<(LogStore, Carried), End> {
         let decoded = changelog::decode(value).map_err(|error| broken(format!("seen at offset {offset}: {error}")))?;
         let position = chain.feed(offset, &decoded).map_err(|error| broken(error.to_string()))?;
         first.get_or_insert(decoded.raw_lo);
+        passed |= opening.is_at(position);
         store.apply(&decoded.entries, position).map_err(unusable)?;
         reading_back.tell(store.ids_held(), offset, scan.to);
         Ok(())
     })?;
     let written = || first_committed(cluster, Topic::Events, lane, 0, |_| ()).map(|first| first.is_some());
-    let start = opening.start(&chain, seen, || written().map_err(End::from))?;
-    if let Start::Recovered(at) = start {
-        tracing::warn!(service = SERVICE, lane, raw = at.raw_hi, "the committed position is gone; seen has it");
+    let start = opening.start(&chain, seen, passed, || written().map_err(End::from))?;
+    match start {
+        Start::Recovered(at) => {
+            metrics.lanes.position_disagrees(SERVICE);
+            tracing::warn!(service = SERVICE, lane, raw = at.raw_hi, "the committed position is gone; seen has it");
+        }
+        Start::Outdated(at) => {
+            metrics.lanes.position_disagrees(SERVICE);
+            tracing::warn!(
+                service = SERVICE,
+                lane,
+                given = committed.map(|committed| committed.next),
+                raw = at.raw_hi,
+                "the broker gave out an earlier position of the lane as the committed one (Kafka's coordinator can, after a crash; or somebody \
+                 moved it back); the lane goes on from the end of seen, and nothing counts twice"
+            );
+        }
+        Start::Fresh | Start::Restored(_) => {}
     }
     let mut carried = start.carried(super::now_ms());
     hold_raw(cluster, &positions, lane, &mut carried)?;

@@ -83,11 +83,25 @@ pub(crate) struct Broker {
     pub(crate) events: Log<Event>,
     pub(crate) seen: Log<Vec<u8>>,
     pub(crate) position: Option<Committed>,
+    /// The one before, which the coordinator may give out instead once it was killed, until the next commit.
+    previous: Option<Committed>,
+    pub(crate) outdated: bool,
+    /// Whether that ever was: what the open block holds is then unknown to whoever begins.
+    blurred: bool,
 }
 
 impl Broker {
     pub(crate) fn new() -> Self {
-        Self { epoch: 0, open: false, events: Log::new(), seen: Log::new(), position: None }
+        Self {
+            epoch: 0,
+            open: false,
+            events: Log::new(),
+            seen: Log::new(),
+            position: None,
+            previous: None,
+            outdated: false,
+            blurred: false,
+        }
     }
 
     /// Ends what an owner left open and bars it. The partitions are not told.
@@ -95,6 +109,17 @@ impl Broker {
         self.end_transaction(false);
         self.epoch += 1;
         self.epoch
+    }
+
+    pub(crate) fn commit_position(&mut self, position: Committed) {
+        self.previous = self.position.replace(position);
+        self.outdated = false;
+    }
+
+    /// The coordinator comes up with the position before the last.
+    pub(crate) fn outdate(&mut self) {
+        self.position = self.previous.clone();
+        (self.outdated, self.blurred) = (true, true);
     }
 
     /// A transaction of the owner in every partition, aborted.
@@ -133,5 +158,5 @@ pub(crate) fn position_is_the_end(broker: &Broker) -> bool {
             return false;
         }
     }
-    *next == count as i64 && carried.open.rows == open && chain.agrees_with(carried.seen).is_ok()
+    *next == count as i64 && (broker.blurred || carried.open.rows == open) && chain.agrees_with(carried.seen).is_ok()
 }

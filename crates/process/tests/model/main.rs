@@ -25,10 +25,13 @@ fn deeper() -> u8 {
 #[test]
 fn a_lane_counts_each_record_once_whatever_happens_between_two_steps() {
     let deeper = deeper();
-    let lane = Lane { records: 3 + usize::from(deeper >= 3), deeper, ..Lane::new(Mutant::None) };
-    let checker = lane.checker().threads(2).spawn_bfs().join();
-    println!("process lane: {} states, {} deep", checker.unique_state_count(), checker.max_depth());
-    checker.assert_properties();
+    for outdates in [false, true] {
+        let lane = Lane { records: 3 + usize::from(deeper >= 3), deeper, outdates, ..Lane::new(Mutant::None) };
+        let checker = lane.checker().threads(2).spawn_bfs().join();
+        let what = if outdates { "outdated positions" } else { "late records" };
+        println!("process lane, {what}: {} states, {} deep", checker.unique_state_count(), checker.max_depth());
+        checker.assert_properties();
+    }
 }
 
 #[test]
@@ -38,8 +41,8 @@ fn every_known_way_to_get_it_wrong_is_found() {
         Mutant::NoSeal,
         Mutant::LocatesBeforeFence,
         Mutant::MarksBeforeCommit,
-        Mutant::PositionApart,
         Mutant::TrustsTheStore,
+        Mutant::ObeysThePosition,
         Mutant::HaltsUnproven,
     ] {
         let lane = Lane { deeper: 2, ..Lane::new(mutant) };

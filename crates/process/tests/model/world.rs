@@ -59,6 +59,7 @@ pub(crate) struct World {
     /// How often each may still happen.
     pub(crate) starts: u8,
     pub(crate) late_records: u8,
+    pub(crate) outdated_positions: u8,
     pub(crate) torn_writes: u8,
     pub(crate) timeouts: u8,
     pub(crate) lost_disks: u8,
@@ -94,6 +95,8 @@ pub(crate) enum Action {
     },
     Commit(usize),
     Apply(usize),
+    /// The broker is killed, and comes up with an earlier position than the last.
+    Outdate,
     /// The broker ends a transaction that is open for too long, and fences its producer.
     Timeout,
 }

@@ -160,11 +160,22 @@ impl<'s> OpenLane<'s> {
             return Ok(());
         }
         let begun = Instant::now();
-        if self.standing.is_first() {
+        if self.standing.may_be_there() {
+            let asked = now();
             let (incarnation, position) = (&self.settings.control.incarnation, self.standing.position() as u64);
             let beyond = self.blocks.rows_beyond(incarnation, self.lane, position);
             let beyond = self.handle.block_on(beyond).map_err(not_stored)?;
-            self.standing.explain(self.lane, block.id().cut, &beyond)?;
+            if self.standing.explain(self.lane, block.id().cut, &beyond, asked)? {
+                self.metrics.lanes.position_disagrees(SERVICE);
+                tracing::warn!(
+                    service = SERVICE,
+                    lane = self.lane,
+                    given = position,
+                    last_block = beyond.last().map(|(cut, _)| cut),
+                    "ClickHouse has later blocks than the committed position: the broker gave out an earlier one (Kafka's coordinator can, \
+                     after a crash; or somebody moved it back); each block is read back, and only what is missing goes in"
+                );
+            }
         }
         let mut settling = self.standing.settling(block.by_side(), now());
         loop {

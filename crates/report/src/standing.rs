@@ -78,6 +78,10 @@ pub struct Standing {
     kept_before: bool,
     /// Whether no block was settled since the lane was opened.
     first: bool,
+    /// The last cut on `events` of which ClickHouse had rows when the lane looked: blocks up to there may be in it.
+    there_to: i64,
+    /// Whether it was looked when no insert of an earlier owner could still arrive: there is nothing later then.
+    looked: bool,
     /// A moment at which every earlier owner was fenced.
     held: Moment,
     /// The last moment at which the fence was certainly ours.
@@ -109,7 +113,17 @@ impl Standing {
                 Before::Cut(_) | Before::Other => return Err(moved(position, raw_hi).into()),
             }
         }
-        Ok(Self { position, raw_hi, watermark_ms: watermark.0, kept_before, first: true, held, proven: asked })
+        Ok(Self {
+            position,
+            raw_hi,
+            watermark_ms: watermark.0,
+            kept_before,
+            first: true,
+            there_to: -1,
+            looked: false,
+            held,
+            proven: asked,
+        })
     }
 
     /// One past the last committed cut, on `events`.
@@ -124,11 +138,24 @@ impl Standing {
         Progress { raw_hi: self.raw_hi, watermark: event::Millis(self.watermark_ms) }
     }
 
-    /// Whether the next block is the first since the lane was opened: rows beyond the position are then to be
-    /// [explained](Self::explain) before it is settled.
+    /// Whether no block was settled since the lane was opened.
     #[must_use]
     pub fn is_first(&self) -> bool {
         self.first
+    }
+
+    /// Whether the next block may be in ClickHouse already: rows beyond the position are then to be [explained](Self::explain) before it is
+    /// settled. So it is for the first block since the lane was opened, for as long as an insert of an earlier owner may arrive (of which
+    /// block nobody knows, where the position is an old one), and up to the last block that was seen there.
+    #[must_use]
+    pub fn may_be_there(&self) -> bool {
+        self.first || !self.looked || self.position <= self.there_to
+    }
+
+    /// Whether no earlier owner's insert can still arrive.
+    fn is_quiet(&self, now: Moment) -> bool {
+        let quiet = |then: i64, now: i64| now.saturating_sub(then) > QUIET_MS;
+        quiet(self.held.monotonic_ms, now.monotonic_ms) && quiet(self.held.wall_ms, now.wall_ms)
     }
 
     /// Whether an insert may be made now. If not, the fence is to be proven first: a sleeper that wakes does not insert.
@@ -148,9 +175,7 @@ impl Standing {
     /// sent an engine that then died, the engine may believe to have, and acknowledge to us.
     #[must_use]
     pub fn settling(&self, rows: [Vec<u64>; 2], now: Moment) -> Settling {
-        let quiet = |then: i64, now: i64| now.saturating_sub(then) > QUIET_MS;
-        let quiet = quiet(self.held.monotonic_ms, now.monotonic_ms) && quiet(self.held.wall_ms, now.wall_ms);
-        if self.first || !quiet { Settling::uncertain(rows) } else { Settling::certain(rows) }
+        if self.may_be_there() || !self.is_quiet(now) { Settling::uncertain(rows) } else { Settling::certain(rows) }
     }
 
     /// Holds the end of what ClickHouse has of the lane against the position: everything below it was once there. Rows that were received
@@ -186,16 +211,30 @@ impl Standing {
     }
 
     /// Holds the rows that ClickHouse has beyond the position (cuts, and the number of rows of each) against the block that
-    /// the cut at `open` ends: only that one can be there.
+    /// the cut at `open` ends: only that one can be there. They were asked for after `asked`. Whether the position turned out to be an old one.
+    ///
+    /// Later blocks can be there too, where the position is an earlier one of the lane's own: `events` still has the cut that it stands
+    /// behind, and a broker that was killed can give such out once it is up again (seen on Kafka 4.3.1). Then each of them is read back when its
+    /// turn comes, and each must have its cut on `events`.
     ///
     /// # Errors
-    /// When there are others: the position was moved back or lost, or the topics are not the ones that they came from.
-    pub fn explain(&self, lane: u16, open: u64, beyond: &[(u64, u64)]) -> Result<(), End> {
+    /// When there are blocks that this does not explain: the position was lost or set by hand, or the topics are not the ones that the
+    /// rows came from.
+    pub fn explain(&mut self, lane: u16, open: u64, beyond: &[(u64, u64)], asked: Moment) -> Result<bool, End> {
+        let last = beyond.iter().map(|(cut, _)| i64::try_from(*cut).unwrap_or(i64::MAX)).max().unwrap_or(-1);
+        let is_old = last > open.try_into().unwrap_or(i64::MAX);
+        let is_known = self.kept_before || last <= self.there_to;
+        if is_known && beyond.iter().all(|(cut, _)| *cut >= open) {
+            let is_news = is_old && last > self.there_to;
+            self.there_to = self.there_to.max(last);
+            self.looked |= self.is_quiet(asked);
+            return Ok(is_news);
+        }
         let unexplained = beyond.iter().filter(|(cut, _)| *cut != open);
         let (blocks, rows, last) =
             unexplained.fold((0, 0, 0), |(blocks, rows, last), (cut, of)| (blocks + 1, rows + of, (*cut).max(last)));
         if blocks == 0 {
-            return Ok(());
+            return Ok(false);
         }
         Err(End::halt(
             "rows_beyond_position",
@@ -290,7 +329,7 @@ mod tests {
         }
         assert!(open(9, "", Before::Nothing).is_err());
         let fresh = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
-        assert_eq!((fresh.position(), fresh.is_first()), (0, true));
+        assert_eq!((fresh.position(), fresh.may_be_there()), (0, true));
     }
 
     #[test]
@@ -310,6 +349,9 @@ mod tests {
         let certain = |standing: &Standing, now| standing.settling(rows(), now) == Settling::certain(rows());
         assert!(!certain(&standing, later(300_001, 300_001)), "the first");
         standing.settled();
+        assert!(!standing.explain(3, 20, &[], later(300_000, 300_001)).unwrap());
+        assert!(!certain(&standing, later(300_001, 300_001)), "looked too soon: an insert may have come since");
+        assert!(!standing.explain(3, 20, &[], later(300_001, 300_001)).unwrap());
         assert!(certain(&standing, later(300_001, 300_001)));
         for early in [later(300_000, 300_001), later(300_001, 300_000), later(300_001, -1)] {
             assert!(!certain(&standing, early));
@@ -376,10 +418,12 @@ mod tests {
 
     #[test]
     fn rows_of_another_block_than_the_open_one_are_refused_with_their_numbers() {
+        let late = later(300_001, 300_001);
         let mut standing = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
         standing.pass(&Cut { raw_hi: 2, watermark: Millis(1) }, 11);
-        assert!(standing.explain(3, 20, &[]).is_ok() && standing.explain(3, 20, &[(20, 5)]).is_ok());
-        let End::Halt { reason, message } = standing.explain(3, 20, &[(20, 5), (30, 7), (40, 1)]).unwrap_err() else {
+        assert!(!standing.explain(3, 20, &[], late).unwrap() && !standing.explain(3, 20, &[(20, 5)], late).unwrap());
+        let End::Halt { reason, message } = standing.explain(3, 20, &[(20, 5), (30, 7), (40, 1)], late).unwrap_err()
+        else {
             panic!()
         };
         assert_eq!(reason, "rows_beyond_position");
@@ -387,5 +431,33 @@ mod tests {
             message.contains("8 rows of lane 3 in 2 blocks (up to cut 40) beyond the committed position 12"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn an_earlier_position_of_its_own_is_gone_on_from_and_later_blocks_are_read_back_in_their_turn() {
+        let late = later(300_001, 300_001);
+        let mut standing = open(12, "raw=2 watermark=7", Before::Cut(Cut { raw_hi: 2, watermark: Millis(7) })).unwrap();
+        assert!(standing.explain(3, 20, &[(20, 5), (30, 7), (40, 1)], late).unwrap(), "it is an old one");
+        let rows = || [vec![1], vec![]];
+        for (open, cut, beyond) in [(20, 30, vec![(30, 7), (40, 1)]), (30, 40, vec![(40, 1)])] {
+            standing.settled();
+            standing.pass(&Cut { raw_hi: open, watermark: Millis(8) }, open as i64);
+            assert!(standing.may_be_there());
+            assert_eq!(standing.settling(rows(), later(300_001, 300_001)), Settling::uncertain(rows()));
+            assert!(!standing.explain(3, cut, &beyond, late).unwrap(), "told once");
+        }
+        standing.settled();
+        standing.pass(&Cut { raw_hi: 40, watermark: Millis(9) }, 40);
+        assert!(!standing.may_be_there());
+        // A block without a cut of its own on events: another topic.
+        let mut standing = open(12, "raw=2 watermark=7", Before::Cut(Cut { raw_hi: 2, watermark: Millis(7) })).unwrap();
+        assert!(standing.explain(3, 20, &[(17, 5), (20, 7)], late).is_err());
+        assert!(standing.explain(3, 20, &[(20, 5), (30, 7)], late).unwrap());
+        standing.settled();
+        standing.pass(&Cut { raw_hi: 20, watermark: Millis(8) }, 20);
+        assert!(standing.explain(3, 33, &[(30, 7)], late).is_err());
+        // What stood before the position is not kept: nothing proves that it ever was one.
+        let mut standing = open(12, "raw=2 watermark=7", Before::Nothing).unwrap();
+        assert!(standing.explain(3, 20, &[(20, 5), (30, 7)], late).is_err());
     }
 }

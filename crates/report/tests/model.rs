@@ -39,6 +39,10 @@ const PAUSE_MS: i64 = 10_001;
 /// Longer than any insert, and than ClickHouse remembers tokens.
 const HOURS_MS: i64 = 10_000_000;
 
+fn hours_after(Moment { monotonic_ms, wall_ms }: Moment) -> Moment {
+    Moment { monotonic_ms: monotonic_ms + HOURS_MS, wall_ms: wall_ms + HOURS_MS }
+}
+
 fn cut(block: usize) -> Cut {
     let raw_hi =
         BLOCKS[..=block].iter().map(|block| block.rows.iter().map(|rows| rows.len()).sum::<usize>()).sum::<usize>();
@@ -117,6 +121,8 @@ enum Phase {
 struct World {
     epoch: u8,
     position: Option<Committed>,
+    /// The first position ever, which the broker may give out again once it was killed.
+    first: Option<Committed>,
     engine: Engine,
     instances: [Phase; 2],
     now: Moment,
@@ -124,6 +130,15 @@ struct World {
     pauses: u8,
     ages: u8,
     kills: u8,
+    outdates: u8,
+}
+
+impl World {
+    fn commit(&mut self, standing: &Standing) {
+        let position = Committed { next: standing.position(), metadata: standing.progress().to_string() };
+        self.first.get_or_insert_with(|| position.clone());
+        self.position = Some(position);
+    }
 }
 
 /// What happens next. A crash is not among it: an instance that is never heard of again has crashed, one that starts from
@@ -149,6 +164,8 @@ enum Action {
     ArriveLost,
     /// Longer than a proof counts.
     Pause,
+    /// The broker is killed, and comes up with an early position.
+    Outdate,
     /// Hours: nothing is under way any more, and the engine has forgotten all tokens.
     Age,
 }
@@ -175,6 +192,8 @@ enum Mutant {
     OwnTokens,
     /// A lane halts on what it sees, though it may be fenced by then.
     HaltsUnproven,
+    /// What ClickHouse has beyond an outdated position is believed to be all, though an insert may still arrive.
+    LooksTooSoon,
     /// The position is committed before the block is there.
     CommitsFirst,
 }
@@ -183,11 +202,14 @@ struct Lane {
     mutant: Mutant,
     blocks: usize,
     deeper: u8,
+    /// Whether the broker gives out an early position once, in place of engines that die.
+    outdates: bool,
 }
 
 impl Lane {
     fn new(mutant: Mutant) -> Self {
-        Self { mutant, blocks: 2, deeper: 0 }
+        let outdates = mutant == Mutant::LooksTooSoon;
+        Self { mutant, blocks: if outdates { 3 } else { 2 }, deeper: 0, outdates }
     }
 
     fn end(&self, world: &World, epoch: u8, end: &End) -> Phase {
@@ -234,7 +256,7 @@ impl Lane {
 
     fn begin(&self, world: &World, epoch: u8, mut standing: Standing) -> Option<Phase> {
         let block = self.block_after(standing.position())?;
-        if standing.is_first() {
+        if standing.may_be_there() {
             let beyond: Vec<(u64, u64)> = BLOCKS
                 .iter()
                 .filter(|other| other.cut >= standing.position())
@@ -244,7 +266,9 @@ impl Lane {
                 })
                 .filter(|(_, rows)| *rows > 0)
                 .collect();
-            if let Err(end) = standing.explain(0, BLOCKS[block].cut as u64, &beyond) {
+            let soon = self.mutant == Mutant::LooksTooSoon;
+            let asked = if soon { hours_after(world.now) } else { world.now };
+            if let Err(end) = standing.explain(0, BLOCKS[block].cut as u64, &beyond, asked) {
                 return Some(self.end(world, epoch, &end));
             }
         }
@@ -300,8 +324,7 @@ impl Lane {
                 }
                 standing.settled();
                 standing.pass(&cut(block), BLOCKS[block].cut);
-                let metadata = standing.progress().to_string();
-                world.position = Some(Committed { next: standing.position(), metadata });
+                world.commit(&standing);
                 Some(Phase::Committed { epoch, standing, asked: world.now })
             }
             Next::StillMissing { .. } => Some(self.end(world, epoch, &End::halt("rows_missing", ""))),
@@ -339,13 +362,16 @@ impl Model for Lane {
         vec![World {
             epoch: 0,
             position: None,
+            first: None,
             engine: Engine::default(),
             instances: [Phase::Down, Phase::Down],
             now: Moment { monotonic_ms: 0, wall_ms: 0 },
-            starts: 3 + u8::from(self.deeper >= 2),
+            starts: 3 + u8::from(self.deeper >= 2) - u8::from(self.outdates),
             pauses: 1,
-            ages: 1,
-            kills: 1 + u8::from(self.deeper >= 1),
+            // The first makes blocks certain, the second has their tokens forgotten.
+            ages: 1 + u8::from(self.deeper >= 1 || self.mutant == Mutant::ProofFromAnswer),
+            kills: u8::from(!self.outdates) + u8::from(self.deeper >= 1),
+            outdates: u8::from(self.outdates),
         }]
     }
 
@@ -380,6 +406,9 @@ impl Model for Lane {
         if world.pauses > 0 {
             actions.push(Action::Pause);
         }
+        if world.outdates > 0 && world.position != world.first {
+            actions.push(Action::Outdate);
+        }
         if world.ages > 0 && world.epoch > 0 {
             actions.push(Action::Age);
         }
@@ -404,8 +433,7 @@ impl Model for Lane {
                     if epoch == next.epoch {
                         let mut passed = standing;
                         passed.pass(&cut(block), BLOCKS[block].cut);
-                        next.position =
-                            Some(Committed { next: passed.position(), metadata: passed.progress().to_string() });
+                        next.commit(&passed);
                     }
                     standing.prove(next.now);
                     self.begin(&next, epoch, standing)?
@@ -454,14 +482,17 @@ impl Model for Lane {
                 next.kills -= 1;
                 Self::engine_dies(&mut next);
             }
+            Action::Outdate => {
+                next.outdates -= 1;
+                next.position = next.first.clone();
+            }
             Action::Pause => {
                 next.pauses -= 1;
                 next.now = later(next.now);
             }
             Action::Age => {
                 next.ages -= 1;
-                let Moment { monotonic_ms, wall_ms } = next.now;
-                next.now = Moment { monotonic_ms: monotonic_ms + HOURS_MS, wall_ms: wall_ms + HOURS_MS };
+                next.now = hours_after(next.now);
                 next.engine.tokens.clear();
                 Self::engine_dies(&mut next);
             }
@@ -492,8 +523,9 @@ impl Model for Lane {
             Property::sometimes("an insert of a fenced lane is under way", |_, world: &World| {
                 world.engine.flying.iter().any(|(_, _, _, epoch)| *epoch < world.epoch)
             }),
-            Property::sometimes("a repair is under way", |_, world: &World| {
-                world.engine.flying.iter().any(|((_, _, number, _), ..)| *number > 0)
+            // Where no engine dies, nothing is to be repaired.
+            Property::sometimes("a repair is under way", |lane: &Lane, world: &World| {
+                lane.outdates || world.engine.flying.iter().any(|((_, _, number, _), ..)| *number > 0)
             }),
         ]
     }
@@ -555,10 +587,14 @@ fn deeper() -> u8 {
 #[test]
 fn every_row_is_there_once_whatever_happens_between_two_steps() {
     let deeper = deeper();
-    let lane = Lane { blocks: 2 + usize::from(deeper >= 3), deeper, ..Lane::new(Mutant::None) };
-    let checker = lane.checker().threads(2).spawn_bfs().join();
-    println!("report lane: {} states, {} deep", checker.unique_state_count(), checker.max_depth());
-    checker.assert_properties();
+    for outdates in [false, true] {
+        let blocks = 2 + usize::from(outdates || deeper >= 3);
+        let lane = Lane { blocks, deeper, outdates, ..Lane::new(Mutant::None) };
+        let checker = lane.checker().threads(2).spawn_bfs().join();
+        let what = if outdates { "outdated positions" } else { "engines that die" };
+        println!("report lane, {what}: {} states, {} deep", checker.unique_state_count(), checker.max_depth());
+        checker.assert_properties();
+    }
 }
 
 #[test]
@@ -573,6 +609,7 @@ fn every_known_way_to_get_it_wrong_is_found() {
         Mutant::CertainAtOnce,
         Mutant::OwnTokens,
         Mutant::HaltsUnproven,
+        Mutant::LooksTooSoon,
         Mutant::CommitsFirst,
     ] {
         let checker =

@@ -20,6 +20,8 @@ use kafka::lane::{Fence, LaneProducer, NO_HEADERS, Writes, pause, read_all_commi
 use kafka::positions::Positions;
 use kafka::topics::{Plan, ensure};
 use kafka::{Cluster, Topic};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use route::{Per, Rule, When, pane_start};
 use runtime::{LaneSet, Shutdown, Telemetry};
 use signature::Secret;
@@ -465,6 +467,45 @@ fn the_position_moves_on_while_a_destination_is_down_and_what_is_owed_arrives_un
     let got: Vec<String> = receiver.got().into_iter().map(|(id, ..)| id).collect();
     assert_eq!((got.len(), planned.len()), (4, 4));
     assert_eq!(got.into_iter().collect::<HashSet<_>>(), planned);
+}
+
+/// As Kafka's coordinator can after a crash: the position of a while ago, with what stands beside it, is the committed one again.
+#[test]
+fn an_earlier_position_that_a_broker_gives_out_tells_nobody_twice() {
+    let (alone, receiver, name) = (Alone::take(), Receiver::start(), fresh("early"));
+    let rules = [sends(&name, 0, 0)];
+    let mut writer = alone.writer("alerts");
+    let running = notifier(&alone, &receiver, &rules);
+    let mut said = 0;
+    let mut says = |until: usize| {
+        while said < until {
+            said += 1;
+            write_alerts(&mut writer, &[alert(&name, said, false)]);
+            wait_for("its message", || receiver.got().len() == said);
+        }
+    };
+    let committed = || Positions::open(&alone.cluster, "hookline-notify", TXN).unwrap().committed(Topic::Alerts, 0);
+    says(2);
+    let early = committed().unwrap().unwrap();
+    says(5);
+    drop(running);
+    assert!(committed().unwrap().unwrap().next > early.next);
+    let client: BaseConsumer = rdkafka::ClientConfig::new()
+        .set("bootstrap.servers", &alone.cluster.brokers)
+        .set("group.id", "hookline-notify")
+        .create()
+        .unwrap();
+    let mut back = TopicPartitionList::new();
+    let mut position = back.add_partition(Topic::Alerts.name(), 0);
+    position.set_offset(Offset::Offset(early.next)).unwrap();
+    position.set_metadata(&early.metadata);
+    client.commit(&back, CommitMode::Sync).unwrap();
+    let running = notifier(&alone, &receiver, &rules);
+    says(6);
+    pause("a message too many", Duration::from_millis(500));
+    assert_eq!(receiver.got().len(), 6);
+    let metrics = running.telemetry.metrics.render().unwrap();
+    assert!(metrics.contains(r#"hookline_position_disagreements_total{service="notify"} 1"#), "{metrics}");
 }
 
 #[test]

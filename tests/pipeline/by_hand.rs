@@ -13,18 +13,17 @@ use crate::installation::{Installation, LANES, PATIENCE, lanes};
 use crate::tool::said;
 
 impl Installation {
-    /// A client with Kafka's own view of the position of `process`.
-    fn positions(&self) -> BaseConsumer {
+    /// A client with Kafka's own view of the positions of a stage.
+    fn positions(&self, group: &str) -> BaseConsumer {
         let mut client = rdkafka::ClientConfig::new();
-        client.set("bootstrap.servers", &self.up.addresses.kafka).set("group.id", "hookline-process");
-        client.create().unwrap()
+        client.set("bootstrap.servers", &self.up.addresses.kafka).set("group.id", group).create().unwrap()
     }
 
-    /// The committed positions of `process`, one a lane, with what stands beside them.
-    fn committed(&self) -> TopicPartitionList {
+    /// The committed positions of a stage on the topic that it reads, one a lane, with what stands beside them.
+    fn committed(&self, group: &str, topic: &str) -> TopicPartitionList {
         let mut asked = TopicPartitionList::new();
-        asked.add_partition_range("hookline.raw.v1", 0, LANES - 1);
-        self.positions().committed_offsets(asked, Duration::from_secs(20)).unwrap()
+        asked.add_partition_range(topic, 0, LANES - 1);
+        self.positions(group).committed_offsets(asked, Duration::from_secs(20)).unwrap()
     }
 
     /// Deletes the position of `process`, as the runbook says.
@@ -105,7 +104,7 @@ async fn a_position_of_process_that_is_lost_is_found_in_seen_and_one_that_was_mo
     for (beside, reason) in [(true, "position"), (false, "position")] {
         it.fleet.kill("process").unwrap();
         let mut moved = TopicPartitionList::new();
-        for lane in it.committed().elements() {
+        for lane in it.committed("hookline-process", "hookline.raw.v1").elements() {
             let Offset::Offset(next) = lane.offset() else { panic!("{lane:?} has no position") };
             assert!(next > 3, "every lane has records");
             let mut back = moved.add_partition(lane.topic(), lane.partition());
@@ -114,7 +113,7 @@ async fn a_position_of_process_that_is_lost_is_found_in_seen_and_one_that_was_mo
                 back.set_metadata(lane.metadata());
             }
         }
-        it.positions().commit(&moved, CommitMode::Sync).unwrap();
+        it.positions("hookline-process").commit(&moved, CommitMode::Sync).unwrap();
         it.fleet.restart("process").unwrap();
         it.stands_still("process", reason).await;
         let log = it.says("process", "forget-process").await;
@@ -129,6 +128,61 @@ async fn a_position_of_process_that_is_lost_is_found_in_seen_and_one_that_was_mo
     }
     assert_eq!(it.asker().number("SELECT countIf(outcome = 'event') FROM hookline.records").await.unwrap(), 160);
     every_offset_is_one_row(&it.asker()).await.unwrap();
+}
+
+/// What Kafka's coordinator can do after a crash is done by hand here: the positions of a while ago are the committed ones again, with
+/// all that stands beside them.
+#[tokio::test(flavor = "multi_thread")]
+async fn earlier_positions_that_a_broker_gives_out_are_not_obeyed_and_nothing_counts_twice() {
+    const READS: [(&str, &str, &str); 3] = [
+        ("process", "hookline-process", "hookline.raw.v1"),
+        ("report", "hookline-report", "hookline.events.v1"),
+        ("detect", "hookline-detect", "hookline.signals.v1"),
+    ];
+    let mut it = Installation::of(&["ingest", "process", "report", "detect"]).await;
+    it.send_and_see(80, 80).await;
+    it.balances().await;
+    let had = async || {
+        let detects = it.committed("hookline-detect", "hookline.signals.v1");
+        detects.elements().iter().all(|lane| matches!(lane.offset(), Offset::Offset(next) if next > 0)).then_some(())
+    };
+    until(PATIENCE, "detect has positions", had).await.unwrap();
+    let early = READS.map(|(_, group, topic)| it.committed(group, topic));
+    // Several blocks a lane.
+    for rows in [160, 240, 320] {
+        it.send_and_see(80, rows).await;
+    }
+    for ((_, group, topic), early) in READS.into_iter().zip(&early) {
+        let moved = async || {
+            let now = it.committed(group, topic);
+            now.elements().iter().zip(early.elements()).all(|(now, then)| now.offset() != then.offset()).then_some(())
+        };
+        until(PATIENCE, "every position has moved on", moved).await.unwrap();
+    }
+    for (service, ..) in READS {
+        it.fleet.kill(service).unwrap();
+    }
+    for ((_, group, _), early) in READS.into_iter().zip(&early) {
+        it.positions(group).commit(early, CommitMode::Sync).unwrap();
+    }
+    for (service, ..) in READS {
+        it.fleet.restart(service).unwrap();
+    }
+    for (service, ..) in READS {
+        it.says(service, "the broker gave out an earlier").await;
+    }
+    it.send_and_see(40, 360).await;
+    it.balances().await;
+    assert_eq!(it.asker().number("SELECT countIf(outcome = 'event') FROM hookline.records").await.unwrap(), 360);
+    every_offset_is_one_row(&it.asker()).await.unwrap();
+    for (service, ..) in READS {
+        let url = format!("{}/metrics", it.fleet.metrics(service).unwrap());
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let line = format!("hookline_position_disagreements_total{{service=\"{service}\"}} ");
+        let times =
+            text.lines().find_map(|found| found.strip_prefix(&line)).map(|number| number.parse::<u32>().unwrap());
+        assert!(times.is_some_and(|times| times > 0), "{service}: {times:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,10 +32,14 @@ pub struct Installation {
 
 impl Installation {
     pub async fn start() -> Self {
+        Self::of(&["ingest", "process", "report"]).await
+    }
+
+    pub async fn of(services: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let up = Up::engines(folder.path()).await.unwrap();
         let config = Fresh::new([9; 96]).write(&data(&folder)).unwrap();
-        let fleet = Fleet::start(folder.path(), &config, &up.addresses, &["ingest", "process", "report"]).unwrap();
+        let fleet = Fleet::start(folder.path(), &config, &up.addresses, services).unwrap();
         Self { folder, up, fleet, clicks: Generator::new(5) }
     }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
 
+use super::error::{TxnError, classify};
 use super::pause;
-use super::producer::{LaneContext, LaneProducer, TxnError, classify};
+use super::producer::{LaneContext, LaneProducer};
 use crate::cluster::{ClientError, Cluster};
 use crate::topics::Topic;
 

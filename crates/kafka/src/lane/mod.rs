@@ -1,6 +1,7 @@
 //! One lane of a stage: its fenced, transactional producer and its reader. Blocking, for the thread of that lane.
 
 mod end;
+mod error;
 mod fence;
 mod producer;
 mod reader;
@@ -10,9 +11,10 @@ mod scan;
 use std::time::Duration;
 
 pub use end::End;
+pub use error::TxnError;
 pub use fence::{Fence, Writes};
 pub(crate) use producer::owned_headers;
-pub use producer::{LaneProducer, NO_HEADERS, Position, TxnError, Written};
+pub use producer::{LaneProducer, NO_HEADERS, Position, Written};
 pub use reader::{HeaderView, Isolation, LaneReader, ReadError, Record};
 pub use scan::{ScanError, Scanned, first_committed, read_all_committed};
 

@@ -1,178 +1,17 @@
-//! A lane of `report` under every interleaving of crashes, takeovers, zombies, late inserts and dying engines, as far as the
-//! bounds go.
-//!
-//! The lane's own decisions are the production functions: `report::standing` and `warehouse::Settling`. What is modelled is the world
-//! around them: a broker that fences, a ClickHouse that remembers tokens, forgets them, dies inside inserts and gets some of
-//! them late, and a clock. Two instances both believe that the lane is theirs.
-//!
-//! One thing is taken as one step that is two: looking whether the proof of the fence is young enough, and handing the insert
-//! to the network. What a process does that is stopped exactly between the two, for longer than ClickHouse remembers tokens,
-//! is what the ledger is there to tell.
-//!
-//! `HOOKLINE_MODEL_DEPTH=n` (0 by default) adds to the bounds; docs/reliability.md has the figures.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "in a test every failure is a panic, in its own functions as well"
-)]
+//! The lane: production's decisions, one step at a time, and the properties that must hold after each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use event::{Cut, Millis};
 use kafka::lane::End;
-use kafka::positions::Committed;
 use report::standing::{Before, Held, Moment, Standing};
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use stateright::{Model, Property};
 use warehouse::{Next, Part, Settling};
 
-/// A block of `events`: the rows of each database, and the offset of its cut.
-struct Block {
-    rows: [&'static [u64]; 2],
-    cut: i64,
-}
-
-const BLOCKS: [Block; 3] =
-    [Block { rows: [&[0, 2], &[1]], cut: 3 }, Block { rows: [&[3], &[]], cut: 6 }, Block { rows: [&[], &[4]], cut: 9 }];
-
-/// Longer than a proof of the fence counts, shorter than an insert may be late.
-const PAUSE_MS: i64 = 10_001;
-/// Longer than any insert, and than ClickHouse remembers tokens.
-const HOURS_MS: i64 = 10_000_000;
-
-fn hours_after(Moment { monotonic_ms, wall_ms }: Moment) -> Moment {
-    Moment { monotonic_ms: monotonic_ms + HOURS_MS, wall_ms: wall_ms + HOURS_MS }
-}
-
-fn cut(block: usize) -> Cut {
-    let raw_hi =
-        BLOCKS[..=block].iter().map(|block| block.rows.iter().map(|rows| rows.len()).sum::<usize>()).sum::<usize>();
-    Cut { raw_hi: raw_hi as u64, watermark: Millis(0) }
-}
-
-/// Under which token rows go in: the cut of their block, their database, the number of the repair. And whose it is, which only a
-/// mutant looks at.
-type Token = (i64, u8, u32, u8);
-
-/// An insert under way: its token and rows, who waits for the answer, and the epoch under which it was sent.
-type Flying = (Token, Vec<u64>, usize, u8);
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Engine {
-    rows: BTreeMap<u64, u8>,
-    /// Tokens that are remembered, whether their part is there or not.
-    tokens: BTreeSet<Token>,
-    flying: BTreeSet<Flying>,
-}
-
-impl Engine {
-    fn take(&mut self, token: Token, rows: &[u64]) {
-        if !self.tokens.insert(token) {
-            return;
-        }
-        for row in rows {
-            *self.rows.entry(*row).or_default() += 1;
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Phase {
-    Down,
-    Fenced {
-        epoch: u8,
-        taken: Moment,
-    },
-    /// Has its position; the next block is not begun.
-    Open {
-        epoch: u8,
-        standing: Standing,
-    },
-    /// Rows beyond the position are explained.
-    Settling {
-        epoch: u8,
-        standing: Standing,
-        settling: Settling,
-    },
-    /// An insert is on its way.
-    Waiting {
-        epoch: u8,
-        standing: Standing,
-        settling: Settling,
-    },
-    /// A proof of the fence was asked for, and the broker has answered.
-    Proving {
-        epoch: u8,
-        standing: Standing,
-        settling: Settling,
-        asked: Moment,
-    },
-    /// The position is committed; the answer is not read.
-    Committed {
-        epoch: u8,
-        standing: Standing,
-        asked: Moment,
-    },
-    Halted {
-        reason: &'static str,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct World {
-    epoch: u8,
-    position: Option<Committed>,
-    /// The first position ever, which the broker may give out again once it was killed.
-    first: Option<Committed>,
-    engine: Engine,
-    instances: [Phase; 2],
-    now: Moment,
-    starts: u8,
-    pauses: u8,
-    ages: u8,
-    kills: u8,
-    outdates: u8,
-}
-
-impl World {
-    fn commit(&mut self, standing: &Standing) {
-        let position = Committed { next: standing.position(), metadata: standing.progress().to_string() };
-        self.first.get_or_insert_with(|| position.clone());
-        self.position = Some(position);
-    }
-}
-
-/// What happens next. A crash is not among it: an instance that is never heard of again has crashed, one that starts from
-/// whatever it was doing was killed there, and one that goes on after another has started is a zombie.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Action {
-    Start(usize),
-    Locate(usize),
-    /// Looks at rows beyond the position, and begins the next block.
-    Begin(usize),
-    /// The next step of settling: an insert is handed to the network, a proof is asked for, rows are read back, the position is
-    /// committed.
-    Step(usize),
-    /// The answer that the broker gave is read.
-    Hear(usize),
-    /// An insert reaches the engine and is answered.
-    Arrive(Flying),
-    /// An insert goes in, and the engine dies before it answers.
-    ArriveUnheard(Flying),
-    /// The engine dies inside an insert: it believes that it has the block, and has not.
-    ArriveTorn(Flying),
-    /// The engine dies inside an insert, and forgets that there was one (the local engine does, when it starts again).
-    ArriveLost,
-    /// Longer than a proof counts.
-    Pause,
-    /// The broker is killed, and comes up with an early position.
-    Outdate,
-    /// Hours: nothing is under way any more, and the engine has forgotten all tokens.
-    Age,
-}
+use crate::world::{Action, BLOCKS, Engine, Flying, PAUSE_MS, Phase, World, cut, hours_after};
 
 /// Ways to get it wrong that the checker must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mutant {
+pub(crate) enum Mutant {
     None,
     /// A lane that was fenced long ago inserts.
     NoProof,
@@ -198,16 +37,16 @@ enum Mutant {
     CommitsFirst,
 }
 
-struct Lane {
-    mutant: Mutant,
-    blocks: usize,
-    deeper: u8,
+pub(crate) struct Lane {
+    pub(crate) mutant: Mutant,
+    pub(crate) blocks: usize,
+    pub(crate) deeper: u8,
     /// Whether the broker gives out an early position once, in place of engines that die.
-    outdates: bool,
+    pub(crate) outdates: bool,
 }
 
 impl Lane {
-    fn new(mutant: Mutant) -> Self {
+    pub(crate) fn new(mutant: Mutant) -> Self {
         let outdates = mutant == Mutant::LooksTooSoon;
         Self { mutant, blocks: if outdates { 3 } else { 2 }, deeper: 0, outdates }
     }
@@ -577,46 +416,5 @@ impl Lane {
             world.engine.take(token, &rows);
         }
         self.is_complete(&world)
-    }
-}
-
-fn deeper() -> u8 {
-    std::env::var("HOOKLINE_MODEL_DEPTH").map_or(0, |depth| depth.parse().unwrap())
-}
-
-#[test]
-fn every_row_is_there_once_whatever_happens_between_two_steps() {
-    let deeper = deeper();
-    for outdates in [false, true] {
-        let blocks = 2 + usize::from(outdates || deeper >= 3);
-        let lane = Lane { blocks, deeper, outdates, ..Lane::new(Mutant::None) };
-        let checker = lane.checker().threads(2).spawn_bfs().join();
-        let what = if outdates { "outdated positions" } else { "engines that die" };
-        println!("report lane, {what}: {} states, {} deep", checker.unique_state_count(), checker.max_depth());
-        checker.assert_properties();
-    }
-}
-
-#[test]
-fn every_known_way_to_get_it_wrong_is_found() {
-    for mutant in [
-        Mutant::NoProof,
-        Mutant::ProofPerBlock,
-        Mutant::ProofFromAnswer,
-        Mutant::SendsBeforeLooking,
-        Mutant::InsertsByAnOldReading,
-        Mutant::NoReadBack,
-        Mutant::CertainAtOnce,
-        Mutant::OwnTokens,
-        Mutant::HaltsUnproven,
-        Mutant::LooksTooSoon,
-        Mutant::CommitsFirst,
-    ] {
-        let checker =
-            Lane::new(mutant).checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-        let hopes = ["everything is there", "an insert of a fenced lane is under way", "a repair is under way"];
-        let found: Vec<&str> = checker.discoveries().into_keys().filter(|name| !hopes.contains(name)).collect();
-        println!("{mutant:?}: {found:?} after {} states", checker.unique_state_count());
-        assert!(!found.is_empty(), "{mutant:?} goes unnoticed");
     }
 }

@@ -18,7 +18,7 @@ pub enum TxnError {
         /// What was tried.
         doing: &'static str,
     },
-    /// This transaction cannot commit, the producer can go on: [`LaneProducer::abort`], forget what it held, seek back.
+    /// This transaction cannot commit, the producer can go on: [`LaneProducer::abort`](super::LaneProducer::abort), forget what it held, seek back.
     #[error("the transaction of {id} must be aborted, it could not {doing}: {reason}")]
     Abortable {
         /// The transactional id.

@@ -70,7 +70,8 @@ pub trait WindowStore {
     /// once, under the position of the last.
     ///
     /// # Errors
-    /// Out of order, which changes nothing; or the store could not write, after which it is unusable.
+    /// Out of order, which changes nothing; or the store could not write, after which it is unusable: [`Self::position`] says
+    /// whether it has these marks (its housekeeping may be what failed).
     fn apply(&mut self, entries: &[Entry], position: SeenPosition) -> Result<(), StoreError>;
 
     /// The position of the last apply; `None` if there was none, or none that survived.

@@ -39,7 +39,8 @@ fn is_full(error: &StoreError) -> bool {
     matches!(error, StoreError::Io { source, .. } if matches!(source.kind(), StorageFull | FileTooLarge))
 }
 
-/// Applies until there is no room. Gives the position that it holds, and the transaction that had none.
+/// Applies until there is no room. Gives the position that it holds, and the transaction that comes next: the one that had no
+/// room, or the one after it, if what had none was the seal of a bucket that the transaction closed.
 fn fill(store: &mut LogStore) -> (Option<SeenPosition>, Vec<Entry>, SeenPosition) {
     loop {
         let key = store.position().map_or(0, |position| position.raw_hi);
@@ -50,7 +51,13 @@ fn fill(store: &mut LogStore) -> (Option<SeenPosition>, Vec<Entry>, SeenPosition
             Err(error) => {
                 assert!(is_full(&error), "{error}");
                 assert!(error.to_string().contains(&*store.folder().to_string_lossy()), "{error}");
-                return (store.position(), entries, position);
+                let held = store.position();
+                if held == Some(position) {
+                    let key = position.raw_hi;
+                    let (entries, position) = transaction(held, [key], key as i64 * 10_000);
+                    return (held, entries, position);
+                }
+                return (held, entries, position);
             }
         }
     }

@@ -23,9 +23,13 @@ fn identity() -> Identity {
 
 /// Opens a folder that nobody else has: but another test's child process, as long as it has not begun, may seem to.
 fn open(folder: &Path) -> (LogStore, Opened) {
+    open_as(folder, &identity())
+}
+
+fn open_as(folder: &Path, identity: &Identity) -> (LogStore, Opened) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        match LogStore::open(folder, &identity(), 0) {
+        match LogStore::open(folder, identity, 0) {
             Err(StoreError::Locked { .. }) if Instant::now() < deadline => {}
             opened => return opened.unwrap(),
         }

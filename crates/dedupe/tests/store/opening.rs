@@ -16,14 +16,14 @@ fn a_store_of_another_lane_incarnation_or_recipe_is_discarded_and_says_so() {
         apply(&mut store, 10..20, 7 * HOUR);
         store.settle().unwrap();
         drop(store);
-        let (mut store, opened) = LogStore::open(folder.path(), &other, 0).unwrap();
+        let (mut store, opened) = open_as(folder.path(), &other);
         assert!(matches!(&opened, Opened::Discarded { why } if why.contains("lane 3, key recipe 1")), "{opened:?}");
         assert_eq!(store.position(), None);
         assert_eq!(found(&mut store, 0..20), 0);
         assert_eq!((logs(folder.path()).len(), seals(folder.path()).len()), (0, 0));
         apply(&mut store, 0..1, HOUR);
         drop(store);
-        let (_, opened) = LogStore::open(folder.path(), &other, 0).unwrap();
+        let (_, opened) = open_as(folder.path(), &other);
         assert_eq!(opened, Opened::Reused { dropped_bytes: 0 });
     }
 }

@@ -244,8 +244,7 @@ fn decide(store: LogStore, next: u64, marks: Marks<'_>) -> Result<Duration> {
     let batches: Vec<Vec<Candidate>> = (next..next + ABSENT)
         .step_by(BATCH as usize)
         .map(|first| {
-            let candidate =
-                |key| Candidate { id: marks.id(key), offset: key, received_at: marks.at(key), window_ms: WINDOW_MS };
+            let candidate = |key| Candidate::new(marks.id(key), key, marks.at(key), WINDOW_MS);
             (first..first + BATCH).map(candidate).collect()
         })
         .collect();

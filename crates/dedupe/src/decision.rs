@@ -16,10 +16,33 @@ pub struct Candidate {
     pub id: Id128,
     /// Offset of the record in its lane of `raw`.
     pub offset: u64,
-    /// When the record was received, Unix milliseconds.
+    /// When the record was received, Unix milliseconds: what its row says.
     pub received_at: i64,
+    /// The earliest and the latest that a clock says of it, Unix milliseconds. They differ where two clocks disagree so much
+    /// that one must be wrong, and nobody knows which: then neither may make a repeat count.
+    pub between: (i64, i64),
     /// The dedupe window of the record's source, milliseconds.
     pub window_ms: u64,
+}
+
+impl Candidate {
+    /// A record about whose time no two clocks disagree.
+    #[must_use]
+    pub fn new(id: Id128, offset: u64, received_at: i64, window_ms: u64) -> Self {
+        Self { id, offset, received_at, between: (received_at, received_at), window_ms }
+    }
+
+    /// A third clock says that it was received at `latest` (Unix milliseconds) at the latest.
+    pub fn not_after(&mut self, latest: i64) {
+        self.between.1 = latest.clamp(self.between.0, self.between.1.max(self.between.0));
+    }
+
+    /// Whether a record that came to the lane later, at `later` at the earliest, is within the window of one that was received at
+    /// `first` at the latest. What claims to be earlier than what came before it is within: times go back where a clock was
+    /// mended, or two requests overtook each other.
+    pub(crate) fn is_within(window_ms: u64, first: i64, later: i64) -> bool {
+        later <= first || later.abs_diff(first) <= window_ms
+    }
 }
 
 /// What the window says about a candidate.
@@ -88,12 +111,10 @@ impl<S: WindowStore> Window<S> {
                 judge(candidate, seen)
             };
             if verdict == Verdict::First {
-                self.hot.insert(candidate.id, Hit { offset: candidate.offset, received_at: candidate.received_at });
-                self.pending.push(Entry {
-                    id: candidate.id,
-                    offset: candidate.offset,
-                    received_at: candidate.received_at,
-                });
+                // The mark lasts for as long as either clock would have it last.
+                let (Candidate { id, offset, .. }, received_at) = (*candidate, candidate.between.1);
+                self.hot.insert(id, Hit { offset, received_at });
+                self.pending.push(Entry { id, offset, received_at });
             }
             self.next_offset = self.next_offset.max(candidate.offset.saturating_add(1));
             out.push(verdict);
@@ -163,10 +184,12 @@ fn judge(candidate: &Candidate, seen: Option<Hit>) -> Verdict {
     match seen {
         // At the same offset this very record was committed; at a later one the store is ahead of the input.
         Some(hit) if hit.offset >= candidate.offset => Verdict::Rewound { offset: candidate.offset },
-        Some(hit) if candidate.received_at.abs_diff(hit.received_at) <= candidate.window_ms => Verdict::Duplicate {
-            first_offset: hit.offset,
-            delay_ms: candidate.received_at.saturating_sub(hit.received_at),
-        },
+        Some(hit) if Candidate::is_within(candidate.window_ms, hit.received_at, candidate.between.0) => {
+            Verdict::Duplicate {
+                first_offset: hit.offset,
+                delay_ms: candidate.received_at.saturating_sub(hit.received_at),
+            }
+        }
         Some(_) | None => Verdict::First,
     }
 }

@@ -55,15 +55,17 @@ pub fn hindsight(candidate: &Candidate, witnesses: &[Witness]) -> Verdict {
     if firsts().any(|(offset, _)| offset == candidate.offset) {
         return Verdict::First;
     }
-    let within = |received_at: i64| candidate.received_at.abs_diff(received_at) <= candidate.window_ms;
+    let (earliest, latest) = candidate.between;
     let before = firsts().filter(|(offset, _)| *offset < candidate.offset).max_by_key(|(offset, _)| *offset);
     if let Some((offset, received_at)) = before
-        && within(received_at)
+        && Candidate::is_within(candidate.window_ms, received_at, earliest)
     {
         return duplicate_of(offset, received_at);
     }
     // Had it counted, one that counts later would be its duplicate: so it did not, and must not now.
-    let after = firsts().filter(|(offset, received_at)| *offset > candidate.offset && within(*received_at));
+    let after = firsts().filter(|(offset, received_at)| {
+        *offset > candidate.offset && Candidate::is_within(candidate.window_ms, latest, *received_at)
+    });
     match after.min_by_key(|(offset, _)| *offset) {
         Some((offset, received_at)) => duplicate_of(offset, received_at),
         None => Verdict::First,
@@ -80,7 +82,7 @@ mod tests {
     const WINDOW: u64 = 100;
 
     fn candidate(offset: u64, received_at: i64) -> Candidate {
-        Candidate { id: Id128(7), offset, received_at, window_ms: WINDOW }
+        Candidate::new(Id128(7), offset, received_at, WINDOW)
     }
 
     fn witness(candidate: &Candidate, verdict: Verdict) -> Witness {

@@ -11,7 +11,7 @@ use dedupe::{
 use proptest::prelude::*;
 
 fn candidate(key: u128, offset: u64, received_at: i64, window_ms: u64) -> Candidate {
-    Candidate { id: Id128(key), offset, received_at, window_ms }
+    Candidate::new(Id128(key), offset, received_at, window_ms)
 }
 
 fn decide<S: WindowStore>(window: &mut Window<S>, batch: &[Candidate]) -> Vec<Verdict> {
@@ -25,7 +25,7 @@ fn oracle(raw: &[Candidate]) -> Vec<Verdict> {
     let mut firsts: HashMap<Id128, Candidate> = HashMap::new();
     raw.iter()
         .map(|record| match firsts.get(&record.id) {
-            Some(first) if record.received_at.abs_diff(first.received_at) <= record.window_ms => {
+            Some(first) if record.received_at - first.received_at <= record.window_ms as i64 => {
                 Verdict::Duplicate { first_offset: first.offset, delay_ms: record.received_at - first.received_at }
             }
             _ => {
@@ -191,7 +191,7 @@ proptest! {
                 other.offset < record.offset && other.id == record.id && **verdict == Verdict::First
             });
             let within = earlier_first.filter(|(first, _)| {
-                record.received_at.abs_diff(first.received_at) <= record.window_ms
+                record.received_at - first.received_at <= record.window_ms as i64
             });
             match (verdict, within) {
                 (Verdict::First, None) => {}
@@ -262,6 +262,28 @@ fn outside_the_window_a_key_counts_again_and_is_measured_anew() {
         [Verdict::Duplicate { first_offset: 1, delay_ms: 49 }]
     );
     assert_eq!(window.pending().len(), 2);
+}
+
+#[test]
+fn a_record_that_claims_to_be_from_long_before_what_came_before_it_is_a_duplicate_all_the_same() {
+    let mut window = Window::new(MemoryStore::new());
+    let duplicate = Verdict::Duplicate { first_offset: 0, delay_ms: -101 };
+    assert_eq!(decide(&mut window, &[candidate(1, 0, 101, 100), candidate(1, 1, 0, 100)]), [Verdict::First, duplicate]);
+}
+
+#[test]
+fn where_clocks_disagree_the_mark_lasts_as_long_and_the_repeat_is_as_near_as_either_has_it() {
+    let between = |offset, received_at, between| Candidate { between, ..candidate(1, offset, received_at, 100) };
+    let mut window = Window::new(MemoryStore::new());
+    let duplicate = |delay_ms| Verdict::Duplicate { first_offset: 0, delay_ms };
+    let batch = [between(0, 0, (0, 1_000)), candidate(1, 1, 1_100, 100), between(2, 5_000, (1_050, 5_000))];
+    assert_eq!(decide(&mut window, &batch), [Verdict::First, duplicate(100), duplicate(4_000)]);
+    assert_eq!(window.pending().iter().map(|mark| mark.received_at).collect::<Vec<_>>(), [1_000]);
+    let mut third = between(0, 0, (0, 1_000));
+    third.not_after(400);
+    assert_eq!(third.between, (0, 400));
+    third.not_after(-1);
+    assert_eq!(third.between, (0, 0), "what the third clock says is between the two, or one of them is right");
 }
 
 #[test]

@@ -15,46 +15,53 @@ pub struct Reading {
     pub monotonic_ms: i64,
 }
 
-/// The time of a lane: the wall clock, as long as it does not run ahead of what has passed since somebody else's clock agreed with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+impl Reading {
+    /// The latest that another machine's clock can say now and be believed, in milliseconds since 1970.
+    #[must_use]
+    pub fn latest(self) -> i64 {
+        self.wall_ms.saturating_add(CLOCK_TRUST_MS)
+    }
+}
+
+/// The time of a lane: the earlier of this machine's clock and the broker's. The broker says its own with every transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Clock {
-    agreed: Reading,
+    /// What the broker's clock said, and our monotonic clock at that moment.
+    heard: Option<(i64, i64)>,
 }
 
 impl Clock {
-    /// The clock of a lane that opens: nothing contradicts it yet.
+    /// The clock of a lane that opens: nobody has told it the broker's time.
     #[must_use]
-    pub fn opened(now: Reading) -> Self {
-        Self { agreed: now }
+    pub fn opened() -> Self {
+        Self::default()
     }
 
-    /// The time, in milliseconds since 1970: never more than [`CLOCK_TRUST_MS`] ahead of what can have passed.
+    /// The broker has just stamped a record with this time, in milliseconds since 1970.
+    pub fn hear(&mut self, now: Reading, stamped_ms: i64) {
+        self.heard = Some((stamped_ms, now.monotonic_ms));
+    }
+
+    /// The time, in milliseconds since 1970; `None` until the broker was heard, since our own clock may be wrong from the start.
     #[must_use]
-    pub fn time(&self, now: Reading) -> i64 {
-        now.wall_ms.min(self.passed(now).saturating_add(CLOCK_TRUST_MS))
+    pub fn time(&self, now: Reading) -> Option<i64> {
+        Some(self.brokers(now)?.min(now.wall_ms))
     }
 
-    /// Whether the wall clock has jumped ahead, or is behind the broker's by more than is trusted; `appended_at` is the time at which
-    /// the broker appended the newest record, if one has come.
+    /// Whether the two clocks are so far apart that one must be wrong.
     #[must_use]
-    pub fn disagrees(&self, now: Reading, appended_at: Option<i64>) -> bool {
-        self.time(now) < now.wall_ms || appended_at.is_some_and(|at| at > now.wall_ms.saturating_add(CLOCK_TRUST_MS))
+    pub fn disagrees(&self, now: Reading) -> bool {
+        self.brokers(now).is_some_and(|brokers| brokers.abs_diff(now.wall_ms) > CLOCK_TRUST_MS.unsigned_abs())
     }
 
-    /// The broker has appended a record at this time: where the two clocks agree, the wall clock is right.
-    pub fn hear(&mut self, now: Reading, appended_at: i64) {
-        if appended_at.abs_diff(now.wall_ms) <= CLOCK_TRUST_MS.unsigned_abs() {
-            self.agreed = now;
-        }
-    }
-
-    fn passed(&self, now: Reading) -> i64 {
-        self.agreed.wall_ms.saturating_add(now.monotonic_ms.saturating_sub(self.agreed.monotonic_ms))
+    fn brokers(&self, now: Reading) -> Option<i64> {
+        let (stamped_ms, at) = self.heard?;
+        Some(stamped_ms.saturating_add(now.monotonic_ms.saturating_sub(at)))
     }
 }
 
 /// The earliest received time that a record still to come can look for in the window, in milliseconds since 1970. `appended_ms` is the
-/// newest append time of the records that were read, by the broker's clock; `time_ms` is ours. One that jumped ahead is held by the other.
+/// append time of the last record that was read, by the broker's clock; `time_ms` is ours. One that jumped ahead is held by the other.
 #[must_use]
 pub fn needed_from(appended_ms: i64, time_ms: i64, longest_window_ms: i64) -> i64 {
     appended_ms.min(time_ms).saturating_sub(CLOCK_TRUST_MS).saturating_sub(longest_window_ms)
@@ -73,26 +80,33 @@ mod tests {
         Reading { wall_ms: NOW + wall, monotonic_ms: 7 + monotonic }
     }
 
-    #[test]
-    fn a_clock_that_jumps_ahead_is_not_followed_until_the_broker_agrees_with_it() {
-        let mut clock = Clock::opened(after(0, 0));
-        assert_eq!(clock.time(after(HOUR, HOUR)), NOW + HOUR);
-        let jumped = after(49 * HOUR, HOUR);
-        assert_eq!(clock.time(jumped), NOW + HOUR + CLOCK_TRUST_MS);
-        assert!(clock.disagrees(jumped, None) && !clock.disagrees(after(HOUR, HOUR), None));
-        clock.hear(jumped, NOW + HOUR);
-        assert!(clock.disagrees(jumped, None), "the broker says otherwise");
-        // A machine that slept: its wall clock is right, and the broker says so.
-        clock.hear(jumped, NOW + 49 * HOUR - 20);
-        assert_eq!((clock.time(jumped), clock.disagrees(jumped, None)), (NOW + 49 * HOUR, false));
+    fn heard(now: Reading, stamped_ms: i64) -> Clock {
+        let mut clock = Clock::opened();
+        clock.hear(now, stamped_ms);
+        clock
     }
 
     #[test]
-    fn a_clock_that_is_behind_the_brokers_is_told_and_one_that_is_set_back_is_followed() {
-        let clock = Clock::opened(after(0, 0));
-        assert!(clock.disagrees(after(0, 0), Some(NOW + CLOCK_TRUST_MS + 1)));
-        assert!(!clock.disagrees(after(0, 0), Some(NOW + CLOCK_TRUST_MS)));
-        assert_eq!(clock.time(after(-HOUR, 5)), NOW - HOUR);
+    fn a_lane_goes_by_the_earlier_of_two_clocks_and_says_when_they_are_apart() {
+        let clock = heard(after(0, 0), NOW + 3);
+        assert_eq!((clock.time(after(HOUR, HOUR)), clock.disagrees(after(HOUR, HOUR))), (Some(NOW + HOUR), false));
+        let ahead = after(49 * HOUR, HOUR);
+        assert_eq!((clock.time(ahead), clock.disagrees(ahead)), (Some(NOW + HOUR + 3), true));
+        let behind = after(-HOUR, HOUR);
+        assert_eq!((clock.time(behind), clock.disagrees(behind)), (Some(NOW - HOUR), true));
+        assert!(!heard(after(0, 0), NOW + CLOCK_TRUST_MS).disagrees(after(0, 0)));
+    }
+
+    #[test]
+    fn a_lane_has_no_time_before_it_has_heard_the_broker_and_hears_it_anew_after_a_sleep() {
+        let mut clock = Clock::opened();
+        assert_eq!((clock.time(after(0, 0)), clock.disagrees(after(0, 0))), (None, false));
+        clock.hear(after(0, 0), NOW);
+        // A machine that slept: its monotonic clock stood still, until the broker is heard it seems to be ahead.
+        let woken = after(49 * HOUR, 1);
+        assert!(clock.disagrees(woken));
+        clock.hear(woken, NOW + 49 * HOUR - 20);
+        assert_eq!((clock.time(woken), clock.disagrees(woken)), (Some(NOW + 49 * HOUR - 20), false));
     }
 
     proptest! {
@@ -107,13 +121,15 @@ mod tests {
             prop_assert!(needed_from(wrong, right, window) <= oldest_needed);
         }
 
-        /// A lane's time runs no faster than what passes, whatever the wall clock does.
+        /// A lane's time runs no faster than the broker's, whatever the wall clock does, and no faster than the wall clock.
         #[test]
-        fn time_passes_no_faster_than_it_does(walls in proptest::collection::vec(any::<i64>(), 1..20), step in 0..HOUR) {
-            let clock = Clock::opened(after(0, 0));
+        fn time_passes_no_faster_than_either_clock_says(
+            walls in proptest::collection::vec(any::<i64>(), 1..20), step in 0..HOUR, off in -1_000 * HOUR..1_000 * HOUR,
+        ) {
+            let clock = heard(after(0, 0), NOW + off);
             for (wall, n) in walls.into_iter().zip(1..) {
-                let now = Reading { wall_ms: wall, monotonic_ms: 7 + n * step };
-                prop_assert!(clock.time(now) <= NOW + n * step + CLOCK_TRUST_MS);
+                let time = clock.time(Reading { wall_ms: wall, monotonic_ms: 7 + n * step }).unwrap();
+                prop_assert!(time <= NOW + off + n * step && time <= wall);
             }
         }
     }

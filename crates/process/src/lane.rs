@@ -59,15 +59,16 @@ pub(crate) fn run(
 }
 
 fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
-    let mut last_commit = Instant::now();
+    // The first transaction is there to hear the broker's time.
+    let mut last_commit = None::<Instant>;
     while !shutdown.is_stopping() {
         let wait = open.next_deadline(now_ms()).min(Duration::from_millis(200));
         if open.gather(wait, CADENCE, MAX_RECORDS, CHUNK)?
             || open.is_due(now_ms())
-            || last_commit.elapsed() > IDLE_COMMIT
+            || last_commit.is_none_or(|last| last.elapsed() > IDLE_COMMIT)
         {
             open.commit()?;
-            last_commit = Instant::now();
+            last_commit = Some(Instant::now());
         }
         open.report_lag(now_ms());
     }

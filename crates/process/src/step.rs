@@ -59,8 +59,8 @@ pub struct RawRecord<'r> {
     pub body: &'r [u8],
     /// What ingest wrote beside them; its received time is the one that counts.
     pub headers: Result<RawHeaders<'r>, HeaderError>,
-    /// Whether ingest's clock was so far from the broker's that it was not believed.
-    pub clock_off: bool,
+    /// The time that ingest claims, if it is so far from the broker's that it was not believed; in milliseconds since 1970.
+    pub disbelieved: Option<i64>,
 }
 
 impl<'r> RawRecord<'r> {
@@ -73,10 +73,17 @@ impl<'r> RawRecord<'r> {
         body: &'r [u8],
         headers: Result<RawHeaders<'r>, HeaderError>,
     ) -> Self {
-        let clock_off = headers.as_ref().is_ok_and(|headers| !is_believed(headers.received_at, appended_at));
+        let claimed = headers.as_ref().ok().map(|headers| headers.received_at);
+        let disbelieved = claimed.filter(|claimed| !is_believed(*claimed, appended_at));
         let headers =
             headers.map(|headers| RawHeaders { received_at: received_at(headers.received_at, appended_at), ..headers });
-        Self { lane, offset, appended_at, key, body, headers, clock_off }
+        Self { lane, offset, appended_at, key, body, headers, disbelieved }
+    }
+
+    /// The lane's time at this record, in milliseconds since 1970: when it was appended; if ingest's clock and the broker's disagree, the
+    /// earlier of what they say.
+    pub(crate) fn time(&self) -> i64 {
+        self.disbelieved.map_or(self.appended_at, |claimed| claimed.min(self.appended_at))
     }
 
     /// Whether what becomes of it tells something new, so that the fuse counts it: what ingest has set aside is a dead letter
@@ -152,12 +159,11 @@ impl<'p> Step<'p> {
             }
             (None, Err(why)) => dead(raw, "adapt", why.reason, why.detail),
             (None, Ok(adapted)) => {
-                let candidate = Candidate {
-                    id: id(&self.keys, &mut self.key, source, raw.key),
-                    offset: raw.offset,
-                    received_at: headers.received_at,
-                    window_ms: rules.window_ms,
-                };
+                let id = id(&self.keys, &mut self.key, source, raw.key);
+                let mut candidate = Candidate::new(id, raw.offset, headers.received_at, rules.window_ms);
+                if let Some(claimed) = raw.disbelieved {
+                    candidate.between = (claimed.min(raw.appended_at), claimed.max(raw.appended_at));
+                }
                 Reading::Event(Box::new(adapted), candidate)
             }
         }
@@ -255,8 +261,12 @@ fn is_believed(claimed: i64, appended: i64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use dedupe::{MemoryStore, Window};
+    use proptest::prelude::*;
+
     use super::*;
 
+    const WINDOW_MS: i64 = 72 * 3_600_000;
     const CLICK: &[u8] = br#"{"id":"1","type":"click","time":"2026-11-23 11:00:00","link":{"id":"l"}}"#;
 
     fn pipeline(sources: HashMap<String, SourceRules>) -> Pipeline {
@@ -311,6 +321,50 @@ mod tests {
         assert!(!counted(Some("missing_field"), None));
         assert!(!counted(None, Some("0/3")));
         assert!(RawRecord::new(0, 7, 0, b"1", CLICK, Err(HeaderError::Missing)).is_unforeseen());
+    }
+
+    proptest! {
+        /// Three clocks stamp a delivery: ingest's, the broker's and ours. Any one may say anything, another one each time.
+        #[test]
+        fn with_one_clock_off_each_time_a_repeat_within_the_window_is_a_duplicate(
+            wrong in [(0..4_usize, any::<i32>()), (0..4_usize, any::<i32>())], later_ms in 0..WINDOW_MS,
+        ) {
+            let rules = SourceRules { window_ms: WINDOW_MS as u64, dialect: Dialect::PLAIN, visitors: true };
+            let pipeline = pipeline(HashMap::from([("s".to_owned(), rules)]));
+            let control = control();
+            let mut step = Step::new(&pipeline, &control);
+            let mut window = Window::new(MemoryStore::default());
+            let mut verdicts = Vec::new();
+            for (offset, (which, by)) in wrong.into_iter().enumerate() {
+                let mut clocks = [1_795_428_001_000 + offset as i64 * later_ms; 4];
+                clocks[which] += i64::from(by) * 1_000;
+                let [claimed, appended, ours, _] = clocks;
+                let headers = RawHeaders { source: "s".into(), adapter: "canonical".into(), received_at: claimed, ..RawHeaders::default() };
+                let raw = RawRecord::new(0, offset as u64, appended, b"1", CLICK, Ok(headers));
+                let mut candidate = step.read(&raw).candidate().unwrap();
+                candidate.not_after(ours + CLOCK_TRUST_MS);
+                window.decide_batch(&[candidate], &mut verdicts).unwrap();
+            }
+            prop_assert!(matches!(verdicts[..], [Verdict::Duplicate { first_offset: 0, .. }]), "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn a_lane_goes_by_the_append_and_where_clocks_disagree_by_the_earlier() {
+        let raw = |claimed, appended| {
+            RawRecord::new(
+                0,
+                7,
+                appended,
+                b"1",
+                CLICK,
+                Ok(RawHeaders { received_at: claimed, ..RawHeaders::default() }),
+            )
+        };
+        let (now, day) = (1_795_428_001_000, 86_400_000);
+        assert_eq!(raw(now, now + 20).time(), now + 20, "they agree");
+        assert_eq!(raw(now, now + day).time(), now, "the broker's is ahead");
+        assert_eq!(raw(now + day, now).time(), now, "ingest's is ahead");
     }
 
     #[test]

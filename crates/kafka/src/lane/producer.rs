@@ -7,7 +7,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::message::{Header, Message, OwnedHeaders, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -36,19 +36,46 @@ pub struct Position {
 /// The last offsets that a transaction has written so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Written {
-    last: Vec<((Topic, u16), i64)>,
+    last: Vec<Last>,
+}
+
+/// The last record written to a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Last {
+    target: (Topic, u16),
+    offset: i64,
+    /// The broker's clock when it appended it, if the topic is stamped by it.
+    stamped_ms: Option<i64>,
 }
 
 impl Written {
     /// The offset of the last record written to the partition in this transaction, if there is one.
     #[must_use]
     pub fn last(&self, topic: Topic, partition: u16) -> Option<i64> {
-        self.last.iter().find(|(target, _)| *target == (topic, partition)).map(|(_, offset)| *offset)
+        self.to(topic, partition).map(|last| last.offset)
+    }
+
+    /// What the broker's clock said when it appended that record, in milliseconds since 1970; `None` if the topic keeps its writer's time.
+    #[must_use]
+    pub fn stamped_ms(&self, topic: Topic, partition: u16) -> Option<i64> {
+        self.to(topic, partition)?.stamped_ms
     }
 
     /// All partitions written to, with their last offsets.
     pub fn iter(&self) -> impl Iterator<Item = (Topic, u16, i64)> + '_ {
-        self.last.iter().map(|((topic, partition), offset)| (*topic, *partition, *offset))
+        self.last.iter().map(|Last { target: (topic, partition), offset, .. }| (*topic, *partition, *offset))
+    }
+
+    fn to(&self, topic: Topic, partition: u16) -> Option<&Last> {
+        self.last.iter().find(|last| last.target == (topic, partition))
+    }
+
+    fn reported(&mut self, report: Last) {
+        match self.last.iter_mut().find(|last| last.target == report.target) {
+            Some(last) if last.offset < report.offset => *last = report,
+            Some(_) => {}
+            None => self.last.push(report),
+        }
     }
 }
 
@@ -93,12 +120,12 @@ impl ProducerContext for LaneContext {
         let mut reports = self.reports();
         match report {
             Ok(message) => {
+                let stamped_ms = match message.timestamp() {
+                    Timestamp::LogAppendTime(at) => Some(at),
+                    Timestamp::CreateTime(_) | Timestamp::NotAvailable => None,
+                };
                 let target = (Topic::ALL[topic], message.partition() as u16);
-                let offset = message.offset();
-                match reports.written.last.iter_mut().find(|(known, _)| *known == target) {
-                    Some((_, last)) => *last = (*last).max(offset),
-                    None => reports.written.last.push((target, offset)),
-                }
+                reports.written.reported(Last { target, offset: message.offset(), stamped_ms });
             }
             Err((error, _)) => {
                 reports.failed += 1;

@@ -89,9 +89,13 @@ impl Plan {
             Setting::at_least("max.message.bytes", MAX_MESSAGE_BYTES),
             Setting::advised("compression.type", "producer"),
         ];
-        if topic == Topic::Raw {
-            settings.push(Setting::exact("message.timestamp.type", "LogAppendTime"));
-        }
+        // By the writer's clock, a broker would refuse what a clock says that is an hour ahead, and delete too early what one says that
+        // is days behind. For `raw` it is the lane's time besides.
+        let stamp = ("message.timestamp.type", "LogAppendTime");
+        settings.push(match topic {
+            Topic::Raw => Setting::exact(stamp.0, stamp.1),
+            _ => Setting::advised(stamp.0, stamp.1),
+        });
         match self.retention(topic) {
             Some(retention) => {
                 // A closed segment is what retention deletes: an eighth of the retention, so that what is due is deleted in time
@@ -203,11 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn only_raw_is_stamped_by_the_broker() {
-        let stamped: Vec<Topic> = Topic::ALL
-            .into_iter()
-            .filter(|topic| Plan::new(4, 1).settings(*topic).iter().any(|setting| setting.value == "LogAppendTime"))
-            .collect();
-        assert_eq!(stamped, [Topic::Raw]);
+    fn every_topic_is_stamped_by_the_broker_and_raw_does_not_go_without() {
+        for topic in Topic::ALL {
+            let settings = Plan::new(4, 1).settings(topic);
+            let stamp = settings.iter().find(|setting| setting.name == "message.timestamp.type").unwrap();
+            assert_eq!(stamp.value, "LogAppendTime", "{topic:?}");
+            assert_eq!(stamp.rule == Rule::Exact, topic == Topic::Raw, "{topic:?}");
+        }
     }
 }

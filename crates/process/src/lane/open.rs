@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, StoreError, Window, WindowStore, changelog};
-use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Writes, first_committed, read_all_committed};
+use kafka::lane::{
+    End, Fence, Isolation, LaneProducer, LaneReader, Record, Writes, first_committed, read_all_committed,
+};
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
 
+use super::transaction::view;
 use crate::advance::Advance;
 use crate::clock::Clock;
 use crate::cuts::Policy;
@@ -41,7 +44,7 @@ pub(super) struct OpenLane<'s> {
     pub(super) signals: Signals,
     pub(super) advance: Advance,
     pub(super) clock: Clock,
-    /// The newest append time of the records that were read since the lane was opened, in milliseconds since 1970.
+    /// The append time of the last record that was read since the lane was opened, in milliseconds since 1970.
     pub(super) appended_ms: Option<i64>,
     /// When the log was last told of a clock that is off.
     pub(super) clock_was_told: Option<Instant>,
@@ -70,7 +73,7 @@ impl<'s> OpenLane<'s> {
             salts: LaneSalts::new(&settings.salts),
             signals: Signals::new(lane, settings.plan.signal_partitions, &settings.routes),
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),
-            clock: Clock::opened(super::reading()),
+            clock: Clock::opened(),
             appended_ms: None,
             clock_was_told: None,
             transaction: None,
@@ -199,7 +202,7 @@ fn hold_raw(cluster: &Cluster, positions: &Positions, lane: u16, carried: &mut C
     let raw = positions.watermarks(Topic::Raw, lane)?;
     let before = match i64::try_from(next) {
         Ok(next) if next > raw.low && next <= raw.end => {
-            let found = |record: &kafka::lane::Record<'_>| (record.offset() == next - 1).then(|| record.timestamp_ms());
+            let found = |record: &Record<'_>| (record.offset() == next - 1).then(|| view(lane, record).time());
             first_committed(cluster, Topic::Raw, lane, next - 1, found)?.flatten()
         }
         _ => None,
@@ -216,7 +219,7 @@ fn hold_raw(cluster: &Cluster, positions: &Positions, lane: u16, carried: &mut C
 fn tell_lost_marks(settings: &Settings, lane: u16, first: u64, carried: &Carried) -> Result<(), End> {
     let Some(last_lost) = first.checked_sub(1) else { return Ok(()) };
     let appended =
-        first_committed(&settings.cluster, Topic::Raw, lane, last_lost as i64, |record| record.timestamp_ms())?;
+        first_committed(&settings.cluster, Topic::Raw, lane, last_lost as i64, |record| view(lane, record).time())?;
     let window = settings.longest_window.as_millis() as i64;
     let Some(lost_at) = appended.filter(|at| !window_is_whole(*at, carried.watermark_ms, window)) else {
         return Ok(());

@@ -85,8 +85,10 @@ impl OpenLane<'_> {
         } = self;
         let records = reader.fetch(chunk, wait)?;
         if records.is_empty() {
-            if reader.is_at_end() {
-                advance.idle(clock.time(reading()));
+            if reader.is_at_end()
+                && let Some(time) = clock.time(reading())
+            {
+                advance.idle(time);
             }
             return Ok(false);
         }
@@ -99,11 +101,12 @@ impl OpenLane<'_> {
         };
         let raw: Vec<RawRecord<'_>> = records.iter().map(|record| view(*lane, record)).collect();
         let mut readings: Vec<Reading<'_>> = raw.iter().map(|raw| step.read(raw)).collect();
-        let candidates: Vec<_> = readings.iter().filter_map(Reading::candidate).collect();
+        let (now, latest) = (now_ms(), reading().latest());
+        let mut candidates: Vec<_> = readings.iter().filter_map(Reading::candidate).collect();
+        candidates.iter_mut().for_each(|candidate| candidate.not_after(latest));
         let mut verdicts = Vec::with_capacity(candidates.len());
         window.decide_batch(&candidates, &mut verdicts).map_err(unusable)?;
         let mut verdicts = verdicts.into_iter();
-        let now = now_ms();
         let mut value = Vec::with_capacity(2_048);
         for (raw, reading) in raw.iter().zip(readings.drain(..)) {
             let verdict = if reading.candidate().is_some() { verdicts.next() } else { None };
@@ -127,9 +130,9 @@ impl OpenLane<'_> {
                 let last = (reader.position() + reader.lag_records().unwrap_or(0) - 1).max(raw.offset as i64);
                 return Err(End::halt(fuse::REASON, begun.tally.fuse_message(*lane, raw.offset, blown, last)));
             }
-            advance.saw(raw.appended_at);
-            *appended_ms = (*appended_ms).max(Some(raw.appended_at));
-            begun.tally.clocks_off += u64::from(raw.clock_off);
+            advance.saw(raw.time());
+            *appended_ms = Some(raw.appended_at);
+            begun.tally.clocks_off += u64::from(raw.disbelieved.is_some());
             write(producer, settings, *lane, raw, &decided, &mut value)?;
             advance.wrote(value.len(), now);
             if decided.event.outcome == Outcome::Event {
@@ -218,15 +221,14 @@ impl OpenLane<'_> {
         advance.commit();
         window.commit(carried.seen).map_err(unusable)?;
         let reading = reading();
-        let disagrees = clock.disagrees(reading, *appended_ms);
-        if let Some(appended_ms) = *appended_ms {
-            clock.hear(reading, appended_ms);
-            // Nothing expires before a record has told the broker's time.
+        // A topic of an earlier version has our own times: then there is no second clock.
+        clock.hear(reading, written.stamped_ms(Topic::Seen, lane).unwrap_or(reading.wall_ms));
+        if let (Some(appended_ms), Some(time)) = (*appended_ms, clock.time(reading)) {
             let longest = settings.longest_window.as_millis() as i64;
-            window.expire(needed_from(appended_ms, clock.time(reading), longest)).map_err(unusable)?;
+            window.expire(needed_from(appended_ms, time, longest)).map_err(unusable)?;
         }
         signals.committed(&batches, now);
-        if disagrees {
+        if clock.disagrees(reading) {
             metrics.own_clock.inc();
             if clock_was_told.is_none_or(|told| told.elapsed() > Duration::from_secs(60)) {
                 *clock_was_told = Some(Instant::now());
@@ -234,10 +236,9 @@ impl OpenLane<'_> {
                     service = SERVICE,
                     lane,
                     wall_ms = reading.wall_ms,
-                    believed_ms = clock.time(reading),
-                    appended_ms,
-                    "this machine's clock has jumped, or it and the broker's are over five minutes apart; the lane goes by the earlier of \
-                     the two: docs/runbooks/clock-skew.md"
+                    brokers_ms = written.stamped_ms(Topic::Seen, lane),
+                    "this machine's clock and the broker's are over five minutes apart; the lane goes by the earlier of the two: \
+                     docs/runbooks/clock-skew.md"
                 );
             }
         }
@@ -278,7 +279,7 @@ impl OpenLane<'_> {
     }
 }
 
-fn view<'r>(lane: u16, record: &'r Record<'_>) -> RawRecord<'r> {
+pub(super) fn view<'r>(lane: u16, record: &'r Record<'_>) -> RawRecord<'r> {
     RawRecord::new(
         lane,
         record.offset() as u64,

@@ -61,7 +61,7 @@ impl Lane {
 
     fn candidate(raw: u64) -> Option<Candidate> {
         let (key, received_at) = RAW[raw as usize];
-        Some(Candidate { id: Id128(key?), offset: raw, received_at, window_ms: WINDOW_MS })
+        Some(Candidate::new(Id128(key?), raw, received_at, WINDOW_MS))
     }
 
     /// Decides records of `raw`, one by one as chunks of a transaction come.

@@ -154,7 +154,7 @@ async fn a_run_of_dead_letters_stops_its_lane_until_somebody_has_mended_it_or_le
     let running = Running::engines();
     let (asker, data) = (running.asker(), running.folder.path());
     let (whole, lost) = configurations(data);
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = || testkit::house::free_address().unwrap();
     let (listen, metrics) = (free(), free());
     let services = Services { running: &running, metrics };
     let ingest = services.start("ingest", &whole, &["--listen", &listen]);

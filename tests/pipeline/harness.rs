@@ -130,9 +130,18 @@ pub struct Up {
 impl Up {
     /// Starts it; its log lies in a folder of its own.
     pub async fn engines(data: &Path) -> anyhow::Result<Self> {
+        Self::engines_with(data, &[]).await
+    }
+
+    /// As [`Self::engines`], with variables in the environment of the engines.
+    pub async fn engines_with(data: &Path, variables: &[(String, String)]) -> anyhow::Result<Self> {
         let data = data.join("data");
-        let inside = data.clone();
-        let house = tokio::task::spawn_blocking(move || House::up(&inside, &["--engines-only"])).await??;
+        let (inside, variables) = (data.clone(), variables.to_vec());
+        let house = tokio::task::spawn_blocking(move || {
+            let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+            House::up_with(&inside, &["--engines-only"], &variables)
+        });
+        let house = house.await??;
         Ok(Self { addresses: house.addresses.clone(), house, data })
     }
 

@@ -7,6 +7,7 @@ mod alerts;
 mod architecture;
 mod by_hand;
 mod clients;
+mod clocks;
 mod days;
 mod demo;
 mod dlq;

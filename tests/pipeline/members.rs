@@ -67,7 +67,7 @@ impl Site<'_> {
             ("HOOKLINE_PROCESS_DATA", windows.as_str()),
         ];
         let variables = [&variables(engines)[..], &own].concat();
-        let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let metrics = testkit::house::free_address().unwrap();
         let arguments = [&[service, "--config", self.config.to_str().unwrap(), "--metrics", &metrics], more].concat();
         let program = Program::start(name, folder, &arguments, &variables).unwrap();
         let client = testkit::http::client(SOON).unwrap();
@@ -105,7 +105,7 @@ async fn instances_that_come_go_and_die_share_their_lanes_and_count_everything_o
     let running = Running::engines();
     let folder = running.folder.path();
     let site = Site { running: &running, config: configure(folder, &[("dub", "dub", "dub")]) };
-    let listen = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let listen = testkit::house::free_address().unwrap();
     let ingest = site.start("ingest", "ingest", &["--listen", &listen]);
     let (a, mut b) = (site.join("process", "process-a"), site.join("process", "process-b"));
     let (mut report, detect) = (site.join("report", "report-a"), site.join("detect", "detect-a"));

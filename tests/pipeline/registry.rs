@@ -33,7 +33,7 @@ struct Apicurio {
 impl Apicurio {
     async fn start() -> Self {
         let folder = tokio::task::spawn_blocking(fetched).await.unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free: std::net::SocketAddr = testkit::house::free_address().unwrap().parse().unwrap();
         let process = Command::new("java")
             .args(["-Xmx256m", "-jar"])
             .arg(folder.join(format!("apicurio-registry-app-{VERSION}-runner.jar")))

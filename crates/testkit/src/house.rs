@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,24 @@ use serde::Deserialize;
 
 /// The hidden subcommand that ties a program's life to its parent's: nothing outlives a test run.
 const LEASH: &str = "engine-exec";
+
+/// An address of this machine at which nobody listens, for a program to listen at, time and again: below the ports that the kernel
+/// gives to outgoing connections and those that engines are given, and no two of this process are the same.
+///
+/// # Errors
+/// When all of them are in use.
+pub fn free_address() -> anyhow::Result<String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: std::ops::Range<u32> = 10_000..20_000;
+    for _ in PORTS {
+        let number = std::process::id().wrapping_mul(131).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let address = format!("127.0.0.1:{}", PORTS.start + number % (PORTS.end - PORTS.start));
+        if TcpListener::bind(&address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port among {PORTS:?}")
+}
 
 /// The built `hookline` binary.
 ///
@@ -203,6 +223,14 @@ impl House {
     /// # Errors
     /// When it is not ready within two minutes (engines are fetched on a first start), with the end of its log.
     pub fn up(data: &Path, more: &[&str]) -> anyhow::Result<Self> {
+        Self::up_with(data, more, &[])
+    }
+
+    /// As [`Self::up`], with variables in its environment, which its engines have too.
+    ///
+    /// # Errors
+    /// As for [`Self::up`].
+    pub fn up_with(data: &Path, more: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let folder = data.parent().context("the data folder has a parent")?;
         let data = data.to_str().context("the data folder's name is text")?;
         let mut arguments = vec!["up", "--json", "--data", data, "--kafka-port", "0", "--clickhouse-port", "0"];
@@ -211,7 +239,7 @@ impl House {
         }
         arguments.extend(more);
         let begun = Instant::now();
-        let (mut program, lines) = Program::spawn("up", folder, &arguments, &[])?;
+        let (mut program, lines) = Program::spawn("up", folder, &arguments, variables)?;
         let deadline = begun + Duration::from_secs(300);
         loop {
             match lines.recv_timeout(Duration::from_millis(100)) {

@@ -5,6 +5,7 @@
 
 pub mod canonical;
 pub mod clickhouse;
+pub mod clock;
 pub mod dub;
 pub mod hostile;
 pub mod house;

@@ -1,5 +1,6 @@
 //! The services of one installation as processes of their own.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,13 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use crate::house::{Addresses, Program, binary};
+use crate::clock::Clock;
+use crate::house::{Addresses, Program, binary, free_address};
 
 /// The services of one installation as processes of their own, to be killed, stopped and multiplied one by one.
 pub struct Fleet {
     folder: PathBuf,
     config: String,
     variables: Vec<(String, String)>,
+    /// Services with a clock of their own.
+    clocks: HashMap<String, Clock>,
     members: Mutex<Vec<Member>>,
     /// Members that were ever added, for names of their own.
     added: AtomicU32,
@@ -58,11 +62,26 @@ impl Fleet {
     /// # Errors
     /// When one cannot be started.
     pub fn start(folder: &Path, config: &Path, engines: &Addresses, services: &[&str]) -> anyhow::Result<Self> {
+        Self::with_clocks(folder, config, engines, services, HashMap::new())
+    }
+
+    /// As [`Self::start`]; the services named in `clocks` go by a clock of their own.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn with_clocks(
+        folder: &Path,
+        config: &Path,
+        engines: &Addresses,
+        services: &[&str],
+        clocks: HashMap<String, Clock>,
+    ) -> anyhow::Result<Self> {
         let variables = variables(engines);
         let this = Self {
             folder: folder.to_owned(),
             config: config.display().to_string(),
             variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            clocks,
             members: Mutex::default(),
             added: AtomicU32::new(0),
         };
@@ -96,14 +115,12 @@ impl Fleet {
     }
 
     fn start_as(&self, name: &str, what: &str, windows: &str) -> anyhow::Result<()> {
-        let free =
-            || -> anyhow::Result<String> { Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string()) };
         let (service, share) = what.split_once(' ').unwrap_or((what, "1/1"));
         let place = Place {
             service: service.to_owned(),
             share: share.to_owned(),
-            metrics: free()?,
-            listen: free()?,
+            metrics: free_address()?,
+            listen: free_address()?,
             windows: self.folder.join(windows),
         };
         let program = Some(self.program(name, &place)?);
@@ -275,6 +292,8 @@ impl Fleet {
         let mut variables: Vec<(&str, &str)> =
             self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         variables.push(("HOOKLINE_PROCESS_DATA", &windows));
+        let clock = self.clocks.get(&place.service).map(Clock::variables).unwrap_or_default();
+        variables.extend(clock.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         Program::start(&name.replace('/', "-of-").replace([' ', '#'], "-"), &self.folder, &arguments, &variables)
     }
 

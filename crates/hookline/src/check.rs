@@ -24,7 +24,6 @@ pub(crate) struct Args {
 /// Events a second that the memory of the dedupe window is said for.
 const RATE: u32 = 1_000;
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 pub(crate) fn run(args: &Args) -> Outcome {
     let environment = Environment::of_process();
     let environment = if args.without_secrets { environment.without_secrets() } else { environment };

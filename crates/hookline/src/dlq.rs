@@ -129,12 +129,10 @@ async fn list(args: &ListArgs) -> Outcome {
     Ok(if open == 0 { Verdict::Fine } else { Verdict::NeedsAttention })
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print_json(groups: &[DeadLetterGroup], open: u64) {
     println!("{}", json!({ "ok": open == 0, "open": open, "groups": groups }));
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print(reach: &Reach, groups: &[DeadLetterGroup], open: u64) {
     if groups.is_empty() {
         println!("There are no dead letters.");

@@ -196,7 +196,6 @@ impl Ledger {
         self.books.iter().flat_map(|books| books.next(&reach.flag())).collect()
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print_json(&self, reach: &Reach) {
         let books = |books: &Books| {
             json!({
@@ -216,7 +215,6 @@ impl Ledger {
         println!("{answer}");
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print(&self, reach: &Reach) {
         println!(
             "{:>5} {:>14} {:>14} {:>9} {:>9} {:>9} {:>14} {:>10}",
@@ -263,7 +261,6 @@ impl Ledger {
         }
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print_faults(&self, books: &Books) {
         let Books { lane, incarnation, .. } = books;
         let earlier = match &self.kafka {

@@ -1,5 +1,8 @@
 //! The one binary: a subcommand per service, `up`, and the operator's tools.
 
+#[macro_use] // first: its macro is for all below
+mod output;
+
 mod check;
 mod demo;
 mod dlq;

@@ -44,7 +44,6 @@ async fn migrate(args: &Args, config: Config) -> Outcome {
     Ok(if args.dry_run && !migrations.is_empty() { Verdict::NeedsAttention } else { Verdict::Fine })
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn say(args: &Args, migrations: &[Migration]) -> anyhow::Result<()> {
     if args.json {
         let list: Vec<_> = migrations

@@ -175,7 +175,6 @@ impl<'a> Desk<'a> {
         Ok(if warning.is_some() { Verdict::NeedsAttention } else { Verdict::Fine })
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn say_change(&self, change: &Change, warning: Option<&str>) {
         if self.by.json {
             let mut line = as_json(change);
@@ -207,7 +206,6 @@ impl<'a> Desk<'a> {
         format!("Kafka at {}", self.cluster.brokers)
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn list(&self) -> Outcome {
         let (log, now) = (self.log()?, Timestamp::now());
         let unreadable: Vec<String> = log.switches.unreadable().map(ToString::to_string).collect();
@@ -246,7 +244,6 @@ impl<'a> Desk<'a> {
         line
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn history(&self, of: Option<&Object>) -> Outcome {
         let log = self.log()?;
         let (mut changes, mut unreadable) = (Vec::new(), Vec::new());

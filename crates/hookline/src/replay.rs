@@ -287,7 +287,6 @@ fn diff_as_json(diff: &RowDiff) -> serde_json::Value {
     })
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print_json(args: &Args, shadow: &Shadow, lanes: &[Lane]) {
     let lane = |lane: &Lane| {
         json!({
@@ -303,7 +302,6 @@ fn print_json(args: &Args, shadow: &Shadow, lanes: &[Lane]) {
     );
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print(args: &Args, shadow: &Shadow, lanes: &[Lane]) {
     for Lane { lane, range, diff, written, after, frozen } in lanes {
         println!("lane {lane}, {}: {} records", spans::named(range), range.end - range.start);
@@ -346,7 +344,6 @@ fn print(args: &Args, shadow: &Shadow, lanes: &[Lane]) {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print_diff(diff: &RowDiff) {
     let RowDiff { compared, missing, repeated, moved, changed, columns } = diff;
     println!("  {compared} rows compared, {} missing, {} repeated, {changed} changed", missing.len(), repeated.len());

@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     tokio::runtime::Runtime::new().context("cannot start the runtime")?.block_on(job.send(deliveries))
 }
 
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command, and what to do with it")]
+#[allow(clippy::print_stderr, reason = "the answer of a command, and what to do with it")]
 fn print_example() {
     println!("{}", adapter::example().trim_end());
     eprintln!("Give it an id and a time of its own, then: hookline send --source NAME --file event.json");
@@ -282,7 +282,6 @@ impl Job<'_> {
         )
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print_json(&self, tally: &Tally) {
         let seconds = self.clock.elapsed().as_secs_f64();
         let millis = |share: f64| tally.acks.quantile(share).map(|time| time.as_secs_f64() * 1_000.0);
@@ -300,7 +299,6 @@ impl Job<'_> {
         );
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print(&self, tally: &Tally) {
         let (seconds, taken) = (self.clock.elapsed().as_secs_f64(), tally.acks.count());
         let what = if self.args.dry_run { "Checked by" } else { "Sent to" };
@@ -330,7 +328,6 @@ impl Job<'_> {
         }
     }
 
-    #[allow(clippy::print_stdout, reason = "what to do next")]
     fn print_next(&self, tally: &Tally) {
         let configured = self.config.clickhouse.url.clone();
         let clickhouse = configured

@@ -266,7 +266,6 @@ fn fresh_config(data: &Path) -> anyhow::Result<PathBuf> {
     Ok(Fresh::new(random).write(data)?)
 }
 
-#[allow(clippy::print_stdout, reason = "what to do next, for a person")]
 fn hint(config: &Path, ingest: &str) {
     println!("  {:<11} {}", "config", config.display());
     println!("Next: hookline send --config {} --ingest {ingest} --source dub --count 10", config.display());

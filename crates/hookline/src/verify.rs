@@ -199,7 +199,6 @@ impl Examined<'_> {
         }
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print(&self) {
         let how = format!(
             "source {:?} ({}), as of {}",
@@ -224,7 +223,6 @@ impl Examined<'_> {
         println!("Next: {}", self.next());
     }
 
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn print_json(&self) {
         let findings: Vec<_> = self
             .findings

@@ -73,7 +73,6 @@ pub(super) async fn run(args: &Args) -> Outcome {
     Ok(Verdict::Fine)
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn say(args: &Args, who: &str, discarded: u64) {
     if args.reach.json {
         println!("{}", json!({ "ok": true, "dry_run": args.dry_run, "discarded": discarded }));

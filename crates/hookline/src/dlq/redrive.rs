@@ -287,7 +287,6 @@ impl Redrive<'_> {
 }
 
 impl Tally {
-    #[allow(clippy::print_stdout, reason = "the answer of a command")]
     fn say(&self, args: &Args) {
         if args.reach.json {
             let answer = json!({

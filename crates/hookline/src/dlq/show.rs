@@ -43,7 +43,6 @@ pub(super) async fn run(args: &Args) -> Outcome {
     Ok(if rows.is_empty() { Verdict::NeedsAttention } else { Verdict::Fine })
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print_json<'r>(letters: impl Iterator<Item = (&'r DeadLetterRow, Option<&'r Letter>)>) {
     let letter = |(row, letter): (&DeadLetterRow, Option<&Letter>)| -> Value {
         let headers = |letter: &Letter| -> Value {
@@ -66,7 +65,7 @@ fn print_json<'r>(letters: impl Iterator<Item = (&'r DeadLetterRow, Option<&'r L
     );
 }
 
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command")]
+#[allow(clippy::print_stderr, reason = "the answer of a command")]
 fn print(row: &DeadLetterRow, letter: Option<&Letter>) {
     println!("dead letter {}:{} ({})", row.lane, row.raw_offset, row.state);
     let mut lines = vec![
@@ -117,7 +116,6 @@ fn print(row: &DeadLetterRow, letter: Option<&Letter>) {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "what to do next")]
 fn print_next(args: &Args, rows: &[DeadLetterRow]) {
     let flag = args.reach.flag();
     match rows.first() {

@@ -93,7 +93,6 @@ pub(super) async fn new_losses(
     Ok(lost)
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 async fn end_life(reach: &Reach, args: &Args, who: &str, life: &str) -> Outcome {
     let platform = reach.platform()?;
     let warehouse = platform.connect().await?;
@@ -122,7 +121,6 @@ async fn end_life(reach: &Reach, args: &Args, who: &str, life: &str) -> Outcome 
     Ok(Verdict::Fine)
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn say(reach: &Reach, args: &Args, lane: u16, who: &str, lost: &[Range<u64>]) {
     let records = spans::total(lost);
     if reach.json {

@@ -118,7 +118,6 @@ async fn still_waiting(
     .await
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn say(reach: &Reach, args: &Args, lives: &[String], waiting: &[Waiting], deleted: &[Topic]) {
     if reach.json {
         let lane = |Waiting { lane, raw_end, settled }: &Waiting| json!({ "lane": lane, "raw_end": raw_end, "settled": settled, "lost": raw_end.map(|end| end.saturating_sub(*settled)) });
@@ -162,7 +161,6 @@ fn say(reach: &Reach, args: &Args, lives: &[String], waiting: &[Waiting], delete
 }
 
 /// Makes a topic again that has vanished.
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 pub(crate) async fn recreate(reach: &Reach, args: &TopicArgs) -> Outcome {
     let topic = args.topic;
     ensure!(

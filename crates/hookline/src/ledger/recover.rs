@@ -152,7 +152,6 @@ impl Run<'_> {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print_json(args: &Args, found: &[Lane]) {
     let lane = |lane: &Lane| {
         json!({
@@ -169,7 +168,6 @@ fn print_json(args: &Args, found: &[Lane]) {
     println!("{}", json!({ "ok": ok, "applied": args.apply, "lanes": found.iter().map(lane).collect::<Vec<Value>>() }));
 }
 
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
 fn print(reach: &Reach, args: &Args, found: &[Lane]) {
     for Lane { lane, gap, fault, from, to, replay } in found.iter().filter(|lane| !lane.is_fine()) {
         if let Some(gap) = gap {

@@ -1,7 +1,8 @@
 //! The verdict on a record whose row is gone, from the rows of its key that are left.
 //!
 //! A replay cannot ask the window: it has moved on. What it has is the rows. As long as one row is missing among those of its key, they
-//! tell exactly what was decided; where several are missing, the key still counts once, if not always at its first offset.
+//! tell exactly what was decided; where several are missing, the key still counts once, if not always at its first offset. A row has one
+//! received time; where two clocks disagreed about it, the window's mark may have lasted longer than the row says.
 
 use crate::decision::{Candidate, Verdict};
 

@@ -1,6 +1,5 @@
 //! `hookline up`: everything on one machine.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -301,12 +300,10 @@ impl<'a> Addresses<'a> {
     }
 
     fn print(&self, json: bool) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
         if json {
-            serde_json::to_writer(&mut out, self)?;
-            writeln!(out)?;
+            println!("{}", serde_json::to_string(self)?);
         } else {
-            writeln!(out, "Ready. Ctrl-C stops everything.")?;
+            println!("Ready. Ctrl-C stops everything.");
             for (name, address) in [
                 ("ingest", self.ingest),
                 ("console", self.console),
@@ -315,10 +312,10 @@ impl<'a> Addresses<'a> {
                 ("ClickHouse", Some(self.clickhouse)),
             ] {
                 if let Some(address) = address {
-                    writeln!(out, "  {name:<11} {address}")?;
+                    println!("  {name:<11} {address}");
                 }
             }
         }
-        Ok(out.flush()?)
+        Ok(())
     }
 }

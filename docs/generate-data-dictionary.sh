@@ -29,8 +29,8 @@ section() { # condition
   cat <<'END'
 # Data dictionary
 
-Written by `docs/generate-data-dictionary.sh` from the comments in ClickHouse; change those (`crates/event/src/link_event.rs`,
-`crates/warehouse/src/`), not this file.
+Written by `docs/generate-data-dictionary.sh` from the comments in ClickHouse; change those (`crates/domain/event/src/link_event.rs`,
+`crates/io/warehouse/src/`), not this file.
 
 The database `hookline` holds what counts, `hookline_test` the same names for test data. All times are UTC. Nothing is `NULL`: `''` and 0
 mean unknown. Analysts read the views; no view needs `FINAL`.

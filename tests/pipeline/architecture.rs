@@ -2,52 +2,79 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Crates that decide and never do: no clock, no socket, no engine.
-const PURE: [&str; 8] = ["event", "signature", "adapter", "dedupe", "enrich", "route", "detect", "bundle"];
-/// Crates that run as services. None knows another.
-const SERVICES: [&str; 5] = ["ingest", "process", "detector", "report", "notifier"];
 /// What only one room may name.
 const SOLE_OWNER: [(&str, &str); 2] = [("rdkafka", "kafka"), ("clickhouse", "warehouse")];
 
-/// Each workspace crate and what it depends on, test dependencies left out.
-fn arrows() -> BTreeMap<String, BTreeSet<String>> {
-    let metadata = MetadataCommand::new()
-        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
-        .no_deps()
-        .exec()
-        .unwrap();
-    let normal = |package: &cargo_metadata::Package| {
-        let kept = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
-        kept.map(|dependency| dependency.name.clone()).collect()
-    };
-    metadata.packages.iter().map(|package| (package.name.to_string(), normal(package))).collect()
+fn workspace() -> Metadata {
+    let mut command = MetadataCommand::new();
+    command.manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).no_deps().exec().unwrap()
 }
 
-fn assert_none(of: &str, forbidden: &[&str], arrows: &BTreeMap<String, BTreeSet<String>>, why: &str) {
+/// The name in code: packages carry the prefix `hookline-`, code does not.
+fn short(package: &str) -> String {
+    package.strip_prefix("hookline-").unwrap_or(package).to_owned()
+}
+
+/// Each workspace crate and what it depends on, test dependencies left out.
+fn arrows() -> BTreeMap<String, BTreeSet<String>> {
+    let normal = |package: &Package| {
+        let kept = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+        kept.map(|dependency| short(&dependency.name)).collect()
+    };
+    workspace().packages.iter().map(|package| (short(&package.name), normal(package))).collect()
+}
+
+/// The crates of one layer, which is a folder of `crates/`.
+fn layer(folder: &str) -> Vec<String> {
+    let place = format!("/crates/{folder}/");
+    let packages = workspace().packages;
+    let of_layer = packages.iter().filter(|package| package.manifest_path.as_str().contains(&place));
+    let crates: Vec<String> = of_layer.map(|package| short(&package.name)).collect();
+    assert!(crates.len() > 3, "crates/{folder} has {crates:?}");
+    crates
+}
+
+fn assert_none<S: AsRef<str>>(of: &str, forbidden: &[S], arrows: &BTreeMap<String, BTreeSet<String>>, why: &str) {
     for name in forbidden {
-        assert!(!arrows[of].contains(*name), "crates/{of} depends on {name}: {why}");
+        let name = name.as_ref();
+        assert!(!arrows[of].contains(name), "crates/{of} depends on {name}: {why}");
     }
 }
 
 #[test]
-fn pure_crates_know_no_runtime_and_no_engine() {
+fn the_domain_is_pure() {
     let arrows = arrows();
-    let doers =
-        ["tokio", "rdkafka", "clickhouse", "axum", "reqwest", "kafka", "warehouse", "registry", "runtime", "config"];
-    for pure in PURE {
-        assert_none(pure, &doers, &arrows, "it is a pure crate");
-        assert_none(pure, &SERVICES, &arrows, "it is a pure crate");
+    let doers = ["tokio", "rdkafka", "clickhouse", "axum", "hyper", "reqwest", "prometheus", "tracing-subscriber"];
+    for pure in layer("domain") {
+        assert_none(&pure, &doers, &arrows, "the domain decides and never does");
+        assert_none(&pure, &layer("io"), &arrows, "the domain is below the engines");
+        assert_none(&pure, &layer("services"), &arrows, "the domain is below the services");
+    }
+}
+
+#[test]
+fn what_reads_the_configuration_is_above_what_decides() {
+    for pure in layer("domain") {
+        assert_none(&pure, &["config"], &arrows(), "decisions take their settings as arguments");
+    }
+}
+
+#[test]
+fn engines_are_below_services() {
+    for io in layer("io") {
+        assert_none(&io, &layer("services"), &arrows(), "services stand on it");
     }
 }
 
 #[test]
 fn no_service_knows_another() {
     let arrows = arrows();
-    for service in SERVICES {
-        assert_none(service, &SERVICES, &arrows, "services meet on topics only");
-        assert_none(service, &["hookline", "local", "testkit", "hostile"], &arrows, "a service runs without them");
+    for service in layer("services") {
+        assert_none(&service, &layer("services"), &arrows, "services meet on topics only");
+        let above = ["hookline", "local", "testkit", "fuzz-targets"];
+        assert_none(&service, &above, &arrows, "a service runs without them");
     }
 }
 
@@ -55,7 +82,7 @@ fn no_service_knows_another() {
 fn each_engine_is_named_by_one_crate_only() {
     for (name, dependencies) in arrows() {
         for (library, owner) in SOLE_OWNER {
-            let allowed = name == owner || name == "hookline-tests";
+            let allowed = name == owner || name == "tests";
             assert!(
                 allowed || !dependencies.contains(library),
                 "crates/{name} names {library}; only crates/{owner} may"
@@ -72,7 +99,7 @@ fn ingest_knows_nothing_of_rules_or_clickhouse() {
 #[test]
 fn the_engines_of_one_machine_are_known_to_the_binary_only() {
     for (name, dependencies) in arrows() {
-        let allowed = ["hookline", "testkit", "hookline-tests", "local"].contains(&name.as_str());
+        let allowed = ["hookline", "testkit", "tests", "local"].contains(&name.as_str());
         assert!(allowed || !dependencies.contains("local"), "crates/{name} depends on crates/local");
     }
 }

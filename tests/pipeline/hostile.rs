@@ -83,11 +83,11 @@ async fn hostile_bodies_get_no_5xx_and_every_authentic_one_that_is_taken_is_a_ro
 
 /// The platforms that `adapter` has, by the folders of their golden files, and good bodies of each, the longest first.
 fn platforms() -> BTreeMap<String, Vec<Vec<u8>>> {
-    let golden = Path::new(ROOT).join("crates/adapter/tests/golden");
+    let golden = Path::new(ROOT).join("crates/domain/adapter/tests/golden");
     let mut platforms = BTreeMap::new();
     for folder in std::fs::read_dir(golden).unwrap() {
         let folder = folder.unwrap();
-        // Of a mapped platform nothing is known without a map; crates/hostile holds such adapters against any bytes.
+        // Of a mapped platform nothing is known without a map; crates/fuzz-targets holds such adapters against any bytes.
         if folder.file_name() == "mapping" {
             continue;
         }

@@ -1,5 +1,5 @@
 //! The crash oracle in short: services and engines killed, stopped and multiplied in mid-stream, and everything counted once all
-//! the same. `cargo run --release -p testkit --example oracle` is the long one (docs/reliability.md).
+//! the same. `cargo run --release -p hookline-testkit --example oracle` is the long one (docs/reliability.md).
 
 use std::time::Duration;
 

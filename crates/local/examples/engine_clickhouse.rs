@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use local::clickhouse::{Access, Account, ServeOptions, serve};
+use hookline_local::clickhouse::{Access, Account, ServeOptions, serve};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);

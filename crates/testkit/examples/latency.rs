@@ -1,6 +1,6 @@
 //! How long a webhook takes: until it is acknowledged, and from there until its row can be queried.
 //!
-//! `cargo build --release -p hookline && cargo run --release -p testkit --example latency -- [EVENTS A SECOND] [SECONDS]`
+//! `cargo build --release -p hookline && cargo run --release -p hookline-testkit --example latency -- [EVENTS A SECOND] [SECONDS]`
 //!
 //! `hookline up` with all services and both engines, and a sender of signed Dub clicks, one a request, at an even pace (5,000 a second
 //! for 60 s unless told, after 40 s at the same pace in which Kafka's JVM compiles itself), all on this machine. ClickHouse is asked every 100 ms how far each lane's rows reach; rows of a lane appear in
@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use hookline_testkit::clickhouse::Asker;
+use hookline_testkit::latencies::Latencies;
+use hookline_testkit::load::{self, Pace, Tally};
+use hookline_testkit::traffic::Delivery;
+use hookline_testkit::{House, Sender, dub};
 use jiff::Timestamp;
 use signature::{Scheme, Secret};
-use testkit::clickhouse::Asker;
-use testkit::latencies::Latencies;
-use testkit::load::{self, Pace, Tally};
-use testkit::traffic::Delivery;
-use testkit::{House, Sender, dub};
 
 /// How often ClickHouse is asked.
 const EVERY: Duration = Duration::from_millis(100);

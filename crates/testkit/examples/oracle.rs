@@ -1,6 +1,6 @@
 //! The crash oracle as a command: a whole Hookline is shaken while platforms send, and then its books are compared.
 //!
-//! `cargo build --release -p hookline && cargo run --release -p testkit --example oracle -- --kills 300`
+//! `cargo build --release -p hookline && cargo run --release -p hookline-testkit --example oracle -- --kills 300`
 
 #![allow(clippy::print_stdout, reason = "a command: it prints")]
 
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use config::Fresh;
-use testkit::House;
-use testkit::oracle::{Blow, Plan, run};
+use hookline_testkit::House;
+use hookline_testkit::oracle::{Blow, Plan, run};
 
 /// Shakes a whole Hookline of its own and verifies that nothing is lost, doubled or miscounted.
 ///

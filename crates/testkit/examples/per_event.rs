@@ -1,6 +1,6 @@
 //! What an event costs: CPU time of each service's own process, and of the engines, per event.
 //!
-//! `cargo build --release -p hookline && cargo run --release -p testkit --example per_event -- [EVENTS] [SENDERS]`
+//! `cargo build --release -p hookline && cargo run --release -p hookline-testkit --example per_event -- [EVENTS] [SENDERS]`
 //!
 //! Each stage is measured alone, over the same events: ingest while they are sent one a request and then a hundred a
 //! request, `process` and then `report` while each works off what the stage before has left. Figures are CPU time (user and
@@ -21,10 +21,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use config::Fresh;
 use hmac::{Hmac, KeyInit, Mac};
+use hookline_testkit::oracle::Fleet;
+use hookline_testkit::{House, Sender, canonical, clickhouse::Asker, dub};
 use sha2::Sha256;
 use signature::{Scheme, Secret};
-use testkit::oracle::Fleet;
-use testkit::{House, Sender, canonical, clickhouse::Asker, dub};
 
 /// Clock ticks a second of `/proc/<pid>/stat` on Linux.
 const TICKS: f64 = 100.0;
@@ -161,7 +161,7 @@ async fn rows(asker: &Asker, expected: u64) -> anyhow::Result<()> {
 /// Returns when a service says that nothing of its topic is left to read.
 async fn until_idle(fleet: &Fleet, service: &str, topic: &str) -> anyhow::Result<()> {
     let url = format!("{}/metrics", fleet.metrics(service).unwrap());
-    let client = testkit::http::client(Duration::from_secs(5))?;
+    let client = hookline_testkit::http::client(Duration::from_secs(5))?;
     let idle = format!("hookline_lag_records{{service=\"{service}\",topic=\"{topic}\"}} 0");
     let ready = format!("{}/readyz", fleet.metrics(service).unwrap());
     let deadline = Instant::now() + Duration::from_secs(600);

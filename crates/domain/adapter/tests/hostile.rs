@@ -1,0 +1,536 @@
+//! Whatever a sender sends: no panic, both halves agree, and keys do not depend on how events travel.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod maps;
+
+use std::fs;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use event::EventType;
+use event::raw::RawHeaders;
+use hookline_adapter::{Adapter, Dialect, Element, MAX_ELEMENTS, Memory, Options, Undecodable, fallback_key};
+use proptest::prelude::*;
+
+const RECEIVED_AT: i64 = 1_795_428_001_000;
+
+const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// A payload of the golden files.
+struct Payload {
+    adapter: Adapter,
+    body: String,
+    content_type: &'static str,
+}
+
+static GOLDEN: LazyLock<Vec<Payload>> = LazyLock::new(|| {
+    let mut found = Vec::new();
+    for adapter in Adapter::ALL {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(adapter.name());
+        for entry in fs::read_dir(folder).expect("the golden folder") {
+            let path = entry.expect("an entry").path();
+            // Those that another map reads are left out.
+            let read = std::ptr::eq(maps::of(*adapter, &path), dialect(*adapter));
+            if read && !path.to_string_lossy().ends_with(".event.json") {
+                let content_type = if path.extension().is_some_and(|name| name == "form") { FORM } else { JSON };
+                found.push(Payload {
+                    adapter: *adapter,
+                    body: fs::read_to_string(path).expect("a payload"),
+                    content_type,
+                });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.body.cmp(&b.body));
+    found
+});
+
+/// How every payload of an adapter is read here.
+fn dialect(adapter: Adapter) -> &'static Dialect {
+    maps::of(adapter, Path::new(""))
+}
+
+fn split<'b>(adapter: Adapter, body: &'b [u8], content_type: &str) -> Result<Vec<Element<'b>>, Undecodable> {
+    adapter.split(dialect(adapter), body, content_type, &|_| None)
+}
+
+/// Runs a body through both halves and holds them to each other and to what every event is.
+fn both_halves(adapter: Adapter, body: &[u8], content_type: &str) {
+    let Ok(elements) = split(adapter, body, content_type) else { return };
+    let mut memory = Memory::new(Options { keep_query_params: vec!["sku".into()] });
+    for (ordinal, element) in elements.iter().enumerate() {
+        assert_eq!(element.ordinal as usize, ordinal);
+        let content_type = element.content_type;
+        let raw = RawHeaders { received_at: RECEIVED_AT, content_type: content_type.into(), ..RawHeaders::default() };
+        let adapted = adapter.adapt(dialect(adapter), &raw, element.bytes, &mut memory);
+        match (&adapted, &element.quarantine) {
+            // The edge reads less, so it may find a body too deep that adapting can still follow.
+            (Ok(_), Some(why)) => assert_eq!(why.reason, "not_json"),
+            // Nor do the two give up at the same byte then.
+            (Err(adapted), Some(why)) if why.reason == "not_json" => assert_eq!(adapted.reason, why.reason),
+            (adapted, why) => assert_eq!(adapted.as_ref().err(), why.as_ref(), "both halves find the same fault"),
+        }
+        let Ok(adapted) = adapted else { continue };
+        let event = &adapted.event;
+        let age = RECEIVED_AT - event.event_time.0;
+        assert!((-300_000..=35 * 24 * 3_600_000).contains(&age), "the event time is possible");
+        assert_ne!(event.r#type, EventType::Unknown);
+        assert!(event.country.is_empty() || event.country.len() == 2);
+        assert!(event.extra.0.len() <= 20 && event.trace.len() <= 24);
+        assert!(!event.domain.chars().any(char::is_uppercase));
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        event::LinkEvent::decode(&bytes).expect("the event can be written and read");
+    }
+}
+
+/// One way to damage a payload.
+#[derive(Debug, Clone)]
+enum Damage {
+    Flip(prop::sample::Index, u8),
+    Truncate(prop::sample::Index),
+    Cut(prop::sample::Index, usize),
+    Insert(prop::sample::Index, &'static str),
+    /// Puts a text in place of the value of the n-th field.
+    Value(prop::sample::Index, String),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    use prop::sample::Index;
+    let pieces = prop::sample::select(vec![
+        "\"id\":null,",
+        "\"id\":\"other\",",
+        "\"type\":\"sale\",",
+        "\\ud800",
+        "\\u0000",
+        "\u{1f}",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "\"",
+        "1e999",
+        "-",
+        "\n",
+        "é",
+    ]);
+    let values = prop_oneof![
+        Just("1e999".to_owned()),
+        Just("-0".to_owned()),
+        Just("99999999999999999999999999".to_owned()),
+        Just("1e308".to_owned()),
+        Just("\"\\ud83d\"".to_owned()),
+        Just("\"jane@example.com\"".to_owned()),
+        Just(format!("\"{}\"", "x".repeat(5_000))),
+        (1..400usize).prop_map(|depth| "[".repeat(depth) + &"]".repeat(depth)),
+        (1..400usize).prop_map(|depth| "{\"a\":".repeat(depth) + "1" + &"}".repeat(depth)),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("{}".to_owned()),
+        Just("[{},{\"name\":1}]".to_owned()),
+    ];
+    prop_oneof![
+        (any::<Index>(), 0..8u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
+        any::<Index>().prop_map(Damage::Truncate),
+        (any::<Index>(), 1..40usize).prop_map(|(at, length)| Damage::Cut(at, length)),
+        (any::<Index>(), pieces).prop_map(|(at, piece)| Damage::Insert(at, piece)),
+        (any::<Index>(), values).prop_map(|(at, value)| Damage::Value(at, value)),
+    ]
+}
+
+/// Whether a body is a form, whatever it is called.
+fn is_form(body: &str, content_type: &str) -> bool {
+    content_type == FORM && !body.starts_with('{')
+}
+
+/// The places where the value of a field starts and ends: of any field of a form, and of those in JSON that hold a text
+/// or a number.
+fn values(body: &[u8], content_type: &str) -> Vec<(usize, usize)> {
+    let text = String::from_utf8_lossy(body);
+    let (before, after): (_, &[char]) =
+        if is_form(&text, content_type) { ("=", &['&', '\n']) } else { ("\": ", &[',', '\n', '}']) };
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices(before) {
+        let start = at + before.len();
+        let length = text[start..].find(after).unwrap_or(text.len() - start);
+        found.push((start, start + length));
+    }
+    found
+}
+
+fn damaged(mut body: Vec<u8>, content_type: &str, damages: &[Damage]) -> Vec<u8> {
+    for damage in damages {
+        if body.is_empty() {
+            break;
+        }
+        let length = body.len();
+        match damage {
+            Damage::Flip(at, bit) => body[at.index(length)] ^= 1 << bit,
+            Damage::Truncate(at) => body.truncate(at.index(length)),
+            Damage::Cut(at, cut) => {
+                let at = at.index(length);
+                body.drain(at..(at + cut).min(length));
+            }
+            Damage::Insert(at, piece) => {
+                let at = at.index(length);
+                body.splice(at..at, piece.bytes());
+            }
+            Damage::Value(at, value) => {
+                let places = values(&body, content_type);
+                if !places.is_empty() && std::str::from_utf8(&body).is_ok() {
+                    let (start, end) = *at.get(&places);
+                    body.splice(start..end, value.bytes());
+                }
+            }
+        }
+    }
+    body
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_damaged_payload_panics_nobody_and_both_halves_agree(
+        pick in any::<prop::sample::Index>(),
+        damages in prop::collection::vec(damage(), 0..4),
+    ) {
+        let Payload { adapter, body, content_type } = pick.get(GOLDEN.as_slice());
+        let body = damaged(body.clone().into_bytes(), content_type, &damages);
+        both_halves(*adapter, &body, JSON);
+        both_halves(*adapter, &body, FORM);
+        let mut batch = b"[ {} ,".to_vec();
+        batch.extend_from_slice(&body);
+        batch.extend_from_slice(b"\n]");
+        both_halves(*adapter, &batch, JSON);
+        both_halves(Adapter::Canonical, &body, "application/x-ndjson");
+        both_halves(Adapter::Mapping, &body, "application/x-ndjson");
+        let mut nested = b"{\"data\":".to_vec();
+        nested.extend_from_slice(&batch);
+        nested.extend_from_slice(b",\"key\":1}");
+        both_halves(Adapter::Rebrandly, &nested, JSON);
+    }
+
+    #[test]
+    fn any_bytes_panic_nobody(body in prop::collection::vec(any::<u8>(), 0..300)) {
+        for adapter in Adapter::ALL {
+            for content_type in [JSON, "application/x-ndjson", FORM] {
+                both_halves(*adapter, &body, content_type);
+                let mut memory = Memory::new(Options::default());
+                let raw = RawHeaders { content_type: content_type.into(), ..RawHeaders::default() };
+                let _: Result<_, Undecodable> = adapter.adapt(dialect(*adapter), &raw, &body, &mut memory);
+            }
+        }
+    }
+
+    #[test]
+    fn any_form_panics_nobody(pairs in prop::collection::vec((form_name(), any::<String>()), 0..12)) {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        both_halves(Adapter::ShortIo, body.as_bytes(), FORM);
+    }
+
+    #[test]
+    fn an_element_is_known_by_the_same_key_alone_in_an_array_and_in_ndjson(
+        picks in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+        space in prop::sample::select(vec!["", " ", "\n", "\r\n\t "]),
+        adapter in prop::sample::select(vec![
+            Adapter::Canonical,
+            Adapter::CloudEvents,
+            Adapter::Rebrandly,
+            Adapter::Shlink,
+            Adapter::Twilio,
+            Adapter::Mapping,
+        ]),
+    ) {
+        let singles = singles(adapter);
+        let bodies: Vec<&str> = picks.iter().map(|pick| pick.get(&singles).as_str()).collect();
+        let alone: Vec<_> = bodies.iter().map(|body| split(adapter, body.as_bytes(), "").expect("one event").remove(0)).collect();
+        let array = format!("{space}[{space}{}{space}]{space}", bodies.join(&format!("{space},{space}")));
+        let within = format!("{{\"key\":\"k\",{space}\"data\"{space}:{array}}}");
+        let lines = bodies.join("\r\n\n") + "\n";
+        let mut batches = vec![split(adapter, array.as_bytes(), JSON).expect("an array")];
+        if [Adapter::Canonical, Adapter::Mapping].contains(&adapter) {
+            batches.push(split(adapter, lines.as_bytes(), "application/x-ndjson; charset=utf-8").expect("lines"));
+        }
+        if adapter == Adapter::Rebrandly {
+            batches.push(split(adapter, within.as_bytes(), JSON).expect("a batch"));
+        }
+        for batch in batches {
+            prop_assert_eq!(batch.len(), alone.len());
+            for (ordinal, (batched, alone)) in batch.iter().zip(&alone).enumerate() {
+                let before = batch[..ordinal].iter().filter(|other| other.bytes == batched.bytes).count();
+                match before {
+                    0 => prop_assert_eq!(&batched.key, &alone.key),
+                    // Rebrandly has no ids: what stands in one batch twice happened twice.
+                    _ if adapter == Adapter::Rebrandly && alone.quarantine.is_none() => {
+                        prop_assert_eq!(batched.key.as_str(), format!("{}:{before}", alone.key.as_str()));
+                    }
+                    _ => prop_assert_eq!(&batched.key, &alone.key),
+                }
+                prop_assert_eq!(batched.bytes, alone.bytes);
+                prop_assert_eq!(&batched.quarantine, &alone.quarantine);
+            }
+        }
+    }
+
+    #[test]
+    fn an_email_address_in_any_field_rests_nowhere(pick in any::<prop::sample::Index>(), field in any::<prop::sample::Index>()) {
+        let Payload { adapter, body, content_type } = pick.get(GOLDEN.as_slice());
+        let places = values(body.as_bytes(), content_type);
+        prop_assume!(!places.is_empty());
+        let (start, end) = *field.get(&places);
+        for address in ["jill.roe@mail.example.com", "Jill <jill.roe@mail.example.com>", "https://x.example/jill.roe%40mail.example.com?a=1"] {
+            let address = match is_form(body, content_type) {
+                true => form_urlencoded::byte_serialize(address.as_bytes()).collect(),
+                false => format!("\"{address}\""),
+            };
+            let body = format!("{}{address}{}", &body[..start], &body[end..]);
+            for element in split(*adapter, body.as_bytes(), content_type).unwrap_or_default() {
+                let raw = RawHeaders { content_type: element.content_type.into(), ..RawHeaders::default() };
+                prop_assert!(!element.key.as_str().contains("jill"));
+                let mut memory = Memory::new(Options::default());
+                match adapter.adapt(dialect(*adapter), &raw, element.bytes, &mut memory) {
+                    Err(undecodable) => prop_assert!(!undecodable.detail.contains("jill"), "{}", undecodable.detail),
+                    Ok(adapted) => {
+                        let mut stored = Vec::new();
+                        adapted.event.encode(&mut stored);
+                        prop_assert!(!String::from_utf8_lossy(&stored).contains("jill"), "{:?}", adapted.event);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Names that a form may have, some of which are read.
+fn form_name() -> impl Strategy<Value = String> {
+    let known = ["Host", "Date", "Origin", "Path", "Referrer", "User-agent", "country", "link", "utm_source"];
+    prop_oneof![4 => prop::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+/// The golden events of an adapter, each on one line and without a batch around it.
+fn singles(adapter: Adapter) -> Vec<String> {
+    let payloads = GOLDEN.iter().filter(|payload| payload.adapter == adapter && payload.content_type == JSON);
+    let events = payloads.flat_map(|payload| {
+        let elements = split(adapter, payload.body.as_bytes(), "").expect("a payload that can be split");
+        elements.into_iter().map(|element| String::from_utf8_lossy(element.bytes).replace('\n', " "))
+    });
+    // Of a quarantined element that is no object, the adapter alone would make something else.
+    events.filter(|event| event.starts_with('{')).collect()
+}
+
+#[test]
+fn a_body_as_deep_as_it_is_long_is_refused_without_exhausting_the_stack() {
+    for open in ["[", "{\"a\":", "{\"id\":[", "{\"data\":{\"link\":{\"tags\":["] {
+        let body = open.repeat(256 * 1_024 / open.len());
+        for adapter in Adapter::ALL {
+            assert_eq!(split(*adapter, body.as_bytes(), "").expect_err("no event").reason, "not_json");
+            let lines = split(Adapter::Canonical, body.as_bytes(), "application/x-ndjson").expect("one line");
+            assert_eq!(lines[0].quarantine.as_ref().map(|why| why.reason), Some("not_json"));
+            let mut memory = Memory::new(Options::default());
+            adapter
+                .adapt(dialect(*adapter), &RawHeaders::default(), body.as_bytes(), &mut memory)
+                .expect_err("no event");
+        }
+    }
+}
+
+#[test]
+fn a_partly_bad_batch_keeps_its_good_elements() {
+    let good = r#"{"id":"1","type":"click","time":"2026-11-23T10:00:00Z","link":{"id":"l"}}"#;
+    let array = format!(r#"[{good}, 7, {{"id":"2"}}, null, {good}]"#);
+    let reasons = |elements: &[Element<'_>]| -> Vec<Option<&str>> {
+        elements.iter().map(|element| element.quarantine.as_ref().map(|why| why.reason)).collect()
+    };
+    let elements = split(Adapter::Canonical, array.as_bytes(), "application/json").expect("an array");
+    assert_eq!(reasons(&elements), [None, Some("not_an_event"), Some("missing_field"), Some("not_an_event"), None]);
+    assert_eq!(elements[1].bytes, b"7");
+    assert_eq!(elements[1].key, fallback_key(b"7"));
+
+    let mut lines = format!("{good}\n{{\"id\":\n\n{good}\n").into_bytes();
+    lines.extend_from_slice(b"{\"id\":\"\xff\"}\n");
+    let elements = split(Adapter::Canonical, &lines, "application/x-ndjson").expect("lines");
+    assert_eq!(reasons(&elements), [None, Some("not_json"), None, Some("not_utf8")]);
+}
+
+#[test]
+fn a_body_that_is_not_strictly_json_is_refused_whole() {
+    for (body, reason) in [
+        ("", "empty"),
+        (" \n", "empty"),
+        ("[]", "empty"),
+        ("{", "not_json"),
+        ("{} {}", "not_json"),
+        ("[{},]", "not_json"),
+        ("[{}] x", "not_json"),
+        ("{\"id\":\"\\ud800\"}", "not_json"),
+        ("{\"any\":\"tab\there\"}", "not_json"),
+        ("{\"n\":01}", "not_json"),
+    ] {
+        assert_eq!(split(Adapter::Canonical, body.as_bytes(), "").expect_err(body).reason, reason, "{body}");
+    }
+    assert_eq!(split(Adapter::Canonical, b"{\"skipped\":\"\xff\"}", "").expect_err("no UTF-8").reason, "not_utf8");
+    let many = format!("[{}{{}}]", "{},".repeat(MAX_ELEMENTS));
+    assert_eq!(split(Adapter::Canonical, many.as_bytes(), "").expect_err("too many").reason, "too_many_events");
+    let lines = "{}\n".repeat(MAX_ELEMENTS + 1);
+    let refused = split(Adapter::Canonical, lines.as_bytes(), "application/x-ndjson").expect_err("too many");
+    assert_eq!(refused.reason, "too_many_events");
+}
+
+#[test]
+fn no_error_quotes_the_payload() {
+    let body = r#"{"id":"1","email":"jane@example.com" "broken"}"#;
+    let refused = split(Adapter::Canonical, body.as_bytes(), "").expect_err("not JSON");
+    assert_eq!(refused.detail, "the body is not valid JSON at line 1 column 38");
+}
+
+#[test]
+fn of_several_equal_keys_the_last_counts_in_both_halves() {
+    let body = r#"{"id":"a","id":"b","type":"sale","type":"click","time":"2026-11-23T10:00:00Z","link":{"id":"l"}}"#;
+    let elements = split(Adapter::Canonical, body.as_bytes(), "").expect("an event");
+    assert_eq!(elements[0].key.as_str(), "b");
+    let raw = RawHeaders { received_at: RECEIVED_AT, ..RawHeaders::default() };
+    let adapted =
+        Adapter::Canonical.adapt(&Dialect::PLAIN, &raw, elements[0].bytes, &mut Memory::new(Options::default()));
+    assert_eq!(adapted.expect("an event").event.r#type, EventType::Click);
+}
+
+#[test]
+fn a_cloud_event_in_binary_mode_is_known_and_read_by_its_headers() {
+    let body = br#" {"link":{"id":"l_77"}} "#;
+    let headers = [("id", "A1"), ("source", "/acme"), ("type", "com.acme.qr_scan"), ("time", "2026-11-23T10:00:00Z")];
+    let header = |name: &str| {
+        let attribute = name.strip_prefix("ce-")?;
+        headers.iter().find(|(known, _)| *known == attribute).map(|(_, value)| *value)
+    };
+    let elements = Adapter::CloudEvents.split(&Dialect::PLAIN, body, "application/json", &header).expect("an event");
+    assert_eq!((elements[0].key.as_str(), elements[0].quarantine.as_ref()), ("/acme A1", None));
+    let raw = RawHeaders {
+        received_at: RECEIVED_AT,
+        content_type: elements[0].content_type.into(),
+        cloud_event: headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+        ..RawHeaders::default()
+    };
+    let mut memory = Memory::new(Options::default());
+    let adapted = Adapter::CloudEvents.adapt(&Dialect::PLAIN, &raw, elements[0].bytes, &mut memory).expect("an event");
+    assert_eq!(adapted.event.r#type, EventType::QrScan);
+    assert_eq!(adapted.event.event_time.0, 1_795_428_000_000);
+
+    let unnamed = Adapter::CloudEvents
+        .split(&Dialect::PLAIN, body, "application/json", &|name| header(name).filter(|_| name != "ce-source"))
+        .expect("an element");
+    assert_eq!(unnamed[0].quarantine.as_ref().map(|why| why.reason), Some("missing_field"));
+
+    // Nothing proves who wrote the headers: binary mode is set aside, and what stands in the body is not.
+    let wary = Dialect { attributes_unproven: true, ..Dialect::PLAIN };
+    let unproven = Adapter::CloudEvents.split(&wary, body, "application/json", &header).expect_err("set aside");
+    assert_eq!(unproven.reason, "unsigned_attributes");
+    let structured = br#"{"id":"A1","source":"/acme","type":"com.acme.click","time":"2026-11-23T10:00:00Z","data":{"link":{"id":"l_77"}}}"#;
+    let whole =
+        Adapter::CloudEvents.split(&wary, structured, "application/cloudevents+json", &header).expect("an event");
+    assert_eq!((whole[0].key.as_str(), whole[0].quarantine.as_ref()), ("/acme A1", None));
+}
+
+#[test]
+fn content_types_are_taken_as_senders_write_them() {
+    for adapter in Adapter::ALL {
+        for fine in ["", "application/json", "Application/JSON; charset=utf-8", "application/cloudevents+json"] {
+            assert!(adapter.accepts(fine), "{fine}");
+        }
+        assert!(!adapter.accepts("text/html"));
+        for form in [FORM, "Application/X-WWW-Form-Urlencoded; charset=utf-8"] {
+            assert_eq!(adapter.accepts(form), [Adapter::ShortIo, Adapter::Mapping].contains(adapter));
+        }
+        assert_eq!(adapter.accepts("application/x-ndjson"), [Adapter::Canonical, Adapter::Mapping].contains(adapter));
+        assert_eq!(Adapter::parse(adapter.name()), Some(*adapter));
+    }
+    assert_eq!(Adapter::parse("nobody"), None);
+}
+
+/// The same JSON, written another way.
+fn rewritten(body: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    value.to_string().replace('/', "\\/")
+}
+
+#[test]
+fn a_key_made_of_fields_does_not_depend_on_how_they_are_written() {
+    for adapter in Adapter::ALL {
+        let mut compared = 0;
+        for body in singles(*adapter) {
+            let other = rewritten(&body);
+            let (one, other) = (split(*adapter, body.as_bytes(), JSON), split(*adapter, other.as_bytes(), JSON));
+            let (one, other) = (one.expect("an event").remove(0), other.expect("an event").remove(0));
+            assert_eq!(one.quarantine, other.quarantine);
+            if !one.key.as_str().starts_with("body:") {
+                assert_eq!(one.key, other.key, "{body}");
+                compared += 1;
+            }
+        }
+        // Short.io has no key of its own.
+        assert_eq!(compared > 0, *adapter != Adapter::ShortIo, "{}", adapter.name());
+    }
+}
+
+#[test]
+fn a_delivery_that_comes_again_has_the_keys_that_it_had() {
+    for Payload { adapter, body, content_type } in GOLDEN.iter() {
+        let keys = |body: &str| -> Vec<String> {
+            let elements = split(*adapter, body.as_bytes(), content_type).expect("a payload that can be split");
+            elements.iter().map(|element| element.key.as_str().to_owned()).collect()
+        };
+        assert_eq!(keys(body), keys(&format!("\n {body} \n")));
+    }
+}
+
+fn rebrandly_click(referrer: &str) -> String {
+    format!(r#"{{"timestamp":"2026-11-23T10:00:00Z","referral":{{"hostname":"{referrer}"}},"route":{{"id":"r1"}}}}"#)
+}
+
+fn keys<'e>(elements: &'e [Element<'_>]) -> Vec<&'e str> {
+    elements.iter().map(|element| element.key.as_str()).collect()
+}
+
+#[test]
+fn clicks_of_one_batch_that_nothing_in_the_recipe_tells_apart_count_one_by_one() {
+    let (one, other) = (rebrandly_click("a.example"), rebrandly_click("b.example"));
+    let batch = format!(r#"{{"data":[{one},{one},{other}]}}"#);
+    let elements = split(Adapter::Rebrandly, batch.as_bytes(), JSON).expect("a batch");
+    let first = elements[0].key.as_str();
+    assert_eq!(keys(&elements), [first, &format!("{first}:1"), &format!("{first}:2")]);
+    let again = split(Adapter::Rebrandly, batch.as_bytes(), JSON).expect("a batch");
+    assert_eq!(keys(&again), keys(&elements), "a batch that comes again is known");
+}
+
+#[test]
+fn a_bad_click_of_a_batch_spoils_itself_only_and_the_envelope_goes() {
+    let good = rebrandly_click("a.example");
+    let batch = format!(r#"{{"key":"userId_1","data":[{good},7,{{"route":{{}}}},null]}}"#);
+    let elements = split(Adapter::Rebrandly, batch.as_bytes(), JSON).expect("a batch");
+    let reasons: Vec<_> = elements.iter().map(|element| element.quarantine.as_ref().map(|why| why.reason)).collect();
+    assert_eq!(reasons, [None, Some("not_an_event"), Some("missing_field"), Some("not_an_event")]);
+    assert_eq!(elements.iter().map(|element| element.ordinal).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(elements[0].bytes, good.as_bytes(), "as it came");
+    assert!(elements.iter().all(|element| !String::from_utf8_lossy(element.bytes).contains("userId")));
+}
+
+#[test]
+fn a_batch_in_a_field_is_bounded_and_read_as_the_strict_pass_reads_it() {
+    let many = format!(r#"{{"data":[{}{{}}]}}"#, "{},".repeat(MAX_ELEMENTS));
+    let refused = split(Adapter::Rebrandly, many.as_bytes(), JSON).expect_err("too many");
+    assert_eq!(refused.reason, "too_many_events");
+    assert_eq!(split(Adapter::Rebrandly, br#"{"data":[]}"#, JSON).expect_err("nothing").reason, "empty");
+    let (one, other) = (rebrandly_click("a.example"), rebrandly_click("b.example"));
+    for twice in [
+        format!(r#"{{"data":[{one},{one}],"data":[{other}]}}"#),
+        format!(r#"{{"data":[{one}],"d\u0061ta":[{other}]}}"#),
+        format!(r#"{{"data":7,"data":[{other}]}}"#),
+    ] {
+        let elements = split(Adapter::Rebrandly, twice.as_bytes(), JSON).expect(&twice);
+        assert_eq!(elements.iter().map(|element| element.bytes).collect::<Vec<_>>(), [other.as_bytes()], "{twice}");
+    }
+}

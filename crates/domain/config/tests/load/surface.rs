@@ -1,0 +1,177 @@
+//! The whole language, and the example that users start from.
+
+use std::path::Path;
+use std::time::Duration;
+
+use event::{EventType, LinkEvent};
+use hookline_config::{Config, DestinationKind, Environment, ReviewEvery};
+use route::{Alert, Per};
+
+use crate::{base, environment, load, load_with, sound};
+
+const WHOLE_LANGUAGE: &str = include_str!("../whole-language.toml");
+
+/// What the reference configuration asks for that this version refuses or passes over: nothing else of it is a problem,
+/// so the rest is read, typed and checked.
+#[test]
+fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
+    let problems = load_with(WHOLE_LANGUAGE, &environment(&[]).without_secrets()).unwrap_err();
+    let errors: Vec<_> = problems.errors.iter().map(|problem| (problem.line, problem.message.as_str())).collect();
+    let chat = r#"destination kind "slack" is not available in this version (available: webhook, csv)"#;
+    assert_eq!(
+        errors,
+        [
+            (14, "the digest of failed deliveries is not sent in this version"),
+            (28, "alerts on silence are not available in this version"),
+            (55, "approved partner sources are not available in this version"),
+            (63, chat),
+            (66, "the budget of a destination is not kept in this version: more messages than max would be sent"),
+            (68, chat),
+            (71, "open hours are not kept in this version: messages would be sent outside them"),
+            (73, r#"destination kind "hubspot" is not available in this version (available: webhook, csv)"#),
+            (88, r#"destination kind "github-issues" is not available in this version (available: webhook, csv)"#),
+            (141, "scheduled reports are not available in this version"),
+            (145, "alerts on spikes are not available in this version"),
+            (152, "one_open_per is not kept in this version: more than one message per key would be open"),
+            (156, "partner_approved is not known in this version: every partner would look unapproved"),
+            (166, "route tests are not available in this version"),
+        ]
+    );
+    let warnings: Vec<_> = problems.warnings.iter().map(|problem| problem.line).collect();
+    assert_eq!(warnings, [4, 21, 23, 44, 53, 57], "{problems}");
+}
+
+fn example() -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../deploy/hookline.example.toml");
+    let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let variables = [
+        ("DUB_SECRET", "a"),
+        ("DUB_SECRET_OLD", "b"),
+        ("QR_SECRET", key),
+        ("BITLY_KEY", "f"),
+        ("REBRANDLY_SECRET", "g"),
+        ("SHORTIO_KEY", "h"),
+        ("TWILIO_TOKEN", "i"),
+        ("PARTNER_SECRET", "j"),
+        ("HOOK_SECRET", key),
+        ("KAFKA_PASSWORD", "c"),
+        ("CLICKHOUSE_PASSWORD", "d"),
+        ("HOOKLINE_CONSOLE_TOKEN", "e"),
+    ];
+    Config::load(&path, &Environment::new(variables, crate::now())).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn the_example_checks_clean() {
+    assert_eq!(example().warnings, []);
+}
+
+#[test]
+fn the_example_means_what_it_says() {
+    let config = example();
+    assert_eq!(config.timezone.iana_name(), Some("Europe/Berlin"));
+    let workflow = config.workflow.as_ref().unwrap();
+    assert_eq!((workflow.receiver_owner.as_str(), workflow.review_every), ("data", ReviewEvery::Quarter));
+    let dub = config.source("dub-main").unwrap();
+    assert_eq!(dub.adapter, adapter::Adapter::Dub);
+    assert_eq!(dub.scheme, signature::Scheme::Dub);
+    assert_eq!(dub.secrets.iter().map(signature::Secret::id).collect::<Vec<_>>(), ["2026-09", "2026-03"]);
+    assert_eq!(dub.remember_for, Duration::from_secs(72 * 3_600));
+    let qr = config.source("stores-qr").unwrap();
+    assert_eq!(qr.remember_for, Duration::from_secs(76 * 3_600), "beyond what Standard Webhooks senders retry");
+    let scheme = |name| &config.source(name).unwrap().scheme;
+    assert_eq!(scheme("short-links"), &signature::Scheme::Query { key: "key".into() });
+    assert_eq!(scheme("texts"), &signature::Scheme::Twilio);
+    assert_eq!(scheme("branded-links"), &signature::Scheme::Header { name: "X-Rebrandly-Secret".into() });
+    assert_eq!(config.privacy.keep_query_params, ["sku", "lang"]);
+    assert!(config.privacy.visitors && dub.visitors, "what [privacy] says holds for every source that says nothing");
+    let keep = config.privacy.keep;
+    assert_eq!((keep.events_days(), keep.rollups_years(), keep.deliveries_days()), (400, 5, 400));
+    let enrich = config.enrich_settings();
+    assert!(enrich.internal_networks[0].contains("203.0.113.77".parse().unwrap()));
+    assert_eq!(enrich.test_slug_prefixes, ["qa-", "test-"]);
+    assert_eq!(enrich.source_owners["stores-qr"], "growth");
+    let hook = config.destination("own-hook").unwrap();
+    assert!(matches!(&hook.kind, DestinationKind::Webhook { secret: Some(_), allow_private: false, .. }));
+    assert_eq!(hook.fields.as_ref().unwrap(), &["event_time", "link", "campaign", "country"]);
+    assert_eq!((config.kafka.lanes, config.kafka.replication), (12, 3));
+    assert_eq!(config.clickhouse.cluster.as_deref(), Some("main"));
+    let broken = config.rule("broken-destination").unwrap();
+    assert_eq!(broken.route.alert(), Some(&Alert::count(3, Per::Link, 600_000, 0).unwrap()));
+    assert!(broken.send.as_ref().unwrap().say_when_over);
+    let opened = config.rule("proposal-opened").unwrap().send.as_ref().unwrap();
+    assert_eq!((opened.first, opened.then_every), (Duration::ZERO, Duration::from_secs(300)));
+    assert!(opened.mention_link_owner);
+    assert_eq!(config.silences[0].rules, ["promo-burst"]);
+}
+
+#[test]
+fn the_examples_rules_find_the_events_they_are_about() {
+    let routes = example().routes();
+    let names =
+        |event: &LinkEvent<'_>| -> Vec<String> { routes.matches(event).map(|rule| rule.name().to_owned()).collect() };
+    let click = |link_kind: &'static str| LinkEvent {
+        r#type: EventType::Click,
+        link_kind: link_kind.into(),
+        ..LinkEvent::default()
+    };
+    assert_eq!(names(&click("proposal")), ["proposal-opened"]);
+    assert_eq!(names(&click("promo")), ["promo-burst"]);
+    assert_eq!(names(&click("bio")), [""; 0]);
+    assert_eq!(names(&LinkEvent { r#type: EventType::Error, ..LinkEvent::default() }), ["broken-destination"]);
+}
+
+#[test]
+fn the_smallest_configuration_gets_the_documented_defaults() {
+    let config = sound(&base());
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.timezone.iana_name(), Some("UTC"));
+    assert_eq!((config.kafka.brokers, config.kafka.lanes, config.kafka.replication), (None, 4, 1));
+    assert_eq!((config.clickhouse.url, config.clickhouse.user.as_str()), (None, "default"));
+    assert_eq!((config.ingest.listen.as_str(), config.ingest.max_body), ("127.0.0.1:8080", 256 * 1024));
+    assert_eq!(config.metrics.listen, "127.0.0.1:9464");
+    assert_eq!(config.console.listen, "127.0.0.1:8081");
+    assert!(config.console.token.is_none());
+    assert_eq!(config.sources[0].remember_for, Duration::from_secs(72 * 3_600));
+    assert_eq!(config.privacy.keep.raw, Duration::from_secs(7 * 86_400));
+}
+
+#[test]
+fn a_configuration_without_a_source_receives_nothing_and_is_refused() {
+    let problems = load("version = 1\n").unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "hookline.toml: there is no [source]: nothing could be received; add one\n1 problem in the configuration"
+    );
+}
+
+#[test]
+fn a_shadow_rule_sends_nothing() {
+    let rule = "[rule.r]\nowner = \"growth\"\nwhen = { event = \"visit\" }\nalert = { each = true }\nsend = { to = [\"log\"] }\n";
+    assert!(sound(&format!("{}{rule}", base())).rule("r").unwrap().send.is_some());
+    let config = sound(&format!("{}{rule}shadow = true\n", base()));
+    let rule = config.rule("r").unwrap();
+    assert!(rule.route.is_shadow() && rule.send.is_none());
+}
+
+#[test]
+fn times_without_a_zone_are_in_the_zone_of_their_source_whatever_zone_reports_are_in() {
+    let of = |text: &str| sound(text).source("dub-main").unwrap().dialect.time_zone.clone();
+    let berlin = base().replace("version = 1", "version = 1\ntimezone = \"Europe/Berlin\"");
+    assert_eq!(of(&berlin).iana_name(), Some("UTC"));
+    let oslo = berlin.replace("adapter = \"dub\"", "adapter = \"dub\"\nzone = \"Europe/Oslo\"");
+    assert_eq!(of(&oslo).iana_name(), Some("Europe/Oslo"));
+}
+
+#[test]
+fn a_source_may_say_otherwise_than_privacy_whether_its_visitors_are_told_apart() {
+    let told_apart = |source: &str, privacy: &str| {
+        let config = sound(&base().replace("[destination.log]", &format!("{source}{privacy}[destination.log]")));
+        (config.sources[0].visitors, config.privacy.visitors)
+    };
+    let off = "[privacy]\nvisitors = \"off\"\n";
+    assert_eq!(told_apart("", ""), (true, true));
+    assert_eq!(told_apart("", off), (false, false));
+    assert_eq!(told_apart("visitors = \"daily\"\n", off), (true, false));
+    assert_eq!(told_apart("visitors = \"off\"\n", ""), (false, true));
+}

@@ -5,7 +5,7 @@
 //! Nothing in the hints is stored: an address becomes a verdict and a salted hash, a referrer its host, a user agent the name
 //! of a bot.
 
-mod bot;
+mod agent;
 mod channel;
 mod network;
 mod referrer;
@@ -17,6 +17,7 @@ use std::net::IpAddr;
 
 use event::{Counted, EventType, LinkEvent};
 
+pub use agent::list_version;
 pub use network::{Network, NetworkError};
 pub use visitor::Salt;
 
@@ -60,14 +61,14 @@ pub struct Hints<'h> {
 #[derive(Debug)]
 pub struct Enricher {
     settings: Settings,
-    bots: bot::Bots,
+    agents: agent::Agents,
 }
 
 impl Enricher {
     /// Starts with empty caches.
     pub fn new(mut settings: Settings) -> Self {
         settings.internal_referrer_hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
-        Self { settings, bots: bot::Bots::default() }
+        Self { settings, agents: agent::Agents::default() }
     }
 
     /// Completes the event. What the sender gave is kept; what is decided here leaves a line in the trace, unless a
@@ -133,8 +134,8 @@ impl Enricher {
             (Counted::Internal, format!("network:{network}").into())
         } else if let Some(pattern) = referrer {
             (Counted::Internal, format!("referrer:{pattern}").into())
-        } else if let Some(name) = self.bots.name(hints.user_agent) {
-            (Counted::Bot, format!("user_agent:{name}").into())
+        } else if let Some(reason) = self.agents.bot(hints.user_agent) {
+            (Counted::Bot, reason.into())
         } else if hints.bot == Some(true) {
             (Counted::Bot, Cow::Borrowed("platform"))
         } else {

@@ -39,7 +39,7 @@ fn internal_goes_before_bot_and_bot_before_human() {
     assert_eq!(counted(Hints { bot: Some(true), ..none }), (Counted::Bot, "platform".into()));
     assert_eq!(
         counted(Hints { bot: Some(false), user_agent: GOOGLEBOT, ..none }),
-        (Counted::Bot, "user_agent:googlebot".into()),
+        (Counted::Bot, "user_agent:crawler:googlebot".into()),
         "a platform that did not notice does not overrule a bot that names itself"
     );
     assert_eq!(

@@ -313,12 +313,12 @@ impl Receiver {
     }
 }
 
-fn sends(name: &str, first_ms: i64, then_every_ms: i64) -> bundle::Rule {
-    bundle::Rule {
+fn sends(name: &str, first_ms: i64, then_every_ms: i64) -> notification::Rule {
+    notification::Rule {
         name: name.to_owned(),
         owner: "growth".to_owned(),
         instruction: None,
-        sending: bundle::Sending {
+        sending: notification::Sending {
             to: vec!["hook".to_owned()],
             mention_link_owner: false,
             first_ms,
@@ -328,14 +328,14 @@ fn sends(name: &str, first_ms: i64, then_every_ms: i64) -> bundle::Rule {
     }
 }
 
-fn notifier(alone: &Alone, receiver: &Receiver, rules: &[bundle::Rule]) -> Service {
-    let kind = notifier::DestinationKind::Webhook {
+fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) -> Service {
+    let kind = notify::DestinationKind::Webhook {
         url: receiver.url.clone(),
         secret: Secret::new("destination", SECRET),
         allow_private: true,
     };
-    let hook = notifier::Destination { name: "hook".to_owned(), owner: "data".to_owned(), fields: None, kind };
-    let settings = notifier::Settings {
+    let hook = notify::Destination { name: "hook".to_owned(), owner: "data".to_owned(), fields: None, kind };
+    let settings = notify::Settings {
         cluster: alone.cluster.clone(),
         plan: alone.plan.clone(),
         ids: Ids::FIXED,
@@ -345,7 +345,7 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[bundle::Rule]) -> Servi
     };
     let handle = receiver.runtime.handle().clone();
     let service =
-        Service::new(|telemetry, shutdown| notifier::start(settings, vec![0], handle, telemetry, shutdown).unwrap());
+        Service::new(|telemetry, shutdown| notify::start(settings, vec![0], handle, telemetry, shutdown).unwrap());
     wait_for("the notifier is at work", || service.telemetry.health.is_ready());
     service
 }
@@ -521,5 +521,5 @@ fn test_data_reaches_the_capture_sink_and_nobody_else() {
     let got = receiver.got();
     assert_eq!((got.len(), &got[0].1["test"]), (1, &false.into()));
     let told = alone.deliveries(from, &name);
-    assert!(told.iter().all(|one| one.test == (one.destination == bundle::CAPTURE)), "{told:?}");
+    assert!(told.iter().all(|one| one.test == (one.destination == notification::CAPTURE)), "{told:?}");
 }

@@ -128,10 +128,10 @@ impl Services {
             }
             Service::Notify => {
                 let (cluster, plan) = (platform.cluster.clone(), platform.plan.clone());
-                let settings = notifier::Settings::from_config(cluster, plan, *ids, &platform.config)?;
+                let settings = notify::Settings::from_config(cluster, plan, *ids, &platform.config)?;
                 let partitions = share.at_first(platform.plan.alert_partitions);
                 let handle = tokio::runtime::Handle::current();
-                let lanes = notifier::start(settings, partitions, handle, &platform.telemetry, &platform.shutdown)?;
+                let lanes = notify::start(settings, partitions, handle, &platform.telemetry, &platform.shutdown)?;
                 self.run(service, share, Topic::Alerts, lanes, platform);
             }
             Service::Report => {

@@ -94,7 +94,7 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared) -> Vec<Destination
             );
         }
         // What is planned for it counts as delivered, so a destination of this name would be sent nothing.
-        if entry.key == bundle::CAPTURE {
+        if entry.key == notification::CAPTURE {
             let message =
                 format!("{:?} is where messages about test data are recorded: nothing would be sent", entry.key);
             sections.error(&entry.at, message, "choose another name");

@@ -6,7 +6,7 @@ use event::{Delivery, DeliveryStage, Millis};
 
 /// A bundle that a destination is owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owed {
+pub(crate) struct PendingDelivery {
     pub(crate) bundle_id: String,
     pub(crate) destination: String,
     pub(crate) owner: String,
@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
     pub(crate) error: String,
 }
 
-impl Owed {
+impl PendingDelivery {
     fn of(planned: &Delivery<'_>) -> Self {
         Self {
             bundle_id: planned.bundle_id.clone().into_owned(),
@@ -77,17 +77,17 @@ impl Owed {
 
 /// Everything that is owed, and where it was planned.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
-    by_bundle: HashMap<String, (i64, Owed)>,
+pub(crate) struct Outbox {
+    by_bundle: HashMap<String, (i64, PendingDelivery)>,
 }
 
-impl Book {
+impl Outbox {
     /// Takes a committed record of `deliveries`. What it newly says to be owed, if it does.
-    pub(crate) fn apply(&mut self, record: &Delivery<'_>, offset: i64) -> Option<&Owed> {
+    pub(crate) fn apply(&mut self, record: &Delivery<'_>, offset: i64) -> Option<&PendingDelivery> {
         match record.stage {
             DeliveryStage::Planned => {
                 let entry = self.by_bundle.entry(record.bundle_id.clone().into_owned());
-                return Some(&entry.insert_entry((offset, Owed::of(record))).into_mut().1);
+                return Some(&entry.insert_entry((offset, PendingDelivery::of(record))).into_mut().1);
             }
             DeliveryStage::Attempted => {
                 if let Some((_, owed)) = self.by_bundle.get_mut(record.bundle_id.as_ref()) {
@@ -102,11 +102,11 @@ impl Book {
         None
     }
 
-    pub(crate) fn get(&self, bundle_id: &str) -> Option<&Owed> {
+    pub(crate) fn get(&self, bundle_id: &str) -> Option<&PendingDelivery> {
         self.by_bundle.get(bundle_id).map(|(_, owed)| owed)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Owed> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &PendingDelivery> {
         self.by_bundle.values().map(|(_, owed)| owed)
     }
 

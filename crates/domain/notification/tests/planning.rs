@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use event::{Alert, Delivery, DeliveryStage, Map, Millis, Transition};
-use hookline_bundle::{Book, CAPTURE, Destination, Planner, Rule, Sending, Silence};
+use hookline_notification::{CAPTURE, Destination, Planner, Routing, Rule, Sending, Silence};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -29,11 +29,11 @@ fn destination(name: &str) -> Destination {
     Destination { name: name.to_owned(), owner: "data".to_owned(), fields: None }
 }
 
-fn book() -> Book {
+fn routing() -> Routing {
     let mut mentions = rule("mentions", &["hook"], 30, 60);
     mentions.sending.mention_link_owner = true;
     let rules = vec![rule("at-once", &["hook", "log"], 0, 300), mentions, rule("waits", &["log"], 3_600, 600)];
-    Book::new(rules, vec![destination("hook"), destination("log")], vec![])
+    Routing::new(rules, vec![destination("hook"), destination("log")], vec![])
 }
 
 fn alert(rule: &str, number: usize, at: i64) -> Alert<'static> {
@@ -72,7 +72,7 @@ struct Lane {
 
 impl Lane {
     fn open(kafka: &Kafka) -> Self {
-        let mut planner = Planner::new(book());
+        let mut planner = Planner::new(routing());
         for (offset, record) in kafka.deliveries.iter().enumerate().skip(kafka.needed) {
             planner.restore(record, offset as i64).unwrap();
         }
@@ -183,7 +183,7 @@ fn planned(planner: &mut Planner, now: i64) -> Vec<(Delivery<'static>, Value)> {
 #[test]
 fn the_first_alert_goes_out_at_once_and_what_follows_is_one_summary_every_five_minutes() {
     let mut planner =
-        Planner::new(Book::new(vec![rule("at-once", &["hook"], 0, 300)], vec![destination("hook")], vec![]));
+        Planner::new(Routing::new(vec![rule("at-once", &["hook"], 0, 300)], vec![destination("hook")], vec![]));
     let mut told = Vec::new();
     for second in 0..900 {
         let now = START + second * 1_000;
@@ -206,8 +206,11 @@ fn the_first_alert_goes_out_at_once_and_what_follows_is_one_summary_every_five_m
 
 #[test]
 fn a_message_says_what_happened_where_and_what_to_do() {
-    let mut planner =
-        Planner::new(Book::new(vec![rule("proposal-opened", &["hook"], 60, 300)], vec![destination("hook")], vec![]));
+    let mut planner = Planner::new(Routing::new(
+        vec![rule("proposal-opened", &["hook"], 60, 300)],
+        vec![destination("hook")],
+        vec![],
+    ));
     for number in 0..7 {
         planner.take(&alert("proposal-opened", number, START + number as i64), START);
     }
@@ -228,7 +231,7 @@ fn a_message_says_what_happened_where_and_what_to_do() {
 #[test]
 fn only_the_fields_that_may_leave_do() {
     let narrow = Destination { fields: Some(vec!["slug".to_owned()]), ..destination("hook") };
-    let mut planner = Planner::new(Book::new(vec![rule("at-once", &["hook"], 0, 300)], vec![narrow], vec![]));
+    let mut planner = Planner::new(Routing::new(vec![rule("at-once", &["hook"], 0, 300)], vec![narrow], vec![]));
     planner.take(&alert("at-once", 0, START), START);
     let (_, body) = planned(&mut planner, START).remove(0);
     assert_eq!(body["attributes"], serde_json::json!({ "slug": "s0" }));
@@ -246,7 +249,7 @@ fn a_silenced_alert_is_recorded_and_reaches_nobody() {
         why: "war room".to_owned(),
     };
     let mut planner =
-        Planner::new(Book::new(vec![rule("at-once", &["hook"], 0, 300)], vec![destination("hook")], vec![silence]));
+        Planner::new(Routing::new(vec![rule("at-once", &["hook"], 0, 300)], vec![destination("hook")], vec![silence]));
     planner.take(&alert("at-once", 0, START + 999), START + 5_000);
     planner.take(&alert("at-once", 1, START + 1_000), START + 5_000);
     let records = planner.settle(START + 5_000);
@@ -267,12 +270,12 @@ fn an_end_is_said_only_where_the_rule_asks_for_it() {
         ..alert("at-once", number, START)
     };
     let mut quiet =
-        Planner::new(Book::new(vec![rule("at-once", &["hook"], 0, 300)], vec![destination("hook")], vec![]));
+        Planner::new(Routing::new(vec![rule("at-once", &["hook"], 0, 300)], vec![destination("hook")], vec![]));
     quiet.take(&over(0), START);
     assert!(quiet.settle(START).is_empty());
     let mut says = rule("at-once", &["hook"], 0, 300);
     says.sending.say_when_over = true;
-    let mut loud = Planner::new(Book::new(vec![says], vec![destination("hook")], vec![]));
+    let mut loud = Planner::new(Routing::new(vec![says], vec![destination("hook")], vec![]));
     loud.take(&over(1), START);
     let (_, body) = planned(&mut loud, START).remove(0);
     assert_eq!((&body["type"], &body["title"]), (&"resolved".into(), &"at-once: over on go.example.com/s1".into()));
@@ -280,12 +283,12 @@ fn an_end_is_said_only_where_the_rule_asks_for_it() {
 
 #[test]
 fn alerts_of_a_rule_that_no_longer_sends_there_end_as_failed_and_not_in_silence() {
-    let waits = Book::new(vec![rule("waits", &["log"], 3_600, 600)], vec![destination("log")], vec![]);
+    let waits = Routing::new(vec![rule("waits", &["log"], 3_600, 600)], vec![destination("log")], vec![]);
     let mut before = Planner::new(waits);
     before.take(&alert("waits", 0, START), START);
     let held = before.settle(START);
     assert_eq!(held[0].stage, DeliveryStage::Held);
-    let elsewhere = Book::new(vec![rule("waits", &["hook"], 3_600, 600)], vec![destination("hook")], vec![]);
+    let elsewhere = Routing::new(vec![rule("waits", &["hook"], 3_600, 600)], vec![destination("hook")], vec![]);
     let mut after = Planner::new(elsewhere);
     after.restore(&held[0], 7).unwrap();
     let records = after.settle(START + 1);
@@ -296,7 +299,7 @@ fn alerts_of_a_rule_that_no_longer_sends_there_end_as_failed_and_not_in_silence(
 #[test]
 fn a_bundle_keeps_its_id_and_bytes_when_the_same_alerts_are_taken_again() {
     let run = || {
-        let mut planner = Planner::new(book());
+        let mut planner = Planner::new(routing());
         (0..20).for_each(|number| planner.take(&alert("at-once", number, START), START));
         planner.settle(START)
     };
@@ -305,7 +308,7 @@ fn a_bundle_keeps_its_id_and_bytes_when_the_same_alerts_are_taken_again() {
 
 #[test]
 fn what_is_held_of_five_thousand_alerts_with_endless_names_fits_a_record() {
-    let mut planner = Planner::new(book());
+    let mut planner = Planner::new(routing());
     for number in 0..5_000 {
         let mut alert = alert("waits", number, START);
         alert.attributes = Map::default();

@@ -1,11 +1,7 @@
 //! The tasks of destinations: each works off what its destination is owed, and tells what came of it.
 
-mod address;
-mod file;
-mod retry;
 #[cfg(test)]
 mod tests;
-mod webhook;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc;
@@ -18,10 +14,11 @@ use tokio::task::JoinHandle;
 
 use crate::lane::now_ms;
 use crate::metrics::{Circuit, NotifyMetrics};
-use crate::owed::{Outcome, Owed};
+use crate::outbox::{Outcome, PendingDelivery};
+use crate::retry;
+use crate::transport::file::CsvFile;
+use crate::transport::http::Webhook;
 use crate::{Destination, DestinationKind, SERVICE};
-use file::CsvFile;
-use webhook::Webhook;
 
 /// What a destination says to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +47,7 @@ impl Transport {
         }
     }
 
-    async fn send(&self, owed: &Owed, now_ms: i64) -> Answer {
+    async fn send(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
         match self {
             Self::Webhook(webhook) => webhook.send(owed, now_ms).await,
             Self::Csv(file) => file.append(owed, now_ms).await,
@@ -59,16 +56,16 @@ impl Transport {
 }
 
 /// The tasks of all destinations, for one lane.
-pub(crate) struct Senders {
+pub(crate) struct Workers {
     tasks: HashMap<String, Task>,
 }
 
 struct Task {
-    jobs: Option<UnboundedSender<Owed>>,
+    jobs: Option<UnboundedSender<PendingDelivery>>,
     handle: JoinHandle<()>,
 }
 
-impl Senders {
+impl Workers {
     pub(crate) fn start(
         destinations: &[Destination],
         handle: &Handle,
@@ -95,7 +92,7 @@ impl Senders {
     }
 
     /// Gives a bundle to its destination. False if there is no such destination.
-    pub(crate) fn give(&self, owed: Owed) -> bool {
+    pub(crate) fn give(&self, owed: PendingDelivery) -> bool {
         let Some(task) = self.tasks.get(&owed.destination) else { return false };
         // What a task that has ended is given stays owed: the lane ends as well, and its next owner gives it again.
         if let Some(jobs) = &task.jobs {
@@ -125,7 +122,7 @@ impl Senders {
     }
 }
 
-impl Drop for Senders {
+impl Drop for Workers {
     /// Whoever opens the lane next sends what is owed: nobody else does then.
     fn drop(&mut self) {
         self.tasks.values().for_each(|task| task.handle.abort());
@@ -139,7 +136,7 @@ struct Worker {
     circuit: Circuit,
     tell: mpsc::Sender<Outcome>,
     /// By when it is tried next, then by order.
-    queue: BTreeMap<(i64, u64), Owed>,
+    queue: BTreeMap<(i64, u64), PendingDelivery>,
     given: u64,
     /// Attempts in a row that failed.
     failures: u32,
@@ -150,7 +147,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut jobs: UnboundedReceiver<Owed>) {
+    async fn run(mut self, mut jobs: UnboundedReceiver<PendingDelivery>) {
         loop {
             let wake = self.queue.first_key_value().map(|((due, _), _)| {
                 let at = if self.refused { *due } else { (*due).max(self.resume_at) };
@@ -167,7 +164,7 @@ impl Worker {
         }
     }
 
-    fn enqueue(&mut self, owed: Owed) {
+    fn enqueue(&mut self, owed: PendingDelivery) {
         let due = if self.refused { retry::gives_up_at(owed.planned_at) } else { owed.not_before };
         self.given += 1;
         self.queue.insert((due, self.given), owed);
@@ -195,7 +192,7 @@ impl Worker {
         }
     }
 
-    fn failed(&mut self, mut owed: Owed, now: i64, status: u16, error: String, after: Option<Duration>) {
+    fn failed(&mut self, mut owed: PendingDelivery, now: i64, status: u16, error: String, after: Option<Duration>) {
         self.failures += 1;
         owed.not_before = now + retry::delay_ms(owed.attempt, after);
         if self.failures >= retry::CIRCUIT_OPENS_AFTER {
@@ -225,7 +222,7 @@ impl Worker {
     }
 
     /// Nothing is tried any more; what is owed stays owed, and is given up a day after it was planned.
-    fn stop(&mut self, mut owed: Owed, now: i64, status: u16, error: String) {
+    fn stop(&mut self, mut owed: PendingDelivery, now: i64, status: u16, error: String) {
         tracing::error!(
             service = SERVICE,
             destination = self.name,
@@ -242,7 +239,7 @@ impl Worker {
         queue.into_values().chain([owed]).for_each(|owed| self.enqueue(owed));
     }
 
-    fn tell(&self, owed: &Owed, stage: DeliveryStage, at: i64, status: u16, error: String) {
+    fn tell(&self, owed: &PendingDelivery, stage: DeliveryStage, at: i64, status: u16, error: String) {
         let outcome = Outcome {
             bundle_id: owed.bundle_id.clone(),
             stage,

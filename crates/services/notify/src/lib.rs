@@ -15,9 +15,11 @@
 
 mod lane;
 mod metrics;
-mod owed;
-mod sender;
+mod outbox;
+mod retry;
 mod settings;
+mod transport;
+mod worker;
 
 use runtime::{LaneSet, Shutdown, Telemetry};
 use tokio::runtime::Handle;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Resolves names to public addresses only: what is checked is what is connected to, whatever the name says next time.
-pub(super) struct PublicOnly;
+pub(crate) struct PublicOnly;
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
@@ -21,7 +21,7 @@ impl Resolve for PublicOnly {
 }
 
 /// What is said of an address that is not public.
-pub(super) fn refusal(address: Option<IpAddr>) -> String {
+pub(crate) fn refusal(address: Option<IpAddr>) -> String {
     match address {
         Some(address) => {
             format!("{address} is not a public address; allow_private = true in its [destination] allows it")
@@ -32,7 +32,7 @@ pub(super) fn refusal(address: Option<IpAddr>) -> String {
 
 /// Whether anybody on the Internet could reach it: not ourselves, our network, our provider, or nobody at all. After the
 /// IANA special-purpose address registries.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

@@ -3,18 +3,18 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use bundle::Planner;
 use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, lane};
 use kafka::Topic;
 use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError, Writes, read_all_committed};
 use kafka::positions::{Committed, Positions};
+use notification::Planner;
 use tokio::runtime::Handle;
 
 use super::now_ms;
 use crate::metrics::NotifyMetrics;
-use crate::owed::{Book, Outcome};
-use crate::sender::Senders;
+use crate::outbox::{Outbox, Outcome};
+use crate::worker::Workers;
 use crate::{SERVICE, Settings};
 
 /// The group that holds the positions of the notifier; it never has members.
@@ -37,17 +37,17 @@ pub(super) struct OpenLane<'s> {
     producer: LaneProducer,
     reader: LaneReader,
     planner: Planner,
-    owed: Book,
-    senders: Senders,
+    outbox: Outbox,
+    workers: Workers,
     outcomes: mpsc::Receiver<Outcome>,
     /// Outcomes that are not committed yet.
-    told: Vec<Outcome>,
+    reported: Vec<Outcome>,
     /// One past the last alert that is committed.
     committed: i64,
     /// No record of the next transaction stands before this offset of `deliveries`.
     log_end: i64,
     unsaved: usize,
-    reported: Instant,
+    lag_shown: Instant,
 }
 
 impl<'s> OpenLane<'s> {
@@ -63,10 +63,10 @@ impl<'s> OpenLane<'s> {
         let writes = Writes::records([deliveries]).positions(GROUP);
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
         let resumed = resume(settings, partition, metrics).map_err(|end| producer.confirm(end))?;
-        let Resumed { planner, owed, start, log, log_end } = resumed;
+        let Resumed { planner, outbox, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
-        let senders = Senders::start(&settings.destinations, handle, &tell, metrics);
+        let workers = Workers::start(&settings.destinations, handle, &tell, metrics);
         let mut open = Self {
             partition,
             log,
@@ -75,16 +75,16 @@ impl<'s> OpenLane<'s> {
             producer,
             reader,
             planner,
-            owed,
-            senders,
+            outbox,
+            workers,
             outcomes,
-            told: Vec::new(),
+            reported: Vec::new(),
             committed: start,
             log_end,
             unsaved: 0,
-            reported: Instant::now(),
+            lag_shown: Instant::now(),
         };
-        let owed = open.owed.iter().map(|owed| owed.bundle_id.clone()).collect::<Vec<_>>();
+        let owed = open.outbox.iter().map(|owed| owed.bundle_id.clone()).collect::<Vec<_>>();
         tracing::info!(service = SERVICE, partition, alerts = start, owed = owed.len(), "the lane is open");
         owed.iter().for_each(|bundle_id| open.hand_out(bundle_id));
         Ok(open)
@@ -117,8 +117,8 @@ impl<'s> OpenLane<'s> {
 
     /// Takes what destinations have told.
     pub(super) fn collect(&mut self) -> Result<(), End> {
-        self.told.extend(self.outcomes.try_iter());
-        match self.senders.ended() {
+        self.reported.extend(self.outcomes.try_iter());
+        match self.workers.ended() {
             None => Ok(()),
             Some(name) => {
                 Err(End::Retry(format!("the task of destination {name} panicked; the panic is in the log above")))
@@ -128,7 +128,7 @@ impl<'s> OpenLane<'s> {
 
     /// Whether something is to be written at once: a bundle to send, or an outcome.
     pub(super) fn is_due(&self, now_ms: i64) -> bool {
-        !self.told.is_empty() || self.planner.is_due(now_ms)
+        !self.reported.is_empty() || self.planner.is_due(now_ms)
     }
 
     pub(super) fn has_news(&self) -> bool {
@@ -149,9 +149,10 @@ impl<'s> OpenLane<'s> {
         let begun = Instant::now();
         let next = self.reader.position();
         let mut records = self.planner.settle(now_ms);
-        let outcomes = std::mem::take(&mut self.told);
+        let outcomes = std::mem::take(&mut self.reported);
         // A bundle is told of once more after it ended only if its destination's task was told to end in between.
-        records.extend(outcomes.iter().filter_map(|outcome| Some(self.owed.get(&outcome.bundle_id)?.record(outcome))));
+        records
+            .extend(outcomes.iter().filter_map(|outcome| Some(self.outbox.get(&outcome.bundle_id)?.record(outcome))));
         self.producer.begin()?;
         let mut value = Vec::new();
         // The position stands in the log, too: what the group's coordinator gives out after a crash may be an older one.
@@ -168,14 +169,14 @@ impl<'s> OpenLane<'s> {
             )?;
         }
         let written = self.producer.flush()?;
-        let needed = [self.planner.mark(), self.owed.mark(), Some(self.log_end)].into_iter().flatten().min();
+        let needed = [self.planner.mark(), self.outbox.mark(), Some(self.log_end)].into_iter().flatten().min();
         let metadata = format!("deliveries={}", needed.unwrap_or(self.log_end));
         let position = Position { topic: Topic::Alerts, partition: self.partition, next, metadata };
         self.producer.commit(GROUP, &[position])?;
         self.planner.committed(self.log_end);
         let planned: Vec<String> = records
             .iter()
-            .filter_map(|record| self.owed.apply(record, self.log_end).map(|owed| owed.bundle_id.clone()))
+            .filter_map(|record| self.outbox.apply(record, self.log_end).map(|owed| owed.bundle_id.clone()))
             .collect();
         records.iter().for_each(|record| self.metrics.count(record));
         self.log_end = written.last(Topic::Deliveries, self.log).map_or(self.log_end, |last| last + 1);
@@ -188,10 +189,10 @@ impl<'s> OpenLane<'s> {
 
     /// Gives a bundle to the task of its destination.
     fn hand_out(&mut self, bundle_id: &str) {
-        let Some(owed) = self.owed.get(bundle_id) else { return };
-        if !self.senders.give(owed.clone()) {
+        let Some(owed) = self.outbox.get(bundle_id) else { return };
+        if !self.workers.give(owed.clone()) {
             let now = now_ms();
-            self.told.push(Outcome {
+            self.reported.push(Outcome {
                 bundle_id: bundle_id.to_owned(),
                 stage: DeliveryStage::Failed,
                 at: now,
@@ -205,12 +206,12 @@ impl<'s> OpenLane<'s> {
 
     /// Lets destinations finish what they are at, and begin nothing more.
     pub(super) fn close(&mut self) {
-        self.senders.close();
+        self.workers.close();
     }
 
     /// Whether all of them have.
     pub(super) fn is_quiet(&self) -> bool {
-        self.senders.is_quiet()
+        self.workers.is_quiet()
     }
 
     /// What an end means: only the owner of the lane may halt it.
@@ -225,12 +226,12 @@ impl<'s> OpenLane<'s> {
 
     /// Publishes how far the lane is behind, and what is owed for how long; about once a second.
     pub(super) fn report(&mut self, now_ms: i64) {
-        if self.reported.elapsed() < Duration::from_secs(1) {
+        if self.lag_shown.elapsed() < Duration::from_secs(1) {
             return;
         }
-        self.reported = Instant::now();
-        for destination in self.senders.names() {
-            let own = self.owed.iter().filter(|owed| owed.destination == destination);
+        self.lag_shown = Instant::now();
+        for destination in self.workers.names() {
+            let own = self.outbox.iter().filter(|owed| owed.destination == destination);
             let oldest = own.map(|owed| owed.planned_at).min().map_or(0, |at| (now_ms - at).max(0));
             self.metrics.oldest(self.partition, destination, oldest as f64 / 1_000.0);
         }
@@ -245,7 +246,7 @@ impl<'s> OpenLane<'s> {
 /// What a lane goes on with.
 struct Resumed {
     planner: Planner,
-    owed: Book,
+    outbox: Outbox,
     /// The offset of the next alert.
     start: i64,
     /// The partition of `deliveries` that the lane writes to, and one past its last record.
@@ -263,7 +264,7 @@ fn resume(settings: &Settings, partition: u16, metrics: &NotifyMetrics) -> Resul
         Some(committed) => log_start(committed)?.unwrap_or(kept.low).max(kept.low),
         None => kept.low,
     };
-    let Restored { planner, owed, known, reached } = restore(settings, partition, log, from, kept.end)?;
+    let Restored { planner, outbox, known, reached } = restore(settings, partition, log, from, kept.end)?;
     let start = match (committed, reached) {
         // Set by hand to where messages are to begin (again): it carries nothing.
         (Some(committed), Some(reached)) if committed.next < reached && !committed.metadata.is_empty() => {
@@ -302,7 +303,7 @@ fn resume(settings: &Settings, partition: u16, metrics: &NotifyMetrics) -> Resul
             });
         }
     };
-    Ok(Resumed { planner, owed, start, log, log_end: kept.end })
+    Ok(Resumed { planner, outbox, start, log, log_end: kept.end })
 }
 
 /// From where `deliveries` is to be read back. None where somebody set the position by hand, which carries nothing.
@@ -328,7 +329,7 @@ fn log_start(committed: &Committed) -> Result<Option<i64>, End> {
 /// What the lane's records of `deliveries` tell.
 struct Restored {
     planner: Planner,
-    owed: Book,
+    outbox: Outbox,
     /// How many there are.
     known: u64,
     /// The offset of the next alert, by the last of them.
@@ -337,7 +338,7 @@ struct Restored {
 
 /// Reads back what the lane knew, from its records of `deliveries`.
 fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) -> Result<Restored, End> {
-    let (mut planner, mut owed, mut known) = (Planner::new(settings.book()), Book::default(), 0);
+    let (mut planner, mut outbox, mut known) = (Planner::new(settings.routing()), Outbox::default(), 0);
     let mut reached = None;
     let unreadable = |offset: i64, error: String| End::Halt {
         reason: "unreadable",
@@ -350,12 +351,12 @@ fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) ->
         // Lanes share the partition when there are fewer of them than of alerts.
         if lane::of_name(&delivery.rule, settings.plan.alert_partitions) == partition {
             planner.restore(&delivery, offset).map_err(|error| unreadable(offset, error.to_string()))?;
-            owed.apply(&delivery, offset);
+            outbox.apply(&delivery, offset);
             known += 1;
             let at = record.headers().get(REACHED).and_then(|text| str::from_utf8(text).ok()?.parse::<i64>().ok());
             reached = reached.max(at);
         }
         Ok(())
     })?;
-    Ok(Restored { planner, owed, known, reached })
+    Ok(Restored { planner, outbox, known, reached })
 }

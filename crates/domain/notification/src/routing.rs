@@ -63,14 +63,14 @@ pub struct Silence {
 
 /// All of it, to be looked things up in.
 #[derive(Debug, Clone, Default)]
-pub struct Book {
+pub struct Routing {
     rules: HashMap<String, Rule>,
     destinations: HashMap<String, Destination>,
     silences: Vec<Silence>,
 }
 
-impl Book {
-    /// A book of these. Rules that send nothing, and those that are only tried out, do not belong in it.
+impl Routing {
+    /// A routing of these. Rules that send nothing, and those that are only tried out, do not belong in it.
     pub fn new(rules: Vec<Rule>, destinations: Vec<Destination>, silences: Vec<Silence>) -> Self {
         Self {
             rules: rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),

@@ -7,8 +7,8 @@ use event::keyed_hash_hex;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::book::{Destination, Rule};
-use crate::gathered::Gathered;
+use crate::group::AlertGroup;
+use crate::routing::{Destination, Rule};
 
 /// Links that a message names.
 const TOP_LINKS: usize = 10;
@@ -56,7 +56,7 @@ struct Window {
 
 /// What a message is about.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct About<'m> {
+pub(crate) struct MessageContext<'m> {
     pub(crate) bundle_id: &'m str,
     pub(crate) rule: &'m Rule,
     /// None for the capture sink, which keeps everything.
@@ -74,7 +74,7 @@ pub(crate) fn bundle_id(destination: &str, rule: &str, group: &str, test: bool, 
 
 /// The body, as JSON.
 #[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
-pub(crate) fn render(about: &About<'_>, gathered: &Gathered) -> String {
+pub(crate) fn render(about: &MessageContext<'_>, gathered: &AlertGroup) -> String {
     let leaves = |field: &str| {
         about.destination.and_then(|one| one.fields.as_ref()).is_none_or(|fields| fields.iter().any(|one| one == field))
     };
@@ -117,7 +117,7 @@ pub(crate) fn render(about: &About<'_>, gathered: &Gathered) -> String {
 }
 
 /// One line.
-fn title(rule: &Rule, kind: &str, gathered: &Gathered, links: &[(&str, u64)]) -> String {
+fn title(rule: &Rule, kind: &str, gathered: &AlertGroup, links: &[(&str, u64)]) -> String {
     let named = gathered.links.len() as u64;
     let on = match (links, gathered.other_links) {
         ([], _) => String::new(),
@@ -136,7 +136,7 @@ fn title(rule: &Rule, kind: &str, gathered: &Gathered, links: &[(&str, u64)]) ->
 }
 
 /// A few lines for people.
-fn text(about: &About<'_>, gathered: &Gathered, title: &str, links: &[(&str, u64)]) -> String {
+fn text(about: &MessageContext<'_>, gathered: &AlertGroup, title: &str, links: &[(&str, u64)]) -> String {
     let mut text = title.to_owned();
     // Writing to a String cannot fail.
     let _ = write!(text, "\nbetween {} and {}", instant(gathered.window_start), instant(gathered.window_end));

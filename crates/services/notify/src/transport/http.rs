@@ -11,9 +11,9 @@ use reqwest::{Client, StatusCode, Url, redirect};
 use runtime::with_causes;
 use signature::{Message, Scheme, Secret, Signer};
 
-use super::Answer;
 use super::address::{PublicOnly, is_public, refusal};
-use crate::owed::Owed;
+use crate::outbox::PendingDelivery;
+use crate::worker::Answer;
 
 /// How long a destination may take to connect, and for the whole attempt.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ const MAX_ANSWER: usize = 16 * 1024;
 const JSON: &str = "application/json";
 
 /// A webhook destination.
-pub(super) struct Webhook(Result<Ready, String>);
+pub(crate) struct Webhook(Result<Ready, String>);
 
 /// Everything that can be made before the first message.
 struct Ready {
@@ -35,11 +35,11 @@ struct Ready {
 
 impl Webhook {
     /// A destination whose address or secret cannot be used refuses every message, in words.
-    pub(super) fn new(url: &str, secret: &Secret, allow_private: bool) -> Self {
+    pub(crate) fn new(url: &str, secret: &Secret, allow_private: bool) -> Self {
         Self(Ready::new(url, secret, allow_private))
     }
 
-    pub(super) async fn send(&self, owed: &Owed, now_ms: i64) -> Answer {
+    pub(crate) async fn send(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
         match &self.0 {
             Ok(ready) => ready.send(owed, now_ms).await,
             Err(error) => Answer::Refused { status: 0, error: error.clone() },
@@ -64,7 +64,7 @@ impl Ready {
         Ok(Self { client, url, signer, allow_private })
     }
 
-    async fn send(&self, owed: &Owed, now_ms: i64) -> Answer {
+    async fn send(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
         if let Some(address) = self.literal_address()
             && !self.allow_private
             && !is_public(address)

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
 use serde::{Deserialize, Serialize};
 
-use crate::book::{Book, CAPTURE};
-use crate::gathered::Gathered;
-use crate::message::{About, bundle_id, render};
+use crate::group::AlertGroup;
+use crate::message::{MessageContext, bundle_id, render};
+use crate::routing::{CAPTURE, Routing};
 
 /// What belongs into one message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,18 +34,18 @@ struct State {
 struct Waiting {
     bundle_id: String,
     /// Written as held.
-    held: Gathered,
+    held: AlertGroup,
     /// Not written yet.
-    new: Gathered,
+    new: AlertGroup,
     due: i64,
     follows: bool,
 }
 
 /// The body of a held record.
 #[derive(Serialize, Deserialize)]
-struct Hold {
+struct HeldGroup {
     follows: bool,
-    gathered: Gathered,
+    gathered: AlertGroup,
 }
 
 /// A held record is not what this version writes.
@@ -60,27 +60,27 @@ pub struct UnreadableHold {
 
 /// Gathers alerts into bundles.
 pub struct Planner {
-    book: Book,
+    routing: Routing,
     groups: BTreeMap<Group, State>,
     /// By group and silence: alerts that nobody gets, not written yet.
-    silenced: BTreeMap<(Group, String), Gathered>,
+    silenced: BTreeMap<(Group, String), AlertGroup>,
     /// Groups whose state rests on records that are being written.
     unmarked: BTreeSet<Group>,
 }
 
 impl Planner {
     /// A planner that knows of no alert yet.
-    pub fn new(book: Book) -> Self {
-        Self { book, groups: BTreeMap::new(), silenced: BTreeMap::new(), unmarked: BTreeSet::new() }
+    pub fn new(routing: Routing) -> Self {
+        Self { routing, groups: BTreeMap::new(), silenced: BTreeMap::new(), unmarked: BTreeSet::new() }
     }
 
     /// Takes the next alert. `now_ms` is the time at which it is taken, in milliseconds since 1970.
     pub fn take(&mut self, alert: &Alert<'_>, now_ms: i64) {
-        let Some(rule) = self.book.rule(&alert.rule) else { return };
+        let Some(rule) = self.routing.rule(&alert.rule) else { return };
         if alert.transition == Transition::Resolved && !rule.sending.say_when_over {
             return;
         }
-        let silence = self.book.silence(alert).map(|silence| format!("silence {}: {}", silence.name, silence.why));
+        let silence = self.routing.silence(alert).map(|silence| format!("silence {}: {}", silence.name, silence.why));
         let capture = [CAPTURE.to_owned()];
         for destination in if alert.test { &capture[..] } else { &rule.sending.to } {
             let owner = if rule.sending.mention_link_owner { alert.attributes.get("owner") } else { "" };
@@ -99,8 +99,8 @@ impl Planner {
             let follows = state.quiet_until > now_ms;
             let waiting = state.waiting.get_or_insert_with(|| Waiting {
                 bundle_id,
-                held: Gathered::default(),
-                new: Gathered::default(),
+                held: AlertGroup::default(),
+                new: AlertGroup::default(),
                 // A wait counts from the event, not from when the alert was read: a backlog does not wait again.
                 due: if follows { state.quiet_until } else { alert.received_at.0.min(now_ms) + rule.sending.first_ms },
                 follows,
@@ -135,7 +135,7 @@ impl Planner {
         }
         let mut groups = std::mem::take(&mut self.groups);
         groups.retain(|group, state| {
-            let known = self.book.sends(&group.rule, &group.destination, group.test);
+            let known = self.routing.sends(&group.rule, &group.destination, group.test);
             match state.waiting.take() {
                 Some(waiting) if !known => {
                     let mut record = self.record(group, waiting.bundle_id, DeliveryStage::Failed, now_ms);
@@ -199,7 +199,7 @@ impl Planner {
         };
         match record.stage {
             DeliveryStage::Held => {
-                let hold: Hold = serde_json::from_str(&record.body).map_err(|error| UnreadableHold {
+                let hold: HeldGroup = serde_json::from_str(&record.body).map_err(|error| UnreadableHold {
                     bundle_id: record.bundle_id.clone().into_owned(),
                     reason: error.to_string(),
                 })?;
@@ -212,8 +212,8 @@ impl Planner {
                         state.mark = Some(offset);
                         waiting.insert(Waiting {
                             bundle_id: record.bundle_id.clone().into_owned(),
-                            held: Gathered::default(),
-                            new: Gathered::default(),
+                            held: AlertGroup::default(),
+                            new: AlertGroup::default(),
                             due: record.not_before.0,
                             follows: hold.follows,
                         })
@@ -237,16 +237,16 @@ impl Planner {
     }
 
     fn then_every(&self, group: &Group) -> i64 {
-        self.book.rule(&group.rule).map_or(0, |rule| rule.sending.then_every_ms)
+        self.routing.rule(&group.rule).map_or(0, |rule| rule.sending.then_every_ms)
     }
 
     fn record(&self, group: &Group, bundle_id: String, stage: DeliveryStage, now_ms: i64) -> Delivery<'static> {
         // The capture sink has no owner of its own.
         let owner = self
-            .book
+            .routing
             .destination(&group.destination)
             .map(|destination| &destination.owner)
-            .or_else(|| self.book.rule(&group.rule).map(|rule| &rule.owner));
+            .or_else(|| self.routing.rule(&group.rule).map(|rule| &rule.owner));
         Delivery {
             bundle_id: bundle_id.into(),
             destination: group.destination.clone().into(),
@@ -262,9 +262,9 @@ impl Planner {
     }
 
     #[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
-    fn hold(&self, group: &Group, waiting: &Waiting, new: &Gathered, now_ms: i64) -> Delivery<'static> {
+    fn hold(&self, group: &Group, waiting: &Waiting, new: &AlertGroup, now_ms: i64) -> Delivery<'static> {
         let mut record = self.record(group, waiting.bundle_id.clone(), DeliveryStage::Held, now_ms);
-        let hold = Hold { follows: waiting.follows, gathered: new.clone() };
+        let hold = HeldGroup { follows: waiting.follows, gathered: new.clone() };
         record.not_before = Millis(waiting.due);
         record.first_received_at = new.received();
         record.alert_ids = new.alert_ids.iter().cloned().map(Into::into).collect();
@@ -276,11 +276,11 @@ impl Planner {
         let Waiting { bundle_id, held: mut gathered, new, follows, .. } = waiting;
         gathered.merge(new);
         let mut record = self.record(group, bundle_id, DeliveryStage::Planned, now_ms);
-        if let Some(rule) = self.book.rule(&group.rule) {
-            let about = About {
+        if let Some(rule) = self.routing.rule(&group.rule) {
+            let about = MessageContext {
                 bundle_id: &record.bundle_id,
                 rule,
-                destination: self.book.destination(&group.destination),
+                destination: self.routing.destination(&group.destination),
                 group: &group.owner,
                 test: group.test,
                 follows,

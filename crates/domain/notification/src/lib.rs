@@ -12,10 +12,10 @@
 //! - Test data goes to [`CAPTURE`] and nowhere else.
 //! - A bundle's id and contents are decided once, in one record; every retry sends those bytes.
 
-mod book;
-mod gathered;
+mod group;
 mod message;
-mod planner;
+mod plan;
+mod routing;
 
-pub use book::{Book, CAPTURE, Destination, Rule, Sending, Silence};
-pub use planner::{Planner, UnreadableHold};
+pub use plan::{Planner, UnreadableHold};
+pub use routing::{CAPTURE, Destination, Routing, Rule, Sending, Silence};

@@ -16,7 +16,7 @@ pub(crate) const MAX_IDS: usize = 1_000;
 
 /// What some alerts of one group come to: adds up, whatever the portions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Gathered {
+pub(crate) struct AlertGroup {
     /// Alerts, those that say that something is over included.
     pub(crate) alerts: u64,
     /// Alerts that say that something is over.
@@ -44,7 +44,7 @@ pub(crate) struct Gathered {
     pub(crate) alert_ids: Vec<String>,
 }
 
-impl Gathered {
+impl AlertGroup {
     /// Adds an alert.
     pub(crate) fn add(&mut self, alert: &Alert<'_>) {
         let over = alert.transition == Transition::Resolved;
@@ -55,7 +55,7 @@ impl Gathered {
         }
         let attributes = alert.attributes.0.iter();
         let ids = std::mem::take(&mut self.alert_ids);
-        self.merge(Gathered {
+        self.merge(AlertGroup {
             alerts: 1,
             over: u64::from(over),
             count,
@@ -74,9 +74,9 @@ impl Gathered {
     }
 
     /// Adds what other alerts came to, later ones.
-    pub(crate) fn merge(&mut self, other: Gathered) {
+    pub(crate) fn merge(&mut self, other: AlertGroup) {
         if self.alerts == 0 {
-            *self = Gathered { alert_ids: std::mem::take(&mut self.alert_ids), ..other.clone() };
+            *self = AlertGroup { alert_ids: std::mem::take(&mut self.alert_ids), ..other.clone() };
         } else {
             self.alerts += other.alerts;
             self.over += other.over;

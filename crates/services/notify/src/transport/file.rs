@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Answer;
-use crate::owed::Owed;
+use crate::outbox::PendingDelivery;
+use crate::worker::Answer;
 
 const HEADER: [&str; 12] = [
     "bundle_id",
@@ -29,16 +29,16 @@ const TAIL: u64 = 256 * 1024;
 
 /// A file that messages are appended to. It may be moved away at any time: the next message makes a new one.
 #[derive(Clone)]
-pub(super) struct CsvFile {
+pub(crate) struct CsvFile {
     path: PathBuf,
 }
 
 impl CsvFile {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    pub(super) async fn append(&self, owed: &Owed, now_ms: i64) -> Answer {
+    pub(crate) async fn append(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
         let (file, owed) = (self.clone(), owed.clone());
         let path = self.path.display();
         let failed = |error: String| Answer::Again { status: 0, error: format!("{path}: {error}"), after: None };
@@ -49,7 +49,7 @@ impl CsvFile {
         }
     }
 
-    fn append_now(&self, owed: &Owed, now_ms: i64) -> io::Result<()> {
+    fn append_now(&self, owed: &PendingDelivery, now_ms: i64) -> io::Result<()> {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(&self.path)?;
         // Several lanes may append to one file; the lock ends with the file.
         file.lock()?;
@@ -100,7 +100,7 @@ fn write_row<T: AsRef<[u8]>>(out: &mut Vec<u8>, fields: &[T]) -> io::Result<()> 
     writer.flush()
 }
 
-fn row(owed: &Owed, now_ms: i64) -> io::Result<Vec<String>> {
+fn row(owed: &PendingDelivery, now_ms: i64) -> io::Result<Vec<String>> {
     let message: Value = serde_json::from_str(&owed.body)?;
     let text = |value: &Value| match value {
         Value::Null => String::new(),

@@ -75,7 +75,7 @@ fn file(name: &str, path: &Path) -> Destination {
 
 /// The tasks of some destinations, and what they tell.
 struct Running {
-    senders: Senders,
+    workers: Workers,
     outcomes: mpsc::Receiver<Outcome>,
     telemetry: Telemetry,
 }
@@ -94,8 +94,8 @@ impl Running {
         };
         let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();
         let (tell, outcomes) = mpsc::channel();
-        let senders = Senders::start(&settings.destinations, &Handle::current(), &tell, &metrics);
-        Self { senders, outcomes, telemetry }
+        let workers = Workers::start(&settings.destinations, &Handle::current(), &tell, &metrics);
+        Self { workers, outcomes, telemetry }
     }
 
     async fn outcome(&self) -> Outcome {
@@ -115,9 +115,9 @@ impl Running {
     }
 }
 
-fn owed(destination: &str, bundle_id: &str) -> Owed {
+fn owed(destination: &str, bundle_id: &str) -> PendingDelivery {
     let now = now_ms();
-    Owed {
+    PendingDelivery {
         bundle_id: bundle_id.to_owned(),
         destination: destination.to_owned(),
         owner: "data".to_owned(),
@@ -143,7 +143,7 @@ async fn a_webhook_is_signed_and_keeps_its_id_and_bytes_over_retries() {
     })
     .await;
     let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
-    assert!(running.senders.give(owed("hook", "b1")));
+    assert!(running.workers.give(owed("hook", "b1")));
     let told = [running.outcome().await, running.outcome().await, running.outcome().await];
     let steps: Vec<_> = told.iter().map(|one| (one.stage, one.status, one.attempt)).collect();
     let attempted = DeliveryStage::Attempted;
@@ -167,7 +167,7 @@ async fn a_redirect_is_not_followed() {
     let receiver =
         Receiver::start(|_| (StatusCode::TEMPORARY_REDIRECT, [("location", "/elsewhere")]).into_response()).await;
     let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
-    running.senders.give(owed("hook", "b1"));
+    running.workers.give(owed("hook", "b1"));
     let told = running.outcome().await;
     assert_eq!((told.stage, told.status), (DeliveryStage::Attempted, 307));
     assert!(receiver.got().iter().all(|one| one.path == "/hook"));
@@ -177,16 +177,16 @@ async fn a_redirect_is_not_followed() {
 async fn a_destination_that_is_gone_gets_nothing_more_and_its_messages_stay_owed() {
     let receiver = Receiver::start(|_| StatusCode::GONE.into_response()).await;
     let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
-    running.senders.give(owed("hook", "b1"));
-    running.senders.give(owed("hook", "b2"));
+    running.workers.give(owed("hook", "b1"));
+    running.workers.give(owed("hook", "b2"));
     let told = running.outcome().await;
     assert_eq!((told.stage, told.status, told.attempt), (DeliveryStage::Attempted, 410, 1));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(receiver.got().len(), 1);
     assert!(running.circuit("hook"));
     // A message that waited for a day is given up.
-    let old = Owed { planned_at: now_ms() - 25 * 3_600_000, ..owed("hook", "b3") };
-    running.senders.give(old);
+    let old = PendingDelivery { planned_at: now_ms() - 25 * 3_600_000, ..owed("hook", "b3") };
+    running.workers.give(old);
     let told = running.outcome().await;
     assert_eq!((told.bundle_id.as_str(), told.stage), ("b3", DeliveryStage::Failed));
 }
@@ -198,8 +198,8 @@ async fn a_destination_that_hangs_delays_no_other() {
     let receiver = Receiver::start(|_| StatusCode::OK.into_response()).await;
     let running = Running::start(vec![webhook("dead", url, true), webhook("alive", receiver.url(), true)]);
     for number in 0..20 {
-        running.senders.give(owed("dead", &format!("d{number}")));
-        running.senders.give(owed("alive", &format!("a{number}")));
+        running.workers.give(owed("dead", &format!("d{number}")));
+        running.workers.give(owed("alive", &format!("a{number}")));
     }
     let started = Instant::now();
     for _ in 0..20 {
@@ -217,7 +217,7 @@ async fn after_five_failures_in_a_row_a_destination_is_left_alone_and_found_agai
     .await;
     let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
     for number in 0..5 {
-        running.senders.give(owed("hook", &format!("b{number}")));
+        running.workers.give(owed("hook", &format!("b{number}")));
     }
     let mut delivered = 0;
     let mut opened = false;
@@ -240,7 +240,7 @@ async fn private_addresses_are_refused_by_number_and_by_name() {
     ];
     for url in urls {
         let running = Running::start(vec![webhook("hook", url.clone(), false)]);
-        running.senders.give(owed("hook", "b1"));
+        running.workers.give(owed("hook", "b1"));
         let told = running.outcome().await;
         assert_eq!((told.stage, told.status), (DeliveryStage::Attempted, 0), "{url}");
         assert!(told.error.contains("allow_private"), "{url}: {}", told.error);
@@ -251,7 +251,7 @@ async fn private_addresses_are_refused_by_number_and_by_name() {
 #[tokio::test]
 async fn what_is_told_of_a_failure_does_not_show_the_address() {
     let running = Running::start(vec![webhook("hook", "http://127.0.0.1:1/hook?token=secret".to_owned(), true)]);
-    running.senders.give(owed("hook", "b1"));
+    running.workers.give(owed("hook", "b1"));
     let told = running.outcome().await;
     assert!(!told.error.is_empty() && !told.error.contains("token"), "{}", told.error);
 }
@@ -262,13 +262,13 @@ async fn a_file_gets_a_row_a_message_once_whatever_was_torn() {
     let path = folder.path().join("alerts.csv");
     let running = Running::start(vec![file("log", &path)]);
     for (step, bundle_id) in ["b1", "b2", "b1"].into_iter().enumerate() {
-        running.senders.give(owed("log", bundle_id));
+        running.workers.give(owed("log", bundle_id));
         assert_eq!(running.outcome().await.stage, DeliveryStage::Delivered, "step {step}");
     }
     // A crash in the middle of a row, which is then written again.
     let whole = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{whole}b3,2026-0")).unwrap();
-    running.senders.give(owed("log", "b3"));
+    running.workers.give(owed("log", "b3"));
     running.outcome().await;
     let mut rows = csv::Reader::from_path(&path).unwrap();
     assert_eq!(rows.headers().unwrap().iter().next(), Some("bundle_id"));
@@ -283,7 +283,7 @@ async fn a_file_that_cannot_be_written_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("later").join("alerts.csv");
     let running = Running::start(vec![file("log", &path)]);
-    running.senders.give(owed("log", "b1"));
+    running.workers.give(owed("log", "b1"));
     assert_eq!(running.outcome().await.stage, DeliveryStage::Attempted);
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     while running.outcome().await.stage != DeliveryStage::Delivered {}

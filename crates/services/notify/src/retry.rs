@@ -13,13 +13,13 @@ const SHORTEST_MS: i64 = 100;
 /// A message is given up so long after it was planned.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 /// Failures in a row after which a destination is left alone for a while.
-pub(super) const CIRCUIT_OPENS_AFTER: u32 = 5;
+pub(crate) const CIRCUIT_OPENS_AFTER: u32 = 5;
 /// The longest while.
 const LONGEST_CIRCUIT_MS: i64 = 60_000;
 
 /// Milliseconds until the attempt after this one: what the destination asks for, or full jitter
 /// (anything up to twice as long as before).
-pub(super) fn delay_ms(attempt: u16, asked: Option<Duration>) -> i64 {
+pub(crate) fn delay_ms(attempt: u16, asked: Option<Duration>) -> i64 {
     match asked {
         Some(asked) => i64::try_from(asked.as_millis()).unwrap_or(i64::MAX).clamp(SHORTEST_MS, LONGEST_ASKED_MS),
         None => jitter(ceiling(u32::from(attempt), LONGEST_MS)),
@@ -27,12 +27,12 @@ pub(super) fn delay_ms(attempt: u16, asked: Option<Duration>) -> i64 {
 }
 
 /// Milliseconds for which a destination is left alone after so many failures in a row.
-pub(super) fn circuit_ms(failures: u32) -> i64 {
+pub(crate) fn circuit_ms(failures: u32) -> i64 {
     jitter(ceiling(failures.saturating_sub(CIRCUIT_OPENS_AFTER) + 3, LONGEST_CIRCUIT_MS))
 }
 
 /// When a message that was planned then is given up, in milliseconds since 1970.
-pub(super) fn gives_up_at(planned_at: i64) -> i64 {
+pub(crate) fn gives_up_at(planned_at: i64) -> i64 {
     planned_at.saturating_add(GIVE_UP_MS)
 }
 

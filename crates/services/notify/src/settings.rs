@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use bundle::Book;
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
+use notification::Routing;
 use signature::Secret;
 
 /// What the lanes of the notifier work by. It stays the same while they run.
@@ -18,9 +18,9 @@ pub struct Settings {
     /// The schema ids of what is read and written.
     pub ids: Ids,
     /// The rules that send; neither those that send nothing nor those that are only tried out.
-    pub rules: Vec<bundle::Rule>,
+    pub rules: Vec<notification::Rule>,
     /// When rules say nothing.
-    pub silences: Vec<bundle::Silence>,
+    pub silences: Vec<notification::Silence>,
     /// Where messages go.
     pub destinations: Vec<Destination>,
 }
@@ -28,7 +28,7 @@ pub struct Settings {
 /// A place that messages go to.
 #[derive(Clone)]
 pub struct Destination {
-    /// Its name; [`bundle::CAPTURE`] is taken.
+    /// Its name; [`notification::CAPTURE`] is taken.
     pub name: String,
     /// Who owns it, and is told when it refuses.
     pub owner: String,
@@ -71,11 +71,11 @@ impl Settings {
         let rules = config.rules.iter().filter(|rule| !rule.route.is_shadow());
         let rules = rules.filter_map(|rule| {
             let send = rule.send.as_ref()?;
-            Some(bundle::Rule {
+            Some(notification::Rule {
                 name: rule.route.name().to_owned(),
                 owner: rule.route.owner().to_owned(),
                 instruction: rule.instruction.clone(),
-                sending: bundle::Sending {
+                sending: notification::Sending {
                     to: send.to.clone(),
                     mention_link_owner: send.mention_link_owner,
                     first_ms: send.first.as_millis() as i64,
@@ -84,7 +84,7 @@ impl Settings {
                 },
             })
         });
-        let silences = config.silences.iter().map(|silence| bundle::Silence {
+        let silences = config.silences.iter().map(|silence| notification::Silence {
             name: silence.name.clone(),
             rules: silence.rules.clone(),
             from_ms: silence.from.as_millisecond(),
@@ -97,13 +97,13 @@ impl Settings {
     }
 
     /// What bundling looks at.
-    pub(crate) fn book(&self) -> Book {
-        let destinations = self.destinations.iter().map(|destination| bundle::Destination {
+    pub(crate) fn routing(&self) -> Routing {
+        let destinations = self.destinations.iter().map(|destination| notification::Destination {
             name: destination.name.clone(),
             owner: destination.owner.clone(),
             fields: destination.fields.clone(),
         });
-        Book::new(self.rules.clone(), destinations.collect(), self.silences.clone())
+        Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone())
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod architecture;
+mod brokers;
 mod by_hand;
 mod clients;
 mod clocks;
@@ -32,6 +33,7 @@ mod openapi;
 mod outage;
 mod platforms;
 mod registry;
+mod revived;
 mod senders;
 mod senders_guide;
 mod switches;

@@ -44,7 +44,11 @@ pub(crate) struct Args {
     /// Where metrics and health are served [default: the configuration's, 127.0.0.1:9464 at first]
     #[arg(long, value_name = "ADDR", conflicts_with = "engines_only")]
     metrics: Option<SocketAddr>,
-    /// Kafka's port on 127.0.0.1; 0 picks a free one
+    /// Local Kafka nodes: with 3 each record is on two disks at least, and two nodes suffice. A data folder keeps its number
+    /// [default: what the data folder has, 1 at first]
+    #[arg(long, value_name = "1|3", value_parser = nodes)]
+    kafka_nodes: Option<u8>,
+    /// Kafka's port on 127.0.0.1, further nodes have the next ones; 0 picks free ones
     #[arg(long, value_name = "PORT", default_value_t = 9092)]
     kafka_port: u16,
     /// The port of ClickHouse's HTTP interface on 127.0.0.1; 0 picks a free one
@@ -87,6 +91,7 @@ async fn up(args: Args) -> Outcome {
     let options = Options {
         data: args.data.clone(),
         kafka_port: args.kafka_port,
+        kafka_nodes: args.kafka_nodes,
         clickhouse_port: args.clickhouse_port,
         clickhouse_accounts: accounts(&args),
         executable: std::env::current_exe().context("cannot tell where this program lies")?,
@@ -116,6 +121,14 @@ async fn run_engines(args: &Args, engines: &Engines, shutdown: &Shutdown) -> any
     };
     drop(std::fs::remove_file(engines.data().join(ADDRESSES)));
     ended
+}
+
+fn nodes(text: &str) -> Result<u8, &'static str> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("a local Kafka has 1 or 3 nodes"),
+    }
 }
 
 /// The local ClickHouse listens on this machine only. Whoever asks it without a name may read.
@@ -161,7 +174,12 @@ impl House {
             clickhouse: Some(self.warehouse(args, engines)),
             window_data: Some(engines.data().join("windows")),
         };
-        let platform = Platform::new(self.config, whereabouts, shutdown.clone())?;
+        let mut config = self.config;
+        if engines.kafka_nodes() == 3 {
+            // As its own topics have it.
+            config.kafka.replication = 3;
+        }
+        let platform = Platform::new(config, whereabouts, shutdown.clone())?;
         let (metrics, _serving) = serve_metrics(&platform, self.metrics).await?;
         let stage = demo::Stage {
             ingest: &ingest,

@@ -3,14 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clickhouse::{Access, Account};
 use crate::data_dir::{DataDir, reap};
-use crate::kafka::Kafka;
+use crate::kafka::{Kafka, PIDS};
 use crate::supervise::{Engine, State, Supervisor};
 use crate::{Progress, fetch, leash, port, probe};
 
@@ -21,6 +23,8 @@ pub struct Options {
     pub data: PathBuf,
     /// Kafka's port on 127.0.0.1; 0 picks a free one.
     pub kafka_port: u16,
+    /// Kafka nodes, 1 or 3; without it as many as the data folder has, one at first. The further ones have the next ports.
+    pub kafka_nodes: Option<u8>,
     /// The port of ClickHouse's HTTP interface on 127.0.0.1; 0 picks a free one.
     pub clickhouse_port: u16,
     /// Who may use the local ClickHouse.
@@ -38,22 +42,23 @@ pub struct Options {
 /// The hidden subcommand under which the own binary serves the ClickHouse engine.
 pub const CLICKHOUSE_SUBCOMMAND: &str = "engine-clickhouse";
 
-/// Process ids of the local engines: `None` where an engine was given or is being started again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Process ids of the local engines: `None` where an engine is being started again.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pids {
-    /// Of Kafka's JVM.
-    pub kafka: Option<u32>,
-    /// Of the ClickHouse engine's process.
+    /// Of the JVMs of Kafka's nodes; empty where brokers were given.
+    pub kafka: Vec<Option<u32>>,
+    /// Of the ClickHouse engine's process; `None` also where one was given.
     pub clickhouse: Option<u32>,
 }
 
 /// Engines that answer. A local one that dies is started again; all stop with this process, whatever it ends of.
 pub struct Engines {
-    /// Kafka's brokers, `host:port`.
+    /// Kafka's brokers, `host:port,…`.
     pub kafka: String,
     /// ClickHouse's HTTP interface.
     pub clickhouse: Url,
-    kafka_state: Option<watch::Receiver<State>>,
+    /// One for each node.
+    kafka_states: Vec<watch::Receiver<State>>,
     clickhouse_state: Option<watch::Receiver<State>>,
     supervisor: Supervisor,
     // Last: the folder is given back when everything else is gone.
@@ -66,15 +71,20 @@ impl Engines {
     /// # Errors
     /// In one line: what is missing, taken or broken, and what to do. Nothing is left running.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let data = DataDir::take(&options.data)?;
-        reap(&data.path(KAFKA_PID)).await?;
-        reap(&data.path(CLICKHOUSE_PID)).await?;
+        let data = DataDir::take(&options.data).await?;
+        // An earlier run that was killed may still be ending, and its engines with it.
+        let mut patient = data.was_waited_for();
+        for pid in PIDS.into_iter().chain([CLICKHOUSE_PID]) {
+            patient |= reap(&data.path(pid)).await?;
+        }
         let supervisor = Supervisor::new()?;
-        let started =
-            tokio::try_join!(start_kafka(&supervisor, &data, &options), start_clickhouse(&supervisor, &data, &options));
+        let started = tokio::try_join!(
+            start_kafka(&supervisor, &data, &options, patient),
+            start_clickhouse(&supervisor, &data, &options, patient)
+        );
         match started {
-            Ok(((kafka, kafka_state), (clickhouse, clickhouse_state))) => {
-                Ok(Self { kafka, clickhouse, kafka_state, clickhouse_state, supervisor, data })
+            Ok(((kafka, kafka_states), (clickhouse, clickhouse_state))) => {
+                Ok(Self { kafka, clickhouse, kafka_states, clickhouse_state, supervisor, data })
             }
             Err(error) => {
                 supervisor.stop().await;
@@ -85,10 +95,18 @@ impl Engines {
 
     /// Returns when a local engine is given up, with the reason in one line; never, as long as that does not happen.
     pub async fn failed(&self) -> String {
-        tokio::select! {
-            reason = given_up(self.kafka_state.clone()) => reason,
-            reason = given_up(self.clickhouse_state.clone()) => reason,
+        let states = self.kafka_states.iter().chain(&self.clickhouse_state).cloned();
+        let mut ends: FuturesUnordered<_> = states.map(given_up).collect();
+        match ends.next().await {
+            Some(reason) => reason,
+            None => std::future::pending().await,
         }
+    }
+
+    /// How many Kafka nodes this run has of its own: 0 where brokers were given.
+    #[must_use]
+    pub fn kafka_nodes(&self) -> usize {
+        self.kafka_states.len()
     }
 
     /// The data folder, as an absolute path. It is this process's alone until the engines are stopped.
@@ -100,7 +118,10 @@ impl Engines {
     /// The process ids of the local engines.
     #[must_use]
     pub fn pids(&self) -> Pids {
-        Pids { kafka: pid(self.kafka_state.as_ref()), clickhouse: pid(self.clickhouse_state.as_ref()) }
+        Pids {
+            kafka: self.kafka_states.iter().map(pid).collect(),
+            clickhouse: self.clickhouse_state.as_ref().and_then(pid),
+        }
     }
 
     /// Stops the local engines and returns when they are gone. Stop what uses them first.
@@ -113,29 +134,37 @@ async fn start_kafka(
     supervisor: &Supervisor,
     data: &DataDir,
     options: &Options,
-) -> anyhow::Result<(String, Option<watch::Receiver<State>>)> {
+    patient: bool,
+) -> anyhow::Result<(String, Vec<watch::Receiver<State>>)> {
     if let Some(brokers) = &options.given_brokers {
-        return Ok((brokers.clone(), None));
+        ensure!(
+            options.kafka_nodes.is_none(),
+            "--kafka-nodes is for the local Kafka, and brokers are given: leave one of the two away"
+        );
+        return Ok((brokers.clone(), Vec::new()));
     }
-    let port = port::choose(options.kafka_port, "Kafka", "--kafka-port")?;
-    let kafka = Kafka::prepare(supervisor, data, &options.executable, port, options.progress).await?;
-    let address = kafka.address();
-    let state = run_until_ready(supervisor, kafka.engine(data)).await?;
-    Ok((address.to_string(), Some(state)))
+    let Options { executable, kafka_nodes, kafka_port, progress, .. } = options;
+    let kafka = Kafka::prepare(data, executable, *kafka_nodes, *kafka_port, patient, *progress).await?;
+    // All of them before any is waited for: two nodes are needed for either to be ready.
+    let started = kafka.engines(data).into_iter().map(|engine| until_ready(supervisor.run(engine)));
+    let states = futures::future::try_join_all(started).await?;
+    kafka.complete()?;
+    Ok((kafka.addresses(), states))
 }
 
 async fn start_clickhouse(
     supervisor: &Supervisor,
     data: &DataDir,
     options: &Options,
+    patient: bool,
 ) -> anyhow::Result<(Url, Option<watch::Receiver<State>>)> {
     if let Some(url) = &options.given_clickhouse {
         return Ok((url.clone(), None));
     }
-    let port = port::choose(options.clickhouse_port, "ClickHouse", "--clickhouse-port")?;
+    let port = port::choose(options.clickhouse_port, "ClickHouse", "--clickhouse-port", patient).await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let library = fetch::clickhouse_library(&options.progress).await?;
-    let state = run_until_ready(supervisor, clickhouse_engine(data, options, &library, address)?).await?;
+    let state = until_ready(supervisor.run(clickhouse_engine(data, options, &library, address)?)).await?;
     let url = Url::parse(&format!("http://{address}")).context("cannot write ClickHouse's address")?;
     Ok((url, Some(state)))
 }
@@ -144,7 +173,8 @@ fn clickhouse_engine(data: &DataDir, options: &Options, library: &Path, address:
     let (executable, library, folder) = (options.executable.clone(), library.to_owned(), data.path("clickhouse"));
     let accounts = pass_on(&options.clickhouse_accounts)?;
     Ok(Engine {
-        name: "ClickHouse",
+        name: "ClickHouse".to_owned(),
+        prepare: Box::new(|| Box::pin(async { Ok(()) })),
         log: data.path("logs/clickhouse.log"),
         pid: data.path(CLICKHOUSE_PID),
         command: Box::new(move || {
@@ -160,8 +190,7 @@ fn clickhouse_engine(data: &DataDir, options: &Options, library: &Path, address:
     })
 }
 
-async fn run_until_ready(supervisor: &Supervisor, engine: Engine) -> anyhow::Result<watch::Receiver<State>> {
-    let mut state = supervisor.run(engine);
+async fn until_ready(mut state: watch::Receiver<State>) -> anyhow::Result<watch::Receiver<State>> {
     let settled = state
         .wait_for(|state| !matches!(state, State::Starting { .. }))
         .await
@@ -173,8 +202,7 @@ async fn run_until_ready(supervisor: &Supervisor, engine: Engine) -> anyhow::Res
     }
 }
 
-async fn given_up(state: Option<watch::Receiver<State>>) -> String {
-    let Some(mut state) = state else { return std::future::pending().await };
+async fn given_up(mut state: watch::Receiver<State>) -> String {
     match state.wait_for(|state| matches!(state, State::GivenUp(_))).await.as_deref() {
         Ok(State::GivenUp(reason)) => reason.clone(),
         // The engine was stopped as asked, and can fail no more.
@@ -182,16 +210,15 @@ async fn given_up(state: Option<watch::Receiver<State>>) -> String {
     }
 }
 
-fn pid(state: Option<&watch::Receiver<State>>) -> Option<u32> {
-    match &*state?.borrow() {
+fn pid(state: &watch::Receiver<State>) -> Option<u32> {
+    match &*state.borrow() {
         State::Starting { pid } => *pid,
         State::Ready { pid } => Some(*pid),
         State::GivenUp(_) | State::Stopped => None,
     }
 }
 
-/// Files of the data folder whose first word is the process id of a running engine.
-pub(crate) const KAFKA_PID: &str = "kafka.pid";
+/// The file of the data folder whose first word is the process id of the running engine.
 const CLICKHOUSE_PID: &str = "clickhouse.pid";
 
 /// The environment of the ClickHouse engine's process: its accounts, in JSON.

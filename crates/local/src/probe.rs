@@ -18,24 +18,74 @@ const METADATA_REQUEST: [u8; 19] = [
     0xff, 0xff, 0, // no client id; no tagged fields
     1, 0, 0, 0, // topics: an empty array; no creation; no authorised operations; no tagged fields
 ];
-/// Where the number of brokers stands in the answer: behind its size, correlation id, tagged fields and throttle time.
-const BROKERS_AT: usize = 4 + 4 + 1 + 4;
+/// Where the list of brokers begins in the answer: behind its correlation id, tagged fields and throttle time.
+const BROKERS_AT: usize = 4 + 1 + 4;
+/// No answer about no topic is longer, in bytes.
+const LONGEST_ANSWER: usize = 64 << 10;
 
 /// Whether the broker answers a metadata request and lists itself, which it does once it has registered.
 pub(crate) async fn kafka(address: SocketAddr) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(&METADATA_REQUEST).await?;
-        let mut answer = [0; BROKERS_AT + 1];
+        let size = usize::try_from(stream.read_i32().await?).unwrap_or(usize::MAX);
+        if size > LONGEST_ANSWER {
+            return Ok(false);
+        }
+        let mut answer = vec![0; size];
         stream.read_exact(&mut answer).await?;
-        Ok::<_, std::io::Error>(lists_a_broker(&answer))
+        Ok::<_, std::io::Error>(lists(&answer, address.port()) == Some(true))
     };
     matches!(timeout(ANSWERS_WITHIN, ask).await, Ok(Ok(true)))
 }
 
-fn lists_a_broker(answer: &[u8; BROKERS_AT + 1]) -> bool {
-    // A compact array begins with its length plus one.
-    answer[4..8] == METADATA_REQUEST[8..12] && answer[BROKERS_AT] > 1
+/// Whether an answer lists a broker with this port. `None`: it is an answer to something else, or cut.
+fn lists(answer: &[u8], port: u16) -> Option<bool> {
+    if answer.get(..4)? != METADATA_REQUEST.get(8..12)? {
+        return None;
+    }
+    let mut rest = answer.get(BROKERS_AT..)?;
+    // Compact arrays and texts begin with their length plus one.
+    let brokers = varint(&mut rest)?.saturating_sub(1);
+    for _ in 0..brokers {
+        take(&mut rest, 4)?; // its id
+        text(&mut rest)?; // its host
+        let found = take(&mut rest, 4)?;
+        text(&mut rest)?; // its rack
+        for _ in 0..varint(&mut rest)? {
+            varint(&mut rest)?;
+            let size = varint(&mut rest)?;
+            take(&mut rest, size)?;
+        }
+        if found == i32::from(port).to_be_bytes() {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+fn take<'a>(rest: &mut &'a [u8], size: usize) -> Option<&'a [u8]> {
+    let (taken, left) = rest.split_at_checked(size)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn text(rest: &mut &[u8]) -> Option<()> {
+    let size = varint(rest)?.saturating_sub(1); // 0: none
+    take(rest, size).map(drop)
+}
+
+/// Kafka's unsigned variable-length number: seven bits a byte, the lowest first.
+fn varint(rest: &mut &[u8]) -> Option<usize> {
+    let mut value = 0_usize;
+    for shift in [0, 7, 14, 21, 28] {
+        let byte = *take(rest, 1)?.first()?;
+        value |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// Whether the HTTP interface answers `GET /ping` with 200.
@@ -55,15 +105,37 @@ pub(crate) async fn clickhouse(address: SocketAddr) -> bool {
 mod tests {
     use super::*;
 
+    /// An answer that lists brokers with these ports.
+    fn answer(ports: &[u16]) -> Vec<u8> {
+        let mut answer = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, ports.len() as u8 + 1];
+        for (id, port) in ports.iter().enumerate() {
+            answer.extend([0, 0, 0, id as u8 + 1]);
+            answer.extend([10]);
+            answer.extend(b"127.0.0.1");
+            answer.extend(i32::from(*port).to_be_bytes());
+            answer.extend([0, 0]); // no rack, no tagged fields
+        }
+        answer.extend([0; 20]);
+        answer
+    }
+
     #[test]
-    fn a_broker_that_has_not_registered_yet_is_not_ready() {
-        let mut answer = [0, 0, 0, 40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2];
-        assert!(lists_a_broker(&answer));
-        answer[BROKERS_AT] = 1;
-        assert!(!lists_a_broker(&answer), "an empty list");
-        answer[BROKERS_AT] = 2;
-        answer[7] = 9;
-        assert!(!lists_a_broker(&answer), "an answer to something else");
+    fn a_broker_that_does_not_list_itself_is_not_ready() {
+        assert_eq!(lists(&answer(&[9092]), 9092), Some(true));
+        assert_eq!(lists(&answer(&[9092, 9093, 9094]), 9094), Some(true));
+        assert_eq!(lists(&answer(&[9092, 9093]), 9094), Some(false), "only the others have registered");
+        assert_eq!(lists(&answer(&[]), 9092), Some(false), "an empty list");
+    }
+
+    #[test]
+    fn an_answer_to_something_else_or_a_cut_one_is_none() {
+        let mut other = answer(&[9092]);
+        other[3] = 9;
+        assert_eq!(lists(&other, 9092), None);
+        let whole = answer(&[9092, 9093]);
+        for size in 0..BROKERS_AT + 30 {
+            assert_ne!(lists(&whole[..size], 9093), Some(true), "{size}");
+        }
     }
 
     #[test]

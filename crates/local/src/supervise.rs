@@ -38,7 +38,9 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_millis(50);
 /// What to run, and how to tell that it runs.
 pub(crate) struct Engine {
     /// As it is called in logs and messages.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
+    /// Done before each run. An error gives the engine up.
+    pub(crate) prepare: Box<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
     /// Builds the command of one run.
     pub(crate) command: Box<dyn Fn() -> Command + Send + Sync>,
     /// Whether it answers now.
@@ -90,16 +92,6 @@ impl Supervisor {
             })
             .context(cannot)?;
         Ok(Self { handle, tasks, stop, thread: Some(thread) })
-    }
-
-    /// Runs `work` on the thread that children are tied to; it is dropped when the stop is given.
-    pub(crate) async fn on_thread<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
-    ) -> anyhow::Result<T> {
-        let stop = self.stop.clone();
-        let work = async move { stop.run_until_cancelled(work).await.context("stopped")? };
-        self.tasks.spawn_on(work, &self.handle).await.context("the supervisor of the engines is gone")?
     }
 
     /// Starts an engine and keeps it running until the stop.
@@ -177,7 +169,7 @@ impl Record {
 
 /// Runs an engine again and again until the stop. An error gives it up.
 async fn keep_running(engine: &Engine, state: &watch::Sender<State>, stop: &CancellationToken) -> anyhow::Result<()> {
-    let (name, log) = (engine.name, ChildLog::begin(&engine.log)?);
+    let (name, log) = (&*engine.name, ChildLog::begin(&engine.log)?);
     let mut record = Record::default();
     loop {
         state.send_replace(State::Starting { pid: None });
@@ -206,6 +198,10 @@ async fn run_once(
     state: &watch::Sender<State>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Ended> {
+    match stop.run_until_cancelled((engine.prepare)()).await {
+        Some(prepared) => prepared?,
+        None => return Ok(Ended::Stopped),
+    }
     let started = Instant::now();
     log.forget();
     let (mut child, pid) = spawn(engine, log)?;
@@ -229,7 +225,7 @@ async fn run_once(
                 if (engine.is_ready)().await {
                     ready_since = Some(Instant::now());
                     state.send_replace(State::Ready { pid });
-                    tracing::info!(engine = engine.name, pid, "{} is ready after {:.1?}", engine.name, started.elapsed());
+                    tracing::info!(engine = %engine.name, pid, "{} is ready after {:.1?}", engine.name, started.elapsed());
                 } else if started.elapsed() > READY_WITHIN {
                     child.kill().await.with_context(|| format!("cannot stop {}", engine.name))?;
                     remove_pid(engine)?;
@@ -268,10 +264,10 @@ async fn stop_child(engine: &Engine, child: &mut Child, pid: u32) -> anyhow::Res
         Ok(exit) => {
             let exit = exit.with_context(|| format!("cannot wait for {}", engine.name))?;
             (engine.after_stop)();
-            tracing::debug!(engine = engine.name, %exit, "stopped");
+            tracing::debug!(engine = %engine.name, %exit, "stopped");
         }
         Err(_) => {
-            tracing::warn!(engine = engine.name, "{} did not stop within {STOPS_WITHIN:?}: killing it", engine.name);
+            tracing::warn!(engine = %engine.name, "{} did not stop within {STOPS_WITHIN:?}: killing it", engine.name);
             child.kill().await.with_context(|| format!("cannot kill {}", engine.name))?;
         }
     }
@@ -298,7 +294,8 @@ mod tests {
         let (script, folder) = (script.to_owned(), folder.to_owned());
         let ready = folder.join("ready");
         Engine {
-            name: "Script",
+            name: "Script".to_owned(),
+            prepare: Box::new(|| Box::pin(async { Ok(()) })),
             log: folder.join("log"),
             pid: folder.join("pid"),
             command: Box::new({

@@ -231,13 +231,22 @@ impl House {
     /// # Errors
     /// As for [`Self::up`].
     pub fn up_with(data: &Path, more: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let folder = data.parent().context("the data folder has a parent")?;
-        let data = data.to_str().context("the data folder's name is text")?;
-        let mut arguments = vec!["up", "--json", "--data", data, "--kafka-port", "0", "--clickhouse-port", "0"];
+        let mut arguments = vec!["--kafka-port", "0", "--clickhouse-port", "0"];
         if !more.contains(&"--engines-only") {
             arguments.extend(["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]);
         }
         arguments.extend(more);
+        Self::up_as(data, &arguments, variables)
+    }
+
+    /// As [`Self::up_with`], at the ports that `arguments` name.
+    ///
+    /// # Errors
+    /// As for [`Self::up`].
+    pub fn up_as(data: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let folder = data.parent().context("the data folder has a parent")?;
+        let data = data.to_str().context("the data folder's name is text")?;
+        let arguments = [&["up", "--json", "--data", data], arguments].concat();
         let begun = Instant::now();
         let (mut program, lines) = Program::spawn("up", folder, &arguments, variables)?;
         let deadline = begun + Duration::from_secs(300);

@@ -1,6 +1,7 @@
 //! Listeners, and the one that serves `/metrics`, `/healthz` and `/readyz`.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -21,20 +22,44 @@ pub struct BindError {
     cause: String,
 }
 
-/// Listens on `address`; `flag` is what the message tells a user to change.
+/// Between two attempts to listen.
+const RETRY: Duration = Duration::from_millis(50);
+/// How long a port may be held by a program that is ending: the threads of one that was killed outlive its main thread.
+const FREE_WITHIN: Duration = Duration::from_secs(15);
+
+/// Listens on `address`; `flag` is what the message tells a user to change. A port that is in use is waited for, up to 15 s: a
+/// service that was killed and is started at once meets its own last threads.
 ///
 /// # Errors
-/// When the address is taken or not ours.
+/// When the address is taken by something that stays, or is not ours.
 pub async fn bind(what: &'static str, address: SocketAddr, flag: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError {
-        what,
-        address,
-        flag,
-        cause: match error.kind() {
-            std::io::ErrorKind::AddrInUse => "the port is in use".into(),
-            _ => error.to_string(),
-        },
-    })
+    bind_within(FREE_WITHIN, what, address, flag).await
+}
+
+async fn bind_within(
+    patience: Duration,
+    what: &'static str,
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<TcpListener, BindError> {
+    let asked = Instant::now();
+    let mut said = false;
+    loop {
+        let error = match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
+        if !in_use || asked.elapsed() > patience {
+            let cause = if in_use { "the port is in use".into() } else { error.to_string() };
+            return Err(BindError { what, address, flag, cause });
+        }
+        if !said {
+            tracing::warn!("{address} for {what} is in use: waiting for it, up to {} s", patience.as_secs());
+            said = true;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 /// Serves metrics and health until the stop is given.
@@ -74,4 +99,24 @@ fn answer(fine: bool, telemetry: &Telemetry) -> Response {
     let status = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = serde_json::json!({ "ok": fine, "components": telemetry.health.states() });
     (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_given_back_soon_is_waited_for_and_one_that_is_not_is_named() {
+        let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = holder.local_addr().unwrap();
+        let refused = bind_within(Duration::from_millis(200), "metrics", address, "--metrics").await.unwrap_err();
+        assert!(refused.to_string().contains("the port is in use; choose another address with --metrics"), "{refused}");
+        let ends = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            drop(holder);
+        });
+        let listener = bind("metrics", address, "--metrics").await.unwrap();
+        assert_eq!(listener.local_addr().unwrap(), address);
+        ends.await.unwrap();
+    }
 }

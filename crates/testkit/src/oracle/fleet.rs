@@ -44,15 +44,17 @@ struct Place {
     windows: PathBuf,
 }
 
-/// The environment of a service beside local engines, their topics laid out as `hookline up` does on its one broker.
+/// The environment of a service beside local engines, their topics laid out as `hookline up` does on its one broker; on three
+/// brokers with a replica on each, and two lanes a broker.
 #[must_use]
 pub fn variables(engines: &Addresses) -> [(&'static str, &str); 5] {
+    let (lanes, replication) = if engines.kafka.contains(',') { ("6", "3") } else { ("4", "1") };
     [
         ("HOOKLINE_KAFKA_BROKERS", &engines.kafka),
         ("HOOKLINE_CLICKHOUSE_URL", &engines.clickhouse),
         ("HOOKLINE_CLICKHOUSE_USER", "hookline"),
-        ("HOOKLINE_KAFKA_LANES", "4"),
-        ("HOOKLINE_KAFKA_REPLICATION", "1"),
+        ("HOOKLINE_KAFKA_LANES", lanes),
+        ("HOOKLINE_KAFKA_REPLICATION", replication),
     ]
 }
 

@@ -39,7 +39,8 @@ impl Running {
         Self::within(folder, &["--config", config.to_str().unwrap()])
     }
 
-    fn with(more: &[&str]) -> Self {
+    /// As `hookline up` with these arguments starts it.
+    pub fn with(more: &[&str]) -> Self {
         Self::within(tempfile::tempdir().unwrap(), more)
     }
 

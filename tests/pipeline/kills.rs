@@ -1,11 +1,9 @@
 //! The crash oracle in short: services and engines killed, stopped and multiplied in mid-stream, and everything counted once all
 //! the same. `cargo run --release -p hookline-testkit --example oracle` is the long one (docs/reliability.md).
 
-use std::time::Duration;
-
 use config::Fresh;
 use testkit::clickhouse::Asker;
-use testkit::oracle::{Blow, Outcome, Plan, run, verify};
+use testkit::oracle::{Blow, Bounds, Outcome, Plan, run, verify};
 
 use crate::harness::Running;
 
@@ -46,14 +44,34 @@ async fn engines_that_die_zombies_that_wake_and_lanes_with_two_owners_change_not
     assert!(outcome.done.kills >= 9 && outcome.done.pauses >= 3 && outcome.counts.duplicates > 0, "{outcome}");
 }
 
+/// The bounds of a quiet machine are the long run's business (docs/reliability.md): here others may use it too.
+const TOLERANCE: f64 = 4.0;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_brokers_that_die_and_stand_still_keep_no_lane_of_any_stage_from_moving() {
+    let running = Running::with(&["--engines-only", "--kafka-nodes", "3"]);
+    let plan = Plan {
+        per_second: 120.0,
+        instances: vec!["ingest 1/2", "ingest 2/2", "process", "report", "detect", "notify"],
+        bounds: Some(Bounds::times(TOLERANCE)),
+        ..Plan::new(44, &[(Blow::Kafka, 2), (Blow::PauseBroker, 1)])
+    };
+    let outcome = carried_out(&running, &plan).await;
+    assert!(outcome.done.engine_blows == 3 && outcome.counts.lost == 0, "{outcome}");
+}
+
 async fn shaken(seed: u64, senders: usize, per_second: f64, round: &[(Blow, usize)]) -> (Running, Outcome) {
     let running = Running::engines();
+    let plan = Plan { senders, per_second, ..Plan::new(seed, round) };
+    let outcome = carried_out(&running, &plan).await;
+    (running, outcome)
+}
+
+async fn carried_out(running: &Running, plan: &Plan) -> Outcome {
     let folder = running.folder.path();
     let config = Fresh::new([7; 96]).write(folder).unwrap();
-    let at_most = Duration::from_secs(300);
-    let plan = Plan { seed, senders, per_second, round: round.to_vec(), kills: None, at_most };
-    let ended = run(folder, &config, &running.house.addresses, &plan, &|words| println!("{words}")).await;
+    let ended = run(folder, &config, &running.house.addresses, plan, &|words| println!("{words}")).await;
     let outcome = ended.unwrap_or_else(|error| panic!("{error:#}"));
     println!("{outcome}");
-    (running, outcome)
+    outcome
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use config::Fresh;
 use hookline_testkit::House;
-use hookline_testkit::oracle::{Blow, Plan, run};
+use hookline_testkit::oracle::{Blow, Bounds, Plan, run};
 
 /// Shakes a whole Hookline of its own and verifies that nothing is lost, doubled or miscounted.
 ///
@@ -26,9 +26,24 @@ use hookline_testkit::oracle::{Blow, Plan, run};
 #[derive(Debug, Parser)]
 #[command(name = "oracle")]
 struct Args {
-    /// Processes to end by kill -9
-    #[arg(long, default_value_t = 300)]
-    kills: u32,
+    /// What is shaken
+    #[arg(long, value_enum, default_value_t = Shaken::All)]
+    what: Shaken,
+    /// Processes to end by kill -9 [default: 300 with --what all]
+    #[arg(long)]
+    kills: Option<u32>,
+    /// Kills and pauses of engines [default: 300 with --what brokers, 500 with --what engines, 100 with --what ingest]
+    #[arg(long)]
+    engine_blows: Option<u32>,
+    /// Instances: two each of ingest, process and report, or one each of process and report for a small machine
+    #[arg(long)]
+    small: bool,
+    /// Threads that keep the machine busy
+    #[arg(long, default_value_t = 0)]
+    burners: usize,
+    /// By how much the bounds of a quiet machine (15 s for stages, 5 s for ingest) are stretched
+    #[arg(long, default_value_t = 1.0)]
+    tolerance: f64,
     /// Senders at once
     #[arg(long, default_value_t = 8)]
     senders: usize,
@@ -44,6 +59,19 @@ struct Args {
     /// A folder to work in, which is kept [default: one that goes when all holds]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
+}
+
+/// What is shaken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Shaken {
+    /// Services and engines, with one broker
+    All,
+    /// The engines alone, with one broker: when does everything move again?
+    Engines,
+    /// Three brokers: when does everything move again, and does ingest take requests all the while?
+    Brokers,
+    /// One broker, and ingest alone beside it; the other services begin at the end
+    Ingest,
 }
 
 #[tokio::main]
@@ -68,16 +96,30 @@ async fn oracle(args: &Args) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(&folder)?;
     println!("in {}", folder.display());
-    let house = House::up(&folder.join("data"), &["--engines-only"])?;
+    let nodes: &[&str] = if args.what == Shaken::Brokers { &["--kafka-nodes", "3"] } else { &[] };
+    let house = House::up(&folder.join("data"), &[&["--engines-only"], nodes].concat())?;
     let config = Fresh::new([7; 96]).write(&folder)?;
-    let plan = Plan {
-        seed: args.seed,
+    let (round, kills, engine_blows) = match args.what {
+        Shaken::All => (&Blow::ROUND[..], Some(300), None),
+        Shaken::Engines => (&Blow::ON_ENGINES[..], None, Some(500)),
+        Shaken::Brokers => (&Blow::ON_THREE[..], None, Some(300)),
+        Shaken::Ingest => (&Blow::ON_INGEST[..], None, Some(100)),
+    };
+    let asked = args.kills.is_some() || args.engine_blows.is_some();
+    let mut plan = Plan {
         senders: args.senders,
         per_second: args.rate,
-        round: Blow::ROUND.to_vec(),
-        kills: Some(args.kills),
+        kills: if asked { args.kills } else { kills },
+        engine_blows: if asked { args.engine_blows } else { engine_blows },
         at_most: Duration::from_secs(args.minutes * 60),
+        ingest_alone: args.what == Shaken::Ingest,
+        bounds: (args.what != Shaken::All).then(|| Bounds::times(args.tolerance)),
+        burners: args.burners,
+        ..Plan::new(args.seed, round)
     };
+    if args.small {
+        plan.instances = vec!["ingest 1/2", "ingest 2/2", "process", "report", "detect", "notify"];
+    }
     let begun = Instant::now();
     let say = move |words: &str| {
         let seconds = begun.elapsed().as_secs();

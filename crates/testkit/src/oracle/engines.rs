@@ -1,4 +1,4 @@
-//! The two engines under `hookline up --engines-only`, seen from outside.
+//! The engines under `hookline up --engines-only`, seen from outside.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,21 +14,25 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// An engine of `up`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
+    /// The one broker.
     Kafka,
+    /// One of three, from 1.
+    Broker(u8),
     ClickHouse,
 }
 
 impl Engine {
-    /// As people call it.
-    pub(crate) fn name(self) -> &'static str {
+    /// As `up` calls it.
+    pub(crate) fn name(self) -> String {
         match self {
-            Self::Kafka => "Kafka",
-            Self::ClickHouse => "ClickHouse",
+            Self::Kafka => "Kafka".to_owned(),
+            Self::Broker(id) => format!("Kafka {id}"),
+            Self::ClickHouse => "ClickHouse".to_owned(),
         }
     }
 }
 
-/// Both engines of a data folder.
+/// The engines of a data folder.
 pub(crate) struct Engines {
     folder: PathBuf,
 }
@@ -39,9 +43,35 @@ impl Engines {
         Self { folder }
     }
 
+    /// Kafka's brokers.
+    pub(crate) fn brokers(&self) -> Vec<Engine> {
+        match self.folder.join("data/kafka.nodes").exists() {
+            true => (1..=3).map(Engine::Broker).collect(),
+            false => vec![Engine::Kafka],
+        }
+    }
+
+    /// The brokers and ClickHouse.
+    pub(crate) fn all(&self) -> Vec<Engine> {
+        let mut all = self.brokers();
+        all.push(Engine::ClickHouse);
+        all
+    }
+
+    /// Waits until `up` says that the engine answers.
+    pub(crate) async fn ready(&self, engine: Engine) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.pid(engine).is_none_or(|pid| !is_ready(&self.log(), pid)) {
+            self.given_up(engine, deadline)?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// The process id that `up` has noted; none while it starts the engine again.
     pub(crate) fn pid(&self, engine: Engine) -> Option<u32> {
-        let file = self.folder.join("data").join(format!("{}.pid", engine.name().to_lowercase()));
+        let name = engine.name().to_lowercase().replace(' ', "-");
+        let file = self.folder.join("data").join(format!("{name}.pid"));
         std::fs::read_to_string(file).ok()?.split_whitespace().next()?.parse().ok()
     }
 

@@ -4,7 +4,9 @@
 //! seed repeats ([`Blow`]); the timing is the machine's, so no two runs are the same. The books are kept on the outside: by
 //! the senders, who know what was acknowledged, and by queries that share nothing with the views that they are held against.
 
+mod availability;
 mod blows;
+mod brokers;
 mod engines;
 mod exact;
 mod fleet;
@@ -15,12 +17,13 @@ mod watch;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use signature::{Scheme, Secret};
 
+pub use availability::{Bounds, Report};
 pub use blows::{Blow, Done};
 pub use exact::Counts;
 pub use fleet::{Fleet, variables};
@@ -30,14 +33,15 @@ use crate::clickhouse::Asker;
 use crate::house::Addresses;
 use crate::load::locked;
 use crate::sender::Sender;
+use availability::Availability;
 use blows::Hand;
 use engines::Engines;
 use exact::Known;
 use senders::Senders;
 use watch::{Seen, Watch};
 
-/// The instances that a run begins with.
-const INSTANCES: [&str; 8] =
+/// All instances that a run may begin with.
+pub const INSTANCES: [&str; 8] =
     ["ingest 1/2", "ingest 2/2", "process 1/2", "process 2/2", "report 1/2", "report 2/2", "detect", "notify"];
 /// A lane that was fenced again and again waits up to five minutes before it tries again.
 const SETTLES_WITHIN: Duration = Duration::from_secs(480);
@@ -57,8 +61,38 @@ pub struct Plan {
     pub round: Vec<(Blow, usize)>,
     /// Processes to end by kill -9; rounds go on until there were as many. Without it: one round.
     pub kills: Option<u32>,
+    /// Blows at engines; rounds go on until there were as many. Without it and without `kills`: one round.
+    pub engine_blows: Option<u32>,
     /// The blows end after this time at the latest.
     pub at_most: Duration,
+    /// The instances that a run begins with: [`INSTANCES`], or fewer of them for a small machine.
+    pub instances: Vec<&'static str>,
+    /// Ingest is alone while blows fall: the other instances begin when they are over.
+    pub ingest_alone: bool,
+    /// How soon everything must move again after a blow at an engine; without it nobody asks.
+    pub bounds: Option<Bounds>,
+    /// Threads that keep the machine busy meanwhile.
+    pub burners: usize,
+}
+
+impl Plan {
+    /// One round of blows on everything, with no question about times.
+    #[must_use]
+    pub fn new(seed: u64, round: &[(Blow, usize)]) -> Self {
+        Self {
+            seed,
+            senders: 8,
+            per_second: 200.0,
+            round: round.to_vec(),
+            kills: None,
+            engine_blows: None,
+            at_most: Duration::from_secs(300),
+            instances: INSTANCES.to_vec(),
+            ingest_alone: false,
+            bounds: None,
+            burners: 0,
+        }
+    }
 }
 
 /// What a run came to.
@@ -76,6 +110,8 @@ pub struct Outcome {
     pub retried: (u64, u64),
     /// The looks at the ledger while blows fell, and those at which ClickHouse did not answer.
     pub looks: (u64, u64),
+    /// How soon everything moved again, where that was asked.
+    pub availability: Option<Report>,
     /// What is in the tables.
     pub counts: Counts,
 }
@@ -92,7 +128,10 @@ pub async fn run(
     plan: &Plan,
     say: &(dyn Fn(&str) + Send + Sync),
 ) -> anyhow::Result<Outcome> {
-    let fleet = Fleet::start(folder, config, addresses, &INSTANCES)?;
+    let first = |name: &&str| !plan.ingest_alone || name.starts_with("ingest");
+    let instances: Vec<&str> = plan.instances.iter().copied().filter(first).collect();
+    let fleet = Fleet::start(folder, config, addresses, &instances)?;
+    let _busy = Burners::light(plan.burners);
     let ended = shake(folder, config, addresses, plan, &fleet, say).await;
     match ended {
         Ok(outcome) => {
@@ -131,11 +170,18 @@ async fn shake(
     for number in 0..plan.senders.max(1) {
         sending.spawn(Arc::clone(&senders).send(number, plan.seed, each));
     }
-    let mut hand = Hand::new(fleet, &engines, owner, plan.round.clone(), plan.seed, say);
+    let availability =
+        plan.bounds.map(|bounds| Availability::new(addresses, Arc::clone(&senders), bounds, plan.ingest_alone));
+    let mut hand =
+        Hand::new(fleet, &engines, owner, plan.round.clone(), plan.seed, say).timed_by(availability.as_ref());
     let blows = async {
         // Tables and topics are there, and every lane has been open once.
         let rows = format!("SELECT toUInt64(count()) FROM {ROWS}");
-        while !analyst.number(&rows).await.is_ok_and(|rows| rows > 100) {
+        let begun_to_flow = async || match plan.ingest_alone {
+            true => senders.ledger.deliveries.load(Ordering::Relaxed) > 100,
+            false => analyst.number(&rows).await.is_ok_and(|rows| rows > 100),
+        };
+        while !begun_to_flow().await {
             ensure!(begun.elapsed() < SETTLES_WITHIN, "no rows within {SETTLES_WITHIN:?}");
             hand.wait(Duration::from_millis(500)).await?;
         }
@@ -150,13 +196,26 @@ async fn shake(
                 last = Instant::now();
                 say(&progress(&senders, &watch.seen(), hand.done()));
             }
-            let enough = plan.kills.map_or(hand.is_round_over(), |kills| hand.done().kills >= kills);
+            let Done { kills, engine_blows, .. } = hand.done();
+            let enough = match (plan.kills, plan.engine_blows) {
+                (None, None) => hand.is_round_over(),
+                (wanted, at_engines) => {
+                    wanted.is_none_or(|wanted| *kills >= wanted)
+                        && at_engines.is_none_or(|wanted| *engine_blows >= wanted)
+                }
+            };
             if enough || begun.elapsed() > plan.at_most {
                 break;
             }
         }
         say("no more blows: everything may come to rest");
         hand.rest().await?;
+        if plan.ingest_alone {
+            say("the other services begin");
+            for name in plan.instances.iter().filter(|name| !name.starts_with("ingest")) {
+                fleet.add(name, false)?;
+            }
+        }
         senders.stop();
         while let Some(sent) = sending.join_next().await {
             sent.context("a sender panicked")??;
@@ -167,6 +226,7 @@ async fn shake(
         anyhow::Ok(())
     };
     tokio::try_join!(blows, watch.keep(fleet))?;
+    let availability = availability.as_ref().map(Availability::report).transpose()?;
     ensure!(watch.seen().looks > 0, "nobody has looked at the ledger while blows fell");
     say("all is settled; now the books");
 
@@ -185,8 +245,33 @@ async fn shake(
         again: count(&ledger.again),
         retried: (count(&ledger.refused), count(&ledger.unanswered)),
         looks: (seen.looks, seen.unanswered),
+        availability,
         counts,
     })
+}
+
+/// Threads that do nothing as fast as they can.
+struct Burners(Arc<AtomicBool>);
+
+impl Burners {
+    fn light(count: usize) -> Self {
+        let out = Arc::new(AtomicBool::new(false));
+        for _ in 0..count {
+            let out = Arc::clone(&out);
+            std::thread::spawn(move || {
+                while !out.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        Self(out)
+    }
+}
+
+impl Drop for Burners {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Waits until the operator's own tool says that every record of `raw` is settled and the ledger balances.
@@ -224,7 +309,14 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { done, counts, .. } = self;
         let minutes = self.took.as_secs_f64() / 60.0;
-        writeln!(f, "{} kills and {} pauses in {minutes:.1} minutes", done.kills, done.pauses)?;
+        writeln!(
+            f,
+            "{} kills and {} pauses in {minutes:.1} minutes, {} of them at engines",
+            done.kills, done.pauses, done.engine_blows
+        )?;
+        if let Some(availability) = &self.availability {
+            writeln!(f, "{availability}")?;
+        }
         let blows: BTreeMap<String, u32> = done.blows.iter().map(|(blow, n)| (format!("{blow:?}"), *n)).collect();
         writeln!(f, "  blows       {blows:?}; {} instances ended by themselves", done.ended)?;
         writeln!(

@@ -88,18 +88,45 @@ pub(crate) struct Senders {
     doors: [Vec<Sender>; 2],
     pool: Mutex<Pool>,
     pub(crate) ledger: Ledger,
+    /// When each ingest last took something, and its longest time without since it was last asked.
+    taking: Mutex<Vec<Taking>>,
     stop: AtomicBool,
+}
+
+/// When an ingest takes requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taking {
+    /// The last 202.
+    pub(crate) last: Instant,
+    /// The longest time between two since [`Senders::forget`].
+    pub(crate) longest: Duration,
 }
 
 impl Senders {
     /// Senders to every ingest: of Dub's webhooks, and of events in our own format.
     pub(crate) fn new(dub: Vec<Sender>, canonical: Vec<Sender>) -> Self {
+        let now = Taking { last: Instant::now(), longest: Duration::ZERO };
         Self {
+            taking: Mutex::new(vec![now; dub.len()]),
             doors: [dub, canonical],
             pool: Mutex::default(),
             ledger: Ledger::default(),
             stop: AtomicBool::new(false),
         }
+    }
+
+    /// When each ingest takes requests.
+    pub(crate) fn taking(&self) -> Vec<Taking> {
+        let now = Instant::now();
+        let mut taking = locked(&self.taking).clone();
+        taking.iter_mut().for_each(|door| door.longest = door.longest.max(now - door.last));
+        taking
+    }
+
+    /// From now on the longest times are counted anew.
+    pub(crate) fn forget(&self) {
+        let now = Instant::now();
+        locked(&self.taking).iter_mut().for_each(|door| *door = Taking { last: now, longest: Duration::ZERO });
     }
 
     /// Ends [`Self::send`], each once its last body is acknowledged.
@@ -170,14 +197,21 @@ impl Senders {
         let (mut random, begun) = (StdRng::seed_from_u64(seed), Instant::now());
         let doors = &self.doors[body.platform];
         for failed in 0_u32.. {
-            let door = &doors[random.random_range(0..doors.len())];
+            let number = random.random_range(0..doors.len());
+            let door = &doors[number];
             self.ledger.attempted.fetch_add(body.ids.len() as u64, Ordering::Relaxed);
             let heard = match door.attempt_once(&body.bytes).await {
-                Ok(answer) if answer.status.is_success() => return self.taken(body, &answer.text),
+                Ok(answer) if answer.status.is_success() => {
+                    if let Some(door) = locked(&self.taking).get_mut(number) {
+                        let now = Instant::now();
+                        *door = Taking { last: now, longest: door.longest.max(now - door.last) };
+                    }
+                    return self.taken(body, &answer.text);
+                }
                 Ok(answer) => {
                     ensure!(
-                        answer.status.is_server_error() || answer.status.as_u16() == 429,
-                        "{} refused a sound body: {} {}",
+                        answer.status.as_u16() == 503,
+                        "{} answered a sound body neither 202 nor 503: {} {}",
                         door.url(),
                         answer.status,
                         answer.text

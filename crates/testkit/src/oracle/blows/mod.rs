@@ -7,9 +7,12 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
+use super::availability::Availability;
 use super::engines::{Engine, Engines};
 use super::fleet::Fleet;
 use crate::clickhouse::Asker;
+
+mod engines;
 
 /// Something that is done to the installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,8 +23,12 @@ pub enum Blow {
     KillTwice,
     /// kill -9 of `process`, and its windows are lost.
     LoseWindows,
-    /// kill -9 of Kafka.
+    /// kill -9 of Kafka; of three brokers, of one.
     Kafka,
+    /// kill -9 of brokers in quick succession: the next one before the last has settled.
+    BrokersInRow,
+    /// SIGSTOP of a broker for 3 to 14 s.
+    PauseBroker,
     /// kill -9 of ClickHouse.
     ClickHouse,
     /// kill -9 of both engines.
@@ -64,6 +71,25 @@ impl Blow {
     ];
 }
 
+impl Blow {
+    /// The blows of one round on three brokers, of which two live at nearly all times.
+    pub const ON_THREE: [(Blow, usize); 4] =
+        [(Blow::Kafka, 12), (Blow::PauseBroker, 6), (Blow::BrokersInRow, 1), (Blow::Calm, 1)];
+    /// The blows of one round on one broker, with ingest alone.
+    pub const ON_INGEST: [(Blow, usize); 4] =
+        [(Blow::Kafka, 6), (Blow::PauseBroker, 4), (Blow::BrokersInRow, 1), (Blow::Calm, 1)];
+    /// The blows of one round on the engines alone, with one broker.
+    pub const ON_ENGINES: [(Blow, usize); 7] = [
+        (Blow::Kafka, 6),
+        (Blow::PauseBroker, 3),
+        (Blow::BrokersInRow, 1),
+        (Blow::ClickHouse, 3),
+        (Blow::BothEngines, 1),
+        (Blow::EngineTwice, 1),
+        (Blow::Calm, 1),
+    ];
+}
+
 /// Blocks count as certain five minutes after a takeover of their lane. So that engines are killed under certain blocks
 /// too, some rounds in a row (these, of every eight) leave `report` alone.
 const SPARED: std::ops::Range<usize> = 3..6;
@@ -91,6 +117,8 @@ pub struct Done {
     pub pauses: u32,
     /// Instances that ended by themselves, as a supervisor of services sees it, and were started again.
     pub ended: u32,
+    /// kill -9 and SIGSTOP of engines, of those above.
+    pub engine_blows: u32,
     /// How often each blow was dealt.
     pub blows: std::collections::BTreeMap<Blow, u32>,
 }
@@ -109,6 +137,10 @@ pub(crate) struct Hand<'a> {
     sleepers: Vec<Sleeper>,
     duels: Vec<Duel>,
     engine_wakes: Option<(Engine, Instant)>,
+    /// How long the stages take after a blow; without it nobody asks.
+    availability: Option<&'a Availability>,
+    /// Engines that were killed since that was last asked, and the process ids that they had.
+    killed_engines: Vec<(Engine, Option<u32>)>,
     done: Done,
 }
 
@@ -133,8 +165,16 @@ impl<'a> Hand<'a> {
             sleepers: Vec::new(),
             duels: Vec::new(),
             engine_wakes: None,
+            availability: None,
+            killed_engines: Vec::new(),
             done: Done::default(),
         }
+    }
+
+    /// From now on each blow at an engine is followed by the question when every stage moves again.
+    pub(crate) fn timed_by(mut self, availability: Option<&'a Availability>) -> Self {
+        self.availability = availability;
+        self
     }
 
     /// What has been done so far.
@@ -162,10 +202,25 @@ impl<'a> Hand<'a> {
             Blow::Kill => self.kill_one().await,
             Blow::KillTwice => self.kill_twice().await,
             Blow::LoseWindows => self.lose_windows().await,
-            Blow::Kafka => self.kill_engine(Engine::Kafka, "").await,
-            Blow::ClickHouse => self.kill_engine(Engine::ClickHouse, "").await,
-            Blow::BothEngines => self.kill_both().await,
-            Blow::EngineTwice => self.kill_engine_twice().await,
+            Blow::Kafka => {
+                let broker = self.broker()?;
+                self.kill_engine(broker, "").await?;
+                self.recovers(true).await
+            }
+            Blow::BrokersInRow => self.kill_in_row().await,
+            Blow::PauseBroker => self.pause_broker().await,
+            Blow::ClickHouse => {
+                self.kill_engine(Engine::ClickHouse, "").await?;
+                self.recovers(true).await
+            }
+            Blow::BothEngines => {
+                self.kill_both().await?;
+                self.recovers(false).await
+            }
+            Blow::EngineTwice => {
+                self.kill_engine_twice().await?;
+                self.recovers(false).await
+            }
             Blow::InsideInsert => self.inside_insert().await,
             Blow::InsideCommit => self.inside_commit().await,
             Blow::Pause => self.pause(false),
@@ -185,7 +240,7 @@ impl<'a> Hand<'a> {
         while !self.sleepers.is_empty() || !self.duels.is_empty() || self.engine_wakes.is_some() {
             self.wait(Duration::from_millis(200)).await?;
         }
-        for engine in [Engine::Kafka, Engine::ClickHouse] {
+        for engine in self.engines.all() {
             self.engines.settled(engine).await?;
         }
         self.look_after()
@@ -229,6 +284,11 @@ impl<'a> Hand<'a> {
             self.killed(1, &format!("kill -9 {loser}; {winner} stays"));
         }
         self.look_after()
+    }
+
+    /// One broker of all, by chance.
+    fn broker(&mut self) -> anyhow::Result<Engine> {
+        self.engines.brokers().choose(&mut self.random).copied().context("Kafka has a broker")
     }
 
     /// Starts again what has ended by itself, as whatever supervises services does.
@@ -282,37 +342,6 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    async fn kill_engine(&mut self, engine: Engine, when: &str) -> anyhow::Result<()> {
-        self.ready_to_die(engine).await?;
-        let moment = self.between(0, 400);
-        tokio::time::sleep(moment).await;
-        self.engines.kill(engine)?;
-        self.killed(1, &format!("kill -9 {}{when}", engine.name()));
-        Ok(())
-    }
-
-    async fn kill_both(&mut self) -> anyhow::Result<()> {
-        self.ready_to_die(Engine::Kafka).await?;
-        self.ready_to_die(Engine::ClickHouse).await?;
-        self.engines.kill(Engine::Kafka)?;
-        self.engines.kill(Engine::ClickHouse)?;
-        self.killed(2, "kill -9 Kafka and ClickHouse");
-        Ok(())
-    }
-
-    async fn kill_engine_twice(&mut self) -> anyhow::Result<()> {
-        let engine = *[Engine::Kafka, Engine::ClickHouse].choose(&mut self.random).context("one of two")?;
-        self.ready_to_die(engine).await?;
-        let old = self.engines.pid(engine);
-        self.engines.kill(engine)?;
-        self.engines.born_again(engine, old).await?;
-        let started = self.between(0, 3_000);
-        self.wait(started).await?;
-        self.engines.kill(engine)?;
-        self.killed(2, &format!("kill -9 {}, and again {} ms after its start", engine.name(), started.as_millis()));
-        Ok(())
-    }
-
     async fn inside_insert(&mut self) -> anyhow::Result<()> {
         self.ready_to_die(Engine::ClickHouse).await?;
         let report = self.victim(&["report"]).filter(|_| !self.spares_report());
@@ -327,13 +356,13 @@ impl<'a> Hand<'a> {
                 self.fleet.restart(&report)
             }
             (1, Some(report)) => {
-                self.engines.kill(Engine::ClickHouse)?;
+                self.kill_now(Engine::ClickHouse)?;
                 self.fleet.kill(&report)?;
                 self.killed(2, &format!("kill -9 ClickHouse and {report} {when}"));
                 self.fleet.restart(&report)
             }
             _ => {
-                self.engines.kill(Engine::ClickHouse)?;
+                self.kill_now(Engine::ClickHouse)?;
                 self.killed(1, &format!("kill -9 ClickHouse {when}"));
                 Ok(())
             }
@@ -353,8 +382,9 @@ impl<'a> Hand<'a> {
     }
 
     async fn inside_commit(&mut self) -> anyhow::Result<()> {
-        self.ready_to_die(Engine::Kafka).await?;
-        let Some(process) = self.victim(&["process"]) else { return self.kill_engine(Engine::Kafka, "").await };
+        let broker = self.broker()?;
+        self.ready_to_die(broker).await?;
+        let Some(process) = self.victim(&["process"]) else { return self.kill_engine(broker, "").await };
         let caught = self.commits(&process).await?;
         // Transactions follow each other every 100 to 200 ms, on each lane.
         let moment = self.between(0, 150);
@@ -368,8 +398,8 @@ impl<'a> Hand<'a> {
             self.killed(1, &format!("kill -9 {process} {when}"));
             return self.fleet.restart(&process);
         }
-        self.engines.kill(Engine::Kafka)?;
-        self.killed(1, &format!("kill -9 Kafka {when}"));
+        self.kill_now(broker)?;
+        self.killed(1, &format!("kill -9 {} {when}", broker.name()));
         Ok(())
     }
 
@@ -416,21 +446,6 @@ impl<'a> Hand<'a> {
         Ok(())
     }
 
-    async fn pause_engine(&mut self) -> anyhow::Result<()> {
-        let engine = *[Engine::Kafka, Engine::ClickHouse].choose(&mut self.random).context("one of two")?;
-        self.ready_to_die(engine).await?;
-        // One in three pauses of ClickHouse outlasts the minute that an insert waits for its end.
-        let sleep = match engine == Engine::ClickHouse && self.random.random_range(0..3) == 0 {
-            true => self.between(62_000, 70_000),
-            false => self.between(11_000, 18_000),
-        };
-        self.engines.signal(engine, "-STOP")?;
-        self.done.pauses += 1;
-        self.said(&format!("SIGSTOP {} for {:.1} s", engine.name(), sleep.as_secs_f64()));
-        self.engine_wakes = Some((engine, Instant::now() + sleep));
-        Ok(())
-    }
-
     async fn scale(&mut self) -> anyhow::Result<()> {
         let service = *["process", "report"].choose(&mut self.random).context("one of two")?;
         let all: Vec<String> = self.fleet.names().into_iter().filter(|name| name.starts_with(service)).collect();
@@ -468,14 +483,6 @@ impl<'a> Hand<'a> {
 
     fn spares_report(&self) -> bool {
         SPARED.contains(&(self.rounds % 8))
-    }
-
-    /// Waits until an engine may be killed or stopped.
-    async fn ready_to_die(&mut self, engine: Engine) -> anyhow::Result<()> {
-        while self.engine_wakes.is_some() {
-            self.wait(Duration::from_millis(200)).await?;
-        }
-        self.engines.settled(engine).await
     }
 
     fn killed(&mut self, processes: u32, words: &str) {

@@ -22,7 +22,7 @@ use kafka::topics::{Plan, ensure};
 use kafka::{Cluster, Topic};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use route::{Per, Rule, When, pane_start};
+use rules::{Per, Rule, When, pane_start};
 use runtime::{LaneSet, Shutdown, Telemetry};
 use signature::Secret;
 use standardwebhooks::Webhook as Verifier;
@@ -161,7 +161,7 @@ fn now_ms() -> i64 {
 
 fn counting(name: &str) -> Vec<Rule> {
     let rule = |name: String, count, within_s: i64| {
-        let alert = route::Alert::count(count, Per::Link, within_s * 1_000, 0).unwrap();
+        let alert = rules::Trigger::count(count, Per::Link, within_s * 1_000, 0).unwrap();
         Rule::new(name, "growth", When::new(vec![], vec![]), Some(alert))
     };
     vec![rule(format!("{name}-short"), 4, 5), rule(format!("{name}-long"), 20, 60)]
@@ -183,7 +183,7 @@ fn traffic(rules: &[Rule]) -> Vec<SignalBatch<'static>> {
         // Bursts with pauses between them, so that rules fire and resolve.
         if step / 30 % 3 != 2 {
             for (key, rule) in (0..3).flat_map(|key| rules.iter().map(move |rule| (key, rule))) {
-                let Some(route::Alert::Count { pane_ms, .. }) = rule.alert() else { panic!() };
+                let Some(rules::Trigger::Count { pane_ms, .. }) = rule.trigger() else { panic!() };
                 signals.push(Signal {
                     rule: rule.name().to_owned().into(),
                     rule_version: rule.version().to_owned().into(),
@@ -221,14 +221,14 @@ fn write_signals(writer: &mut LaneProducer, plan: &Plan, batches: &[SignalBatch<
 }
 
 fn detector(alone: &Alone, rules: &[Rule]) -> Service {
-    let settings = detector::Settings {
+    let settings = detect::Settings {
         cluster: alone.cluster.clone(),
         plan: alone.plan.clone(),
         ids: Ids::FIXED,
         rules: rules.to_vec(),
     };
     let partitions = (0..alone.plan.signal_partitions).collect();
-    Service::new(|telemetry, shutdown| detector::start(settings, partitions, telemetry, shutdown).unwrap())
+    Service::new(|telemetry, shutdown| detect::start(settings, partitions, telemetry, shutdown).unwrap())
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn takeovers_of_the_detector_change_neither_the_alerts_nor_their_ids() {
     let rules = counting(&fresh("count"));
     let (from, mut writer) = (alone.end(Topic::Alerts, 0), alone.writer("signals"));
     let batches = traffic(&rules);
-    let mut said = detect::Detector::new(&rules, LANES);
+    let mut said = rules::Detector::new(&rules, LANES);
     let mut expected = HashSet::new();
     for batch in &batches {
         for finding in said.take(batch).unwrap().findings {

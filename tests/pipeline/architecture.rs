@@ -93,12 +93,7 @@ fn each_engine_is_named_by_one_crate_only() {
 
 #[test]
 fn ingest_knows_nothing_of_rules_or_clickhouse() {
-    assert_none(
-        "ingest",
-        &["warehouse", "route", "detect", "enrich", "notification", "dedupe"],
-        &arrows(),
-        "ingest is thin",
-    );
+    assert_none("ingest", &["warehouse", "rules", "enrich", "notification", "dedupe"], &arrows(), "ingest is thin");
 }
 
 #[test]

@@ -113,14 +113,14 @@ impl Services {
                 self.run(service, share, Topic::Raw, lanes, platform);
             }
             Service::Detect => {
-                let settings = detector::Settings {
+                let settings = detect::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
                     ids: *ids,
-                    rules: platform.config.rules.iter().map(|rule| rule.route.clone()).collect(),
+                    rules: platform.config.rules.iter().map(|rule| rule.rule.clone()).collect(),
                 };
                 let partitions = share.at_first(platform.plan.signal_partitions);
-                let mut lanes = detector::start(settings, partitions, &platform.telemetry, &platform.shutdown)?;
+                let mut lanes = detect::start(settings, partitions, &platform.telemetry, &platform.shutdown)?;
                 if share == Share::Joined {
                     lanes.expect_takeovers();
                 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use route::Glob;
+use rules::Glob;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 

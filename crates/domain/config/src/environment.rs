@@ -117,7 +117,7 @@ impl std::fmt::Debug for Environment {
 }
 
 fn is_other(name: &str) -> bool {
-    OTHER_VARIABLES.iter().any(|other| route::Glob::new(other).matches(name))
+    OTHER_VARIABLES.iter().any(|other| rules::Glob::new(other).matches(name))
 }
 
 /// Kubernetes puts the addresses of a service named `hookline-ingest` into every pod of its namespace.

@@ -130,7 +130,7 @@ impl Config {
 
     /// The rule of that name.
     pub fn rule(&self, name: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.route.name() == name)
+        self.rules.iter().find(|rule| rule.rule.name() == name)
     }
 
     /// The owner of that id.
@@ -165,8 +165,8 @@ impl Config {
     }
 
     /// All rules, ready to be matched.
-    pub fn routes(&self) -> route::Routes {
-        route::Routes::new(self.rules.iter().map(|rule| rule.route.clone()).collect())
+    pub fn routes(&self) -> rules::RuleIndex {
+        rules::RuleIndex::new(self.rules.iter().map(|rule| rule.rule.clone()).collect())
     }
 }
 

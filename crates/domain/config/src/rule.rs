@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use route::{Alert, Condition, EventPattern, Field, Per, When, WindowError};
+use rules::{Condition, EventPattern, Field, Per, Trigger, When, WindowError};
 
 use crate::availability::{self, Part};
 use crate::defaults;
@@ -18,7 +18,7 @@ use crate::values;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// What it decides by; its name and owner are there too.
-    pub route: route::Rule,
+    pub rule: rules::Rule,
     /// What is sent where; none for rules that send nothing, as all shadow rules.
     pub send: Option<Sending>,
     /// What the people who get the message should do (`do`): words, or the path of a runbook.
@@ -102,7 +102,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, destinations:
     // An alert or a send that could not be read is recorded; the rule must not come out as one without it.
     let alert = alert.map_or(Some(None), |alert| alert.map(Some))?;
     let send = send.map_or(Some(None), |send| send.map(Some))?.filter(|_| !shadow);
-    Some(Rule { route: route::Rule::new(name, owner?, when?, alert).in_shadow(shadow), send, instruction })
+    Some(Rule { rule: rules::Rule::new(name, owner?, when?, alert).in_shadow(shadow), send, instruction })
 }
 
 /// The conditions of `when`. An unknown field is a problem with a suggestion.
@@ -185,7 +185,7 @@ fn patterns(section: &Section<'_>, key: &str, node: &Node) -> Option<Vec<String>
     }
 }
 
-fn read_alert(section: Section<'_>) -> Option<Alert> {
+fn read_alert(section: Section<'_>) -> Option<Trigger> {
     let pers = Per::EVERY.map(|per| (per.name(), per));
     let alert = if section.has("spike") {
         availability::check(Part::Spike, section.at, section.reading.sink);
@@ -203,7 +203,7 @@ fn read_alert(section: Section<'_>) -> Option<Alert> {
         read_count(&section, &pers)
     } else {
         match section.flag("each") {
-            Some(true) => Some(Alert::Each),
+            Some(true) => Some(Trigger::Each),
             Some(false) => {
                 section.error(section.place("each"), "each = false says nothing", "leave the alert out");
                 None
@@ -220,7 +220,7 @@ fn read_alert(section: Section<'_>) -> Option<Alert> {
     alert
 }
 
-fn read_count(section: &Section<'_>, pers: &[(&'static str, Per)]) -> Option<Alert> {
+fn read_count(section: &Section<'_>, pers: &[(&'static str, Per)]) -> Option<Trigger> {
     for (key, hint) in [
         ("per", "say what is counted: per = \"link\" (or campaign, qr, domain, partner, source, all)"),
         ("within", "say in how long: within = \"10m\""),
@@ -235,7 +235,7 @@ fn read_count(section: &Section<'_>, pers: &[(&'static str, Per)]) -> Option<Ale
     let quiet_for =
         section.duration("quiet_for", Duration::ZERO..=Duration::from_secs(30 * 86_400)).unwrap_or_default();
     let (text, within) = within?;
-    match Alert::count(count?, per?, millis(within), millis(quiet_for)) {
+    match Trigger::count(count?, per?, millis(within), millis(quiet_for)) {
         Ok(alert) => Some(alert),
         Err(WindowError(_)) => {
             let message = format!("within in {} cannot be {text:?}", section.title);

@@ -21,7 +21,7 @@ fn a_fresh_configuration_checks_clean() {
     let sources: Vec<_> = config.sources.iter().map(|source| (source.name.as_str(), &source.scheme)).collect();
     assert_eq!(sources, [("dub", &Scheme::Dub), ("canonical", &Scheme::StandardWebhooks)]);
     assert!(config.sources.iter().all(|source| source.secrets.len() == 1));
-    let rules: Vec<_> = config.rules.iter().map(|rule| rule.route.name()).collect();
+    let rules: Vec<_> = config.rules.iter().map(|rule| rule.rule.name()).collect();
     assert_eq!(rules, ["every-click-on-proposal", "broken-destination"]);
     let DestinationKind::Csv { path } = &config.destinations[0].kind else { panic!("not a CSV file") };
     assert_eq!(path, &folder.path().join("alerts.csv"));

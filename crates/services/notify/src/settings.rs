@@ -68,12 +68,12 @@ impl Settings {
     /// # Errors
     /// When it was read without its secrets.
     pub fn from_config(cluster: Cluster, plan: Plan, ids: Ids, config: &config::Config) -> Result<Self, NotLookedUp> {
-        let rules = config.rules.iter().filter(|rule| !rule.route.is_shadow());
+        let rules = config.rules.iter().filter(|rule| !rule.rule.is_shadow());
         let rules = rules.filter_map(|rule| {
             let send = rule.send.as_ref()?;
             Some(notification::Rule {
-                name: rule.route.name().to_owned(),
-                owner: rule.route.owner().to_owned(),
+                name: rule.rule.name().to_owned(),
+                owner: rule.rule.owner().to_owned(),
                 instruction: rule.instruction.clone(),
                 sending: notification::Sending {
                     to: send.to.clone(),

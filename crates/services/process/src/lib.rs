@@ -27,7 +27,7 @@ use event::wire::Ids;
 use kafka::Cluster;
 use kafka::control::Control;
 use kafka::topics::Plan;
-use route::Routes;
+use rules::RuleIndex;
 use runtime::{LaneSet, Shutdown, Telemetry};
 
 pub use enrich::Salt;
@@ -52,7 +52,7 @@ pub struct Settings {
     /// The decisions, as configured.
     pub pipeline: Arc<Pipeline>,
     /// The rules, as configured.
-    pub routes: Arc<Routes>,
+    pub routes: Arc<RuleIndex>,
     /// The schema ids of what is read and written.
     pub ids: Ids,
     /// The keys of the visitor hash.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use event::{LinkEvent, Millis, Signal, SignalBatch, lane};
-use route::Routes;
+use rules::RuleIndex;
 
 /// How long a partition of `signals` goes without this lane's watermark at most.
 const TICK_MS: i64 = 2_000;
@@ -18,13 +18,13 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    pub(crate) fn new(lane: u16, partitions: u16, routes: &Routes) -> Self {
+    pub(crate) fn new(lane: u16, partitions: u16, routes: &RuleIndex) -> Self {
         let any = routes.rules().iter().any(|rule| rule.per().is_some());
         Self { lane, counts: HashMap::new(), heard_ms: vec![0; usize::from(partitions)], any }
     }
 
     /// Counts `event` for a rule, in the pane of the lane's time `at_ms`.
-    pub(crate) fn count(&mut self, index: usize, rule: &route::Rule, event: &LinkEvent<'_>, at_ms: i64) {
+    pub(crate) fn count(&mut self, index: usize, rule: &rules::Rule, event: &LinkEvent<'_>, at_ms: i64) {
         let Some((key, pane)) = rule.count_of(event, at_ms) else { return };
         self.counts
             .entry((index, key.clone().into_owned(), pane, event.test))

@@ -29,7 +29,7 @@ fn included_files_are_read_in_the_order_of_their_names() {
     write(folder.path(), "rules/growth.toml", &format!("[rule.z]\n{RULE}[rule.a]\n{RULE}"));
     write(folder.path(), "rules/notes.txt", "not TOML at all");
     let config = load_file(folder.path(), &environment(&[])).unwrap();
-    let names: Vec<_> = config.rules.iter().map(|rule| rule.route.name()).collect();
+    let names: Vec<_> = config.rules.iter().map(|rule| rule.rule.name()).collect();
     assert_eq!(names, ["z", "a", "b"]);
 }
 

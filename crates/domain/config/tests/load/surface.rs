@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use event::{EventType, LinkEvent};
 use hookline_config::{Config, DestinationKind, Environment, ReviewEvery};
-use route::{Alert, Per};
+use rules::{Per, Trigger};
 
 use crate::{base, environment, load, load_with, sound};
 
@@ -97,7 +97,7 @@ fn the_example_means_what_it_says() {
     assert_eq!((config.kafka.lanes, config.kafka.replication), (12, 3));
     assert_eq!(config.clickhouse.cluster.as_deref(), Some("main"));
     let broken = config.rule("broken-destination").unwrap();
-    assert_eq!(broken.route.alert(), Some(&Alert::count(3, Per::Link, 600_000, 0).unwrap()));
+    assert_eq!(broken.rule.trigger(), Some(&Trigger::count(3, Per::Link, 600_000, 0).unwrap()));
     assert!(broken.send.as_ref().unwrap().say_when_over);
     let opened = config.rule("proposal-opened").unwrap().send.as_ref().unwrap();
     assert_eq!((opened.first, opened.then_every), (Duration::ZERO, Duration::from_secs(300)));
@@ -151,7 +151,7 @@ fn a_shadow_rule_sends_nothing() {
     assert!(sound(&format!("{}{rule}", base())).rule("r").unwrap().send.is_some());
     let config = sound(&format!("{}{rule}shadow = true\n", base()));
     let rule = config.rule("r").unwrap();
-    assert!(rule.route.is_shadow() && rule.send.is_none());
+    assert!(rule.rule.is_shadow() && rule.send.is_none());
 }
 
 #[test]

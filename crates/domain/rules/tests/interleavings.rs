@@ -5,22 +5,24 @@
 use std::collections::{BTreeMap, HashMap};
 
 use event::{Alert, Map, Millis, Signal, SignalBatch, Transition};
-use hookline_detect::{Detector, LEFT_OUT_AFTER_MS};
+use hookline_rules::{Detector, EXCLUDED_AFTER_MS};
+use hookline_rules::{Per, Rule, When, pane_start};
 use proptest::prelude::*;
-use route::{Per, Rule, When, pane_start};
 
 const START: i64 = 1_764_000_000_000;
 
 fn rules() -> Vec<Rule> {
     let rule = |name: &str, count, within_s: i64, quiet_s: i64| {
-        let alert = route::Alert::count(count, Per::Link, within_s * 1_000, quiet_s * 1_000).unwrap();
+        let alert = hookline_rules::Trigger::count(count, Per::Link, within_s * 1_000, quiet_s * 1_000).unwrap();
         Rule::new(name, "growth", When::new(vec![], vec![]), Some(alert))
     };
     vec![rule("one-pane", 2, 1, 0), rule("short", 5, 10, 0), rule("long", 8, 60, 45)]
 }
 
 fn threshold(rule: &Rule) -> (u64, i64, i64, i64) {
-    let Some(route::Alert::Count { count, within_ms, pane_ms, quiet_for_ms, .. }) = rule.alert() else { panic!() };
+    let Some(hookline_rules::Trigger::Count { count, within_ms, pane_ms, quiet_for_ms, .. }) = rule.trigger() else {
+        panic!()
+    };
     (*count, *within_ms, *pane_ms, *quiet_for_ms)
 }
 
@@ -95,7 +97,7 @@ fn interleave(by_lane: &[Vec<SignalBatch<'static>>], choices: &[u16]) -> Vec<Sig
         let said = |lane: usize| if next[lane] == 0 { START } else { watermark(lane, next[lane] - 1) };
         let slowest = (0..by_lane.len()).map(said).min().unwrap();
         let mut may: Vec<usize> =
-            open.iter().copied().filter(|lane| watermark(*lane, next[*lane]) - slowest < LEFT_OUT_AFTER_MS).collect();
+            open.iter().copied().filter(|lane| watermark(*lane, next[*lane]) - slowest < EXCLUDED_AFTER_MS).collect();
         if may.is_empty() {
             may = open;
         }
@@ -274,7 +276,7 @@ fn a_rule_that_fired_stays_quiet_for_a_while_and_speaks_again_after_it() {
         "quick",
         "growth",
         When::new(vec![], vec![]),
-        Some(route::Alert::count(2, Per::Link, 1_000, 10_000).unwrap()),
+        Some(hookline_rules::Trigger::count(2, Per::Link, 1_000, 10_000).unwrap()),
     );
     let mut bursts = Detector::new(std::slice::from_ref(&quick), 1);
     let mut said = Vec::new();
@@ -298,9 +300,9 @@ fn what_a_left_out_lane_sends_late_is_told_and_still_counts_where_a_window_reach
     let mut detector = Detector::new(std::slice::from_ref(rule), 2);
     detector.take(&batch(0, START, vec![])).unwrap();
     detector.take(&batch(1, START, vec![])).unwrap();
-    let ahead = START + LEFT_OUT_AFTER_MS + 100_000;
+    let ahead = START + EXCLUDED_AFTER_MS + 100_000;
     detector.take(&batch(0, ahead, vec![])).unwrap();
-    assert_eq!(detector.left_out(), [1]);
+    assert_eq!(detector.excluded(), [1]);
     // Both panes have closed; the windows that end from now on reach the second one only.
     let late = vec![signal(rule, "k", ahead - 90_000, 8), signal(rule, "k", ahead - 20_000, 8)];
     let taken = detector.take(&batch(1, ahead - 20_000, late)).unwrap();
@@ -355,7 +357,7 @@ fn a_lane_that_has_read_nothing_yet_is_neither_behind_nor_passed_by() {
     detector.take(&batch(0, 0, vec![])).unwrap();
     detector.take(&batch(1, START, vec![signal(rule, "k", START, 5)])).unwrap();
     let taken = detector.take(&batch(1, START + 60_000, vec![])).unwrap();
-    assert_eq!((detector.left_out(), detector.watermark(), taken.findings.len()), (vec![], None, 0));
+    assert_eq!((detector.excluded(), detector.watermark(), taken.findings.len()), (vec![], None, 0));
     let taken = detector.take(&batch(0, START + 60_000, vec![])).unwrap();
     assert_eq!(taken.findings.len(), 2);
 }

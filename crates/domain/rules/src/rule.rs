@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use event::{AlertId, LinkEvent, Signal, Transition, keyed_hash_hex};
 
-use crate::{Alert, Per, When, attributes, pane_start};
+use crate::{Per, Trigger, When, attributes, pane_start};
 
 /// One rule: which events, what makes it speak, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,18 +12,18 @@ pub struct Rule {
     name: String,
     owner: String,
     when: When,
-    alert: Option<Alert>,
+    trigger: Option<Trigger>,
     shadow: bool,
     version: String,
 }
 
 impl Rule {
     /// A rule. Without an `alert` it is matched and explained, and says nothing.
-    pub fn new(name: impl Into<String>, owner: impl Into<String>, when: When, alert: Option<Alert>) -> Self {
-        let canonical = alert.as_ref().map_or_else(String::new, Alert::canonical);
+    pub fn new(name: impl Into<String>, owner: impl Into<String>, when: When, trigger: Option<Trigger>) -> Self {
+        let canonical = trigger.as_ref().map_or_else(String::new, Trigger::canonical);
         let mut version = keyed_hash_hex(&["rule.v1", &when.to_string(), &canonical]);
         version.truncate(12);
-        Self { name: name.into(), owner: owner.into(), when, alert, shadow: false, version }
+        Self { name: name.into(), owner: owner.into(), when, trigger, shadow: false, version }
     }
 
     /// The same rule, evaluated and counted, whose alerts are sent nowhere.
@@ -49,8 +49,8 @@ impl Rule {
     }
 
     /// What makes it speak.
-    pub fn alert(&self) -> Option<&Alert> {
-        self.alert.as_ref()
+    pub fn trigger(&self) -> Option<&Trigger> {
+        self.trigger.as_ref()
     }
 
     /// Whether it is only tried out: it is matched and counted, and raises no alert.
@@ -66,14 +66,14 @@ impl Rule {
 
     /// What it counts per; none for a rule that fires on every event or never.
     pub fn per(&self) -> Option<Per> {
-        self.alert.as_ref().and_then(Alert::per)
+        self.trigger.as_ref().and_then(Trigger::per)
     }
 
     /// The alert about one event, for a rule that fires on every event; none for others.
     ///
     /// Its key is the event's, so its id is the same however often the event is processed.
     pub fn each_alert(&self, event: &LinkEvent<'_>) -> Option<event::Alert<'static>> {
-        if self.alert != Some(Alert::Each) {
+        if self.trigger != Some(Trigger::Each) {
             return None;
         }
         let received = event.received_at;
@@ -102,7 +102,7 @@ impl Rule {
     /// `at_ms` is the lane's received time, which never goes back: by the event's own, a count could fall into a pane
     /// that the lane's watermark has already closed.
     pub fn count_of<'e>(&self, event: &'e LinkEvent<'_>, at_ms: i64) -> Option<(Cow<'e, str>, i64)> {
-        let Some(Alert::Count { per, pane_ms, .. }) = &self.alert else { return None };
+        let Some(Trigger::Count { per, pane_ms, .. }) = &self.trigger else { return None };
         Some((per.key(event)?, pane_start(at_ms, *pane_ms)))
     }
 

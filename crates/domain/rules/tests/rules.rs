@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says what broke")]
 
 use event::{Counted, EventType, LinkEvent, Millis, Outcome, Transition};
-use hookline_route::{Alert, Condition, EventPattern, Field, Per, Routes, Rule, When, attributes};
+use hookline_rules::{Condition, EventPattern, Field, Per, Rule, RuleIndex, Trigger, When, attributes};
 use proptest::prelude::*;
 
 fn click() -> LinkEvent<'static> {
@@ -27,12 +27,12 @@ fn events(names: &[&str]) -> Vec<EventPattern> {
     names.iter().map(|name| EventPattern::parse(name).unwrap()).collect()
 }
 
-fn rule(name: &str, kinds: &[&str], conditions: Vec<Condition>, alert: Option<Alert>) -> Rule {
+fn rule(name: &str, kinds: &[&str], conditions: Vec<Condition>, alert: Option<Trigger>) -> Rule {
     Rule::new(name, "growth", When::new(events(kinds), conditions), alert)
 }
 
 fn matched(when: When, event: &LinkEvent<'_>) -> bool {
-    Routes::new(vec![Rule::new("r", "growth", when, None)]).matches(event).count() == 1
+    RuleIndex::new(vec![Rule::new("r", "growth", when, None)]).matches(event).count() == 1
 }
 
 fn field(field: Field, patterns: &[&str]) -> When {
@@ -102,7 +102,7 @@ fn approval_is_unknown_for_events_without_a_partner() {
 
 #[test]
 fn bots_internal_traffic_duplicates_and_dead_letters_meet_no_rule() {
-    let routes = Routes::new(vec![rule("all", &[], vec![], Some(Alert::Each))]);
+    let routes = RuleIndex::new(vec![rule("all", &[], vec![], Some(Trigger::Each))]);
     assert_eq!(routes.matches(&click()).count(), 1);
     for (event, reason) in [
         (
@@ -121,9 +121,9 @@ fn bots_internal_traffic_duplicates_and_dead_letters_meet_no_rule() {
 
 #[test]
 fn test_data_matches_and_its_alert_says_so() {
-    let each = rule("r", &["visit"], vec![], Some(Alert::Each));
+    let each = rule("r", &["visit"], vec![], Some(Trigger::Each));
     let event = LinkEvent { test: true, ..click() };
-    let routes = Routes::new(vec![each.clone()]);
+    let routes = RuleIndex::new(vec![each.clone()]);
     assert_eq!(routes.matches(&event).count(), 1);
     assert!(routes.explain(&event)[0].why.contains("capture sink"));
     assert!(each.each_alert(&event).unwrap().test);
@@ -132,8 +132,8 @@ fn test_data_matches_and_its_alert_says_so() {
 
 #[test]
 fn the_explanation_names_the_condition_that_fails_and_what_the_event_says() {
-    let count = Alert::count(3, Per::Qr, 600_000, 0).unwrap();
-    let routes = Routes::new(vec![
+    let count = Trigger::count(3, Per::Qr, 600_000, 0).unwrap();
+    let routes = RuleIndex::new(vec![
         rule("kind", &["error", "sale"], vec![], None),
         rule("value", &[], vec![Condition::new(Field::LinkKind, ["proposal", "bio"])], None),
         rule("absent", &[], vec![Condition::new(Field::Programme, ["instore"])], None),
@@ -149,23 +149,23 @@ fn the_explanation_names_the_condition_that_fails_and_what_the_event_says() {
 
 #[test]
 fn an_event_without_the_key_does_not_count() {
-    let per = |per| rule("r", &[], vec![], Some(Alert::count(3, per, 600_000, 0).unwrap()));
+    let per = |per| rule("r", &[], vec![], Some(Trigger::count(3, per, 600_000, 0).unwrap()));
     let key = |rule: Rule| rule.count_of(&click(), 1_795_428_012_345).map(|(key, pane)| (key.into_owned(), pane));
     assert_eq!(key(per(Per::Link)), Some(("go.example.com/spring".to_owned(), 1_795_428_000_000)));
     assert_eq!(key(per(Per::Partner)), Some(("dealfox".to_owned(), 1_795_428_000_000)));
     assert_eq!(key(per(Per::All)), Some(("all".to_owned(), 1_795_428_000_000)));
     assert_eq!(key(per(Per::Qr)), None);
-    assert_eq!(key(rule("r", &[], vec![], Some(Alert::Each))), None);
+    assert_eq!(key(rule("r", &[], vec![], Some(Trigger::Each))), None);
 }
 
 #[test]
 fn an_each_alert_has_one_id_per_event_and_rule_version() {
-    let first = rule("r", &["visit"], vec![], Some(Alert::Each));
+    let first = rule("r", &["visit"], vec![], Some(Trigger::Each));
     let alert = first.each_alert(&click()).unwrap();
     assert_eq!(alert.alert_id, first.each_alert(&click()).unwrap().alert_id);
     assert_eq!((alert.transition, alert.observed, alert.threshold), (Transition::Each, 1, 0));
     let other_event = LinkEvent { event_key: "click:2".into(), ..click() };
-    let other_rule = rule("r", &["click"], vec![], Some(Alert::Each));
+    let other_rule = rule("r", &["click"], vec![], Some(Trigger::Each));
     assert_ne!(alert.alert_id, first.each_alert(&other_event).unwrap().alert_id);
     assert_ne!(alert.alert_id, other_rule.each_alert(&click()).unwrap().alert_id);
     assert_eq!(rule("r", &["visit"], vec![], None).each_alert(&click()), None);
@@ -222,7 +222,7 @@ proptest! {
     ) {
         let rules: Vec<Rule> =
             whens.iter().enumerate().map(|(at, when)| Rule::new(format!("r{at}"), "o", when.clone(), None)).collect();
-        let routes = Routes::new(rules);
+        let routes = RuleIndex::new(rules);
         let expected: Vec<usize> =
             (0..whens.len()).filter(|at| event.counted == Counted::Human && whens[*at].matches(&event)).collect();
         let found: Vec<usize> = routes.matching_indexes(&event).collect();
@@ -254,7 +254,7 @@ proptest! {
         count in 1..50u64, other_count in 1..50u64, seconds in 1..600i64, other_seconds in 1..600i64,
     ) {
         let rule = |count, seconds: i64| {
-            rule("r", &[], vec![], Some(Alert::count(count, Per::Link, seconds * 1_000, 0).unwrap()))
+            rule("r", &[], vec![], Some(Trigger::count(count, Per::Link, seconds * 1_000, 0).unwrap()))
         };
         let same = (count, seconds) == (other_count, other_seconds);
         prop_assert_eq!(rule(count, seconds).version() == rule(other_count, other_seconds).version(), same);

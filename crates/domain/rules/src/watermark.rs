@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// A lane whose watermark is this far behind the foremost is not waited for, in milliseconds.
-pub const LEFT_OUT_AFTER_MS: i64 = 600_000;
+pub const EXCLUDED_AFTER_MS: i64 = 600_000;
 
 /// The watermarks of all lanes, in milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Lanes {
+pub(crate) struct WatermarkTracker {
     /// Per lane, what it said last; none before it spoke.
     heard: Vec<Option<i64>>,
     /// What any lane said first: from then on, a lane that says nothing falls behind.
@@ -16,7 +16,7 @@ pub(crate) struct Lanes {
     passed: Option<i64>,
 }
 
-impl Lanes {
+impl WatermarkTracker {
     pub(crate) fn new(lanes: u16) -> Self {
         Self { heard: vec![None; usize::from(lanes)], first: None, passed: None }
     }
@@ -40,7 +40,7 @@ impl Lanes {
     }
 
     /// The lanes that are not waited for.
-    pub(crate) fn left_out(&self) -> impl Iterator<Item = u16> + '_ {
+    pub(crate) fn excluded(&self) -> impl Iterator<Item = u16> + '_ {
         (0..).zip(&self.heard).filter(|(_, heard)| self.is_behind(**heard)).map(|(lane, _)| lane)
     }
 
@@ -56,7 +56,7 @@ impl Lanes {
     fn is_behind(&self, heard: Option<i64>) -> bool {
         let foremost = self.heard.iter().flatten().max();
         match (foremost, heard.or(self.first)) {
-            (Some(foremost), Some(at)) => foremost.saturating_sub(at) >= LEFT_OUT_AFTER_MS,
+            (Some(foremost), Some(at)) => foremost.saturating_sub(at) >= EXCLUDED_AFTER_MS,
             _ => false,
         }
     }
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn nothing_has_passed_until_every_lane_has_spoken() {
-        let mut lanes = Lanes::new(3);
+        let mut lanes = WatermarkTracker::new(3);
         lanes.hear(0, 100);
         lanes.hear(1, 50);
         assert_eq!(lanes.passed(), None);
@@ -82,26 +82,26 @@ mod tests {
 
     #[test]
     fn a_lane_ten_minutes_behind_the_foremost_is_left_out_until_it_has_caught_up() {
-        let mut lanes = Lanes::new(3);
+        let mut lanes = WatermarkTracker::new(3);
         for lane in 0..3 {
             lanes.hear(lane, 1_000);
         }
-        lanes.hear(0, 1_000 + LEFT_OUT_AFTER_MS - 1);
-        assert_eq!((lanes.passed(), lanes.left_out().count()), (Some(1_000), 0));
-        lanes.hear(0, 1_000 + LEFT_OUT_AFTER_MS);
-        assert_eq!(lanes.left_out().collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(lanes.passed(), Some(1_000 + LEFT_OUT_AFTER_MS));
+        lanes.hear(0, 1_000 + EXCLUDED_AFTER_MS - 1);
+        assert_eq!((lanes.passed(), lanes.excluded().count()), (Some(1_000), 0));
+        lanes.hear(0, 1_000 + EXCLUDED_AFTER_MS);
+        assert_eq!(lanes.excluded().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(lanes.passed(), Some(1_000 + EXCLUDED_AFTER_MS));
         lanes.hear(2, 5_000);
-        assert_eq!(lanes.left_out().collect::<Vec<_>>(), [1]);
-        assert_eq!(lanes.passed(), Some(1_000 + LEFT_OUT_AFTER_MS), "what has passed has passed");
+        assert_eq!(lanes.excluded().collect::<Vec<_>>(), [1]);
+        assert_eq!(lanes.passed(), Some(1_000 + EXCLUDED_AFTER_MS), "what has passed has passed");
     }
 
     #[test]
     fn a_lane_that_never_spoke_is_waited_for_only_so_long() {
-        let mut lanes = Lanes::new(2);
+        let mut lanes = WatermarkTracker::new(2);
         lanes.hear(0, 7);
         assert_eq!(lanes.passed(), None);
-        lanes.hear(0, 7 + LEFT_OUT_AFTER_MS);
-        assert_eq!(lanes.passed(), Some(7 + LEFT_OUT_AFTER_MS));
+        lanes.hear(0, 7 + EXCLUDED_AFTER_MS);
+        assert_eq!(lanes.passed(), Some(7 + EXCLUDED_AFTER_MS));
     }
 }

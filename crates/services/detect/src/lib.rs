@@ -1,6 +1,6 @@
 //! The rules that count, a partition of `signals` at a time: counts in, alerts out, in fenced transactions.
 //!
-//! This crate is wiring: what a count means is decided in `detect`. A lane here is one partition of `signals`, which holds
+//! This crate is wiring: what a count means is decided in `rules`. A lane here is one partition of `signals`, which holds
 //! some keys of every rule and hears of every lane of `raw`. Its alerts, the state that changed and its position are one
 //! transaction. Between two of them everything is in memory and nothing is told, so a crash only costs reading the signals
 //! since the last one again; and since what is said is a function of the signals alone, it does not matter when a
@@ -27,7 +27,7 @@ pub struct Settings {
     /// The schema ids of what is read and written.
     pub ids: Ids,
     /// The rules, as configured; those that do not count are left alone.
-    pub rules: Vec<route::Rule>,
+    pub rules: Vec<rules::Rule>,
 }
 
 /// Why the service does not start.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::pane_start;
 use event::{Map, Millis, Signal, Transition};
-use route::pane_start;
 use serde::{Deserialize, Serialize};
 
 /// What a rule asks for, in milliseconds where it is a time.
@@ -46,7 +46,7 @@ pub(crate) struct KeyState {
 
 /// A transition of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Turn {
+pub(crate) struct KeyTransition {
     pub(crate) transition: Transition,
     pub(crate) window_end: i64,
     pub(crate) observed: u64,
@@ -101,7 +101,7 @@ impl KeyState {
         threshold: &Threshold,
         from: Option<i64>,
         to: i64,
-        mut turn: impl FnMut(Turn),
+        mut turn: impl FnMut(KeyTransition),
     ) -> bool {
         let before = (self.panes.len(), self.samples.len(), self.fired_at, self.firing);
         let Threshold { count, within_ms, pane_ms, quiet_for_ms } = *threshold;
@@ -140,18 +140,18 @@ impl KeyState {
         self.panes.is_empty() && !self.firing && !quiet
     }
 
-    fn turn(&self, transition: Transition, window_end: i64, observed: u64) -> Turn {
+    fn turn(&self, transition: Transition, window_end: i64, observed: u64) -> KeyTransition {
         let sample = self.samples.range(..window_end).next_back().map(|(_, sample)| sample);
         let mut attributes = Map::default();
         for (name, value) in sample.iter().flat_map(|sample| &sample.attributes) {
             attributes.add(name.clone(), value.clone());
         }
         let sample = sample.map(|sample| sample.event_key.clone()).unwrap_or_default();
-        Turn { transition, window_end, observed, sample, attributes }
+        KeyTransition { transition, window_end, observed, sample, attributes }
     }
 }
 
 /// A window of a turn, as an alert tells it.
-pub(crate) fn window(threshold: &Threshold, turn: &Turn) -> (Millis, Millis) {
+pub(crate) fn window(threshold: &Threshold, turn: &KeyTransition) -> (Millis, Millis) {
     (Millis(turn.window_end - threshold.within_ms), Millis(turn.window_end))
 }

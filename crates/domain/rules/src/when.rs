@@ -58,7 +58,7 @@ impl EventPattern {
         std::iter::once("visit").chain(Self::TYPES.iter().map(|kind| kind.as_str())).chain(Self::SUBTYPES)
     }
 
-    /// Whether events of this type can match: what the index of [`crate::Routes`] asks.
+    /// Whether events of this type can match: what the index of [`crate::RuleIndex`] asks.
     pub(crate) fn may_match(&self, r#type: EventType) -> bool {
         match self {
             Self::Visit => r#type.is_visit(),

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use event::{Alert, AlertId, Millis, SignalBatch};
 
-use crate::key::{Arrival, KeyState, Threshold, Turn, window};
-use crate::lanes::Lanes;
-use crate::snapshot::{Change, StateKey, UnreadableState};
+use crate::evaluator::threshold::{Arrival, KeyState, KeyTransition, Threshold, window};
+use crate::state::{Change, StateKey, UnreadableState};
+use crate::watermark::WatermarkTracker;
 
 /// What a batch led to.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Taken {
+pub struct BatchResult {
     /// What rules have to say now, in the order of their windows' ends.
     pub findings: Vec<Finding>,
     /// Signals that were passed over: no rule of that name and version counts.
@@ -37,7 +37,7 @@ pub struct ForeignLane {
 }
 
 /// A rule that counts, and the keys that it knows.
-struct Watch {
+struct RuleState {
     name: String,
     version: String,
     owner: String,
@@ -46,11 +46,11 @@ struct Watch {
     /// The end of the last pane that was evaluated.
     closed: Option<i64>,
     /// The keys of production data, and of test data: the same key in both has nothing in common.
-    keys: [HashMap<String, Known>; 2],
+    keys: [HashMap<String, KeyEntry>; 2],
 }
 
 #[derive(Default)]
-struct Known {
+struct KeyEntry {
     state: KeyState,
     /// Changed since the last snapshot.
     changed: bool,
@@ -60,9 +60,9 @@ struct Known {
 
 /// Evaluates the rules that count for one partition of `signals`: some of the keys, all of the lanes.
 pub struct Detector {
-    watches: Vec<Watch>,
+    rules: Vec<RuleState>,
     by_name: HashMap<String, usize>,
-    lanes: Lanes,
+    lanes: WatermarkTracker,
     changed: Vec<(usize, bool, String)>,
     removed: HashSet<(usize, bool, String)>,
     /// Keys in the snapshot whose rule, or its version, is gone.
@@ -70,38 +70,38 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// A detector for those of `rules` that count, over so many lanes.
-    pub fn new(rules: &[route::Rule], lanes: u16) -> Self {
-        let watches: Vec<Watch> = rules.iter().filter_map(watch).collect();
-        let by_name = watches.iter().enumerate().map(|(index, watch)| (watch.name.clone(), index)).collect();
+    /// A detector for those of `configured` that count, over so many lanes.
+    pub fn new(configured: &[crate::Rule], lanes: u16) -> Self {
+        let rules: Vec<RuleState> = configured.iter().filter_map(rule_state).collect();
+        let by_name = rules.iter().enumerate().map(|(index, rule)| (rule.name.clone(), index)).collect();
         let (changed, removed, orphans) = Default::default();
-        Self { watches, by_name, lanes: Lanes::new(lanes), changed, removed, orphans }
+        Self { rules, by_name, lanes: WatermarkTracker::new(lanes), changed, removed, orphans }
     }
 
     /// Takes the next batch of the partition, and evaluates what it closes.
     ///
     /// # Errors
     /// When the batch comes from a lane that does not exist. Nothing is taken then.
-    pub fn take(&mut self, batch: &SignalBatch<'_>) -> Result<Taken, ForeignLane> {
+    pub fn take(&mut self, batch: &SignalBatch<'_>) -> Result<BatchResult, ForeignLane> {
         if usize::from(batch.lane) >= self.lanes.count() {
             return Err(ForeignLane { lane: batch.lane, lanes: self.lanes.count() });
         }
-        let mut taken = Taken::default();
+        let mut taken = BatchResult::default();
         for signal in &batch.signals {
             let index = self.by_name.get(signal.rule.as_ref()).copied();
-            let Some(index) = index.filter(|index| self.watches[*index].version == signal.rule_version) else {
+            let Some(index) = index.filter(|index| self.rules[*index].version == signal.rule_version) else {
                 taken.unknown += 1;
                 continue;
             };
-            let watch = &mut self.watches[index];
-            let keys = &mut watch.keys[usize::from(signal.test)];
+            let rule = &mut self.rules[index];
+            let keys = &mut rule.keys[usize::from(signal.test)];
             if !keys.contains_key(signal.key.as_ref()) {
                 // Whoever is in the snapshot and comes back before the next one is still in it.
                 let stored = self.removed.remove(&(index, signal.test, signal.key.clone().into_owned()));
-                keys.insert(signal.key.clone().into_owned(), Known { stored, ..Known::default() });
+                keys.insert(signal.key.clone().into_owned(), KeyEntry { stored, ..KeyEntry::default() });
             }
             let Some(known) = keys.get_mut(signal.key.as_ref()) else { continue };
-            let arrival = known.state.add(&watch.threshold, watch.closed, batch.lane, signal);
+            let arrival = known.state.add(&rule.threshold, rule.closed, batch.lane, signal);
             taken.late += u64::from(arrival != Arrival::InTime);
             if !std::mem::replace(&mut known.changed, true) {
                 self.changed.push((index, signal.test, signal.key.clone().into_owned()));
@@ -119,20 +119,20 @@ impl Detector {
 
     /// Evaluates every pane that ends by `passed` and was not evaluated yet.
     fn close(&mut self, passed: i64, findings: &mut Vec<Finding>) {
-        let Self { watches, changed, removed, .. } = self;
+        let Self { rules, changed, removed, .. } = self;
         let before = findings.len();
-        for (index, watch) in watches.iter_mut().enumerate() {
-            let (threshold, from) = (watch.threshold, watch.closed);
+        for (index, rule) in rules.iter_mut().enumerate() {
+            let (threshold, from) = (rule.threshold, rule.closed);
             let to = threshold.closed_at(passed);
             if from.is_some_and(|from| from >= to) {
                 continue;
             }
-            watch.closed = Some(to);
-            let mut keys = std::mem::take(&mut watch.keys);
+            rule.closed = Some(to);
+            let mut keys = std::mem::take(&mut rule.keys);
             for (test, keys) in [false, true].into_iter().zip(&mut keys) {
                 keys.retain(|key, known| {
                     let differs =
-                        known.state.close(&threshold, from, to, |turn| findings.push(finding(watch, key, test, turn)));
+                        known.state.close(&threshold, from, to, |turn| findings.push(finding(rule, key, test, turn)));
                     let over = known.state.is_over(&threshold, to);
                     if over && known.stored {
                         removed.insert((index, test, key.clone()));
@@ -142,7 +142,7 @@ impl Detector {
                     !over
                 });
             }
-            watch.keys = keys;
+            rule.keys = keys;
         }
         // Keys lie in no order; their alerts are told in one.
         findings[before..].sort_by(|left, right| order(&left.alert).cmp(&order(&right.alert)));
@@ -154,13 +154,13 @@ impl Detector {
     }
 
     /// The lanes that are left out, because they are too far behind.
-    pub fn left_out(&self) -> Vec<u16> {
-        self.lanes.left_out().collect()
+    pub fn excluded(&self) -> Vec<u16> {
+        self.lanes.excluded().collect()
     }
 
     /// How many keys are known.
     pub fn keys(&self) -> usize {
-        self.watches.iter().flat_map(|watch| &watch.keys).map(HashMap::len).sum()
+        self.rules.iter().flat_map(|rule| &rule.keys).map(HashMap::len).sum()
     }
 
     /// How many keys a snapshot would write now.
@@ -171,23 +171,23 @@ impl Detector {
     /// What has changed since the last call: to be stored, together with [`Detector::lanes_snapshot`] and the position of
     /// the last batch, as one.
     pub fn snapshot(&mut self) -> Vec<Change> {
-        let Self { watches, changed, removed, orphans, .. } = self;
+        let Self { rules, changed, removed, orphans, .. } = self;
         let mut changes: Vec<Change> = orphans.drain(..).map(|key| Change { key, value: None }).collect();
         for (index, test, key) in changed.drain(..) {
-            let watch = &mut watches[index];
+            let rule = &mut rules[index];
             // A key that was removed and came back stands here twice.
-            if let Some(known) = watch.keys[usize::from(test)].get_mut(&key).filter(|known| known.changed) {
+            if let Some(known) = rule.keys[usize::from(test)].get_mut(&key).filter(|known| known.changed) {
                 (known.changed, known.stored) = (false, true);
                 let value = known.state.encode();
                 changes.push(Change {
-                    key: StateKey::of(&watch.name, &watch.version, &key, test).encode(),
+                    key: StateKey::of(&rule.name, &rule.version, &key, test).encode(),
                     value: Some(value),
                 });
             }
         }
         for (index, test, key) in removed.drain() {
-            let watch = &watches[index];
-            changes.push(Change { key: StateKey::of(&watch.name, &watch.version, &key, test).encode(), value: None });
+            let rule = &rules[index];
+            changes.push(Change { key: StateKey::of(&rule.name, &rule.version, &key, test).encode(), value: None });
         }
         changes
     }
@@ -202,9 +202,9 @@ impl Detector {
     /// # Errors
     /// When it is not what this version writes, or speaks of another number of lanes.
     pub fn restore_lanes(&mut self, value: &[u8]) -> Result<(), UnreadableState> {
-        self.lanes = Lanes::decode(value, self.lanes.count())?;
-        for watch in &mut self.watches {
-            watch.closed = self.lanes.passed().map(|passed| watch.threshold.closed_at(passed));
+        self.lanes = WatermarkTracker::decode(value, self.lanes.count())?;
+        for rule in &mut self.rules {
+            rule.closed = self.lanes.passed().map(|passed| rule.threshold.closed_at(passed));
         }
         Ok(())
     }
@@ -217,10 +217,10 @@ impl Detector {
     pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), UnreadableState> {
         let parsed = StateKey::decode(key)?;
         let index = self.by_name.get(parsed.rule).copied();
-        match index.filter(|index| self.watches[*index].version == parsed.version) {
+        match index.filter(|index| self.rules[*index].version == parsed.version) {
             Some(index) => {
-                let known = Known { state: KeyState::decode(value)?, changed: false, stored: true };
-                self.watches[index].keys[usize::from(parsed.test)].insert(parsed.key.to_owned(), known);
+                let known = KeyEntry { state: KeyState::decode(value)?, changed: false, stored: true };
+                self.rules[index].keys[usize::from(parsed.test)].insert(parsed.key.to_owned(), known);
             }
             None => self.orphans.push(key.to_vec()),
         }
@@ -228,9 +228,11 @@ impl Detector {
     }
 }
 
-fn watch(rule: &route::Rule) -> Option<Watch> {
-    let Some(route::Alert::Count { count, within_ms, pane_ms, quiet_for_ms, .. }) = rule.alert() else { return None };
-    Some(Watch {
+fn rule_state(rule: &crate::Rule) -> Option<RuleState> {
+    let Some(crate::Trigger::Count { count, within_ms, pane_ms, quiet_for_ms, .. }) = rule.trigger() else {
+        return None;
+    };
+    Some(RuleState {
         name: rule.name().to_owned(),
         version: rule.version().to_owned(),
         owner: rule.owner().to_owned(),
@@ -241,29 +243,29 @@ fn watch(rule: &route::Rule) -> Option<Watch> {
     })
 }
 
-fn finding(watch: &Watch, key: &str, test: bool, turn: Turn) -> Finding {
-    let (window_start, window_end) = window(&watch.threshold, &turn);
+fn finding(rule: &RuleState, key: &str, test: bool, turn: KeyTransition) -> Finding {
+    let (window_start, window_end) = window(&rule.threshold, &turn);
     // The same key in test data is another thing, so it has another id. The separator stands in no key.
     let id_key = if test { format!("\u{1f}test\u{1f}{key}") } else { key.to_owned() };
-    let id = AlertId::new(&watch.name, &watch.version, &id_key, window_start.0, turn.transition);
+    let id = AlertId::new(&rule.name, &rule.version, &id_key, window_start.0, turn.transition);
     let alert = Alert {
         alert_id: id.0.into(),
-        rule: watch.name.clone().into(),
-        rule_version: watch.version.clone().into(),
-        owner: watch.owner.clone().into(),
+        rule: rule.name.clone().into(),
+        rule_version: rule.version.clone().into(),
+        owner: rule.owner.clone().into(),
         key: key.to_owned().into(),
         transition: turn.transition,
         window_start,
         window_end,
         observed: turn.observed,
-        threshold: watch.threshold.count,
+        threshold: rule.threshold.count,
         // The pane behind it ended then; everything that it counts was received before.
         received_at: Millis(turn.window_end),
         sample: turn.sample.into(),
         test,
         attributes: turn.attributes,
     };
-    Finding { alert, shadow: watch.shadow }
+    Finding { alert, shadow: rule.shadow }
 }
 
 fn order<'a>(alert: &'a Alert<'_>) -> (Millis, &'a str, &'a str, bool) {

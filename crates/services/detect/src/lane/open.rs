@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use detect::{Detector, Finding};
 use event::{SignalBatch, lane};
 use kafka::Topic;
 use kafka::lane::{
     End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, Writes, read_all_committed,
 };
 use kafka::positions::Positions;
+use rules::{Detector, Finding};
 
 use crate::metrics::DetectMetrics;
 use crate::{SERVICE, Settings};
@@ -82,7 +82,7 @@ impl<'s> OpenLane<'s> {
     }
 
     fn tell_left_out(&mut self) {
-        let left_out = self.detector.left_out();
+        let left_out = self.detector.excluded();
         if left_out != self.left_out {
             let partition = self.partition;
             if left_out.is_empty() {

@@ -29,13 +29,13 @@ pub struct Verdict<'r> {
 
 /// All rules, indexed by the type of event.
 #[derive(Debug, Clone, Default)]
-pub struct Routes {
+pub struct RuleIndex {
     rules: Vec<Rule>,
     /// Per type of [`TYPES`]: the rules that can match it, in the order of the configuration.
     by_type: [Vec<usize>; TYPES.len()],
 }
 
-impl Routes {
+impl RuleIndex {
     /// Indexes the rules, in the order in which matches are given.
     pub fn new(rules: Vec<Rule>) -> Self {
         let by_type = TYPES.map(|r#type| {
@@ -60,7 +60,7 @@ impl Routes {
         self.matching_indexes(event).filter_map(|index| self.rules.get(index))
     }
 
-    /// As [`Routes::matches`], by position in [`Routes::rules`]: for callers that keep a count per rule.
+    /// As [`RuleIndex::matches`], by position in [`RuleIndex::rules`]: for callers that keep a count per rule.
     pub fn matching_indexes<'s>(&'s self, event: &'s LinkEvent<'_>) -> impl Iterator<Item = usize> + 's {
         let candidates: &[usize] = match TYPES.iter().position(|r#type| *r#type == event.r#type) {
             Some(slot) if excluded(event).is_none() => &self.by_type[slot],
@@ -101,7 +101,7 @@ fn matched_words(rule: &Rule, event: &LinkEvent<'_>) -> String {
             Some(key) => why.push_str(&format!("; counts for {} {key:?}", per.name())),
             None => why.push_str(&format!("; not counted: the event names no {}", per.name())),
         },
-        None if rule.alert().is_none() => why.push_str("; the rule has no alert"),
+        None if rule.trigger().is_none() => why.push_str("; the rule has no alert"),
         None => {}
     }
     if event.test {

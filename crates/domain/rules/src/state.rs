@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::key::KeyState;
-use crate::lanes::Lanes;
+use crate::evaluator::threshold::KeyState;
+use crate::watermark::WatermarkTracker;
 
 /// The version of the form below.
 const VERSION: u32 = 1;
@@ -96,7 +96,7 @@ impl KeyState {
     }
 }
 
-impl Lanes {
+impl WatermarkTracker {
     pub(crate) fn encode(&self) -> Vec<u8> {
         encode(self)
     }

@@ -6,7 +6,7 @@ use crate::{Per, WindowError, pane_ms};
 
 /// What makes a rule speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Alert {
+pub enum Trigger {
     /// Every event that matches.
     Each,
     /// So many matches of one key within a sliding window of received time.
@@ -24,7 +24,7 @@ pub enum Alert {
     },
 }
 
-impl Alert {
+impl Trigger {
     /// A count of `count` (0 is taken as 1) per key within `within_ms`; its pane follows from the window.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ fn no_service_knows_another() {
     let arrows = arrows();
     for service in layer("services") {
         assert_none(&service, &layer("services"), &arrows, "services meet on topics only");
-        let above = ["hookline", "local", "testkit", "fuzz-targets"];
+        let above = ["hookline", "local", "traffic", "testkit", "fuzz-targets"];
         assert_none(&service, &above, &arrows, "a service runs without them");
     }
 }
@@ -94,6 +94,24 @@ fn each_engine_is_named_by_one_crate_only() {
 #[test]
 fn ingest_knows_nothing_of_rules_or_clickhouse() {
     assert_none("ingest", &["warehouse", "rules", "enrich", "notification", "dedupe"], &arrows(), "ingest is thin");
+}
+
+#[test]
+fn what_is_for_tests_alone_is_not_shipped() {
+    let arrows = arrows();
+    let mut shipped = BTreeSet::from(["hookline".to_owned()]);
+    let mut to_visit = vec!["hookline".to_owned()];
+    while let Some(name) = to_visit.pop() {
+        for used in arrows.get(&name).into_iter().flatten().filter(|used| arrows.contains_key(*used)) {
+            if shipped.insert(used.clone()) {
+                to_visit.push(used.clone());
+            }
+        }
+    }
+    assert!(shipped.contains("traffic") && shipped.contains("kafka"), "the binary is made of {shipped:?}");
+    for name in ["testkit", "fuzz-targets", "tests"] {
+        assert!(!shipped.contains(name), "the binary is made of {shipped:?}, and {name} is for tests alone");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use clickhouse::{Client, Compression, Row};
 use serde::Deserialize;
 use serde_json::Value;
-use testkit::traffic::Traffic;
-use testkit::{canonical, dub};
+use traffic::Traffic;
+use traffic::{canonical, dub};
 
 use crate::foreign::Python;
 use crate::harness::{ROOT, Running, SOON};

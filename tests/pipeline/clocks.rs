@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use config::Fresh;
 use testkit::clock::Clock;
-use testkit::dub::Generator;
 use testkit::oracle::{Fleet, every_offset_is_one_row};
+use traffic::dub::Generator;
 
 use crate::harness::{Up, until};
 use crate::installation::{Installation, PATIENCE, ROWS, data};

@@ -9,9 +9,9 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use signature::{Scheme, Secret};
-use testkit::dub::Generator;
 use testkit::http::client;
 use testkit::oracle::{Fleet, settle, verify};
+use traffic::dub::Generator;
 
 use crate::harness::{Running, SOON, signal};
 

@@ -10,9 +10,9 @@ use kafka::{Cluster, Topic};
 use serde_json::json;
 use testkit::House;
 use testkit::clickhouse::Asker;
-use testkit::dub::Generator;
 use testkit::house::Program;
 use testkit::oracle::{ROWS, every_offset_is_one_row, settle, variables, verify};
+use traffic::dub::Generator;
 
 use crate::harness::{Running, SOON, configure, dub, until};
 use crate::tool::tool;

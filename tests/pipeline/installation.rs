@@ -11,8 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::Sender;
 use testkit::clickhouse::Asker;
-use testkit::dub::Generator;
 use testkit::oracle::Fleet;
+use traffic::dub::Generator;
 
 use crate::harness::{Up, dub, until};
 use crate::tool::tool;

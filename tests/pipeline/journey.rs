@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use signature::{Scheme, Secret};
 use testkit::Sender;
-use testkit::dub::Generator;
+use traffic::dub::Generator;
 
 use crate::harness::{Running, SOON};
 

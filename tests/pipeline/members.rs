@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use testkit::dub::Generator;
 use testkit::house::Program;
 use testkit::oracle::{settle, variables, verify};
+use traffic::dub::Generator;
 
 use crate::harness::{Running, SOON, configure, dub, until};
 

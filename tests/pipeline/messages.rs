@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use signature::{Scheme, Secret};
-use testkit::canonical::Generator;
 use testkit::{House, Sender};
 use tokio::runtime::Runtime;
+use traffic::canonical::Generator;
 
 use crate::alerts::{Receiver, SECRET, wait_for};
 

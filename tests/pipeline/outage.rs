@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use testkit::clickhouse::Asker;
-use testkit::dub::Generator;
-use testkit::load::locked;
-use testkit::sender::Answer;
 use testkit::{Sender, oracle};
+use traffic::dub::Generator;
+use traffic::load::locked;
+use traffic::sender::Answer;
 
 use crate::harness::{Running, engine_pid, signal, until};
 

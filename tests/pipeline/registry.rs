@@ -13,8 +13,8 @@ use kafka::{Cluster, Topic};
 use serde_json::{Value, json};
 use signature::{Scheme, Secret};
 use testkit::Sender;
-use testkit::canonical::Generator;
 use testkit::oracle::Fleet;
+use traffic::canonical::Generator;
 
 use crate::foreign::{Python, said};
 use crate::harness::{ROOT, Running, SOON, configure, run, signal, until};

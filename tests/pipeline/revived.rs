@@ -19,7 +19,7 @@ fn send(ingest: &str, data: &std::path::Path, seed: u64, stop: &Arc<AtomicBool>)
     let (sender, stop, taken) = (dub(ingest, data), Arc::clone(stop), Arc::new(AtomicU64::new(0)));
     let counts = Arc::clone(&taken);
     tokio::spawn(async move {
-        let mut clicks = testkit::dub::Generator::new(seed);
+        let mut clicks = traffic::dub::Generator::new(seed);
         while !stop.load(Ordering::Relaxed) {
             let click = clicks.click();
             // Retried until it is taken: an answer that was lost may be of one that was stored.

@@ -8,8 +8,8 @@ use kafka::control::{self, Kind, Object, State, Switch};
 use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use testkit::Sender;
-use testkit::dub::Generator;
 use testkit::oracle::Fleet;
+use traffic::dub::Generator;
 
 use crate::harness::{Running, SOON, dub, signal, until};
 use crate::kafka_lanes::{Broker, LANES};

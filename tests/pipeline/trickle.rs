@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use testkit::dub::Generator;
-use testkit::latencies::Latencies;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use traffic::dub::Generator;
+use traffic::latencies::Latencies;
 
 use crate::harness::{Running, SOON};
 

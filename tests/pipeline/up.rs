@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use testkit::House;
-use testkit::dub::Generator;
 use testkit::http::client;
+use traffic::dub::Generator;
 
 use crate::harness::{Running, SOON, runs, signal, until};
 

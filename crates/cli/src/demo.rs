@@ -14,14 +14,12 @@ use adapter::Adapter;
 use anyhow::Context;
 use config::{Config, Source};
 use runtime::{Shutdown, Telemetry};
-use testkit::clickhouse::Asker;
-use testkit::load::{self, Pace, Tally, locked};
-use testkit::sender::{Retries, Sender};
-use testkit::traffic::{Delivery, Traffic};
-use testkit::{canonical, dub};
+use tokio::sync::OnceCell;
 use tokio::time::{interval, sleep};
+use traffic::load::{self, Pace, Tally, locked};
+use traffic::{Delivery, Sender, Traffic, canonical, dub, platform};
+use warehouse::Warehouse;
 
-use crate::send::{platform, sender};
 use facts::Facts;
 use picture::{Display, Picture};
 
@@ -117,11 +115,12 @@ impl Demo {
         };
         let settings = stage.warehouse;
         let stream = Stream {
-            dub: sender(stage.ingest, &self.dub)?.retrying(Retries::Polite),
-            canonical: sender(stage.ingest, &self.canonical)?.retrying(Retries::Polite),
+            dub: Sender::of_source(stage.ingest, &self.dub)?,
+            canonical: Sender::of_source(stage.ingest, &self.canonical)?,
             per_second: self.per_second,
             seed: rand::random(),
-            clickhouse: Asker::new(&settings.url, &settings.user, &settings.password)?,
+            settings: settings.clone(),
+            warehouse: OnceCell::new(),
             telemetry: stage.telemetry.clone(),
             now: Now::default(),
         };
@@ -148,7 +147,8 @@ struct Stream {
     canonical: Sender,
     per_second: f64,
     seed: u64,
-    clickhouse: Asker,
+    settings: warehouse::Settings,
+    warehouse: OnceCell<Warehouse>,
     telemetry: Telemetry,
     now: Now,
 }
@@ -174,7 +174,7 @@ impl Stream {
 
     /// Traffic of one source, for ever.
     async fn keep_sending(&self, sender: &Sender, adapter: Adapter, per_second: f64, tally: &Arc<Mutex<Tally>>) {
-        let Some(platform) = platform(adapter, self.seed) else { return };
+        let Some(platform) = platform::for_adapter(adapter, self.seed) else { return };
         let mut traffic = Traffic::new(platform, REPEATS, self.seed);
         let pace = Pace { per_second: Some(per_second), parallel: PARALLEL };
         loop {
@@ -232,6 +232,11 @@ impl Stream {
         }
     }
 
+    /// ClickHouse, connected to when it is first asked.
+    async fn warehouse(&self) -> anyhow::Result<&Warehouse> {
+        Ok(self.warehouse.get_or_try_init(|| Warehouse::connect(&self.settings)).await?)
+    }
+
     /// How long after its 202 an event is a row.
     async fn row_of(&self, key: &str) -> anyhow::Result<Duration> {
         let accepted = Instant::now();
@@ -240,7 +245,7 @@ impl Stream {
         );
         while accepted.elapsed() < GIVE_UP_ROW {
             sleep(LOOK_EVERY).await;
-            if self.clickhouse.number(&sql).await? > 0 {
+            if facts::only_number(self.warehouse().await?, &sql).await? > 0 {
                 return Ok(accepted.elapsed());
             }
         }
@@ -252,7 +257,8 @@ impl Stream {
         let (begun, mut seconds) = (jiff::Timestamp::now(), interval(Duration::from_secs(1)));
         loop {
             seconds.tick().await;
-            match Facts::ask(&self.clickhouse, begun).await {
+            let facts = async { Facts::ask(self.warehouse().await?, begun).await };
+            match facts.await {
                 Ok(facts) => *locked(&self.now.facts) = facts,
                 Err(error) => self.trouble(&error.context("ClickHouse does not answer")).await,
             }

@@ -5,17 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use adapter::Adapter;
 use anyhow::{Context, bail};
 use config::{Config, Environment, Source, did_you_mean};
 use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::json;
-use signature::Secret;
-use testkit::load::{self, Pace, Tally, locked};
-use testkit::sender::{Retries, Sender};
-use testkit::traffic::{Delivery, Platform, Traffic};
-use testkit::{canonical, dub, platforms};
+use traffic::Sender;
+use traffic::load::{self, Pace, Tally, locked};
+use traffic::{Delivery, Traffic, platform};
 
 use crate::exit::{Outcome, Verdict};
 use crate::running::Running;
@@ -98,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             None => listening_at(&config.ingest.listen)?,
         },
     };
-    let sender = sender(&ingest, source)?.retrying(Retries::Polite);
+    let sender = Sender::of_source(&ingest, source)?;
     let sender = if args.dry_run { sender.dry_run() } else { sender };
     let (sender, deliveries) = deliveries(args, source, sender)?;
     let job = Job { args, config: &config, source, sender, begun: Timestamp::now(), clock: Instant::now() };
@@ -137,33 +134,6 @@ fn listening_at(listen: &str) -> anyhow::Result<String> {
     }
 }
 
-/// A sender that signs as `source` does, with the newest of its secrets that is live.
-pub(crate) fn sender(ingest: &str, source: &Source) -> anyhow::Result<Sender> {
-    let secret = Secret::newest_live(&source.secrets, Timestamp::now().as_second())
-        .with_context(|| format!("source {:?} has no secret that is live now", source.name))?;
-    let sender = Sender::new(ingest, &source.name, source.scheme.clone(), secret.clone())
-        .with_context(|| format!("cannot sign as source {:?} does ({})", source.name, source.scheme.name()))?;
-    Ok(match &source.public_url {
-        Some(url) => sender.signing_for(url),
-        None => sender,
-    })
-}
-
-/// Who makes events up that this adapter reads; nobody, where the configuration alone knows what they look like.
-pub(crate) fn platform(adapter: Adapter, seed: u64) -> Option<Box<dyn Platform>> {
-    Some(match adapter {
-        Adapter::Dub => Box::new(dub::Generator::new(seed)),
-        Adapter::Canonical => Box::new(canonical::Generator::new(seed)),
-        Adapter::CloudEvents => Box::new(canonical::CloudEvents(canonical::Generator::new(seed))),
-        Adapter::Bitly => Box::new(platforms::Bitly::new(seed)),
-        Adapter::Rebrandly => Box::new(platforms::Rebrandly::new(seed)),
-        Adapter::ShortIo => Box::new(platforms::ShortIo::new(seed)),
-        Adapter::Shlink => Box::new(platforms::Shlink::new(seed)),
-        Adapter::Twilio => Box::new(platforms::Twilio::new(seed)),
-        Adapter::Mapping => return None,
-    })
-}
-
 type Deliveries = Box<dyn Iterator<Item = Delivery>>;
 
 /// What is sent, and a sender that says what it is.
@@ -172,7 +142,7 @@ fn deliveries(args: &Args, source: &Source, sender: Sender) -> anyhow::Result<(S
         let count = args.count.context("say what to send: --count N, --file PATH, or --example to see an event")?;
         let count = usize::try_from(count).context("--count")?;
         let seed = args.seed.unwrap_or_else(rand::random);
-        let platform = platform(source.adapter, seed)
+        let platform = platform::for_adapter(source.adapter, seed)
             .with_context(|| format!("source {:?} is read by its own map: send a payload with --file", source.name))?;
         let sender = sender.content_type(platform.content_type());
         return Ok((sender, Box::new(Traffic::new(platform, args.duplicates, seed).take(count))));
@@ -368,37 +338,6 @@ mod tests {
         assert_eq!(at("0.0.0.0:8080"), "http://127.0.0.1:8080");
         assert_eq!(at("[::]:80"), "http://[::1]:80");
         assert!(listening_at("127.0.0.1:0").unwrap_err().to_string().contains("--ingest"));
-    }
-
-    #[test]
-    fn what_is_made_up_is_read_without_complaint_and_a_repeat_has_the_keys_of_its_event() {
-        for adapter in Adapter::ALL {
-            let Some(mut platform) = platform(*adapter, 1) else {
-                assert_eq!(*adapter, Adapter::Mapping);
-                continue;
-            };
-            let content_type = platform.content_type();
-            assert!(adapter.accepts(content_type));
-            let keys = |body: &[u8]| -> Vec<_> {
-                let elements = adapter.split(&adapter::Dialect::PLAIN, body, content_type, &|_| None).unwrap();
-                assert!(
-                    elements.iter().all(|element| element.quarantine.is_none()),
-                    "{}",
-                    String::from_utf8_lossy(body)
-                );
-                elements.into_iter().map(|element| element.key).collect()
-            };
-            let mut seen = std::collections::HashSet::new();
-            for _ in 0..3_000 {
-                let body = platform.event();
-                let of_event = keys(&body);
-                assert_eq!(of_event, keys(&platform.again(&body)));
-                assert!(!of_event.is_empty());
-                for key in of_event {
-                    assert!(seen.insert(key), "{} makes the same event up twice", adapter.name());
-                }
-            }
-        }
     }
 
     #[test]

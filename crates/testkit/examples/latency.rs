@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hookline_testkit::clickhouse::Asker;
-use hookline_testkit::latencies::Latencies;
-use hookline_testkit::load::{self, Pace, Tally};
-use hookline_testkit::traffic::Delivery;
-use hookline_testkit::{House, Sender, dub};
+use hookline_testkit::{House, Sender};
 use jiff::Timestamp;
 use signature::{Scheme, Secret};
+use traffic::Delivery;
+use traffic::dub;
+use traffic::latencies::Latencies;
+use traffic::load::{self, Pace, Tally};
 
 /// How often ClickHouse is asked.
 const EVERY: Duration = Duration::from_millis(100);

@@ -22,9 +22,10 @@ use axum::http::{HeaderMap, StatusCode};
 use config::Fresh;
 use hmac::{Hmac, KeyInit, Mac};
 use hookline_testkit::oracle::Fleet;
-use hookline_testkit::{House, Sender, canonical, clickhouse::Asker, dub};
+use hookline_testkit::{House, Sender, clickhouse::Asker};
 use sha2::Sha256;
 use signature::{Scheme, Secret};
+use traffic::{canonical, dub};
 
 /// Clock ticks a second of `/proc/<pid>/stat` on Linux.
 const TICKS: f64 = 100.0;

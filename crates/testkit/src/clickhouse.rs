@@ -21,7 +21,7 @@ impl Asker {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(url: &str, user: &str, password: &str) -> anyhow::Result<Self> {
-        let client = crate::http::client(Duration::from_secs(60))?;
+        let client = traffic::http::client(Duration::from_secs(60))?;
         Ok(Self { client, url: url.to_owned(), user: user.to_owned(), password: password.to_owned() })
     }
 

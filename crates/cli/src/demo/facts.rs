@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use jiff::Timestamp;
-use serde_json::Value;
-use testkit::clickhouse::Asker;
+use serde_json::{Map, Value};
+use warehouse::{Side, Warehouse, WarehouseError};
 
 /// How many busy links are asked for.
 pub(super) const LINKS: usize = 5;
@@ -41,15 +42,15 @@ pub(super) struct BusyLink {
 
 impl Facts {
     /// Asks everything, for what was received since `begun`.
-    pub(super) async fn ask(clickhouse: &Asker, begun: Timestamp) -> anyhow::Result<Self> {
+    pub(super) async fn ask(warehouse: &Warehouse, begun: Timestamp) -> anyhow::Result<Self> {
         let begun = begun.as_millisecond();
         let since = |column: &str| format!("{column} >= fromUnixTimestamp64Milli({begun})");
         let mut facts = Self::default();
-        let rows = format!(
+        let records = format!(
             "SELECT outcome, counted, count() AS n FROM hookline.records WHERE {} GROUP BY outcome, counted",
             since("received_at")
         );
-        for row in clickhouse.rows(&rows).await? {
+        for row in rows(warehouse, &records).await? {
             *facts.outcomes.entry(text(&row, "outcome")).or_default() += number(&row, "n");
             if row["outcome"] == "event" {
                 *facts.counted.entry(text(&row, "counted")).or_default() += number(&row, "n");
@@ -61,13 +62,13 @@ impl Facts {
              AS about FROM hookline.alerts WHERE {} GROUP BY transition ORDER BY at",
             since("received_at")
         );
-        for row in clickhouse.rows(&alerts).await? {
+        for row in rows(warehouse, &alerts).await? {
             facts.alerts.insert(text(&row, "transition"), number(&row, "n"));
             facts.last_alert = Some((text(&row, "rule"), text(&row, "about")));
         }
         let messages =
             format!("SELECT stage, count() AS n FROM hookline.deliveries WHERE {} GROUP BY stage", since("planned_at"));
-        for row in clickhouse.rows(&messages).await? {
+        for row in rows(warehouse, &messages).await? {
             facts.messages.insert(text(&row, "stage"), number(&row, "n"));
         }
         let links = format!(
@@ -76,7 +77,7 @@ impl Facts {
              FROM hookline.events WHERE received_at >= now64() - INTERVAL 5 MINUTE AND type IN ('click', 'qr_scan') \
              GROUP BY link ORDER BY visits DESC, link LIMIT {LINKS}"
         );
-        for row in clickhouse.rows(&links).await? {
+        for row in rows(warehouse, &links).await? {
             facts.links.push(BusyLink {
                 link: text(&row, "link"),
                 visits: number(&row, "visits"),
@@ -86,11 +87,11 @@ impl Facts {
         }
         let through =
             "SELECT formatDateTime(min(complete_through), '%T') AS through, count() AS n FROM hookline.completeness";
-        for row in clickhouse.rows(through).await?.iter().filter(|row| number(row, "n") > 0) {
+        for row in rows(warehouse, through).await?.iter().filter(|row| number(row, "n") > 0) {
             facts.complete_through = text(row, "through");
         }
         let balance = "SELECT toUInt64(sum(abs(missing)) + sum(repeated)) FROM hookline.ledger";
-        facts.off_balance = clickhouse.number(balance).await?;
+        facts.off_balance = only_number(warehouse, balance).await?;
         Ok(facts)
     }
 
@@ -100,10 +101,23 @@ impl Facts {
     }
 }
 
-fn text(row: &Value, column: &str) -> String {
-    row[column].as_str().unwrap_or_default().to_owned()
+type Row = Map<String, Value>;
+
+async fn rows(warehouse: &Warehouse, sql: &str) -> Result<Vec<Row>, WarehouseError> {
+    warehouse.query(Side::Production, sql, &[]).await
 }
 
-fn number(row: &Value, column: &str) -> u64 {
-    row[column].as_u64().unwrap_or_default()
+/// The number of a query that answers with one.
+pub(super) async fn only_number(warehouse: &Warehouse, sql: &str) -> anyhow::Result<u64> {
+    let rows = rows(warehouse, sql).await?;
+    let number = rows.first().and_then(|row| row.values().next()).and_then(Value::as_u64);
+    number.with_context(|| format!("ClickHouse answered {sql} with {rows:?} and not with a number"))
+}
+
+fn text(row: &Row, column: &str) -> String {
+    row.get(column).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn number(row: &Row, column: &str) -> u64 {
+    row.get(column).and_then(Value::as_u64).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use testkit::load::{Tally, locked};
+use traffic::load::{Tally, locked};
 
 use super::Now;
 use super::facts::Facts;

@@ -11,7 +11,7 @@ use anyhow::{bail, ensure};
 use super::brokers::Cluster;
 use super::senders::Senders;
 use crate::house::Addresses;
-use crate::load::locked;
+use traffic::load::locked;
 
 /// Each stage that commits positions, its group and what it reads; and whether every lane of it has work all the time.
 const STAGES: [(&str, &str, &str, bool); 4] = [

@@ -31,13 +31,13 @@ pub use verify::{ROWS, every_offset_is_one_row, settle, verify};
 
 use crate::clickhouse::Asker;
 use crate::house::Addresses;
-use crate::load::locked;
-use crate::sender::Sender;
 use availability::Availability;
 use blows::Hand;
 use engines::Engines;
 use exact::Known;
 use senders::Senders;
+use traffic::Sender;
+use traffic::load::locked;
 use watch::{Seen, Watch};
 
 /// All instances that a run may begin with.

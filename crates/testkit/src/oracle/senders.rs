@@ -11,9 +11,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::load::locked;
-use crate::traffic::Platform;
-use crate::{Sender, canonical, dub};
+use traffic::load::locked;
+use traffic::{Platform, Sender, canonical, dub};
 
 /// A body that nobody took for so long will not be taken any more.
 const GIVE_UP: Duration = Duration::from_secs(600);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::fleet::Fleet;
 use super::verify::ROWS;
 use crate::clickhouse::Asker;
-use crate::load::locked;
+use traffic::load::locked;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);

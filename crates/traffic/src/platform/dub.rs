@@ -8,9 +8,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::links::{self, LINKS, Link};
-use crate::traffic::{Platform, merge, now};
-use crate::visitors::{self, Visitor};
+use super::links::{self, LINKS, Link};
+use super::visitors::{self, Visitor};
+use super::{Platform, merge, now};
 
 /// Clicks, customers and new links that later events may refer to.
 const REMEMBERED: usize = 200;

@@ -8,9 +8,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::links::{self, Link};
-use crate::traffic::{Platform, now};
-use crate::visitors::{self, Visitor};
+use super::links::{self, Link};
+use super::visitors::{self, Visitor};
+use super::{Platform, now};
 
 /// Declares a platform: its events come from one source of chance, and the same seed gives the same but for their times.
 macro_rules! platforms {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::latencies::Latencies;
 use crate::sender::{Answer, Fate, Sender};
-use crate::traffic::Delivery;
+use crate::stream::Delivery;
 
 /// How fast.
 #[derive(Debug, Clone, Copy, PartialEq)]

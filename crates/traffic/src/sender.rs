@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, StatusCode};
 use signature::{Message, Scheme, Secret, Signer};
 
 use crate::load::{self, Pace, Tally};
-use crate::traffic::Delivery;
+use crate::stream::Delivery;
 
 /// How long a sender tries one body before it gives up.
 const GIVE_UP: Duration = Duration::from_secs(120);
@@ -92,6 +92,22 @@ impl Sender {
             content_type: "application/json".to_owned(),
             retries: Retries::Stubborn,
             reached: Arc::default(),
+        })
+    }
+
+    /// A polite sender that signs as `source` does, with the newest of its secrets that is live.
+    ///
+    /// # Errors
+    /// When the source has no live secret, or its scheme cannot sign.
+    pub fn of_source(ingest: &str, source: &config::Source) -> anyhow::Result<Self> {
+        let secret = Secret::newest_live(&source.secrets, jiff::Timestamp::now().as_second())
+            .with_context(|| format!("source {:?} has no secret that is live now", source.name))?;
+        let sender = Self::new(ingest, &source.name, source.scheme.clone(), secret.clone())
+            .with_context(|| format!("cannot sign as source {:?} does ({})", source.name, source.scheme.name()))?
+            .retrying(Retries::Polite);
+        Ok(match &source.public_url {
+            Some(url) => sender.signing_for(url),
+            None => sender,
         })
     }
 

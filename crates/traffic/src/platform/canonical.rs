@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::traffic::{Platform, merge, now};
-use crate::visitors;
+use super::visitors;
+use super::{Platform, merge, now};
 
 /// A link that gets visits.
 struct Link {

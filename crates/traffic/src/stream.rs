@@ -4,23 +4,8 @@ use std::collections::VecDeque;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::Value;
 
-/// A platform that has events to send.
-pub trait Platform: Send {
-    /// The next event, as it happened now.
-    fn event(&mut self) -> Vec<u8>;
-
-    /// An event of before, as the platform delivers it once more: byte for byte, unless it says otherwise.
-    fn again(&mut self, body: &[u8]) -> Vec<u8> {
-        body.to_vec()
-    }
-
-    /// The content type of its bodies.
-    fn content_type(&self) -> &'static str {
-        "application/json"
-    }
-}
+use crate::platform::Platform;
 
 /// Deliveries of late that may come again.
 const REMEMBERED: usize = 64;
@@ -67,29 +52,12 @@ impl Iterator for Traffic {
     }
 }
 
-/// The time as platforms write it.
-pub(crate) fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
-}
-
-/// Puts `patch` into a document, object by object.
-pub(crate) fn merge(into: &mut Value, patch: &Value) {
-    match (into, patch) {
-        (Value::Object(into), Value::Object(patch)) => {
-            for (key, value) in patch {
-                merge(into.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (into, patch) => *into = patch.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::canonical;
+    use crate::platform::canonical;
 
     #[test]
     fn repeats_are_as_many_as_were_asked_for_and_are_of_events_sent_before() {

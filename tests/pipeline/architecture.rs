@@ -73,7 +73,7 @@ fn no_service_knows_another() {
     let arrows = arrows();
     for service in layer("services") {
         assert_none(&service, &layer("services"), &arrows, "services meet on topics only");
-        let above = ["hookline", "local", "traffic", "testkit", "fuzz-targets"];
+        let above = ["hookline", "operate", "local", "traffic", "testkit", "fuzz-targets"];
         assert_none(&service, &above, &arrows, "a service runs without them");
     }
 }
@@ -94,6 +94,12 @@ fn each_engine_is_named_by_one_crate_only() {
 #[test]
 fn ingest_knows_nothing_of_rules_or_clickhouse() {
     assert_none("ingest", &["warehouse", "rules", "enrich", "notification", "dedupe"], &arrows(), "ingest is thin");
+}
+
+#[test]
+fn what_an_operator_does_is_a_library_that_neither_parses_nor_prints() {
+    let above = ["clap", "anyhow", "hookline", "local", "traffic", "testkit"];
+    assert_none("operate", &above, &arrows(), "tools return reports and typed errors; the command line renders them");
 }
 
 #[test]

@@ -3,31 +3,21 @@
 #[macro_use] // first: its macro is for all below
 mod output;
 
-mod check;
+mod commands;
 mod demo;
-mod dlq;
 mod engine;
 mod exit;
 mod lanes;
-mod ledger;
-mod migrate;
-mod pause;
 mod platform;
-mod reach;
-mod replay;
-mod running;
-mod schemas;
-mod send;
 mod service;
 mod services;
-mod spans;
 mod up;
 mod verify;
-mod when;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use commands::{check, dlq, ledger, migrate, replay, send, switches};
 use services::Service;
 
 /// Signed webhooks in, trustworthy ClickHouse tables and calm alerts out.
@@ -38,7 +28,7 @@ struct Cli {
     command: Command,
 }
 
-/// A subcommand is a variant here, a module with its arguments and its `run`, and a line in [`main`].
+/// A subcommand is a variant here, a file of `commands` with its arguments and its `run`, and a line in [`main`].
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Everything on one machine: the engines, and the services on them
@@ -58,9 +48,9 @@ enum Command {
     /// Send signed events to a source, from a file or made up
     Send(send::Args),
     /// Switch a source off for a while, or say what is switched
-    Pause(pause::PauseArgs),
+    Pause(switches::PauseArgs),
     /// Switch a source back to normal
-    Resume(pause::ResumeArgs),
+    Resume(switches::ResumeArgs),
     /// Say why a delivery is not authentic, from a captured request
     Verify(verify::Args),
     /// Say what is wrong with a configuration, with line numbers
@@ -91,8 +81,8 @@ fn main() -> ExitCode {
         Command::Notify(args) => service::run(Service::Notify, &args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Send(args) => send::run(&args),
-        Command::Pause(args) => pause::pause(&args),
-        Command::Resume(args) => pause::resume(&args),
+        Command::Pause(args) => switches::pause(&args),
+        Command::Resume(args) => switches::resume(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Ledger(args) => ledger::run(&args),
@@ -101,4 +91,31 @@ fn main() -> ExitCode {
         Command::EngineExec(args) => engine::exec(&args),
         Command::EngineClickhouse(args) => engine::clickhouse(args),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The names of a command and of all below it.
+    fn names(command: &clap::Command, path: &[&str], into: &mut Vec<Vec<String>>) {
+        into.push(path.iter().map(ToString::to_string).collect());
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            names(below, &[path, &[below.get_name()]].concat(), into);
+        }
+    }
+
+    #[test]
+    fn the_help_of_every_command_reads_as_it_did() {
+        let mut all = Vec::new();
+        names(&Cli::command(), &["hookline"], &mut all);
+        assert!(all.len() > 20, "{} commands", all.len());
+        for path in all {
+            let name = format!("help_{}", path.join("_").replace('-', "_"));
+            let help = Cli::try_parse_from(path.iter().map(String::as_str).chain(["--help"])).unwrap_err();
+            insta::assert_snapshot!(name, help.render());
+        }
+    }
 }

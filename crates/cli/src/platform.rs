@@ -1,24 +1,25 @@
-//! What every service of this process stands on: the configuration, the two engines, metrics, the stop.
+//! What every service of this process stands on: the installation, metrics, the stop.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use config::Config;
-use kafka::Cluster;
+use event::wire::Ids;
 use kafka::control::{self, Control};
-use kafka::topics::{self, Plan};
+use kafka::topics;
+use operate::Installation;
+use operate::installation::Overrides;
 use runtime::{Shutdown, Telemetry};
-use warehouse::Warehouse;
 
-/// The engines' addresses and what is configured about them. Cheap to clone.
+/// The first pause before a registry that did not answer is asked again, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// An installation and what a process that serves it has. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Platform {
-    pub(crate) config: Arc<Config>,
-    pub(crate) cluster: Cluster,
-    pub(crate) plan: Plan,
-    pub(crate) warehouse: warehouse::Settings,
+    installation: Installation,
     /// Where the window stores lie.
     pub(crate) window_data: PathBuf,
     pub(crate) telemetry: Telemetry,
@@ -33,32 +34,26 @@ pub(crate) struct Whereabouts {
     pub(crate) window_data: Option<PathBuf>,
 }
 
+impl Deref for Platform {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        &self.installation
+    }
+}
+
 impl Platform {
     pub(crate) fn new(config: Config, whereabouts: Whereabouts, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let kafka = &config.kafka;
-        let brokers = whereabouts.brokers.or_else(|| kafka.brokers.clone()).context(
-            "no Kafka brokers are configured; set [kafka] brokers, or HOOKLINE_KAFKA_BROKERS, or run `hookline up`",
-        )?;
-        let mut cluster = Cluster::new(brokers);
-        for (name, value) in &kafka.properties {
-            cluster.properties.insert(name.clone(), value.reveal().to_owned());
-        }
-        let warehouse = match whereabouts.clickhouse {
-            Some(settings) => settings,
-            None => warehouse_settings(&config)?,
-        };
-        let plan = Plan {
-            raw_retention: config.privacy.keep.raw,
-            window: config.longest_window(),
-            ..Plan::new(kafka.lanes, kafka.replication)
-        };
-        let window_data = whereabouts.window_data.unwrap_or_else(|| config.process.data.clone());
+        let Whereabouts { brokers, clickhouse, window_data } = whereabouts;
+        let window_data = window_data.unwrap_or_else(|| config.process.data.clone());
         let telemetry = Telemetry::new(config.version_hash()).context("metrics cannot be registered")?;
-        Ok(Self { config: Arc::new(config), cluster, plan, warehouse, window_data, telemetry, shutdown })
+        // Services name no next command, so the file's name is not needed.
+        let installation = Installation::new(config, Path::new("hookline.toml"), Overrides { brokers, clickhouse })?;
+        Ok(Self { installation, window_data, telemetry, shutdown })
     }
 
     /// Creates or checks the topics, and reads who this pipeline is.
-    pub(crate) async fn identity(&self) -> anyhow::Result<Control> {
+    pub(crate) async fn ensure_identity(&self) -> anyhow::Result<Control> {
         let (cluster, plan) = (self.cluster.clone(), self.plan.clone());
         let identity = tokio::task::spawn_blocking(move || -> anyhow::Result<Control> {
             for created in topics::ensure(&cluster, &plan)? {
@@ -70,42 +65,36 @@ impl Platform {
         identity.await.context("the topics could not be prepared")?
     }
 
-    /// Connects to ClickHouse.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Warehouse> {
-        Ok(Warehouse::connect(&self.warehouse).await?)
-    }
-
-    /// How the tables shall be.
-    pub(crate) fn layout(&self) -> warehouse::Layout {
-        let config::Keep { events, rollups, deliveries, .. } = &self.config.privacy.keep;
-        let days = |duration: &Duration| u16::try_from(duration.as_secs() / 86_400).unwrap_or(u16::MAX).max(1);
-        warehouse::Layout {
-            events_days: days(events),
-            reports_years: (days(rollups) / 365).max(1),
-            deliveries_days: days(deliveries),
-            smallest_group: self.config.privacy.hide_groups_under,
-            ..warehouse::Layout::default()
-        }
-    }
-
-    /// What `process` decides by.
-    pub(crate) fn pipeline(&self) -> process::Pipeline {
-        let millis = |duration: Duration| duration.as_millis() as u64;
-        let rules = |source: &config::Source| process::SourceRules {
-            window_ms: millis(source.remember_for),
-            dialect: source.dialect.clone(),
-            visitors: source.visitors,
-        };
-        process::Pipeline {
-            sources: self.config.sources.iter().map(|source| (source.name.clone(), rules(source))).collect(),
-            gone: process::SourceRules {
-                window_ms: millis(self.config.longest_window()),
-                dialect: adapter::Dialect::PLAIN,
-                visitors: self.config.privacy.visitors,
-            },
-            adapt: self.config.adapter_options(),
-            enrich: self.config.enrich_settings(),
-            config_version: self.config.version_hash().to_owned(),
+    /// The ids, for a service: as long as the registry is out of reach it is not ready, and says so in `/readyz`, a metric and the log.
+    ///
+    /// # Errors
+    /// When asking again would not help: the registry refuses us or one of our schemas.
+    pub(crate) async fn wait_for_schemas(&self) -> anyhow::Result<Ids> {
+        let Some(settings) = self.registry() else { return Ok(Ids::FIXED) };
+        let component = self.telemetry.health.component("schema registry");
+        let reached = self.telemetry.metrics.gauge(
+            "registry_reached",
+            "1 once the schema registry has told the ids of our schemas, 0 while it is waited for",
+            &[],
+        )?;
+        let reached = reached.with_label_values::<&str>(&[]);
+        reached.set(0.0);
+        let mut pause = PAUSES.0;
+        loop {
+            match registry::ids(&settings).await {
+                Ok(ids) => {
+                    reached.set(1.0);
+                    component.ready();
+                    return Ok(ids);
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, again_in_s = pause.as_secs(), "waiting for the schema registry");
+                    component.failing(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
         }
     }
 
@@ -130,19 +119,4 @@ impl Platform {
         };
         self.config.sources.iter().map(source).collect()
     }
-}
-
-/// ClickHouse as the configuration names it.
-pub(crate) fn warehouse_settings(config: &Config) -> anyhow::Result<warehouse::Settings> {
-    let clickhouse = &config.clickhouse;
-    let url = clickhouse.url.clone().context(
-        "no ClickHouse is configured; set [clickhouse] url, or HOOKLINE_CLICKHOUSE_URL, or run `hookline up`",
-    )?;
-    Ok(warehouse::Settings {
-        url,
-        user: clickhouse.user.clone(),
-        password: clickhouse.password.as_ref().map(|password| password.reveal().to_owned()).unwrap_or_default(),
-        cluster: clickhouse.cluster.clone(),
-        ..warehouse::Settings::default()
-    })
 }

@@ -46,7 +46,7 @@ pub(crate) struct Known {
 impl Known {
     /// Finds it out; the schemas' ids only if they are needed, since a registry may have to be waited for.
     pub(crate) async fn by(platform: &Platform, needs_schemas: bool) -> anyhow::Result<Self> {
-        let control = platform.identity().await?;
+        let control = platform.ensure_identity().await?;
         let ids = if needs_schemas { platform.wait_for_schemas().await? } else { Ids::FIXED };
         Ok(Self { control, ids })
     }

@@ -9,6 +9,7 @@ use config::{Config, Fresh};
 use local::Progress;
 use local::clickhouse::{Access, Account};
 use local::engines::{Engines, Options};
+use operate::installation::ADDRESSES;
 use reqwest::Url;
 use runtime::Shutdown;
 use serde::Serialize;
@@ -22,8 +23,6 @@ use crate::platform::{Platform, Whereabouts};
 use crate::service::{DRAIN, address, load, run_to_end};
 use crate::services::{Known, Service, Services, serve_metrics};
 
-/// The file of the data folder that says where a running `up` listens.
-pub(crate) const ADDRESSES: &str = "addresses.json";
 /// How long the services may take to be ready once the engines are.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -69,7 +68,7 @@ pub(crate) struct Args {
     /// Also send a living stream of made-up, signed events to the own ingest, about this many a second, and show what
     /// arrives. They are production events of this data folder
     #[arg(long, value_name = "PER_SECOND", num_args = 0..=1, require_equals = true, conflicts_with = "engines_only",
-        default_missing_value = demo::DEFAULT_RATE, value_parser = crate::send::rate)]
+        default_missing_value = demo::DEFAULT_RATE, value_parser = crate::commands::send::rate)]
     demo: Option<f64>,
     /// Let the dead letters of a lane whose fuse has blown pass, up to an offset of raw; the message of the lane names both
     #[arg(long, value_name = "LANE@OFFSET", conflicts_with = "engines_only")]

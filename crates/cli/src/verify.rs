@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::json;
 use signature::{Captured, Finding, Refusal, Request, Verifier, diagnose};
 
+use crate::commands::send::choose;
 use crate::exit::{Outcome, Verdict};
-use crate::send::choose;
 use capture::{Capture, bytes_of};
 
 #[derive(Debug, clap::Args)]

@@ -80,6 +80,18 @@ impl<'r> RawRecord<'r> {
         Self { lane, offset, appended_at, key, body, headers, disbelieved }
     }
 
+    /// A record from the parts of a record of `raw`; what its headers say is read here, for all who read `raw`.
+    pub fn from_parts<'h: 'r>(
+        lane: u16,
+        offset: u64,
+        appended_at: i64,
+        key: &'r [u8],
+        body: &'r [u8],
+        headers: impl Iterator<Item = (&'h str, &'h [u8])>,
+    ) -> Self {
+        Self::new(lane, offset, appended_at, key, body, RawHeaders::from_headers(headers))
+    }
+
     /// The lane's time at this record, in milliseconds since 1970: when it was appended; if ingest's clock and the broker's disagree, the
     /// earlier of what they say.
     pub(crate) fn time(&self) -> i64 {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dedupe::{Verdict, changelog};
 use event::lane::of_name;
-use event::{LinkEvent, Outcome, raw};
+use event::{LinkEvent, Outcome};
 use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
 use runtime::Shutdown;
@@ -280,14 +280,8 @@ impl OpenLane<'_> {
 }
 
 pub(super) fn view<'r>(lane: u16, record: &'r Record<'_>) -> RawRecord<'r> {
-    RawRecord::new(
-        lane,
-        record.offset() as u64,
-        record.timestamp_ms(),
-        record.key().unwrap_or_default(),
-        record.payload().unwrap_or_default(),
-        raw::RawHeaders::from_headers(record.headers().iter()),
-    )
+    let (key, body) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
+    RawRecord::from_parts(lane, record.offset() as u64, record.timestamp_ms(), key, body, record.headers().iter())
 }
 
 /// Writes the event, and for a dead letter the body with its reason. `value` is left holding the encoded event.

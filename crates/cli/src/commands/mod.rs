@@ -1,0 +1,18 @@
+//! The operator's commands: a file for each noun, with its arguments and what it asks of `operate`.
+
+pub(crate) mod arguments;
+pub(crate) mod check;
+pub(crate) mod dlq;
+pub(crate) mod ledger;
+pub(crate) mod migrate;
+pub(crate) mod replay;
+pub(crate) mod send;
+pub(crate) mod switches;
+
+use anyhow::Context;
+use tokio::runtime::Runtime;
+
+/// Runs a tool.
+fn block_on<T>(tool: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    Runtime::new().context("cannot start the runtime")?.block_on(tool)
+}

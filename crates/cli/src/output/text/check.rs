@@ -1,0 +1,26 @@
+//! What is wrong with a configuration.
+
+use operate::check::{CheckReport, Contents, RATE};
+
+use super::{Page, Text, line};
+
+impl Text for CheckReport {
+    fn text(&self, page: &mut Page) {
+        for error in &self.errors {
+            line!(page, "{}", error.text);
+        }
+        for warning in &self.warnings {
+            line!(page, "warning: {}", warning.text);
+        }
+        let Some(Contents { sources, rules, destinations, window_hours, window_bytes }) = &self.contents else {
+            return;
+        };
+        let (file, version) = (self.file.display(), self.version.as_deref().unwrap_or_default());
+        line!(page, "{file} is fine: {sources} sources, {rules} rules, {destinations} destinations, version {version}");
+        line!(
+            page,
+            "The dedupe window of {window_hours} h takes up to {} MB of memory for each {RATE} events a second, over all lanes.",
+            window_bytes / 1_000_000
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! What is wrong with a configuration, all of it, with line numbers.
+
+use std::path::{Path, PathBuf};
+
+use config::{Config, Environment, Problem, memory_bytes};
+use serde::Serialize;
+
+use crate::Report;
+
+/// Events a second that the memory of the dedupe window is told for.
+pub const RATE: u32 = 1_000;
+
+/// What a configuration is like.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckReport {
+    /// Whether a service would start on it.
+    pub ok: bool,
+    /// The version that rows carry; `None` when there are errors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What must be changed before anything starts.
+    pub errors: Vec<Finding>,
+    /// What is worth knowing.
+    pub warnings: Vec<Finding>,
+    /// The file.
+    #[serde(skip)]
+    pub file: PathBuf,
+    /// What is in it, when it has no error.
+    #[serde(skip)]
+    pub contents: Option<Contents>,
+}
+
+/// What a configuration holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// How many sources.
+    pub sources: usize,
+    /// How many rules.
+    pub rules: usize,
+    /// How many destinations.
+    pub destinations: usize,
+    /// The longest dedupe window, in hours.
+    pub window_hours: u64,
+    /// What that window takes for [`RATE`] events a second over all lanes, in bytes.
+    pub window_bytes: u64,
+}
+
+/// An error or a warning.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// The file as it was named, or the environment variable.
+    pub file: String,
+    /// The line, from 1; 0 for a variable or a file as a whole.
+    pub line: usize,
+    /// The column in characters, from 1; 0 with line 0.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+    /// All of it on one line.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl Report for CheckReport {
+    fn needs_attention(&self) -> bool {
+        !self.warnings.is_empty()
+    }
+}
+
+/// Reads a configuration. One with errors is a report too.
+pub fn check(file: &Path, environment: &Environment) -> CheckReport {
+    match Config::load(file, environment) {
+        Ok(config) => {
+            let window = config.longest_window();
+            CheckReport {
+                ok: true,
+                version: Some(config.version_hash().to_owned()),
+                errors: Vec::new(),
+                warnings: findings(&config.warnings),
+                file: file.to_owned(),
+                contents: Some(Contents {
+                    sources: config.sources.len(),
+                    rules: config.rules.len(),
+                    destinations: config.destinations.len(),
+                    window_hours: window.as_secs() / 3_600,
+                    window_bytes: memory_bytes(RATE, window),
+                }),
+            }
+        }
+        Err(problems) => CheckReport {
+            ok: false,
+            version: None,
+            errors: findings(&problems.errors),
+            warnings: findings(&problems.warnings),
+            file: file.to_owned(),
+            contents: None,
+        },
+    }
+}
+
+fn findings(problems: &[Problem]) -> Vec<Finding> {
+    let finding = |problem: &Problem| Finding {
+        file: problem.file.clone(),
+        line: problem.line,
+        column: problem.column,
+        message: problem.message.clone(),
+        hint: problem.hint.clone(),
+        text: problem.to_string(),
+    };
+    problems.iter().map(finding).collect()
+}

@@ -1,0 +1,87 @@
+//! Dead letters that will not be counted, by a person's decision.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use warehouse::{DeadLetterFilter, DeadLetterState, Decision};
+
+use super::{Pages, is_said};
+use crate::{Installation, Report, Result, clock};
+
+/// Decisions that are written at once.
+const PAGE: u64 = 5_000;
+
+/// A decision to give dead letters up.
+#[derive(Debug, Clone)]
+pub struct Discard {
+    /// Which dead letters; its state does not count.
+    pub filter: DeadLetterFilter,
+    /// Whether all of them are meant, so that the filter names none.
+    pub all: bool,
+    /// Who decides. Empty for a dry run.
+    pub who: String,
+    /// Why; it stays beside each of them.
+    pub why: String,
+    /// So many at most, the oldest first.
+    pub limit: u64,
+    /// Whether to say only how many.
+    pub dry_run: bool,
+}
+
+/// What was given up.
+#[derive(Debug, Clone, Serialize)]
+pub struct DiscardReport {
+    /// Always true: what fails is an error.
+    pub ok: bool,
+    /// Whether it was only looked at.
+    pub dry_run: bool,
+    /// How many dead letters.
+    pub discarded: u64,
+    /// Who decided.
+    #[serde(skip)]
+    pub who: String,
+    /// Why.
+    #[serde(skip)]
+    pub why: String,
+}
+
+impl Report for DiscardReport {}
+
+/// Decides that dead letters will not be counted.
+///
+/// # Errors
+/// When nothing was said about which, or ClickHouse fails.
+pub async fn discard(installation: &Installation, request: &Discard) -> Result<DiscardReport> {
+    is_said(&request.filter, request.all)?;
+    let warehouse = installation.connect().await?;
+    let filter = DeadLetterFilter { state: Some(DeadLetterState::Open), ..request.filter.clone() };
+    let mut pages = Pages::new(filter, PAGE, request.limit);
+    let (mut discarded, now) = (0, clock::now());
+    loop {
+        // What was discarded no longer matches, so the next ones stand first.
+        let rows = pages.next(&warehouse, if request.dry_run { discarded } else { 0 }).await?;
+        if rows.is_empty() {
+            break;
+        }
+        discarded += rows.len() as u64;
+        if request.dry_run {
+            continue;
+        }
+        let mut by_incarnation = BTreeMap::<&str, Vec<Decision>>::new();
+        for row in &rows {
+            by_incarnation.entry(row.incarnation.as_str()).or_default().push(Decision {
+                lane: row.lane,
+                raw_offset: row.raw_offset,
+                state: DeadLetterState::Discarded,
+                at: now,
+                who: request.who.clone(),
+                why: request.why.clone(),
+            });
+        }
+        for (incarnation, decisions) in by_incarnation {
+            warehouse.decide(incarnation, &decisions).await?;
+        }
+    }
+    let (who, why) = (request.who.clone(), request.why.clone());
+    Ok(DiscardReport { ok: true, dry_run: request.dry_run, discarded, who, why })
+}

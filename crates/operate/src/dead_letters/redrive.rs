@@ -1,0 +1,316 @@
+//! Dead letters appended to `raw` again.
+//!
+//! A redriven record is a new record with a new received time: `process` reads it with today's adapters and deduplicates it like any
+//! other, so an event that came in another way in the meantime counts once. The dedupe window forgets after days, and dead letters
+//! are kept for weeks; so what counts already, whenever that was, is looked up and not appended.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use event::lane;
+use kafka::Topic;
+use kafka::control::Control;
+use kafka::edge::{EdgeOptions, EdgeProducer, EdgeRecord};
+use process::{Pipeline, Step};
+use serde::Serialize;
+use warehouse::{DeadLetterFilter, DeadLetterRow, DeadLetterState, Decision, Warehouse};
+
+use super::body::{self, DeadLetterBody};
+use super::plan::{RedriveRecord, plan};
+use super::{Pages, current, is_said};
+use crate::error::{During, refuse_unless};
+use crate::{Installation, Report, Result, clock};
+
+/// How long brokers may take to be reached, and to acknowledge.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Dead letters taken at once: their bytes are 256 KiB each at most, as a rule.
+const PAGE: u64 = 200;
+
+/// A redrive.
+#[derive(Debug, Clone)]
+pub struct Redrive {
+    /// Which dead letters; its state does not count.
+    pub filter: DeadLetterFilter,
+    /// Whether all of them are meant, so that the filter names none.
+    pub all: bool,
+    /// Also those that were redriven or discarded before, that cannot be read today, or that count already.
+    pub force: bool,
+    /// Who does it. Empty for a dry run.
+    pub who: String,
+    /// Why; it stays beside each of them.
+    pub why: String,
+    /// So many at most, the oldest first.
+    pub limit: u64,
+    /// Whether to say only what would become of them.
+    pub dry_run: bool,
+}
+
+/// What came of a redrive.
+#[derive(Debug, Clone, Serialize)]
+pub struct RedriveReport {
+    /// Whether there were dead letters and none stays.
+    pub ok: bool,
+    /// Whether it was only looked at.
+    pub dry_run: bool,
+    /// Dead letters looked at.
+    pub seen: u64,
+    /// Dead letters that were redriven, or would be.
+    pub redriven: u64,
+    /// Records that were appended for them, or would be.
+    pub appended: u64,
+    /// Among those, records that will be dead letters again.
+    pub unreadable: u64,
+    /// Dead letters that stay as they are.
+    pub left: u64,
+    /// How many of them, by why.
+    pub skipped: BTreeMap<String, u64>,
+    /// Whether those were meant too that are not open.
+    #[serde(skip)]
+    pub force: bool,
+}
+
+impl Report for RedriveReport {
+    fn needs_attention(&self) -> bool {
+        !self.ok
+    }
+}
+
+/// Appends dead letters to `raw` again, to be adapted as of today; each event counts once.
+///
+/// # Errors
+/// When nothing was said about which, or an engine fails.
+pub async fn redrive(installation: &Installation, request: &Redrive) -> Result<RedriveReport> {
+    is_said(&request.filter, request.all)?;
+    let warehouse = installation.connect().await?;
+    // A single record that was decided about before is refused by name; among many, only the open ones are meant.
+    let state = (!request.force && request.filter.offset.is_none()).then_some(DeadLetterState::Open);
+    let filter = DeadLetterFilter { state, ..request.filter.clone() };
+    let (filter, control) = current(installation, filter).await?;
+    let pipeline = installation.pipeline();
+    let producer = if request.dry_run { None } else { Some(connect(installation).await?) };
+    let mut run = Run {
+        request,
+        config: &installation.config,
+        warehouse: &warehouse,
+        lanes: control.lanes,
+        incarnation: &control.incarnation,
+        producer,
+        tally: Tally::default(),
+    };
+    let mut pages = Pages::new(filter, PAGE, request.limit);
+    loop {
+        // Those that were redriven are no longer open; the others stand first again.
+        let skip = if request.dry_run || state.is_none() { run.tally.seen } else { run.tally.left() };
+        let rows = pages.next(&warehouse, skip).await?;
+        if rows.is_empty() {
+            break;
+        }
+        let letters = body::fetch(installation, &rows).await?;
+        run.page(&pipeline, &control, &rows, &letters).await?;
+    }
+    let left = run.tally.left();
+    let Tally { seen, redriven, appended, unreadable, skipped } = run.tally;
+    Ok(RedriveReport {
+        ok: left == 0 && seen > 0,
+        dry_run: request.dry_run,
+        seen,
+        redriven,
+        appended,
+        unreadable,
+        left,
+        skipped,
+        force: request.force,
+    })
+}
+
+async fn connect(installation: &Installation) -> Result<EdgeProducer> {
+    let options = EdgeOptions { delivery_timeout: DELIVERY_TIMEOUT, ..EdgeOptions::default() };
+    let producer = EdgeProducer::open(&installation.cluster, options)?;
+    let deadline = Instant::now() + DELIVERY_TIMEOUT;
+    while !producer.is_up() {
+        refuse_unless!(
+            Instant::now() < deadline,
+            "Kafka at {} is not reachable within {} s; nothing was redriven",
+            installation.cluster.brokers,
+            DELIVERY_TIMEOUT.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(producer)
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Dead letters looked at.
+    seen: u64,
+    /// Dead letters that were redriven, or would be.
+    redriven: u64,
+    /// Records that were appended for them, or would be.
+    appended: u64,
+    /// Among those, records that will be dead letters again.
+    unreadable: u64,
+    /// Not redriven, by why.
+    skipped: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Dead letters that stay as they are.
+    fn left(&self) -> u64 {
+        self.skipped.values().sum()
+    }
+
+    fn skip(&mut self, why: impl Into<String>) {
+        *self.skipped.entry(why.into()).or_default() += 1;
+    }
+}
+
+struct Run<'r> {
+    request: &'r Redrive,
+    config: &'r config::Config,
+    warehouse: &'r Warehouse,
+    lanes: u16,
+    incarnation: &'r str,
+    /// `None` for a dry run.
+    producer: Option<EdgeProducer>,
+    tally: Tally,
+}
+
+impl Run<'_> {
+    async fn page(
+        &mut self,
+        pipeline: &Pipeline,
+        control: &Control,
+        rows: &[DeadLetterRow],
+        letters: &HashMap<(u16, u64), DeadLetterBody>,
+    ) -> Result<()> {
+        self.tally.seen += rows.len() as u64;
+        let names: Vec<String> = rows.iter().map(|row| format!("{}/{}", row.lane, row.raw_offset)).collect();
+        // The view says so too, as of the moment when it was read: this is the last look before appending.
+        let redriven: HashSet<String> = self.warehouse.redriven(self.incarnation, &names).await?.into_iter().collect();
+        let now = clock::now().0;
+        let mut chosen: Vec<(&DeadLetterRow, Vec<RedriveRecord>)> = Vec::new();
+        {
+            let mut step = Step::new(pipeline, control);
+            for (row, name) in rows.iter().zip(&names) {
+                match self.choose(&mut step, row, redriven.contains(name), letters, now) {
+                    Ok(records) => chosen.push((row, records)),
+                    Err(why) => self.tally.skip(why),
+                }
+            }
+        }
+        let chosen = self.without_counted(chosen).await?;
+        for (_, records) in &chosen {
+            self.tally.redriven += 1;
+            self.tally.appended += records.len() as u64;
+            self.tally.unreadable += records.iter().filter(|record| record.dead.is_some()).count() as u64;
+        }
+        if self.request.dry_run || chosen.is_empty() {
+            return Ok(());
+        }
+        self.append(&chosen).await?;
+        self.note(&chosen).await
+    }
+
+    /// What a row becomes, or why it stays as it is.
+    fn choose(
+        &self,
+        step: &mut Step<'_>,
+        row: &DeadLetterRow,
+        redriven: bool,
+        letters: &HashMap<(u16, u64), DeadLetterBody>,
+        now: i64,
+    ) -> Result<Vec<RedriveRecord>, String> {
+        let force = self.request.force;
+        if !force && (redriven || row.state == DeadLetterState::Redriven.name()) {
+            return Err("was redriven before; --force does it again".to_owned());
+        }
+        if !force && row.state == DeadLetterState::Discarded.name() {
+            return Err("was discarded; --force redrives it all the same".to_owned());
+        }
+        let Some(letter) = letters.get(&(row.lane, row.raw_offset)) else {
+            return Err(
+                "the topic dead-letters no longer holds its bytes; dlq discard --why says so for good".to_owned()
+            );
+        };
+        let records =
+            plan(self.config, step, letter, &row.event_key, (row.lane, row.raw_offset), now).map_err(|dead| {
+                format!("it is not known how to read it ({}); dlq discard --why gives it up", dead.detail)
+            })?;
+        match records.iter().all(|record| record.dead.is_some()).then(|| records.first()).flatten() {
+            Some(RedriveRecord { dead: Some(dead), .. }) if !force => {
+                Err(format!("would be a dead letter again ({}: {})", dead.reason, dead.detail))
+            }
+            _ => Ok(records),
+        }
+    }
+
+    /// Leaves out events that count already, whenever that was.
+    async fn without_counted<'c>(
+        &mut self,
+        chosen: Vec<(&'c DeadLetterRow, Vec<RedriveRecord>)>,
+    ) -> Result<Vec<(&'c DeadLetterRow, Vec<RedriveRecord>)>> {
+        if self.request.force {
+            return Ok(chosen);
+        }
+        let keys: Vec<&str> =
+            chosen.iter().flat_map(|(_, records)| records.iter().map(|record| record.key.as_str())).collect();
+        let mut counted = HashSet::new();
+        for keys in keys.chunks(1_000) {
+            for row in self.warehouse.counted_keys(keys).await? {
+                counted.insert((row.source, row.event_key));
+            }
+        }
+        let mut left = Vec::new();
+        for (row, mut records) in chosen {
+            records.retain(|record| !counted.contains(&(row.source.clone(), record.key.clone())));
+            match records.is_empty() {
+                true => self.tally.skip("counts already: the event came in another way; dlq discard --why closes it"),
+                false => left.push((row, records)),
+            }
+        }
+        Ok(left)
+    }
+
+    /// Appends the records, and returns once the in-sync replicas have them all.
+    async fn append(&self, chosen: &[(&DeadLetterRow, Vec<RedriveRecord>)]) -> Result<()> {
+        let Some(producer) = &self.producer else { return Ok(()) };
+        let records: Vec<EdgeRecord<'_>> = chosen
+            .iter()
+            .flat_map(|(_, records)| records)
+            .map(|record| EdgeRecord {
+                topic: Topic::Raw,
+                partition: lane::of_key(record.key.as_bytes(), self.lanes),
+                key: record.key.as_bytes(),
+                payload: &record.body,
+                headers: &record.headers,
+            })
+            .collect();
+        let unknown = "some of these dead letters may have been appended: look at `hookline dlq list` in a few seconds, then redrive \
+                       what is still open; an event counts once in any case";
+        let delivery = producer.send(&records).during(|| "nothing of this step was appended".to_owned())?;
+        for report in delivery.wait(Instant::now() + DELIVERY_TIMEOUT).await {
+            report.during(|| unknown.to_owned())?;
+        }
+        Ok(())
+    }
+
+    async fn note(&self, chosen: &[(&DeadLetterRow, Vec<RedriveRecord>)]) -> Result<()> {
+        let at = clock::now();
+        let decisions: Vec<Decision> = chosen
+            .iter()
+            .map(|(row, _)| Decision {
+                lane: row.lane,
+                raw_offset: row.raw_offset,
+                state: DeadLetterState::Redriven,
+                at,
+                who: self.request.who.clone(),
+                why: self.request.why.clone(),
+            })
+            .collect();
+        self.warehouse.decide(self.incarnation, &decisions).await.during(|| {
+            "they were appended, and who did it could not be written down; they show as redriven once their rows are there"
+                .to_owned()
+        })
+    }
+}

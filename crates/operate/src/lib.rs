@@ -1,0 +1,39 @@
+//! What an operator does with a Hookline, running or broken: look at the ledger, bring rows back, mend positions, decide about
+//! dead letters, switch sources.
+//!
+//! Each tool is a function that takes an [`Installation`] and returns a report that can be serialised. Nothing here prints,
+//! reads arguments or ends the process, so the command line and a console can stand on the same functions.
+
+pub mod check;
+mod clock;
+pub mod dead_letters;
+mod error;
+pub mod installation;
+pub mod ledger;
+pub mod migrate;
+pub mod offsets;
+pub mod replay;
+mod schemas;
+pub mod switches;
+
+pub use error::{Error, Result};
+pub use installation::{Endpoints, Installation};
+pub use offsets::OffsetRange;
+
+/// What a tool found or did.
+pub trait Report: serde::Serialize {
+    /// Whether a person has to look at it. The tool itself worked.
+    fn needs_attention(&self) -> bool {
+        false
+    }
+}
+
+/// The group under which the tools ask Kafka; it never has a position.
+const GROUP: &str = "hookline-tools";
+/// How long Kafka may take to say where things are.
+const KAFKA_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Runs what blocks, off the async workers.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}

@@ -1,0 +1,108 @@
+//! Writing rows beside `report`: one replay of a lane at a time, and only where nobody else can be writing.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use kafka::Cluster;
+use kafka::lane::{Fence, LaneProducer, TxnError, Writes};
+use warehouse::{BlockStore, Warehouse};
+
+use super::read::Replayed;
+use crate::error::refuse;
+use crate::{Error, Result, blocking};
+
+/// An owner of a lane, of `report` or of another replay, that has been fenced begins no insert later than this: each is begun under a
+/// proof of the fence that is no older than ten seconds.
+const BEGINS_WITHIN: Duration = Duration::from_secs(11);
+/// How long inserts that were begun before may take: `report` gives one up after 70 s.
+const ENDS_WITHIN: Duration = Duration::from_secs(120);
+/// Acknowledged attempts after which a chunk is given up: each heals one deletion that the engine does not know of.
+const ATTEMPTS: u32 = 20;
+/// The transaction timeout of the claim; nothing is ever written in it.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The right to write rows of a lane that are settled: whoever takes it ends the claims before it.
+pub(super) struct Claim {
+    lane: u16,
+    producer: Option<LaneProducer>,
+    since: Instant,
+}
+
+impl Claim {
+    pub(super) async fn take(cluster: &Cluster, lane: u16) -> Result<Self> {
+        let cluster = cluster.clone();
+        let producer = blocking(move || Ok(Fence::open(&cluster, "replay", lane, TIMEOUT, Writes::nothing())?)).await?;
+        Ok(Self { lane, producer: Some(producer), since: Instant::now() })
+    }
+
+    /// Waits until no insert of anybody who came before can be under way.
+    ///
+    /// What is settled was acknowledged to the owner who committed it. An owner before that one may have slept since: it begins
+    /// nothing any more once its proof is old, and what it has begun is seen among the running queries.
+    pub(super) async fn wait_until_calm(&self, warehouse: &Warehouse) -> Result<()> {
+        tokio::time::sleep(BEGINS_WITHIN.saturating_sub(self.since.elapsed())).await;
+        let begun = Instant::now();
+        while begun.elapsed() < ENDS_WITHIN {
+            if warehouse.inserts_running(begun.elapsed()).await? == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        refuse!(
+            "inserts that began over {} s ago are still running in ClickHouse; nothing was written, try again",
+            ENDS_WITHIN.as_secs()
+        )
+    }
+
+    /// Proves that nobody has taken the claim since.
+    pub(super) async fn prove(&mut self) -> Result<()> {
+        let lane = self.lane;
+        let mut producer = self
+            .producer
+            .take()
+            .ok_or_else(|| Error::Refused("the claim on the lane was lost: start the replay again".to_owned()))?;
+        let (producer, proven) = blocking(move || {
+            let proven = producer.prove();
+            Ok((producer, proven))
+        })
+        .await?;
+        self.producer = Some(producer);
+        proven.map_err(|error| match error {
+            TxnError::Fenced { .. } => Error::Refused(format!(
+                "another replay of lane {lane} was started: this one ends, what it has brought in is whole"
+            )),
+            other => other.into(),
+        })
+    }
+
+    /// Brings in what is missing of these ranges; says how many rows.
+    pub(super) async fn backfill(
+        &mut self,
+        store: &BlockStore,
+        replayed: &mut Replayed<'_>,
+        wanted: &[Range<u64>],
+    ) -> Result<u64> {
+        let mut written = 0;
+        for range in wanted {
+            for block in replayed.again(range).await? {
+                written += self.backfill_block(store, &block).await?;
+            }
+        }
+        Ok(written)
+    }
+
+    async fn backfill_block(&mut self, store: &BlockStore, block: &warehouse::Block) -> Result<u64> {
+        let mut first = None;
+        for attempt in 1..=ATTEMPTS {
+            self.prove().await?;
+            match store.mend(block, attempt).await? {
+                0 => return Ok(first.unwrap_or(0)),
+                missing => first = first.or(Some(missing as u64)),
+            }
+        }
+        refuse!(
+            "ClickHouse acknowledged rows of lane {} {ATTEMPTS} times and does not have them all: look at the table's parts and disks",
+            self.lane
+        )
+    }
+}

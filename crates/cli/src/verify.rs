@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// The request as it was captured: raw HTTP (request line, headers, empty line, body) or a HAR file; - reads standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "body", "method"], required_unless_present = "headers")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["headers", "body", "method"], required_unless_present_any = ["headers", "url"])]
     request: Option<PathBuf>,
     /// Which entry of a HAR file, from 1
     #[arg(long, value_name = "N", requires = "request")]
@@ -32,9 +32,9 @@ pub(crate) struct Args {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
     /// The raw body of the request; - reads standard input
-    #[arg(long, value_name = "FILE", requires = "headers")]
+    #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
-    /// The URL that the sender was given, if it is not in the request
+    /// The URL that the sender was given, if it is not in the request; enough by itself where the secret is in the query
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Its method

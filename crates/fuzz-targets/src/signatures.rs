@@ -1,8 +1,8 @@
 //! Signatures: any request is refused or known to be signed, and what was signed is taken.
 
 use signature::{
-    Algorithm, Captured, Encoding, HmacScheme, Message, Request, Scheme, Secret, Signer, TimestampHeader, Verifier,
-    diagnose,
+    Algorithm, Captured, Encoding, HeaderPart, HmacScheme, Message, Request, Scheme, Secret, SignedTime, Signer,
+    Verifier, diagnose,
 };
 
 use crate::pick;
@@ -72,8 +72,8 @@ fn schemes(signed: &str) -> Vec<Scheme> {
             encoding,
             prefix: "v1=".to_owned(),
             signed: signed.to_owned(),
-            timestamp: timestamp.map(|header| TimestampHeader { header: header.to_owned(), tolerance_seconds: 300 }),
-            delivery_id: Some("X-Id".to_owned()),
+            timestamp: timestamp.map(|header| SignedTime { part: HeaderPart::whole(header), tolerance_seconds: 300 }),
+            delivery_id: Some(HeaderPart::whole("X-Id")),
         })
     };
     vec![

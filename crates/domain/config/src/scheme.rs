@@ -1,7 +1,7 @@
 //! How a source proves itself: the `scheme` and `secrets` of a source.
 
 use jiff::{SignedDuration, Timestamp};
-use signature::{Algorithm, Encoding, HmacScheme, Scheme, Secret, TimestampHeader};
+use signature::{Algorithm, Encoding, HeaderPart, HmacScheme, Scheme, Secret, SignedTime};
 
 use crate::defaults;
 use crate::document::{Node, Value};
@@ -10,10 +10,13 @@ use crate::secret::Resolved;
 use crate::section::Section;
 
 /// The schemes that are a name alone.
-const PLAIN: [(&str, Scheme); 12] = [
+const PLAIN: [(&str, Scheme); 15] = [
     ("standard-webhooks", Scheme::StandardWebhooks),
     ("svix", Scheme::Svix),
     ("stripe", Scheme::Stripe),
+    ("calendly", Scheme::Calendly),
+    ("mux", Scheme::Mux),
+    ("convoy", Scheme::Convoy),
     ("github", Scheme::GitHub),
     ("shopify", Scheme::Shopify),
     ("slack", Scheme::Slack),
@@ -88,22 +91,35 @@ fn hmac(table: &Section<'_>) -> Option<HmacScheme> {
     let signed = table.text("signed").unwrap_or_else(|| "{body}".to_owned());
     let tolerance =
         table.duration("tolerance", std::time::Duration::from_secs(1)..=std::time::Duration::from_secs(86_400));
-    let timestamp = table.placed("timestamp").and_then(|(text, at)| match text.strip_prefix("header:") {
-        Some(header) => {
-            let seconds = tolerance.and_then(|tolerance| i64::try_from(tolerance.as_secs()).ok());
-            let tolerance_seconds = seconds.unwrap_or(defaults::TOLERANCE_SECONDS);
-            Some(TimestampHeader { header: header.to_owned(), tolerance_seconds })
-        }
-        None => {
-            table.error(&at, format!("timestamp {text:?} names no header"), "write \"header:X-Timestamp\"");
-            None
-        }
+    let code_header = header.as_ref().map_or("", |(name, _)| name.as_str());
+    let timestamp = table.placed("timestamp").and_then(|(text, at)| {
+        let Some(part) = header_part(&text, code_header) else {
+            let hint = "write \"header:X-Timestamp\", or \"field:t\" for t=… in the header of the signature";
+            table.error(&at, format!("timestamp {text:?} names neither a header nor a field"), hint);
+            return None;
+        };
+        let seconds = tolerance.and_then(|tolerance| i64::try_from(tolerance.as_secs()).ok());
+        Some(SignedTime { part, tolerance_seconds: seconds.unwrap_or(defaults::TOLERANCE_SECONDS) })
     });
     if tolerance.is_some() && !table.has("timestamp") {
         table.error(table.place("tolerance"), "tolerance without a timestamp", "add timestamp = \"header:…\"");
     }
     let delivery_id = table.text("delivery_id");
+    let delivery_id =
+        delivery_id.map(|text| header_part(&text, code_header).unwrap_or_else(|| HeaderPart::whole(text)));
     Some(HmacScheme { algorithm: algorithm?, header: header?.0, encoding, prefix, signed, timestamp, delivery_id })
+}
+
+/// `header:Name`, `header:Name:field`, or `field:name` for a field of the signature's own header.
+fn header_part(text: &str, code_header: &str) -> Option<HeaderPart> {
+    if let Some(field) = text.strip_prefix("field:") {
+        return Some(HeaderPart::field(code_header, field));
+    }
+    let header = text.strip_prefix("header:")?;
+    Some(match header.split_once(':') {
+        Some((header, field)) => HeaderPart::field(header, field),
+        None => HeaderPart::whole(header),
+    })
 }
 
 /// The secrets of a source. Those that could not be looked up are left out; why is recorded, unless it was asked for.
@@ -198,6 +214,10 @@ fn check(table: &Section<'_>, scheme: &Scheme, secret: &Secret) {
     let alone = vec![secret.clone()];
     if let Err(why) = signature::Verifier::new(scheme.clone(), alone) {
         table.error(table.at, format!("{} does not fit scheme {:?}: {why}", table.title, scheme.name()), "");
+        return;
+    }
+    for remark in signature::remarks(scheme, secret) {
+        table.reading.sink.warn(table.at, remark.to_string(), remark.hint());
     }
 }
 

@@ -108,7 +108,10 @@ impl<'a> Section<'a> {
             return Resolved::NotLookedUp;
         }
         match self.reading.environment.variable(name) {
-            Some(value) if !value.trim().is_empty() => Resolved::Value(SecretText::new(value)),
+            // As from a file: a line break at its end comes from the tool that made it.
+            Some(value) if !value.trim().is_empty() => {
+                Resolved::Value(SecretText::new(value.trim_end_matches(['\n', '\r'])))
+            }
             found => {
                 let state = if found.is_some() { "empty" } else { "not set" };
                 self.error(
@@ -127,8 +130,8 @@ impl<'a> Section<'a> {
         }
         let path = at.origin.folder.join(name);
         let why = match fs::read_to_string(&path) {
-            // Editors and `echo` end files with a line break that is not part of the secret.
-            Ok(text) => match text.trim_end_matches(['\n', '\r']) {
+            // Editors and `echo` end files with a line break that is not part of the secret, and some begin them with a mark.
+            Ok(text) => match text.trim_start_matches('\u{feff}').trim_end_matches(['\n', '\r']) {
                 "" => "is empty".to_owned(),
                 secret => return Resolved::Value(SecretText::new(secret)),
             },

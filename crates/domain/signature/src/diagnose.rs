@@ -8,6 +8,7 @@ mod words;
 use crate::request::{Refusal, Request};
 use crate::scheme::{Algorithm, Encoding, Scheme};
 use crate::secret::{ConfigError, Secret, UnixSeconds};
+use crate::token;
 use crate::verify::Verifier;
 
 /// One thing found out about a captured delivery. `Display` says what it is and what to do about it.
@@ -46,6 +47,15 @@ pub enum Finding {
         secret_id: String,
         /// What was changed back.
         change: BodyChange,
+    },
+    /// It matches once the query parameter is written differently in the address that the sender was given.
+    ParameterDiffers {
+        /// The secret that then matches.
+        secret_id: String,
+        /// The parameter that carries it.
+        parameter: String,
+        /// What happened to it.
+        change: ParameterChange,
     },
     /// It matches under another URL than the one given.
     UrlDiffers {
@@ -95,6 +105,16 @@ pub enum SecretChange {
     UseAsText,
     /// Use its text without the `whsec_` prefix as the key; the scheme as configured decodes it.
     UseAsTextWithoutPrefix,
+}
+
+/// What happened to a secret in a query parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ParameterChange {
+    /// It ends before this character, which ends a parameter or the query.
+    CutAt(char),
+    /// It was percent-encoded twice.
+    EncodedTwice,
 }
 
 /// What must be done to a body for it to match.
@@ -149,6 +169,15 @@ pub enum HmacChange {
     Prefix(&'static str),
     /// This is what is signed.
     Signed(String),
+    /// The time is in this field of the signature's header, and this is what is signed.
+    Field {
+        /// The name of the field.
+        field: String,
+        /// The template with it.
+        signed: String,
+        /// What stands before the code.
+        prefix: String,
+    },
 }
 
 /// A request as it was captured, with what else is known about it.
@@ -211,7 +240,7 @@ impl Attempt<'_, '_> {
         let Captured { request, .. } = self.captured;
         let missing = |name: &String| match name.strip_prefix('?') {
             None => request.headers.get(name).is_none(),
-            Some(key) => !form_urlencoded::parse(request.query().as_bytes()).any(|(found, _)| found == key),
+            Some(key) => token::parameter(request.query(), key).next().is_none(),
         };
         self.scheme.needs().into_iter().filter(missing).map(|header| Finding::HeaderMissing { header }).collect()
     }
@@ -235,6 +264,12 @@ impl Attempt<'_, '_> {
         if let Some((change, _)) = altered.iter().find(|(_, body)| self.matches(self.scheme, secret, url, body)) {
             findings.push(Finding::BodyDiffers { secret_id: secret_id(), change: *change });
         }
+        if let Scheme::Query { key } = self.scheme {
+            let values = token::parameter(self.captured.request.query(), key);
+            if let Some(change) = values.into_iter().find_map(|value| changes::of_parameter(value, secret.value())) {
+                findings.push(Finding::ParameterDiffers { secret_id: secret_id(), parameter: key.clone(), change });
+            }
+        }
         if self.scheme.signs_url() {
             let urls = self.captured.other_urls.iter().cloned().chain(changes::of_url(url));
             if let Some(signed) = urls.into_iter().find(|url| self.matches(self.scheme, secret, url, body)) {
@@ -243,7 +278,8 @@ impl Attempt<'_, '_> {
             }
         }
         if let Scheme::Hmac(configured) = self.scheme {
-            let near = changes::of_hmac(configured, self.captured.header_names).into_iter();
+            let value = self.captured.request.header(&configured.header.to_ascii_lowercase()).unwrap_or_default();
+            let near = changes::of_hmac(configured, self.captured.header_names, value).into_iter();
             let mut matching = near.filter(|(_, other)| self.matches(&Scheme::Hmac(other.clone()), secret, url, body));
             findings.extend(matching.next().map(|(change, _)| Finding::HmacDiffers { secret_id: secret_id(), change }));
         }

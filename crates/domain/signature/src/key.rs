@@ -17,9 +17,16 @@ pub(crate) enum Key {
     Ed25519(UnparsedPublicKey<[u8; 32]>),
     /// SHA-256 of the secret: comparing digests hides the length too.
     Token([u8; 32]),
+    /// Several keys that were given as one secret.
+    Any(Vec<Key>),
 }
 
 impl Key {
+    /// One key of several; alone, itself.
+    pub(crate) fn any(mut keys: Vec<Self>) -> Self {
+        if keys.len() == 1 { keys.remove(0) } else { Self::Any(keys) }
+    }
+
     pub(crate) fn token(secret: &[u8]) -> Self {
         Self::Token(digest(secret))
     }
@@ -41,6 +48,7 @@ impl Key {
                 let content = content.concat();
                 std::iter::once(first).chain(signatures).any(|signature| key.verify(&content, signature).is_ok())
             }
+            Self::Any(keys) => keys.iter().any(|key| key.proves(content, proofs)),
             Self::Token(expected) => {
                 proofs.iter().any(|proof| matches!(proof, Proof::Token(token) if token.ct_eq(expected).into()))
             }

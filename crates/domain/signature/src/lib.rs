@@ -4,7 +4,7 @@
 //! with [`Authentic`] or a [`Refusal`]. A [`Signer`] does the reverse. Everything works on the raw bytes of the body.
 //!
 //! ```
-//! use signature::{Request, Scheme, Secret, Verifier, sign};
+//! use hookline_signature::{Request, Scheme, Secret, Verifier, sign};
 //!
 //! let secret = Secret::new("2026-09", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 //! let verifier = Verifier::new(Scheme::StandardWebhooks, vec![secret.clone()])?;
@@ -21,27 +21,30 @@
 //! - Codes are compared decoded and in constant time; static secrets as SHA-256 digests, so that length does not leak either.
 //! - Every secret that is live at `now` is tried, and every signature the sender lists; one match is enough.
 //! - Freshness is checked only where the timestamp is signed and made anew for each attempt (Standard Webhooks, Svix,
-//!   Stripe, Slack, and generic HMAC with a timestamp). Others retry the same bytes for days.
+//!   Stripe, Calendly, Mux, Convoy, Slack, and generic HMAC with a timestamp). Others retry the same bytes for days.
 //! - No secret appears in `Debug`, in an error or in a refusal.
 
 mod claim;
 mod diagnose;
 mod key;
+mod part;
 mod recipe;
+mod remark;
 mod request;
 mod scheme;
 mod secret;
 mod sign;
 mod standard;
-mod stripe;
 mod template;
 mod token;
 mod twilio;
 mod verify;
 
-pub use diagnose::{BodyChange, Captured, Finding, HmacChange, SecretChange, diagnose};
+pub use diagnose::{BodyChange, Captured, Finding, HmacChange, ParameterChange, SecretChange, diagnose};
+pub use part::HeaderPart;
+pub use remark::{Remark, remarks};
 pub use request::{Authentic, Headers, Refusal, Request};
-pub use scheme::{Algorithm, Encoding, HmacScheme, Scheme, TOLERANCE_SECONDS, TimestampHeader, UnknownScheme};
+pub use scheme::{Algorithm, Encoding, HmacScheme, Scheme, SignedTime, TOLERANCE_SECONDS, UnknownScheme};
 pub use secret::{ConfigError, Secret, UnixSeconds};
 pub use sign::{Message, SignError, Signed, Signer, sign};
 pub use verify::Verifier;

@@ -52,11 +52,6 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// A delivery id that nothing signs: absent or unreadable is simply none.
-    pub(crate) fn unsigned_id(&self, name: &str) -> Option<&'r str> {
-        self.headers.get(name).and_then(|bytes| std::str::from_utf8(bytes).ok()).filter(|id| !id.is_empty())
-    }
-
     /// The query string, without `?` and fragment.
     pub(crate) fn query(&self) -> &'r str {
         let whole = self.url.split_once('#').map_or(self.url, |(before, _)| before);

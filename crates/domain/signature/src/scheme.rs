@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+use crate::part::HeaderPart;
+use crate::recipe;
+use crate::secret::ConfigError;
 use crate::template::Template;
 
 /// How far a signed timestamp may lie from now, both ways, in the schemes that have one.
@@ -19,6 +22,12 @@ pub enum Scheme {
     Svix,
     /// Stripe (D): `stripe-signature: t=…,v1=<hex>` over `{t}.{body}`; the key is the secret as shown, `whsec_` included.
     Stripe,
+    /// Calendly (D): `calendly-webhook-signature: t=…,v1=<hex>` over `{t}.{body}`.
+    Calendly,
+    /// Mux (D): `mux-signature: t=…,v1=<hex>` over `{t}.{body}`.
+    Mux,
+    /// Convoy with advanced signatures (S): `x-convoy-signature: t=…,v1=<hex>` over `{t},{body}`.
+    Convoy,
     /// GitHub (D): `x-hub-signature-256: sha256=<hex>` over the body.
     GitHub,
     /// Shopify (D): `x-shopify-hmac-sha256: <base64>` over the body.
@@ -59,6 +68,9 @@ impl Scheme {
             Self::StandardWebhooks => "standard-webhooks",
             Self::Svix => "svix",
             Self::Stripe => "stripe",
+            Self::Calendly => "calendly",
+            Self::Mux => "mux",
+            Self::Convoy => "convoy",
             Self::GitHub => "github",
             Self::Shopify => "shopify",
             Self::Slack => "slack",
@@ -100,7 +112,7 @@ impl Scheme {
     pub fn leaves_unsigned(&self, header: &str) -> bool {
         match self {
             Self::Header { .. } | Self::Basic | Self::Bearer | Self::Query { .. } => false,
-            Self::Hmac(scheme) => !Template::parse(&scheme.signed).is_ok_and(|template| template.signs_header(header)),
+            Self::Hmac(scheme) => !scheme.template().is_ok_and(|template| template.signs(&HeaderPart::whole(header))),
             _ => true,
         }
     }
@@ -111,7 +123,10 @@ impl Scheme {
         match self {
             Self::StandardWebhooks => own(&["webhook-id", "webhook-timestamp", "webhook-signature"]),
             Self::Svix => own(&["svix-id", "svix-timestamp", "svix-signature"]),
-            Self::Stripe => own(&["stripe-signature"]),
+            Self::Stripe => own(&[recipe::STRIPE]),
+            Self::Calendly => own(&[recipe::CALENDLY]),
+            Self::Mux => own(&[recipe::MUX]),
+            Self::Convoy => own(&[recipe::CONVOY]),
             Self::GitHub => own(&["x-hub-signature-256"]),
             Self::Shopify => own(&["x-shopify-hmac-sha256"]),
             Self::Slack => own(&["x-slack-signature", "x-slack-request-timestamp"]),
@@ -120,8 +135,10 @@ impl Scheme {
             Self::Hookdeck => own(&["x-hookdeck-signature"]),
             Self::Outpost => own(&["x-outpost-signature"]),
             Self::Hmac(HmacScheme { header, timestamp, .. }) => {
-                let time = timestamp.as_ref().map(|timestamp| timestamp.header.to_ascii_lowercase());
-                std::iter::once(header.to_ascii_lowercase()).chain(time).collect()
+                let header = header.to_ascii_lowercase();
+                let time = timestamp.as_ref().map(|timestamp| timestamp.part.header.to_ascii_lowercase());
+                let time = time.filter(|time| *time != header);
+                std::iter::once(header).chain(time).collect()
             }
             Self::Header { name } => vec![name.to_ascii_lowercase()],
             Self::Basic | Self::Bearer => own(&["authorization"]),
@@ -130,10 +147,13 @@ impl Scheme {
     }
 
     /// The schemes that need no parameters.
-    pub(crate) const PLAIN: [Self; 12] = [
+    pub(crate) const PLAIN: [Self; 15] = [
         Self::StandardWebhooks,
         Self::Svix,
         Self::Stripe,
+        Self::Calendly,
+        Self::Mux,
+        Self::Convoy,
         Self::GitHub,
         Self::Shopify,
         Self::Slack,
@@ -149,8 +169,8 @@ impl Scheme {
 /// A scheme's name is unknown, or names a scheme that needs parameters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "unknown scheme {0:?}: use standard-webhooks, svix, stripe, github, shopify, slack, twilio, dub, hookdeck, outpost, \
-     basic or bearer, or one with parameters: {{ header = … }}, {{ query = … }}, {{ hmac = … }}"
+    "unknown scheme {0:?}: use standard-webhooks, svix, stripe, calendly, mux, convoy, github, shopify, slack, twilio, dub, \
+     hookdeck, outpost, basic or bearer, or one with parameters: {{ header = … }}, {{ query = … }}, {{ hmac = … }}"
 )]
 pub struct UnknownScheme(
     /// The name as given.
@@ -175,21 +195,30 @@ pub struct HmacScheme {
     pub header: String,
     /// How the code is written.
     pub encoding: Encoding,
-    /// What stands before a code, such as `sha256=`; may be empty.
+    /// What stands before a code, such as `sha256=`; may be empty. Where the header has other fields too, such as
+    /// `t=1795428000,v1=ab12`, the name of the code's field and `=`: `v1=`.
     pub prefix: String,
-    /// What is signed: text with `{body}` (which must occur), `{header:Name}`, `{method}` and `{url}`.
+    /// What is signed: text with `{body}` (which must occur), `{timestamp}`, `{header:Name}`, `{header:Name:field}`,
+    /// `{field:name}` (a field of the signature's own header), `{method}` and `{url}`.
     pub signed: String,
-    /// The header with the time of the attempt, if freshness is to be checked; `signed` must contain it.
-    pub timestamp: Option<TimestampHeader>,
-    /// The header with the delivery id, if there is one; it counts as signed if `signed` contains it.
-    pub delivery_id: Option<String>,
+    /// Where the time of the attempt is, if freshness is to be checked; `signed` must contain it.
+    pub timestamp: Option<SignedTime>,
+    /// Where the delivery id is, if there is one; it counts as signed if `signed` contains it.
+    pub delivery_id: Option<HeaderPart>,
 }
 
-/// Where the time of an attempt travels and how far it may lie from now.
+impl HmacScheme {
+    /// Its template of the signed content, read.
+    pub(crate) fn template(&self) -> Result<Template, ConfigError> {
+        Template::parse(&self.signed, &self.header, self.timestamp.as_ref().map(|timestamp| &timestamp.part))
+    }
+}
+
+/// Where the time of an attempt travels and how far it may be from now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TimestampHeader {
-    /// The header's name; its value is unix seconds, or unix milliseconds if it has 13 digits.
-    pub header: String,
+pub struct SignedTime {
+    /// The header or field; its value is unix seconds, unix milliseconds if it has 13 digits, or RFC 3339.
+    pub part: HeaderPart,
     /// How far it may lie from now, both ways, in seconds.
     pub tolerance_seconds: i64,
 }

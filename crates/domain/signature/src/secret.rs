@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::part::HeaderPart;
+
 /// Seconds since 1970-01-01T00:00:00Z.
 pub type UnixSeconds = i64;
 
@@ -119,7 +121,10 @@ pub enum ConfigError {
         id: String,
     },
     /// The value is not base64 where the scheme wants it.
-    #[error("secret {id:?} is not base64 (after its `{prefix}` prefix, if any): copy it again from the sender's page")]
+    #[error(
+        "secret {id:?} is not base64 (after its `{prefix}` prefix, if any): copy all of it from the sender's page; if the sender uses \
+         the text itself as the key, give the base64 of the text"
+    )]
     NotBase64 {
         /// The secret's id.
         id: String,
@@ -166,6 +171,25 @@ pub enum ConfigError {
         /// The name as configured.
         name: String,
     },
+    /// Not the name of a field in a header.
+    #[error("{name:?} cannot name a field of a header: in `t=1,v1=ab` the fields are t and v1")]
+    FieldName {
+        /// The name as configured.
+        name: String,
+    },
+    /// The code has no field of its own beside the fields that are read.
+    #[error(
+        "the signature is one of several fields of its header, and prefix {prefix:?} does not name it: write prefix = \"v1=\" for v1=…"
+    )]
+    CodeField {
+        /// The prefix as configured.
+        prefix: String,
+    },
+    /// The template has the time of an attempt, and nothing says where that is.
+    #[error(
+        "the signed template has {{timestamp}}, and no timestamp is configured: say where it is, such as timestamp = \"field:t\""
+    )]
+    NoTimestamp,
     /// The query parameter has no name.
     #[error("the query parameter that carries the secret has no name")]
     QueryName,
@@ -179,11 +203,11 @@ pub enum ConfigError {
     },
     /// Freshness needs a timestamp that the signature covers.
     #[error(
-        "the timestamp header {header:?} is not part of the signed template: anyone could change it; add {{header:{header}}} or leave the timestamp out"
+        "the timestamp {part} is not part of the signed template: anyone could change it; add {{timestamp}} or leave the timestamp out"
     )]
     TimestampNotSigned {
-        /// The header's name.
-        header: String,
+        /// The header, or the field of one.
+        part: HeaderPart,
     },
     /// The tolerance must be positive.
     #[error("a timestamp tolerance of {seconds} s refuses everything: use 300 s")]

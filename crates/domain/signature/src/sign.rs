@@ -7,14 +7,15 @@ use base64::Engine as _;
 
 use crate::claim::BASE64;
 use crate::key::{MacKey, digest};
+use crate::part::HeaderPart;
 use crate::recipe::Recipe;
 use crate::request::Request;
 use crate::scheme::{Algorithm, Encoding, Scheme};
 use crate::secret::{ConfigError, Secret, UnixSeconds};
 use crate::standard::{self, Standard, StandardKey};
 use crate::token::Token;
+use crate::twilio;
 use crate::verify::Method;
-use crate::{stripe, twilio};
 
 /// A delivery about to be sent.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +99,6 @@ enum How {
     StandardMac(&'static Standard, MacKey),
     StandardEd25519(&'static Standard, Box<ring::signature::Ed25519KeyPair>),
     Recipe(Box<Recipe>, MacKey),
-    Stripe(MacKey),
     Twilio(MacKey),
     Header(String, String),
     Query(String, Vec<u8>),
@@ -115,21 +115,20 @@ impl Signer {
             return Err(ConfigError::EmptySecret { id: secret.id().to_owned() }.into());
         }
         let how = match Method::new(scheme)? {
-            Method::Standard(headers) => match StandardKey::new(secret)? {
+            Method::Standard(headers) => match StandardKey::first(secret)? {
                 StandardKey::Symmetric(key) => How::StandardMac(headers, key),
                 StandardKey::Private(pair) => How::StandardEd25519(headers, pair),
                 StandardKey::Public(_) => return Err(SignError::PublicKey { id: secret.id().to_owned() }),
             },
             Method::Recipe(recipe) => {
-                let timestamp = recipe.timestamp.as_ref().map(|timestamp| timestamp.header.as_str());
-                let known = |name: &str| Some(name) == timestamp || Some(name) == recipe.delivery_id.as_deref();
-                if let Some(unknown) = recipe.signed.header_names().find(|name| !known(name)) {
-                    return Err(SignError::UnknownHeader { header: unknown.to_owned() });
+                let time = recipe.timestamp.as_ref().map(|timestamp| &timestamp.part);
+                let known = |part: &HeaderPart| Some(part) == time || Some(part) == recipe.delivery_id.as_ref();
+                if let Some(unknown) = recipe.signed.parts().find(|part| !known(part)) {
+                    return Err(SignError::UnknownHeader { header: unknown.header.clone() });
                 }
                 let key = MacKey::new(recipe.algorithm, value);
                 How::Recipe(Box::new(recipe), key)
             }
-            Method::Stripe(_) => How::Stripe(MacKey::new(Algorithm::Sha256, value)),
             Method::Twilio(_) => How::Twilio(MacKey::new(Algorithm::Sha1, value)),
             Method::Token(token) => {
                 token.check(secret)?;
@@ -169,10 +168,6 @@ impl Signer {
                 standard_headers(headers, message, timestamp, signature)
             }
             How::Recipe(recipe, key) => sign_recipe(recipe, key, message, &timestamp)?,
-            How::Stripe(key) => {
-                let code = key.code(&stripe::content(&timestamp, message.body)).encode(Encoding::Hex);
-                vec![(stripe::HEADER.to_owned(), format!("t={timestamp},v1={code}"))]
-            }
             How::Twilio(key) => {
                 let is_form = twilio::is_form(message.content_type.as_bytes());
                 let fields = if is_form { twilio::fields(message.body) } else { Vec::new() };
@@ -239,19 +234,24 @@ fn sign_recipe(
     timestamp: &str,
 ) -> Result<Vec<(String, String)>, SignError> {
     let mut headers = Vec::new();
-    if let Some(name) = &recipe.delivery_id {
-        headers.push((name.clone(), message.id.to_owned()));
-    }
     if let Some(with_time) = &recipe.timestamp {
-        headers.push((with_time.header.clone(), timestamp.to_owned()));
+        with_time.part.write(&mut headers, timestamp);
+    }
+    if let Some(part) = &recipe.delivery_id {
+        part.write(&mut headers, message.id);
     }
     let lookup = headers.as_slice();
     let request = Request { method: message.method, url: message.url, headers: &lookup, body: message.body };
+    // An id that reads differently out of its field is not the id.
+    if recipe.delivery_id.as_ref().is_some_and(|part| part.value(&request) != Ok(message.id)) {
+        return Err(SignError::BadId { id: message.id.to_owned() });
+    }
     // All its headers are set above, so only an id that the template cannot hold is left to be refused.
     let content = recipe.signed.content(&request).map_err(|_| SignError::BadId { id: message.id.to_owned() })?;
     let code = key.code(&content).encode(recipe.encoding);
     drop(content);
-    headers.push((recipe.header.clone(), format!("{}{code}", recipe.prefix)));
+    // After the fields that are in the same header.
+    HeaderPart::whole(recipe.header.as_str()).write(&mut headers, &format!("{}{code}", recipe.prefix));
     Ok(headers)
 }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
-use crate::claim::{BASE64, Claim, Code, Content, Proof, Read, proofs, unix_seconds};
+use crate::claim::{BASE64, BASE64_URL, Claim, Code, Content, Proof, Read, proofs, unix_seconds};
 use crate::key::{Key, MacKey};
 use crate::request::{Refusal, Request};
 use crate::scheme::{Algorithm, Encoding, TOLERANCE_SECONDS};
@@ -77,13 +77,28 @@ pub(crate) enum StandardKey {
 }
 
 impl StandardKey {
-    pub(crate) fn new(secret: &Secret) -> Result<Self, ConfigError> {
-        let value = secret.value();
-        if let Some(text) = value.strip_prefix(b"whpk_") {
+    /// Every key of a secret as its platform shows it.
+    pub(crate) fn all(secret: &Secret) -> Result<Vec<Self>, ConfigError> {
+        let text = std::str::from_utf8(secret.value()).map_err(|_| not_base64(secret, "whsec_"))?;
+        let keys = shown_keys(text);
+        if keys.is_empty() {
+            return Err(ConfigError::EmptySecret { id: secret.id().to_owned() });
+        }
+        keys.iter().map(|key| Self::new(secret, key)).collect()
+    }
+
+    /// The key to sign with: the first that is shown.
+    pub(crate) fn first(secret: &Secret) -> Result<Self, ConfigError> {
+        let empty = || ConfigError::EmptySecret { id: secret.id().to_owned() };
+        Self::all(secret)?.into_iter().next().ok_or_else(empty)
+    }
+
+    fn new(secret: &Secret, value: &str) -> Result<Self, ConfigError> {
+        if let Some(text) = value.strip_prefix("whpk_") {
             let key = decode(secret, text, "whpk_")?;
             let key = key.as_slice().try_into().map_err(|_| wrong_length(secret, "whpk_", "32", key.len()))?;
             Ok(Self::Public(key))
-        } else if let Some(text) = value.strip_prefix(b"whsk_") {
+        } else if let Some(text) = value.strip_prefix("whsk_") {
             let key = decode(secret, text, "whsk_")?;
             let not_a_pair = |_| ConfigError::KeyPair { id: secret.id().to_owned() };
             let pair = match key.split_at_checked(32) {
@@ -93,8 +108,11 @@ impl StandardKey {
             };
             Ok(Self::Private(Box::new(pair.map_err(not_a_pair)?)))
         } else {
-            let text = value.strip_prefix(b"whsec_").unwrap_or(value);
-            let key = decode(secret, text, "whsec_")?;
+            let key = match value.strip_prefix("whsec_") {
+                Some(text) => decode(secret, text, "whsec_")?,
+                // Without a prefix it may be a text that the sender uses as it is, in which `_` and `-` are letters.
+                None => BASE64.decode(value).map_err(|_| not_base64(secret, "whsec_"))?,
+            };
             if !(24..=64).contains(&key.len()) {
                 return Err(wrong_length(secret, "whsec_", "24 to 64", key.len()));
             }
@@ -117,8 +135,43 @@ impl StandardKey {
     }
 }
 
-fn decode(secret: &Secret, text: &[u8], prefix: &'static str) -> Result<Vec<u8>, ConfigError> {
-    BASE64.decode(text).map_err(|_| ConfigError::NotBase64 { id: secret.id().to_owned(), prefix })
+/// The keys in a text as platforms show it: `whsec_…`, `v1,whsec_…`, several with `|`, a comma or a blank between them, in
+/// quotes, with blanks or a byte order mark around it, with a line break within.
+pub(crate) fn shown_keys(text: &str) -> Vec<String> {
+    let mut keys: Vec<String> = Vec::new();
+    for list in text.trim_matches(is_around).split(['|', ',', ';']) {
+        let mut first_of_list = true;
+        for piece in list.split_whitespace().map(|piece| piece.trim_matches(is_around)) {
+            let is_version = ["v1", "v1a"].contains(&piece);
+            if piece.is_empty() || is_version {
+                continue;
+            }
+            let begins = first_of_list || PREFIXES.iter().any(|prefix| piece.starts_with(prefix));
+            first_of_list = false;
+            match keys.last_mut() {
+                // The rest of a key that was broken over two lines.
+                Some(key) if !begins => key.push_str(piece),
+                _ => keys.push(piece.to_owned()),
+            }
+        }
+    }
+    keys
+}
+
+const PREFIXES: [&str; 3] = ["whsec_", "whpk_", "whsk_"];
+
+/// What may be around a key without being part of it.
+pub(crate) fn is_around(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '\u{2018}'..='\u{201f}' | '\u{feff}' | '\u{200b}')
+}
+
+/// Decodes what follows a prefix. Some platforms write it in the alphabet for URLs.
+fn decode(secret: &Secret, text: &str, prefix: &'static str) -> Result<Vec<u8>, ConfigError> {
+    BASE64.decode(text).or_else(|_| BASE64_URL.decode(text)).map_err(|_| not_base64(secret, prefix))
+}
+
+fn not_base64(secret: &Secret, prefix: &'static str) -> ConfigError {
+    ConfigError::NotBase64 { id: secret.id().to_owned(), prefix }
 }
 
 fn wrong_length(secret: &Secret, prefix: &'static str, expected: &'static str, found: usize) -> ConfigError {

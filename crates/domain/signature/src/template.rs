@@ -1,8 +1,10 @@
-//! The template of signed content: literal text, `{body}`, `{header:Name}`, `{method}`, `{url}`.
+//! The template of signed content: literal text, `{body}`, `{timestamp}`, `{header:Name}`, `{header:Name:field}`,
+//! `{field:name}`, `{method}`, `{url}`.
 
 use std::borrow::Cow;
 
 use crate::claim::Content;
+use crate::part::HeaderPart;
 use crate::request::{Refusal, Request};
 use crate::secret::ConfigError;
 
@@ -16,17 +18,23 @@ enum Piece {
     Body,
     Method,
     Url,
-    /// The value of a header, which must not contain the literal that follows it: otherwise bytes could be moved between
-    /// the header and what follows without changing what is signed.
-    Header {
-        name: String,
+    /// The value of a header or field, which must not contain the literal that follows it: otherwise bytes could be moved
+    /// between the value and what follows without changing what is signed.
+    Part {
+        part: HeaderPart,
         until: Option<String>,
     },
 }
 
 impl Template {
-    pub(crate) fn parse(template: &str) -> Result<Self, ConfigError> {
+    /// Reads a template. `{field:name}` is a field of `signature_header`, and `{timestamp}` is `timestamp`.
+    pub(crate) fn parse(
+        template: &str,
+        signature_header: &str,
+        timestamp: Option<&HeaderPart>,
+    ) -> Result<Self, ConfigError> {
         let wrong = |problem: String| ConfigError::Template { template: template.to_owned(), problem };
+        let timestamp = timestamp.map(HeaderPart::checked).transpose()?;
         let mut pieces = Vec::new();
         let mut rest = template;
         while !rest.is_empty() {
@@ -36,20 +44,27 @@ impl Template {
                     .strip_prefix('{')
                     .and_then(|inside| inside.split_once('}'))
                     .ok_or_else(|| wrong("a brace has no partner".to_owned()))?;
-                pieces.push(match name.split_once(':') {
-                    None if name == "body" => Piece::Body,
-                    None if name == "method" => Piece::Method,
-                    None if name == "url" => Piece::Url,
-                    Some(("header", header)) => Piece::Header { name: header_name(header)?, until: None },
+                let part = match name.split_once(':') {
+                    None if name == "body" => Err(Piece::Body),
+                    None if name == "method" => Err(Piece::Method),
+                    None if name == "url" => Err(Piece::Url),
+                    None if name == "timestamp" => Ok(timestamp.clone().ok_or(ConfigError::NoTimestamp)?),
+                    Some(("field", field)) => Ok(HeaderPart::field(signature_header, field).checked()?),
+                    Some(("header", header)) => Ok(header_part(header).checked()?),
                     _ => {
                         return Err(wrong(format!(
-                            "{{{name}}} is unknown: use {{body}}, {{header:Name}}, {{method}} or {{url}}"
+                            "{{{name}}} is unknown: use {{body}}, {{timestamp}}, {{header:Name}}, {{header:Name:field}}, \
+                             {{field:name}}, {{method}} or {{url}}"
                         )));
                     }
-                });
+                };
+                pieces.push(part.map_or_else(|piece| piece, |part| Piece::Part { part, until: None }));
                 rest = after;
             } else {
-                if let Some(Piece::Header { until, .. }) = pieces.last_mut() {
+                // A time is read strictly, so it ends where it ends, and a fraction of a second may follow a full stop.
+                if let Some(Piece::Part { part, until }) = pieces.last_mut()
+                    && Some(&*part) != timestamp.as_ref()
+                {
                     *until = Some(literal.to_owned());
                 }
                 pieces.push(Piece::Literal(literal.to_owned()));
@@ -62,15 +77,16 @@ impl Template {
         Ok(Self(pieces))
     }
 
-    /// Whether the header `name` (lower case) is part of what is signed.
-    pub(crate) fn signs_header(&self, name: &str) -> bool {
-        self.header_names().any(|signed| signed == name)
+    /// Whether a part (its header in lower case) is covered by what is signed: itself, or the whole header that it is in.
+    pub(crate) fn signs(&self, part: &HeaderPart) -> bool {
+        self.parts()
+            .any(|signed| signed.header == part.header && (signed.field.is_none() || signed.field == part.field))
     }
 
-    /// The headers it reads, in lower case.
-    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+    /// The headers and fields that it reads, their headers in lower case.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &HeaderPart> {
         self.0.iter().filter_map(|piece| match piece {
-            Piece::Header { name, .. } => Some(name.as_str()),
+            Piece::Part { part, .. } => Some(part),
             _ => None,
         })
     }
@@ -85,8 +101,8 @@ impl Template {
                     Piece::Body => request.body,
                     Piece::Method => request.method.as_bytes(),
                     Piece::Url => request.url.as_bytes(),
-                    Piece::Header { name, until } => {
-                        let value = request.header(name)?;
+                    Piece::Part { part, until } => {
+                        let value = part.value(request)?;
                         if until.as_ref().is_some_and(|until| would_end_early(value, until)) {
                             return Err(Refusal::MalformedHeader);
                         }
@@ -95,6 +111,14 @@ impl Template {
                 }))
             })
             .collect()
+    }
+}
+
+/// `Name`, or `Name:field`.
+fn header_part(text: &str) -> HeaderPart {
+    match text.split_once(':') {
+        Some((header, field)) => HeaderPart::field(header, field),
+        None => HeaderPart::whole(text),
     }
 }
 

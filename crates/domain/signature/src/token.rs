@@ -44,18 +44,41 @@ impl Token {
             }
             Self::Bearer => Ok(vec![Cow::Borrowed(authorization(request, "bearer")?.as_bytes())]),
             Self::Query(key) => {
-                let pairs = form_urlencoded::parse(request.query().as_bytes());
-                let values: Vec<_> = pairs
-                    .filter(|(name, _)| name == key)
-                    .map(|(_, value)| match value {
-                        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                    })
+                let values: Vec<_> = parameter(request.query(), key)
+                    .flat_map(readings)
+                    .map(|text| Cow::Owned(text.into_bytes()))
                     .collect();
                 if values.is_empty() { Err(Refusal::MissingHeader) } else { Ok(values) }
             }
         }
     }
+}
+
+/// The values of a query parameter, as they stand there.
+pub(crate) fn parameter<'q>(query: &'q str, key: &str) -> impl Iterator<Item = &'q str> {
+    query.split('&').filter_map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(name) == key).then_some(value)
+    })
+}
+
+/// What a value may stand for. Senders are given an address with the secret in it, and not all of them write it as a form does:
+/// a `+` may be a blank or itself, and a `%` may begin a triplet or be itself.
+pub(crate) fn readings(value: &str) -> Vec<String> {
+    let mut readings = vec![decoded(value)];
+    for other in [decoded(&value.replace('+', "%2B")), value.to_owned()] {
+        if !readings.contains(&other) {
+            readings.push(other);
+        }
+    }
+    readings
+}
+
+/// A name or value as a form has it.
+pub(crate) fn decoded(text: &str) -> String {
+    // As the value of a pair, since only that may hold a `=`.
+    let pair = format!("={text}");
+    form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 /// Visible ASCII; spaces inside, since servers cut them off at the ends.

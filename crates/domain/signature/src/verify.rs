@@ -10,7 +10,6 @@ use crate::request::{Authentic, Refusal, Request};
 use crate::scheme::{Algorithm, Scheme};
 use crate::secret::{ConfigError, Secret, UnixSeconds};
 use crate::standard::{self, Standard, StandardKey};
-use crate::stripe::Stripe;
 use crate::template::header_name;
 use crate::token::Token;
 use crate::twilio::Twilio;
@@ -105,7 +104,6 @@ fn check_freshness(claim: &Claim<'_>, now: UnixSeconds) -> Result<(), Refusal> {
 pub(crate) enum Method {
     Standard(&'static Standard),
     Recipe(Recipe),
-    Stripe(Stripe),
     Twilio(Twilio),
     Token(Token),
 }
@@ -116,8 +114,11 @@ impl Method {
         match scheme {
             Scheme::StandardWebhooks => Ok(Self::Standard(&standard::UNBRANDED)),
             Scheme::Svix => Ok(Self::Standard(&standard::SVIX)),
-            Scheme::Stripe => Ok(Self::Stripe(Stripe)),
             Scheme::Twilio => Ok(Self::Twilio(Twilio)),
+            Scheme::Stripe => recipe(recipe::with_time(recipe::STRIPE, ".")),
+            Scheme::Calendly => recipe(recipe::with_time(recipe::CALENDLY, ".")),
+            Scheme::Mux => recipe(recipe::with_time(recipe::MUX, ".")),
+            Scheme::Convoy => recipe(recipe::with_time(recipe::CONVOY, ",")),
             Scheme::GitHub => recipe(recipe::github()),
             Scheme::Shopify => recipe(recipe::shopify()),
             Scheme::Slack => recipe(recipe::slack()),
@@ -139,9 +140,10 @@ impl Method {
             return Err(ConfigError::EmptySecret { id: secret.id().to_owned() });
         }
         Ok(match self {
-            Self::Standard(_) => StandardKey::new(secret)?.into_verifying(),
+            Self::Standard(_) => {
+                Key::any(StandardKey::all(secret)?.into_iter().map(StandardKey::into_verifying).collect())
+            }
             Self::Recipe(recipe) => Key::Mac(MacKey::new(recipe.algorithm, secret.value())),
-            Self::Stripe(_) => Key::Mac(MacKey::new(Algorithm::Sha256, secret.value())),
             Self::Twilio(_) => Key::Mac(MacKey::new(Algorithm::Sha1, secret.value())),
             Self::Token(token) => {
                 token.check(secret)?;
@@ -154,7 +156,6 @@ impl Method {
         match self {
             Self::Standard(standard) => standard.read(request),
             Self::Recipe(recipe) => recipe.read(request),
-            Self::Stripe(stripe) => stripe.read(request),
             Self::Twilio(twilio) => twilio.read(request),
             Self::Token(token) => token.read(request),
         }

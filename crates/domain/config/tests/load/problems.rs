@@ -214,7 +214,7 @@ fn schemes_and_secrets_are_checked() {
     expect(
         &source("secrets = [{ id = \"a\", env = \"DUB_SECRET\" }]"),
         &[
-            r#"hookline.toml:15:12: a secret of [source.s] does not fit scheme "standard-webhooks": secret "a" is not base64 (after its `whsec_` prefix, if any): copy it again from the sender's page"#,
+            r#"hookline.toml:15:12: a secret of [source.s] does not fit scheme "standard-webhooks": secret "a" is not base64 (after its `whsec_` prefix, if any): copy all of it from the sender's page; if the sender uses the text itself as the key, give the base64 of the text"#,
         ],
     );
     expect(

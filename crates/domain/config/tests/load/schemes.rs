@@ -1,6 +1,6 @@
 //! How sources prove themselves: every scheme of the language, as a configuration writes it.
 
-use signature::{Algorithm, Encoding, HmacScheme, Scheme, TimestampHeader};
+use signature::{Algorithm, Encoding, HeaderPart, HmacScheme, Scheme, SignedTime};
 
 use crate::{base, environment, errors, load_with};
 
@@ -35,8 +35,8 @@ fn partner() -> HmacScheme {
         encoding: Encoding::Hex,
         prefix: "v1=".into(),
         signed: "{header:X-Partner-Time}.{body}".into(),
-        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 60 }),
-        delivery_id: Some("X-Partner-Id".into()),
+        timestamp: Some(SignedTime { part: HeaderPart::whole("X-Partner-Time"), tolerance_seconds: 60 }),
+        delivery_id: Some(HeaderPart::whole("X-Partner-Id")),
     }
 }
 
@@ -47,6 +47,9 @@ fn table() -> Vec<(&'static str, &'static str, &'static str, Scheme)> {
         ("standard-webhooks", "\"standard-webhooks\"", WHSEC, Scheme::StandardWebhooks),
         ("svix", "\"svix\"", WHSEC, Scheme::Svix),
         plain("stripe", "\"stripe\"", Scheme::Stripe),
+        plain("calendly", "\"calendly\"", Scheme::Calendly),
+        plain("mux", "\"mux\"", Scheme::Mux),
+        plain("convoy", "\"convoy\"", Scheme::Convoy),
         plain("github", "\"github\"", Scheme::GitHub),
         plain("shopify", "\"shopify\"", Scheme::Shopify),
         plain("slack", "\"slack\"", Scheme::Slack),
@@ -94,6 +97,85 @@ fn table() -> Vec<(&'static str, &'static str, &'static str, Scheme)> {
     ]
 }
 
+/// How a configuration writes a time that is a field of a header.
+#[test]
+fn a_time_beside_the_code_is_read_in_every_spelling() {
+    let hmac = |header: &str, prefix: &str, signed: &str, part, delivery_id| {
+        Scheme::Hmac(HmacScheme {
+            algorithm: Algorithm::Sha256,
+            header: header.into(),
+            encoding: Encoding::Hex,
+            prefix: prefix.into(),
+            signed: signed.into(),
+            timestamp: Some(SignedTime { part, tolerance_seconds: 300 }),
+            delivery_id,
+        })
+    };
+    let field = |header: &str, name: &str| HeaderPart::field(header, name);
+    const CALENDLY: &str = "Calendly-Webhook-Signature";
+    for (written, expected) in [
+        (
+            r#"{ hmac = "sha256", header = "Calendly-Webhook-Signature", encoding = "hex", prefix = "v1=", signed = "{timestamp}.{body}", timestamp = "field:t" }"#,
+            hmac(CALENDLY, "v1=", "{timestamp}.{body}", field(CALENDLY, "t"), None),
+        ),
+        (
+            r#"{ hmac = "sha256", header = "Paddle-Signature", prefix = "h1=", signed = "{field:ts}:{body}", timestamp = "field:ts" }"#,
+            hmac("Paddle-Signature", "h1=", "{field:ts}:{body}", field("Paddle-Signature", "ts"), None),
+        ),
+        (
+            r#"{ hmac = "sha256", header = "X-Sig", prefix = "s=", signed = "{header:X-Info:at}.{body}", timestamp = "header:X-Info:at", delivery_id = "field:id" }"#,
+            hmac("X-Sig", "s=", "{header:X-Info:at}.{body}", field("X-Info", "at"), Some(field("X-Sig", "id"))),
+        ),
+        (
+            r#"{ hmac = "sha256", header = "X-Sig", signed = "{timestamp}.{body}", timestamp = "header:X-Time", delivery_id = "header:X-Id" }"#,
+            hmac("X-Sig", "", "{timestamp}.{body}", HeaderPart::whole("X-Time"), Some(HeaderPart::whole("X-Id"))),
+        ),
+    ] {
+        assert_eq!(loaded(written, PLAIN), Ok(expected), "{written}");
+    }
+    for (written, why) in [
+        (r#"{ hmac = "sha256", header = "X-Sig", signed = "{timestamp}.{body}", timestamp = "t" }"#, "field:t"),
+        (
+            r#"{ hmac = "sha256", header = "X-Sig", signed = "{timestamp}.{body}", timestamp = "field:t" }"#,
+            "prefix = \"v1=\"",
+        ),
+        (
+            r#"{ hmac = "sha256", header = "X-Sig", prefix = "v1=", signed = "{timestamp}.{body}" }"#,
+            "timestamp = \"field:t\"",
+        ),
+        (
+            r#"{ hmac = "sha256", header = "X-Sig", prefix = "v1=", signed = "{body}", timestamp = "field:t" }"#,
+            "anyone could change it",
+        ),
+    ] {
+        let said = loaded(written, PLAIN).unwrap_err();
+        assert!(said.contains(why), "{written}: {said}");
+    }
+}
+
+/// As platforms show it, and as files and variables hold it; and what is taken all the same and worth a look.
+#[test]
+fn a_secret_is_taken_as_it_is_shown_and_what_is_odd_about_it_is_said() {
+    let warned = |scheme: &str, secret: &str| {
+        let config =
+            load_with(&source(scheme, ""), &environment(&[("S", secret)])).unwrap_or_else(|why| panic!("{why}"));
+        let texts: Vec<String> =
+            config.warnings.iter().map(|warning| format!("{} {}", warning.message, warning.hint)).collect();
+        assert!(!texts.join("\n").contains("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "no message shows a secret");
+        texts.join("\n")
+    };
+    let standard = "\"standard-webhooks\"";
+    for secret in [WHSEC.to_owned(), format!("v1,{WHSEC}"), format!("\"{WHSEC}\"\r\n"), format!(" {WHSEC} ")] {
+        assert_eq!(warned(standard, &secret), "", "{secret:?}");
+    }
+    assert!(warned(standard, &format!("v1,{WHSEC}|v1,{WHSEC}")).contains("2 keys"));
+    assert_eq!(warned("\"dub\"", "whsec_abc\n"), "", "a line break at the end is no part of it");
+    assert!(warned("\"dub\"", "whsec_abc ").contains("white space"));
+    assert!(warned("\"github\"", "'abc'").contains("quotation marks"));
+    assert_eq!(warned("{ query = \"key\" }", "ab+cd/ef=="), "");
+    assert!(warned("{ query = \"key\" }", "ab&cd").contains("write %26 for &"));
+}
+
 #[test]
 fn every_scheme_of_the_language_is_read_as_it_is_written() {
     for (name, written, secret, expected) in table() {
@@ -107,7 +189,7 @@ fn every_name_in_the_reference_configuration_is_in_the_table() {
     let start = "# scheme: ";
     let line = WHOLE_LANGUAGE.lines().find_map(|line| line.strip_prefix(start)).unwrap();
     let names: Vec<&str> = line.trim_end_matches('.').split(" | ").collect();
-    assert!(names.len() >= 15, "{names:?}");
+    assert!(names.len() >= 18, "{names:?}");
     let known: Vec<&str> = table().iter().map(|(name, ..)| *name).collect();
     for name in names {
         assert!(known.contains(&name), "{name} of the reference configuration is not tested");

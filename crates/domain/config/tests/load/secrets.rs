@@ -7,10 +7,13 @@ use proptest::prelude::*;
 use crate::{environment, load_file};
 
 /// Every scheme, with secrets from the environment and from files; Basic and Standard Webhooks want a form of their own.
-const SCHEMES: [(&str, &str); 15] = [
+const SCHEMES: [(&str, &str); 18] = [
     ("\"standard-webhooks\"", "whsec_SECRET"),
     ("\"svix\"", "whsec_SECRET"),
     ("\"stripe\"", "SECRET"),
+    ("\"calendly\"", "SECRET"),
+    ("\"mux\"", "SECRET"),
+    ("\"convoy\"", "SECRET"),
     ("\"github\"", "SECRET"),
     ("\"shopify\"", "SECRET"),
     ("\"slack\"", "SECRET"),

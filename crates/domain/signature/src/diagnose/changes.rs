@@ -5,9 +5,11 @@ use std::borrow::Cow;
 use base64::Engine as _;
 
 use super::json::{Style, rewrite};
-use super::{BodyChange, HmacChange, SecretChange};
+use super::{BodyChange, HmacChange, ParameterChange, SecretChange};
 use crate::claim::BASE64;
-use crate::scheme::{Algorithm, Encoding, HmacScheme, Scheme};
+use crate::part::{HeaderPart, fields};
+use crate::scheme::{Algorithm, Encoding, HmacScheme, Scheme, SignedTime, TOLERANCE_SECONDS};
+use crate::token;
 
 const PREFIX: &[u8] = b"whsec_";
 
@@ -98,8 +100,20 @@ pub(super) fn of_url(url: &str) -> Vec<String> {
     urls
 }
 
-/// The schemes by template that lie near: another hash, another way to write the code, another header.
-pub(super) fn of_hmac(scheme: &HmacScheme, header_names: &[&str]) -> Vec<(HmacChange, HmacScheme)> {
+/// What happened to a secret on its way into a query parameter that holds `value`.
+pub(super) fn of_parameter(value: &str, secret: &[u8]) -> Option<ParameterChange> {
+    let secret = std::str::from_utf8(secret).ok()?;
+    if token::readings(value).iter().any(|once| token::readings(once).iter().any(|twice| twice == secret)) {
+        return Some(ParameterChange::EncodedTwice);
+    }
+    let ends = secret.char_indices().filter(|(_, c)| matches!(c, '&' | '#'));
+    let mut cut = ends.filter(|(at, _)| token::readings(value).iter().any(|reading| reading == &secret[..*at]));
+    cut.next().map(|(_, c)| ParameterChange::CutAt(c))
+}
+
+/// The schemes by template that are near: another hash, another way to write the code, another header. `value` is that of the
+/// signature's header.
+pub(super) fn of_hmac(scheme: &HmacScheme, header_names: &[&str], value: &str) -> Vec<(HmacChange, HmacScheme)> {
     let mut near = Vec::new();
     for name in header_names.iter().filter(|name| !name.eq_ignore_ascii_case(&scheme.header)) {
         near.push((
@@ -120,11 +134,32 @@ pub(super) fn of_hmac(scheme: &HmacScheme, header_names: &[&str]) -> Vec<(HmacCh
     near.push((HmacChange::Signed("{body}".to_owned()), body_alone));
     if let Some(timestamp) = &scheme.timestamp {
         for between in [".", ":", ""] {
-            let signed = format!("{{header:{}}}{between}{{body}}", timestamp.header);
+            let signed = match timestamp.part.field {
+                None => format!("{{header:{}}}{between}{{body}}", timestamp.part.header),
+                Some(_) => format!("{{timestamp}}{between}{{body}}"),
+            };
             near.push((HmacChange::Signed(signed.clone()), HmacScheme { signed, ..scheme.clone() }));
         }
     }
+    near.extend(with_time_field(scheme, value));
     near.retain(|(_, other)| other != scheme);
+    near
+}
+
+/// The schemes whose time is a field of the signature's header, where that has such a field.
+fn with_time_field(scheme: &HmacScheme, value: &str) -> Vec<(HmacChange, HmacScheme)> {
+    let is_time = |text: &str| (10..=13).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let mut near = Vec::new();
+    let Some((field, _)) = fields(value).find(|(_, text)| is_time(text)) else { return near };
+    for (code, _) in fields(value).filter(|(_, text)| !is_time(text)) {
+        for between in [".", ",", ":", ""] {
+            let (signed, prefix) = (format!("{{timestamp}}{between}{{body}}"), format!("{code}="));
+            let part = HeaderPart::field(scheme.header.as_str(), field);
+            let timestamp = Some(SignedTime { part, tolerance_seconds: TOLERANCE_SECONDS });
+            let other = HmacScheme { signed: signed.clone(), prefix: prefix.clone(), timestamp, ..scheme.clone() };
+            near.push((HmacChange::Field { field: field.to_owned(), signed, prefix }, other));
+        }
+    }
     near
 }
 

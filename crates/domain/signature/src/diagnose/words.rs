@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BodyChange, Finding, HmacChange, SecretChange};
+use super::{BodyChange, Finding, HmacChange, ParameterChange, SecretChange};
 use crate::scheme::{Algorithm, Encoding};
 
 impl Finding {
@@ -15,6 +15,7 @@ impl Finding {
             Self::SecretNotLive { .. } => "secret_not_live",
             Self::SecretDiffers { .. } => "secret_differs",
             Self::BodyDiffers { .. } => "body_differs",
+            Self::ParameterDiffers { .. } => "parameter_differs",
             Self::UrlDiffers { .. } => "url_differs",
             Self::HmacDiffers { .. } => "parameters_differ",
             Self::SchemeDiffers { .. } => "scheme_differs",
@@ -29,6 +30,10 @@ impl fmt::Display for Finding {
         match self {
             Self::Authentic { secret_id } => write!(f, "authentic: secret {secret_id:?} matches"),
             Self::Refused(refusal) => write!(f, "refused ({}): {refusal}", refusal.label()),
+            Self::HeaderMissing { header } if header.starts_with('?') => {
+                let parameter = header.trim_start_matches('?');
+                write!(f, "the query has no parameter {parameter}: the address that the sender was given ends in ?{parameter}=SECRET")
+            }
             Self::HeaderMissing { header } => {
                 write!(f, "the header {header} is missing: either the capture has lost it, or the sender uses another scheme")
             }
@@ -42,6 +47,17 @@ impl fmt::Display for Finding {
             Self::BodyDiffers { secret_id, change } => {
                 write!(f, "secret {secret_id:?} matches once you {change}: a proxy, a framework or the capture altered the body")
             }
+            Self::ParameterDiffers { secret_id, parameter, change: ParameterChange::CutAt(c) } => write!(
+                f,
+                "the parameter {parameter} holds secret {secret_id:?} only up to its first {c}, which ends it: in the address that the \
+                 sender was given, write %{:02X} for {c}",
+                u32::from(*c)
+            ),
+            Self::ParameterDiffers { secret_id, parameter, change: ParameterChange::EncodedTwice } => write!(
+                f,
+                "the parameter {parameter} holds secret {secret_id:?} percent-encoded twice: give the sender the address with the secret \
+                 as it is, since the sender encodes it"
+            ),
             Self::UrlDiffers { secret_id, signed } => {
                 write!(f, "secret {secret_id:?} matches for the URL {signed}: set public_url so")
             }
@@ -123,6 +139,11 @@ impl fmt::Display for HmacChange {
             }
             Self::Prefix("") => f.write_str("no prefix is expected before the code: leave prefix out"),
             Self::Prefix(prefix) => write!(f, "{prefix} is expected before the code: prefix = {prefix:?}"),
+            Self::Field { field, signed, prefix } => write!(
+                f,
+                "the time is taken from the field {field} of the same header: prefix = {prefix:?}, timestamp = \"field:{field}\", \
+                 signed = {signed:?}"
+            ),
             Self::Signed(template) => write!(f, "another content is signed: signed = {template:?}"),
         }
     }

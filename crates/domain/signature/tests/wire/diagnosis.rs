@@ -1,8 +1,8 @@
 //! What is found out about a captured delivery that was refused.
 
 use hookline_signature::{
-    Algorithm, BodyChange, Captured, Encoding, Finding, HmacChange, HmacScheme, Refusal, Request, Scheme, Secret,
-    SecretChange, TimestampHeader, diagnose,
+    Algorithm, BodyChange, Captured, Encoding, Finding, HeaderPart, HmacChange, HmacScheme, Refusal, Request, Scheme,
+    Secret, SecretChange, SignedTime, diagnose,
 };
 
 use crate::delivery::{Delivery, NOW, WHSEC};
@@ -26,7 +26,7 @@ fn partner() -> HmacScheme {
         encoding: Encoding::Hex,
         prefix: "v1=".into(),
         signed: "{header:X-Partner-Time}.{body}".into(),
-        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 300 }),
+        timestamp: Some(SignedTime { part: HeaderPart::whole("X-Partner-Time"), tolerance_seconds: 300 }),
         delivery_id: None,
     }
 }

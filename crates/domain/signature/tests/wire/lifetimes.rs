@@ -72,7 +72,6 @@ fn secrets_that_cannot_work_are_refused_at_start() {
     assert!(matches!(one(Secret::new("a", "")), ConfigError::EmptySecret { .. }));
     assert!(matches!(one(Secret::new("a", WHSEC).not_before(5).not_after(5)), ConfigError::NeverLive { .. }));
     assert!(matches!(one(Secret::new("a", "whsec_not base64")), ConfigError::NotBase64 { .. }));
-    assert!(matches!(one(Secret::new("a", format!("{WHSEC}\n"))), ConfigError::NotBase64 { .. }));
     let twice = vec![Secret::new("a", WHSEC), Secret::new("a", NEXT)];
     assert!(matches!(Verifier::new(scheme(), twice).unwrap_err(), ConfigError::DuplicateSecretId { .. }));
 }

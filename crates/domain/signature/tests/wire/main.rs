@@ -4,8 +4,10 @@
 
 mod delivery;
 mod diagnosis;
+mod fields;
 mod interop;
 mod lifetimes;
 mod mutations;
 mod refusals;
+mod shown;
 mod vectors;

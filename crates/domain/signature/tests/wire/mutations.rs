@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hookline_signature::{Algorithm, Encoding, HmacScheme, Refusal, Scheme, Secret, TimestampHeader, Verifier};
+use hookline_signature::{Algorithm, Encoding, HeaderPart, HmacScheme, Refusal, Scheme, Secret, SignedTime, Verifier};
 use proptest::prelude::*;
 
 use crate::delivery::{Delivery, NOW};
@@ -65,8 +65,22 @@ fn generic(algorithm: Algorithm, encoding: Encoding, prefix: &str) -> Scheme {
         encoding,
         prefix: prefix.into(),
         signed: "{header:X-Partner-Id}.{header:X-Partner-Time}.{body}".into(),
-        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 60 }),
-        delivery_id: Some("X-Partner-Id".into()),
+        timestamp: Some(SignedTime { part: HeaderPart::whole("X-Partner-Time"), tolerance_seconds: 60 }),
+        delivery_id: Some(HeaderPart::whole("X-Partner-Id")),
+    })
+}
+
+/// A scheme with its time and its delivery id beside the code, in one header.
+fn in_fields(time: &str, prefix: &str, signed: &str) -> Scheme {
+    const HEADER: &str = "X-Partner-Signature";
+    Scheme::Hmac(HmacScheme {
+        algorithm: Algorithm::Sha256,
+        header: HEADER.into(),
+        encoding: Encoding::Hex,
+        prefix: prefix.into(),
+        signed: format!("{{field:id}}.{signed}"),
+        timestamp: Some(SignedTime { part: HeaderPart::field(HEADER, time), tolerance_seconds: 60 }),
+        delivery_id: Some(HeaderPart::field(HEADER, "id")),
     })
 }
 
@@ -76,6 +90,10 @@ fn signing() -> Vec<(Scheme, Kind)> {
         Scheme::StandardWebhooks,
         Scheme::Svix,
         Scheme::Stripe,
+        Scheme::Calendly,
+        Scheme::Mux,
+        Scheme::Convoy,
+        in_fields("ts", "h1=", "{timestamp}:{body}"),
         Scheme::GitHub,
         Scheme::Shopify,
         Scheme::Slack,
@@ -105,7 +123,8 @@ fn carrying() -> Vec<(Scheme, Kind)> {
 /// The bytes of a header in which case means nothing: hex digits, and the name of an authorization scheme.
 fn caseless(scheme: &Scheme, value: &[u8]) -> Range<usize> {
     let hex_bytes = match scheme {
-        Scheme::Stripe | Scheme::GitHub | Scheme::Slack | Scheme::Dub | Scheme::Outpost => 32,
+        Scheme::Stripe | Scheme::Calendly | Scheme::Mux | Scheme::Convoy => 32,
+        Scheme::GitHub | Scheme::Slack | Scheme::Dub | Scheme::Outpost => 32,
         Scheme::Hmac(HmacScheme { encoding: Encoding::Hex, algorithm: Algorithm::Sha1, .. }) => 20,
         Scheme::Hmac(HmacScheme { encoding: Encoding::Hex, algorithm: Algorithm::Sha256, .. }) => 32,
         Scheme::Basic | Scheme::Bearer => return 0..value.iter().position(|byte| *byte == b' ').unwrap(),

@@ -1,8 +1,8 @@
 //! Why deliveries are refused, and the forms that are refused for good.
 
 use hookline_signature::{
-    Algorithm, ConfigError, Encoding, HmacScheme, Message, Refusal, Scheme, Secret, SignError, Signer, TimestampHeader,
-    Verifier, sign,
+    Algorithm, ConfigError, Encoding, HeaderPart, HmacScheme, Message, Refusal, Scheme, Secret, SignError, SignedTime,
+    Signer, Verifier, sign,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ fn partner(signed: &str) -> HmacScheme {
         encoding: Encoding::Hex,
         prefix: "v1=".into(),
         signed: signed.into(),
-        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 300 }),
+        timestamp: Some(SignedTime { part: HeaderPart::whole("X-Partner-Time"), tolerance_seconds: 300 }),
         delivery_id: None,
     }
 }
@@ -117,7 +117,7 @@ proptest! {
         let scheme = Scheme::Hmac(HmacScheme {
             signed: format!("{{header:X-Id}}{separator}{{body}}"),
             timestamp: None,
-            delivery_id: Some("X-Id".into()),
+            delivery_id: Some(HeaderPart::whole("X-Id")),
             ..partner("")
         });
         let secret = Secret::new("only", "shh");
@@ -149,7 +149,7 @@ fn a_template_can_sign_method_url_body_and_a_time_in_milliseconds() {
         encoding: Encoding::Base64,
         prefix: String::new(),
         signed: "{method}{url}{body}{header:X-HubSpot-Request-Timestamp}".into(),
-        timestamp: Some(TimestampHeader { header: "X-HubSpot-Request-Timestamp".into(), tolerance_seconds: 300 }),
+        timestamp: Some(SignedTime { part: HeaderPart::whole("X-HubSpot-Request-Timestamp"), tolerance_seconds: 300 }),
         delivery_id: None,
     });
     assert!(scheme.signs_url());
@@ -172,10 +172,10 @@ fn a_generic_scheme_that_would_not_protect_is_refused_at_start() {
     for signed in ["", "{header:X-Partner-Time}", "{body", "body}", "{payload}{body}", "{header}{body}", "{}{body}"] {
         assert!(matches!(start(partner(signed)), ConfigError::Template { .. }), "{signed:?}");
     }
-    assert_eq!(start(partner("{body}")), ConfigError::TimestampNotSigned { header: "X-Partner-Time".into() });
+    assert_eq!(start(partner("{body}")), ConfigError::TimestampNotSigned { part: HeaderPart::whole("X-Partner-Time") });
     assert!(matches!(start(partner("{header:X Y}.{body}")), ConfigError::HeaderName { .. }));
     let mut impatient = partner("{header:x-partner-time}.{body}");
-    impatient.timestamp = Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 0 });
+    impatient.timestamp = Some(SignedTime { part: HeaderPart::whole("X-Partner-Time"), tolerance_seconds: 0 });
     assert_eq!(start(impatient), ConfigError::Tolerance { seconds: 0 });
     let mut unnamed = partner("{header:X-Partner-Time}.{body}");
     unnamed.header = String::new();

@@ -1,7 +1,7 @@
 //! Signatures that others made: each test says who, and where it was not a document, with what. `hmac` stands for Python's
 //! `hmac.new(key, content, hashlib.sha256)`, SDKs for the vendors' own Python packages.
 
-use hookline_signature::{Algorithm, Encoding, HmacScheme, Refusal, Scheme, TimestampHeader};
+use hookline_signature::{Algorithm, Encoding, HeaderPart, HmacScheme, Refusal, Scheme, SignedTime};
 
 use crate::delivery::{Delivery, verifier};
 
@@ -174,7 +174,7 @@ fn a_scheme_by_template_is_authentic() {
         encoding: Encoding::Hex,
         prefix: "v1=".into(),
         signed: "{header:X-Partner-Time}.{body}".into(),
-        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 300 }),
+        timestamp: Some(SignedTime { part: HeaderPart::whole("X-Partner-Time"), tolerance_seconds: 300 }),
         delivery_id: None,
     });
     let signature = "v1=62e0a7902c32d602684a249d7c82624c3dbdac7d7a76218348f318adfbd5b036fe784781b605c6e5233d36a56c49ee5cf7d279c5604e5026f3c1f9fb5f61bd9c";

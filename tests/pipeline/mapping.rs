@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use signature::{Algorithm, Encoding, HmacScheme, Scheme, Secret, TimestampHeader};
+use signature::{Algorithm, Encoding, HeaderPart, HmacScheme, Scheme, Secret, SignedTime};
 use testkit::clickhouse::Asker;
 use testkit::{House, Sender};
 
@@ -49,7 +49,7 @@ fn scheme() -> Scheme {
         encoding: Encoding::Hex,
         prefix: "v1=".into(),
         signed: "{header:X-Partner-Time}.{body}".into(),
-        timestamp: Some(TimestampHeader { header: "X-Partner-Time".into(), tolerance_seconds: 300 }),
+        timestamp: Some(SignedTime { part: HeaderPart::whole("X-Partner-Time"), tolerance_seconds: 300 }),
         delivery_id: None,
     })
 }

@@ -108,6 +108,11 @@ impl Platform {
                 adapter: source.adapter,
                 dialect: source.dialect.clone(),
                 verifier,
+                secret_parameter: match &source.scheme {
+                    signature::Scheme::Query { key } => Some(key.clone()),
+                    _ => None,
+                },
+                events_in_query: source.events_in_query,
                 public_url: source.public_url.clone().filter(|_| source.scheme.signs_url()),
                 challenge: source.scheme.challenge(),
                 max_body: usize::try_from(source.max_body).context("max_body")?,

@@ -11,8 +11,21 @@ use crate::problem::Place;
 use crate::section::{Placed, Section};
 use crate::source::is_name;
 
-/// Reads the `map` of a source, and the zone that it names for times without one.
-pub(crate) fn read(source: &Section<'_>) -> Option<(Mapping, Option<TimeZone>)> {
+mod alike;
+
+use alike::Alike;
+
+/// A map as it was read.
+pub(crate) struct ReadMap {
+    pub(crate) mapping: Mapping,
+    /// The zone that it names for times without one.
+    pub(crate) zone: Option<TimeZone>,
+    /// Why two events may look like one.
+    pub(crate) alike: Option<Alike>,
+}
+
+/// Reads the `map` of a source.
+pub(crate) fn read(source: &Section<'_>) -> Option<ReadMap> {
     if !source.has("map") {
         source.missing("map", "say where its payloads have what: docs/mapping.md");
     }
@@ -40,8 +53,9 @@ pub(crate) fn read(source: &Section<'_>) -> Option<(Mapping, Option<TimeZone>)> 
         let hint = "add link_id, or short_url, or domain and slug";
         map.error(map.at, format!("{} does not say which link an event is about", map.title), hint);
     }
+    let alike = Alike::of(&map, &plan);
     map.finish();
-    Some((Mapping::new(plan), zone))
+    Some(ReadMap { mapping: Mapping::new(plan), zone, alike })
 }
 
 fn path(map: &Section<'_>, text: &str, at: &Place, key: &str) -> Option<PayloadPath> {

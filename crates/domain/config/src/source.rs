@@ -39,6 +39,8 @@ pub struct Source {
     pub in_flight: u32,
     /// The public address that its sender posts to, for schemes whose signature covers the URL.
     pub public_url: Option<String>,
+    /// Whether events come in queries: of a GET, and of a POST or PUT without a body.
+    pub events_in_query: bool,
     /// Whether its visitors are told apart.
     pub visitors: bool,
     /// Whether all of it is test data.
@@ -86,7 +88,10 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     let asked_for = section.required("adapter", "name the platform that sends, such as \"dub\" or \"canonical\"");
     let adapter = asked_for.as_ref().and_then(|(name, at)| availability::adapter(name, at, sink));
     let is_mapping = adapter == Some(Adapter::Mapping);
-    let (mapping, mapped_zone) = is_mapping.then(|| mapping::read(&section)).flatten().unzip();
+    let (mapping, mapped_zone, alike) = match is_mapping.then(|| mapping::read(&section)).flatten() {
+        Some(read) => (Some(read.mapping), read.zone, read.alike),
+        None => (None, None, None),
+    };
     let owner = section.owner("owner", owners);
     // Of an adapter that does not exist, a missing scheme is not the problem.
     let language_has = |name: &&str| availability::ADAPTERS.contains(name);
@@ -103,8 +108,8 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     let visitors = privacy::visitors(&section).unwrap_or(visitors);
     let test = section.flag("test").unwrap_or(false);
     let attributes_unproven = read_attributes_unproven(&section, adapter, scheme.as_ref());
+    let events_in_query = read_events_in_query(&section, adapter, scheme.as_ref());
     let zone = section.time_zone("zone");
-    let mapped_zone = mapped_zone.flatten();
     if zone.is_some() && mapped_zone.is_some() {
         let message = format!("zone stands in {} and in the event_time of its map", section.title);
         section.error(section.place("zone"), message, "keep one of them");
@@ -124,6 +129,10 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     if let (Some(adapter), Some(scheme)) = (adapter, &scheme) {
         warn_about_window(&section, adapter, scheme, remember_for, quota);
         warn_about_refusals(&section, adapter.name(), scheme, quota);
+        if let Some(alike) = alike {
+            let window = words(remember_for.unwrap_or_else(|| window::default_for(adapter, scheme)));
+            sink.warn(&alike.at, alike.message(&section.title, &window), alike.hint());
+        }
     }
     section.finish();
     let (adapter, scheme) = (adapter?, scheme?);
@@ -141,6 +150,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
         max_body,
         in_flight: in_flight.unwrap_or(ingest.in_flight),
         public_url,
+        events_in_query,
         visitors,
         test,
     })
@@ -200,6 +210,31 @@ fn read_attributes_unproven(section: &Section<'_>, adapter: Option<Adapter>, sch
     }
     let unsigned = |scheme: &Scheme| ATTRIBUTE_HEADERS.iter().any(|header| scheme.leaves_unsigned(header));
     adapter == Some(Adapter::CloudEvents) && !accepted.unwrap_or(false) && scheme.is_some_and(unsigned)
+}
+
+/// Whether a query may be an event. What authenticates it must then cover the query, or be a secret that travels along.
+fn read_events_in_query(section: &Section<'_>, adapter: Option<Adapter>, scheme: Option<&Scheme>) -> bool {
+    let wanted = section.flag("events_in_query").unwrap_or(false);
+    if !wanted {
+        return false;
+    }
+    let at = section.place("events_in_query");
+    if adapter.is_some_and(|adapter| adapter != Adapter::Mapping) {
+        let message =
+            format!("events_in_query of {} needs adapter = \"mapping\": only a map reads a query", section.title);
+        section.error(at, message, "describe its parameters in a map: docs/mapping.md");
+    }
+    if let Some(scheme) = scheme
+        && !scheme.authenticates_query()
+    {
+        let message = format!(
+            "scheme {:?} of {} signs the body and not the query: anybody could put events there",
+            scheme.name(),
+            section.title
+        );
+        section.error(at, message, "use header, query, basic or bearer, or { hmac = … } with \"{url}\" in signed");
+    }
+    true
 }
 
 /// The address that the sender was given. What is signed is this and the query of the request, so it has none of its own.

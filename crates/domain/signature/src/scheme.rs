@@ -105,6 +105,11 @@ impl Scheme {
         }
     }
 
+    /// Whether what proves a request covers its query, or is a secret that travels along and says nothing of any part.
+    pub fn authenticates_query(&self) -> bool {
+        matches!(self, Self::Header { .. } | Self::Basic | Self::Bearer | Self::Query { .. }) || self.signs_url()
+    }
+
     /// Whether a header (its name in lower case) can be altered although the signature holds: the scheme signs the body, and not this
     /// header. A scheme that only shows a secret signs nothing, so nothing can be told apart there.
     ///

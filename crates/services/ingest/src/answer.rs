@@ -15,6 +15,8 @@ use crate::encoding;
 const RECEIPT: HeaderName = HeaderName::from_static("hookline-receipt");
 /// What can be done at the address of a webhook.
 pub(crate) const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST, PUT");
+/// What can be done there with a query that is no event.
+const ALLOWED_WITH_QUERY: HeaderValue = HeaderValue::from_static("OPTIONS, POST, PUT");
 
 /// The id under which a request is found again: in its answer, in logs, on rows (`request_id`) and on dead letters.
 #[derive(Clone, Copy)]
@@ -136,6 +138,8 @@ pub(crate) enum Problem {
     UnknownPath,
     UnknownSource,
     WrongMethod,
+    /// A GET or HEAD with a query that is no event here.
+    QueryIsNoEvent,
     /// The body did not arrive whole.
     Unreadable,
     /// The body came too slowly.
@@ -188,7 +192,7 @@ impl Problem {
     pub(crate) fn status(self) -> StatusCode {
         match self {
             Self::UnknownPath | Self::UnknownSource => StatusCode::NOT_FOUND,
-            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::WrongMethod | Self::QueryIsNoEvent => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unreadable => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
@@ -205,7 +209,7 @@ impl Problem {
         match self {
             Self::UnknownPath => ("urn:hookline:problem:unknown-path", "Not found"),
             Self::UnknownSource => ("urn:hookline:problem:unknown-source", "Unknown source"),
-            Self::WrongMethod => ("urn:hookline:problem:wrong-method", "Method not allowed"),
+            Self::WrongMethod | Self::QueryIsNoEvent => ("urn:hookline:problem:wrong-method", "Method not allowed"),
             Self::Unreadable => ("urn:hookline:problem:unreadable", "Body not received"),
             Self::TooSlow => ("urn:hookline:problem:too-slow", "Body too slow"),
             Self::Unauthenticated { .. } => ("urn:hookline:problem:unauthenticated", "Not authentic"),
@@ -227,6 +231,10 @@ impl Problem {
             Self::UnknownPath => "Webhooks are posted to /v1/webhooks/{source}.".to_owned(),
             Self::UnknownSource => "No source of this name is configured. Do not send again; check the last part of the URL.".to_owned(),
             Self::WrongMethod => "Send webhooks with POST, or PUT.".to_owned(),
+            Self::QueryIsNoEvent => {
+                "A GET with a query stores nothing at this source. Send the event in the body, with POST; or the owner of the source sets events_in_query = true."
+                    .to_owned()
+            }
             Self::Unreadable => "The body did not arrive whole, or its framing is wrong. Send the request again.".to_owned(),
             Self::TooSlow => "The body came too slowly and was not waited for. Send the request again.".to_owned(),
             Self::Unauthenticated { .. } => {
@@ -276,6 +284,7 @@ impl Problem {
         let headers = response.headers_mut();
         match self {
             Self::WrongMethod => _ = headers.insert(header::ALLOW, ALLOWED),
+            Self::QueryIsNoEvent => _ = headers.insert(header::ALLOW, ALLOWED_WITH_QUERY),
             Self::Unauthenticated { challenge } => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }

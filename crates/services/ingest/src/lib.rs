@@ -16,6 +16,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod proxies;
+mod query;
 mod quota;
 mod receive;
 mod serve;

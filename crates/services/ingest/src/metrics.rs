@@ -32,12 +32,14 @@ pub(crate) enum RequestOutcome {
     TooSlow,
     /// An authentic request that asked what would happen.
     DryRun,
-    /// `GET`, `HEAD`, `OPTIONS`, or a method that webhooks do not have.
+    /// `GET`, `HEAD` or `OPTIONS` without an event.
     Probe,
+    /// A method that webhooks do not have, or a `GET` with a query that is no event.
+    WrongMethod,
 }
 
 impl RequestOutcome {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Accepted,
         Self::Quarantined,
         Self::Unauthenticated,
@@ -51,6 +53,7 @@ impl RequestOutcome {
         Self::TooSlow,
         Self::DryRun,
         Self::Probe,
+        Self::WrongMethod,
     ];
 
     fn label(self) -> &'static str {
@@ -68,6 +71,7 @@ impl RequestOutcome {
             Self::TooSlow => "too_slow",
             Self::DryRun => "dry_run",
             Self::Probe => "probe",
+            Self::WrongMethod => "wrong_method",
         }
     }
 

@@ -22,7 +22,7 @@ use crate::logs::Sparingly;
 use crate::metrics::RequestOutcome;
 use crate::source::{Source, SourceSettings};
 use crate::switches::Gate;
-use crate::{Edge, SERVICE, handshake};
+use crate::{Edge, SERVICE, handshake, query};
 
 /// The path of webhooks; the source's name follows.
 pub(crate) const PATH: &str = "/v1/webhooks/";
@@ -41,14 +41,25 @@ pub(crate) async fn webhook(edge: &Edge, peer: IpAddr, request: Request<Incoming
         return Problem::UnknownSource.into_response(None);
     };
     let gate = source.switch.gate();
-    let probe = match *request.method() {
+    let event = || query::event(request.uri().query(), source.settings.secret_parameter.as_deref());
+    let (probe, outcome) = match *request.method() {
         Method::POST | Method::PUT => return deliver(edge, source, gate, arrived, peer, request).await,
-        Method::OPTIONS | Method::GET | Method::HEAD if gate == Gate::Retired => Problem::Retired.into_response(None),
-        Method::OPTIONS => handshake::options(source, request.headers()),
-        Method::GET | Method::HEAD => handshake::listening(source),
-        _ => Problem::WrongMethod.into_response(None),
+        Method::OPTIONS | Method::GET | Method::HEAD if gate == Gate::Retired => {
+            (Problem::Retired.into_response(None), RequestOutcome::Probe)
+        }
+        Method::OPTIONS => (handshake::options(source, request.headers()), RequestOutcome::Probe),
+        Method::GET if source.settings.events_in_query && event().is_some() => {
+            return deliver(edge, source, gate, arrived, peer, request).await;
+        }
+        // A 200 would say that the event in the query is stored.
+        Method::GET | Method::HEAD if !source.settings.events_in_query && event().is_some() => {
+            query::refused(edge, source, arrived, peer, &request);
+            (Problem::QueryIsNoEvent.into_response(None), RequestOutcome::WrongMethod)
+        }
+        Method::GET | Method::HEAD => (handshake::listening(source), RequestOutcome::Probe),
+        _ => (Problem::WrongMethod.into_response(None), RequestOutcome::WrongMethod),
     };
-    source.metrics.answered(RequestOutcome::Probe, false);
+    source.metrics.answered(outcome, false);
     probe
 }
 
@@ -99,7 +110,7 @@ fn outcome(problem: Problem) -> RequestOutcome {
         Problem::Paused { .. } => RequestOutcome::Paused,
         Problem::Retired => RequestOutcome::Retired,
         Problem::TooSlow => RequestOutcome::TooSlow,
-        Problem::WrongMethod => RequestOutcome::Probe,
+        Problem::WrongMethod | Problem::QueryIsNoEvent => RequestOutcome::WrongMethod,
         Problem::Unreadable | Problem::UnknownSource | Problem::UnknownPath => RequestOutcome::Unreadable,
     }
 }
@@ -122,6 +133,8 @@ struct Admitted<'e> {
     content: Bytes,
     /// Why it could not be decompressed.
     broken: Option<Undecodable>,
+    /// Whether the content is the query instead of the body: a form.
+    from_query: bool,
     secret_id: &'e str,
     received_at: Duration,
     /// The memory that the content takes, for as long as it is there.
@@ -154,6 +167,17 @@ impl<'e> Delivery<'e> {
             },
             Err(refusal) => return Err(self.refuse(refusal)),
         };
+        if let Some(event) = self.event_in_query() {
+            if wire.is_empty() {
+                let content = Bytes::from(event);
+                self.source.metrics.sizes.observe(content.len() as f64);
+                return Ok(Admitted { content, broken: None, from_query: true, secret_id, received_at, _hold: hold });
+            }
+            // The body of a GET has no meaning (RFC 9110, 9.3.1), so which of the two is the event would be a guess.
+            if self.parts.method == Method::GET {
+                return Err(Problem::WrongMethod);
+            }
+        }
         let decoded = decoded.unwrap_or_else(|| self.decode(coding, &wire, &mut hold));
         let (content, broken) = match decoded {
             Ok(content) => (content, None),
@@ -165,7 +189,7 @@ impl<'e> Delivery<'e> {
             Err(other) => return Err(self.cannot_decode(other)),
         };
         self.source.metrics.sizes.observe(content.len() as f64);
-        Ok(Admitted { content, broken, secret_id, received_at, _hold: hold })
+        Ok(Admitted { content, broken, from_query: false, secret_id, received_at, _hold: hold })
     }
 
     async fn read(&self, body: &mut Incoming) -> Result<(Bytes, Hold<'e>), Problem> {
@@ -184,6 +208,12 @@ impl<'e> Delivery<'e> {
             BodyError::NoRoom => self.overloaded(),
         })?;
         Ok((wire, hold))
+    }
+
+    /// The event in the query, where this source has events there.
+    fn event_in_query(&self) -> Option<String> {
+        let settings = &self.source.settings;
+        settings.events_in_query.then(|| query::event(self.parts.uri.query(), settings.secret_parameter.as_deref()))?
     }
 
     fn decode(&self, coding: Coding, wire: &Bytes, hold: &mut Hold<'_>) -> Result<Bytes, DecodeError> {
@@ -238,10 +268,10 @@ impl<'e> Delivery<'e> {
     /// Finds the events of an authentic request and appends them.
     async fn take(&self, admitted: Admitted<'e>) -> Result<Receipt, Problem> {
         let (headers, settings) = (&self.parts.headers, &self.source.settings);
-        if Coding::of(headers) == Coding::Unknown {
+        if Coding::of(headers) == Coding::Unknown && !admitted.from_query {
             return Err(Problem::WrongEncoding);
         }
-        let content_type = content_type(headers);
+        let content_type = if admitted.from_query { query::CONTENT_TYPE } else { content_type(headers) };
         if !settings.adapter.accepts(content_type) {
             return Err(Problem::WrongType);
         }

@@ -33,6 +33,10 @@ pub struct SourceSettings {
     pub public_url: Option<String>,
     /// How a client without credentials is told what is needed (`WWW-Authenticate`).
     pub challenge: &'static str,
+    /// The query parameter that carries the secret, if the scheme is one.
+    pub secret_parameter: Option<String>,
+    /// Whether a query is an event: of a GET, and of a POST or PUT without a body. The adapter must read forms.
+    pub events_in_query: bool,
     /// The largest body, in bytes: on the wire, and decompressed.
     pub max_body: usize,
     /// How much it may send, on each instance of ingest.

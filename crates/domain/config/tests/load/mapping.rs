@@ -90,10 +90,83 @@ fn what_a_map_needs_is_named_when_it_is_missing() {
     assert_eq!(
         warnings(&source("map = { type = \"t\", link_id = \"id\" }\n")),
         [
-            r#"hookline.toml:17:7: map of [source.s] has no event_time: events will have happened when they arrive; say where the payload has the time"#
+            r#"hookline.toml:17:7: map of [source.s] has no event_time: events will have happened when they arrive; say where the payload has the time"#,
+            r#"hookline.toml:17:7: the map of [source.s] has neither event_key nor event_time: clicks whose payloads are equal, such as two of one person on one link, count once in 72h; name an id of the event, or let event_key be { all = [...] } with a time in it; if the payload has neither, set remember_for to how long the sender retries"#,
         ]
     );
     assert_eq!(sound(&source(&format!("[source.s.map]\n{GOOD}"))).warnings, []);
+}
+
+/// Maps by which two clicks of one person would look like one delivery and its retry.
+#[test]
+fn a_map_that_does_not_tell_clicks_apart_is_warned_about_with_its_window() {
+    const TYPE: &str = "type = { default = \"click\" }\n";
+    let said = |map: &str, source_line: &str| {
+        let all = warnings(&source(&format!("{source_line}[source.s.map]\n{TYPE}{map}")));
+        all.into_iter().filter(|warning| warning.contains("count once")).collect::<Vec<_>>()
+    };
+    let time = "event_time = \"at\"\n";
+    // Mobivate's documented payload, as the map of docs/mapping.md would read it.
+    let mobivate = said("link_id = \"batchId\"\ncountry = \"iso2l\"\n", "remember_for = \"76h\"\n");
+    assert!(mobivate.len() == 1 && mobivate[0].contains("neither event_key nor event_time"), "{mobivate:?}");
+    assert!(mobivate[0].contains("once in 76h") && mobivate[0].contains("remember_for"), "{mobivate:?}");
+    for (map, why) in [
+        ("link_id = \"id\"\n".to_owned(), "neither event_key nor event_time"),
+        ("items = \"data\"\nshort_url = \"u\"\nip = \"ip\"\n".to_owned(), "neither event_key nor event_time"),
+        (format!("{time}link_id = \"id\"\nevent_key = \"id\"\n"), "many events share (link_id)"),
+        (
+            format!("{time}link_id = \"id\"\nip = \"ip\"\nevent_key = {{ all = [\"id\", \"ip\"] }}\n"),
+            "share (link_id, ip)",
+        ),
+        (
+            format!("{time}link_id = \"id\"\ncampaign = [\"c\", \"d\"]\nevent_key = [\"d\", \"id\"]\n"),
+            "share (campaign, link_id)",
+        ),
+        ("link_id = \"id\"\nuser_agent = \"ua\"\nevent_key = \"ua\"\n".to_owned(), "share (user_agent)"),
+        ("link_id = \"id\"\nevent_time = { path = \"at\", format = \"%Y-%m-%d\" }\n".to_owned(), "no seconds"),
+        ("link_id = \"id\"\nevent_time = { path = \"at\", format = \"%d.%m.%Y %H:%M %z\" }\n".to_owned(), "no seconds"),
+        ("link_id = \"id\"\nevent_time = { path = \"at\", format = \"%F %R, 100 %%S\" }\n".to_owned(), "no seconds"),
+    ] {
+        let found = said(&map, "");
+        assert!(found.len() == 1 && found[0].contains(why) && found[0].contains("once in 72h"), "{map}: {found:?}");
+    }
+    for map in [
+        format!("{time}link_id = \"id\"\n"),
+        "link_id = \"id\"\nevent_key = \"event\"\n".to_owned(),
+        format!("{time}link_id = \"id\"\nevent_key = {{ all = [\"id\", \"at\"] }}\n"),
+        format!("{time}link_id = \"id\"\nevent_key = {{ all = [\"id\", \"visit\"] }}\n"),
+        format!("{time}link_id = \"id\"\nevent_key = [\"event\", \"id\"]\n"),
+        "link_id = \"id\"\nevent_time = { path = \"at\", format = \"%Y-%m-%d %H:%M:%S\" }\n".to_owned(),
+        "link_id = \"id\"\nevent_time = { path = \"at\", format = \"%FT%T%.f%:z\" }\n".to_owned(),
+        "link_id = \"id\"\nevent_time = { path = \"at\", format = \"%s\" }\n".to_owned(),
+        "link_id = \"id\"\nevent_time = { path = \"at\", format = \"%Y%m%d%H%M%-S\" }\n".to_owned(),
+        "link_id = \"id\"\nevent_time = { path = \"at\", zone = \"Europe/Berlin\" }\n".to_owned(),
+    ] {
+        assert_eq!(said(&map, ""), Vec::<String>::new(), "{map}");
+    }
+}
+
+#[test]
+fn events_in_a_query_need_a_map_and_something_that_authenticates_the_query() {
+    let map = format!("[source.s.map]\n{GOOD}");
+    let with = |scheme: &str, adapter: &str| {
+        let text = source(&format!("events_in_query = true\npublic_url = \"https://h/v1/webhooks/s\"\n{map}"));
+        text.replace("scheme = \"dub\"\nsecrets", &format!("scheme = {scheme}\nsecrets"))
+            .replace("adapter = \"mapping\"", adapter)
+    };
+    let secret = ["{ header = \"X-Secret\" }", "{ query = \"key\" }", "\"bearer\""];
+    let url = "{ hmac = \"sha256\", header = \"X-S\", signed = \"{method}{url}{body}\" }";
+    for scheme in secret.into_iter().chain([url, "\"twilio\""]) {
+        let config = sound(&with(scheme, "adapter = \"mapping\""));
+        assert!(config.source("s").unwrap().events_in_query, "{scheme}");
+    }
+    for scheme in ["\"github\"", "\"stripe\"", "{ hmac = \"sha256\", header = \"X-S\" }"] {
+        let found = errors(&with(scheme, "adapter = \"mapping\""));
+        assert!(found.len() == 1 && found[0].contains("signs the body and not the query"), "{scheme}: {found:?}");
+    }
+    let found = errors(&with("{ header = \"X-Secret\" }", "adapter = \"dub\"")).join("\n");
+    assert!(found.contains("events_in_query of [source.s] needs adapter = \"mapping\""), "{found}");
+    assert!(!sound(&source(&map)).source("s").unwrap().events_in_query, "opt-in");
 }
 
 #[test]

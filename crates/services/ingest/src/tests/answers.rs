@@ -70,7 +70,7 @@ async fn every_refusal_is_a_problem_that_says_what_to_do() {
     assert_eq!(problem(response).await, "unavailable");
 
     for (outcome, count) in
-        [("unauthenticated", 1.0), ("too_large", 1.0), ("wrong_type", 2.0), ("unavailable", 1.0), ("probe", 1.0)]
+        [("unauthenticated", 1.0), ("too_large", 1.0), ("wrong_type", 2.0), ("unavailable", 1.0), ("wrong_method", 1.0)]
     {
         let sample = format!(r#"hookline_requests_total{{outcome="{outcome}",source="dub"}}"#);
         assert_eq!(door.metric(&sample), Some(count), "{outcome}");
@@ -92,6 +92,91 @@ async fn who_only_looks_is_told_that_somebody_is_there() {
     assert!(response.headers().contains_key("allow") && !response.headers().contains_key("webhook-allowed-origin"));
     assert_eq!(door.ask(Method::OPTIONS, "/v1/webhooks/nobody").await.status(), StatusCode::NOT_FOUND);
     assert_eq!(door.ask(Method::GET, "/healthz").await.status(), StatusCode::OK);
+}
+
+/// A tracker that sends events by GET takes a 200 for a receipt.
+#[tokio::test]
+async fn a_get_with_a_query_is_an_event_or_a_refusal_and_never_a_silent_200() {
+    let plan = adapter::mapping::MappingPlan {
+        event_type: adapter::mapping::TypeFrom {
+            paths: vec![adapter::mapping::PayloadPath::parse("type").unwrap()],
+            ..Default::default()
+        },
+        fields: vec![(
+            adapter::mapping::Field::LinkId,
+            adapter::mapping::TextFrom {
+                paths: vec![adapter::mapping::PayloadPath::parse("link").unwrap()],
+                ..Default::default()
+            },
+        )],
+        ..Default::default()
+    };
+    let mapped = |name: &str, scheme: Scheme, secret_parameter: Option<&str>, events_in_query| SourceSettings {
+        adapter: adapter::Adapter::Mapping,
+        dialect: adapter::Dialect {
+            mapping: Some(adapter::mapping::Mapping::new(plan.clone())),
+            ..adapter::Dialect::PLAIN
+        },
+        secret_parameter: secret_parameter.map(str::to_owned),
+        events_in_query,
+        ..source(name, scheme, "s3cret")
+    };
+    let query = || Scheme::Query { key: "key".into() };
+    let header = || Scheme::Header { name: "X-Secret".into() };
+    let sources = vec![
+        mapped("shut", query(), Some("key"), false),
+        mapped("open", query(), Some("key"), true),
+        mapped("headed", header(), None, true),
+    ];
+    let door = Door::open(sources, Default::default()).await;
+    let ask = async |method: Method, target: &str, body: &str| {
+        let url = format!("http://{}/v1/webhooks/{target}", door.address);
+        door.client.request(method, url).header("X-Secret", "s3cret").body(body.to_owned()).send().await.unwrap()
+    };
+
+    // Without the opt-in: a look is answered, an event is refused.
+    for look in ["shut", "shut?", "shut?key=s3cret", "shut?key=wrong", "shut?dry_run=1"] {
+        assert_eq!(ask(Method::GET, look, "").await.status(), StatusCode::OK, "{look}");
+    }
+    for (method, event) in [
+        (Method::GET, "shut?type=click&link=l"),
+        (Method::GET, "shut?key=s3cret&type=click"),
+        (Method::HEAD, "shut?type=click"),
+        (Method::GET, "shut?click"),
+    ] {
+        let response = ask(method.clone(), event, "").await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {event}");
+        assert_eq!(response.headers()["allow"], "OPTIONS, POST, PUT");
+        if method == Method::GET {
+            assert_eq!(problem(response).await, "wrong-method");
+        }
+    }
+    assert_eq!(door.metric(r#"hookline_requests_total{outcome="wrong_method",source="shut"}"#), Some(4.0));
+
+    // With it: read as a form by the map, once authenticated. No Kafka is here, so what would be stored is asked for.
+    for (method, event, status, events) in [
+        (Method::GET, "open?key=s3cret&type=click&link=a+b&dry_run=1", "accepted", 1),
+        (Method::GET, "headed?type=click&link=l&dry_run=1", "accepted", 1),
+        (Method::POST, "headed?type=click&link=l&dry_run=1", "accepted", 1),
+        (Method::GET, "headed?type=other&link=l&dry_run=1", "quarantined", 1),
+        (Method::GET, "headed?type=click&dry_run=1", "quarantined", 1),
+    ] {
+        let response = ask(method, event, "").await;
+        assert_eq!(response.status(), StatusCode::ACCEPTED, "{event}");
+        let answer: serde_json::Value = response.json().await.unwrap();
+        assert_eq!((answer["status"].as_str(), answer["events"].as_i64()), (Some(status), Some(events)), "{answer}");
+    }
+    for (method, target, body, status) in [
+        (Method::GET, "open?type=click&link=l", "", StatusCode::UNAUTHORIZED),
+        (Method::GET, "open?key=wrong&type=click&link=l", "", StatusCode::UNAUTHORIZED),
+        (Method::GET, "headed?type=click&link=l", "type=sale", StatusCode::METHOD_NOT_ALLOWED),
+        // Only Kafka is missing for these to be stored.
+        (Method::GET, "open?key=s3cret&type=click&link=l", "", StatusCode::SERVICE_UNAVAILABLE),
+        (Method::GET, "open?key=s3cret", "", StatusCode::OK),
+        (Method::HEAD, "open?key=s3cret&type=click&link=l", "", StatusCode::OK),
+    ] {
+        assert_eq!(ask(method.clone(), target, body).await.status(), status, "{method} {target}");
+    }
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(super) fn source(name: &str, scheme: Scheme, secret: &str) -> SourceSettings
         challenge: scheme.challenge(),
         verifier: Verifier::new(scheme, vec![Secret::new("first", secret)]).unwrap(),
         public_url: None,
+        secret_parameter: None,
+        events_in_query: false,
         max_body: 256 << 10,
         quota: None,
         in_flight: 2_048,

@@ -1,0 +1,63 @@
+# The recipes of the repository. `.ci/run`, the workflows and people run the same ones; `just` alone lists them.
+
+export CARGO_TERM_COLOR := env("CARGO_TERM_COLOR", "auto")
+
+_list:
+    @just --list --unsorted
+
+# Everything on this machine: Kafka, ClickHouse, all services
+up *args:
+    cargo run --release -- up {{ args }}
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Format and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# English and width of comments (STYLE.md)
+english *args:
+    tests/english.py {{ args }}
+
+# What takes no engine: format, lints, English
+check: english lint
+
+# Documentation builds, without a broken link
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+
+# Tests, with what they need; `just test -p hookline-dedupe`, `just test -p hookline-tests kills`
+test *args:
+    tests/run {{ args }}
+
+# Rules, dashboards, compose file, runbooks
+deploy-check *args:
+    deploy/check {{ args }}
+
+# The data dictionary from the declarations of the records
+data-dictionary:
+    docs/generate-data-dictionary.sh
+
+# The figures of docs/benchmarks.md
+measure *args:
+    docs/measure.sh {{ args }}
+
+# Look for inputs that break a boundary, for ten minutes (a nightly compiler and cargo-fuzz)
+fuzz target="adapters" seconds="600":
+    mkdir -p fuzz/corpus/{{ target }}
+    cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }}
+
+# Licences, advisories, bans (cargo-deny)
+deny:
+    cargo deny check
+
+# Everything a change has to pass
+ci:
+    .ci/run
+
+# The long ones: 300 kills of the window, 4,000 cases a property, a whole minute without Kafka
+nightly:
+    HOOKLINE_TEST_WINDOW_KILLS=300 PROPTEST_CASES=4000 HOOKLINE_TEST_OUTAGE_SECONDS=60 tests/run

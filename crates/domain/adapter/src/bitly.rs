@@ -71,10 +71,10 @@ fn link<'a>(
 /// Maps one event.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
-    let body: Body<'a> = object(parse(text)?)?;
+    let body: Body<'a> = object(parse(bytes)?)?;
     let (domain, slug) = link(&body.bitlink, &body.references)?;
     let mut findings = Findings::default();
     body.survey(&Path::ROOT, &mut findings);

@@ -171,10 +171,10 @@ impl Head<'_> {
 /// Maps one event.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
-    let body: Given<Body<'a>> = parse(text)?;
+    let body: Given<Body<'a>> = parse(bytes)?;
     let body = object(body)?;
     let mut findings = Findings::default();
     body.survey(&Path::ROOT, &mut findings);

@@ -95,21 +95,29 @@ impl<'a> Cleaner<'a> {
         }
     }
 
-    /// A host name: lower case, punycode. One that is no host name is noted and passed over.
+    /// A host name: lower case, punycode, without a final dot and without the port that browsers leave out. One that is no
+    /// host name is noted and passed over.
     pub(crate) fn host(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
         let text = trimmed(given.or_empty());
         let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
         if text.len() <= 253 && !text.ends_with('.') && !text.contains("xn--") && text.bytes().all(plain) {
             return text;
         }
-        let (host, port) = match text.split_once(':') {
-            Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
+        // In brackets, colons are part of an address.
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (host, port)
+            }
             _ => (text.as_ref(), ""),
         };
-        match url::Host::parse(host.trim_end_matches('.')) {
-            Ok(host) if port.is_empty() => host.to_string().into(),
-            Ok(host) => format!("{host}:{port}").into(),
-            Err(_) => {
+        let port = match port.parse::<u16>() {
+            Ok(80 | 443) => Some(String::new()),
+            Ok(port) => Some(format!(":{port}")),
+            Err(_) => port.is_empty().then(String::new),
+        };
+        match (url::Host::parse(host.trim_end_matches('.')), port) {
+            (Ok(host), Some(port)) => format!("{host}{port}").into(),
+            _ => {
                 self.bad_field(field);
                 Cow::Borrowed("")
             }
@@ -220,6 +228,16 @@ mod tests {
         assert_eq!(host("Go.Acme.example."), "go.acme.example");
         assert_eq!(host("bücher.example"), "xn--bcher-kva.example");
         assert_eq!(host("localhost:8080"), "localhost:8080");
+        for one in [
+            "go.acme.example:80",
+            "go.acme.example:443",
+            "GO.acme.example.:443",
+            "go%2Eacme.example",
+            "go.acme.example:",
+        ] {
+            assert_eq!(host(one), "go.acme.example", "{one}");
+        }
+        assert_eq!(host("[2001:DB8::1]:443"), "[2001:db8::1]");
         assert_eq!(host("no host"), "");
         assert_eq!(cleaner.trace, ["bad_field:domain"]);
     }

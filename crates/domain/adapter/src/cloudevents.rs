@@ -5,13 +5,18 @@
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use event::raw::RawHeaders;
+use percent_encoding::percent_decode_str;
 
 use crate::Undecodable;
 use crate::canonical::{self, TYPES, required};
 use crate::edge::{self, Element, Keyed, key_part, parse};
 use crate::json::{Findings, Given, Path, Shape, objects};
 use crate::mapped::{Adapted, Dialect, Scratch};
+use crate::mend::{self, Mending};
 use crate::time::Claim;
 
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -26,6 +31,7 @@ objects! {
         name = "type": Text<'a>,
         time = "time": Claim<'a>,
         data = "data": canonical::Head<'a>,
+        encoded = "data_base64": Encoded<canonical::Head<'a>, true>,
     }
     Envelope {
         id = "id": Text<'a>,
@@ -33,9 +39,42 @@ objects! {
         name = "type": Text<'a>,
         time = "time": Claim<'a>,
         data = "data": canonical::Body<'a>,
+        encoded = "data_base64": Encoded<canonical::Body<'a>, false>,
         // Read so that they do not count as fields that nobody reads.
         spec_version = "specversion": Text<'a>,
         data_content_type = "datacontenttype": Text<'a>,
+    }
+}
+
+/// Data that stands in its envelope as base64; `HEAD` says that keys are made of it.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded<T, const HEAD: bool>(Given<T>);
+
+impl<'de, T: Shape<'de>, const HEAD: bool> Shape<'de> for Encoded<T, HEAD> {
+    fn text(text: Text<'de>) -> Option<Self> {
+        let data = BASE64.decode(text.trim()).or_else(|_| BASE64_OF_URLS.decode(text.trim())).ok()?;
+        let mending = if HEAD { Mending::Distinct } else { Mending::Plain };
+        edge::read_decoded(mend::trimmed(&data), mending).ok().map(Self)
+    }
+    fn survey(&self, at: &Path<'_>, findings: &mut Findings) {
+        self.0.survey(at, findings);
+    }
+}
+
+/// Padded or not, as encoders do it.
+const LENIENT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const BASE64_OF_URLS: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+
+/// The data of an envelope, from whichever of its two fields holds it.
+fn data<T, const HEAD: bool>(data: Given<T>, encoded: Given<Encoded<T, HEAD>>) -> Result<T, Undecodable> {
+    match (data, encoded) {
+        (Given::Absent, Given::Is(encoded)) => edge::required("data_base64", encoded.0),
+        (Given::Absent, Given::Wrong) => {
+            Err(Undecodable::new("wrong_type", "the required field `data_base64` is not JSON in base64"))
+        }
+        (data, _) => edge::required("data", data),
     }
 }
 
@@ -68,8 +107,12 @@ fn key(
 
 impl Head<'_> {
     fn key(&self) -> Keyed {
-        let data = edge::required("data", self.data.view())?;
-        key(data, &self.id, &self.source, &self.name, &self.time)
+        let encoded = match &self.encoded {
+            Given::Is(encoded) => Given::Is(Encoded::<_, true>(encoded.0.view())),
+            Given::Absent => Given::Absent,
+            Given::Wrong => Given::Wrong,
+        };
+        key(data(self.data.view(), encoded)?, &self.id, &self.source, &self.name, &self.time)
     }
 }
 
@@ -86,11 +129,37 @@ struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    fn new(attribute: impl Fn(&str) -> Option<Text<'a>>) -> Self {
-        let text = |name| attribute(name).map_or(Given::Absent, Given::Is);
-        let time = attribute("time").map_or(Given::Absent, |time| Given::Is(Claim::Text(time)));
-        Self { id: text("id"), source: text("source"), name: text("type"), time }
+    /// From the values of headers.
+    fn new(header: impl Fn(&str) -> Option<Text<'a>>) -> Result<Self, Undecodable> {
+        let text = |name| header(name).map_or(Ok(Given::Absent), |value| attribute(name, value).map(Given::Is));
+        Ok(Self { id: text("id")?, source: text("source")?, name: text("type")?, time: text("time")?.map(Claim::Text) })
     }
+}
+
+/// The value of an attribute that stands in a header: what is in quotes, percent-decoded, as the HTTP binding says.
+fn attribute<'a>(name: &str, value: Text<'a>) -> Result<Text<'a>, Undecodable> {
+    let value = unquoted(value);
+    if !value.contains('%') {
+        return Ok(value);
+    }
+    let decoded: Vec<u8> = percent_decode_str(&value).collect();
+    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| {
+        let detail = format!(
+            "the header ce-{name} is not UTF-8 once it is percent-decoded: encode it as CloudEvents' HTTP binding says"
+        );
+        Undecodable::new("not_utf8", detail)
+    })
+}
+
+/// What stands between the quotes of a value that is quoted: a backslash takes the letter after it as it is.
+fn unquoted(value: Text<'_>) -> Text<'_> {
+    let Some(inside) = value.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return value };
+    let mut text = String::with_capacity(inside.len());
+    let mut letters = inside.chars();
+    while let Some(letter) = letters.next() {
+        text.push(if letter == '\\' { letters.next().unwrap_or(letter) } else { letter });
+    }
+    Cow::Owned(text)
 }
 
 /// The attributes that make the event in binary mode, as headers. Whoever can alter one of them makes another event of the data.
@@ -113,7 +182,7 @@ pub(crate) fn split<'b>(
                       altered them; send structured mode, or sign them, or set unsigned_attributes = \"accept\" and redrive";
         return Err(Undecodable::new("unsigned_attributes", detail));
     }
-    let envelope = Attributes::new(|name| headers(&format!("ce-{name}")).map(Cow::Borrowed));
+    let envelope = Attributes::new(|name| headers(&format!("ce-{name}")).map(Cow::Borrowed))?;
     edge::one(body, |data: &canonical::Head<'_>| {
         key(data, &envelope.id, &envelope.source, &envelope.name, &envelope.time)
     })
@@ -122,27 +191,26 @@ pub(crate) fn split<'b>(
 /// Maps one event.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
     let mut findings = Findings::default();
     let (mut body, envelope) = if is_structured(&raw.content_type) {
-        let envelope: Given<Envelope<'a>> = parse(text)?;
+        let envelope: Given<Envelope<'a>> = parse(bytes)?;
         let envelope = edge::object(envelope)?;
         envelope.survey(&Path::ROOT, &mut findings);
-        edge::required("data", envelope.data.view())?;
         let attributes =
             Attributes { id: envelope.id, source: envelope.source, name: envelope.name, time: envelope.time };
-        (envelope.data.or_empty(), attributes)
+        (data(envelope.data, envelope.encoded)?, attributes)
     } else {
-        let body: Given<canonical::Body<'a>> = parse(text)?;
+        let body: Given<canonical::Body<'a>> = parse(bytes)?;
         let body = edge::object(body)?;
         body.survey(&Path::ROOT, &mut findings);
         let attribute = |name: &str| {
             let found = raw.cloud_event.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value.clone())
         };
-        (body, Attributes::new(attribute))
+        (body, Attributes::new(attribute)?)
     };
     required("source", &envelope.source)?;
     body.name = canonical_type(&envelope.name, &body.name);

@@ -4,6 +4,7 @@ use quick_cache::unsync::Cache;
 use url::Url;
 
 use crate::clean;
+use crate::spelling;
 
 /// URLs that are remembered; links repeat far more often than that.
 const REMEMBERED: usize = 4_096;
@@ -63,8 +64,9 @@ fn parse(url: &str, keep_query_params: &[String]) -> Option<Destination> {
     let url = Url::parse(url).ok()?;
     // mailto:, tel: and data: have no host, and what follows is a person or a document.
     let Some(host) = url.host_str() else { return Some(Destination::default()) };
-    let mut found = Destination { host: host.to_lowercase(), ..Destination::default() };
-    found.path.extend(url.path().split_inclusive('/').map(|segment| match clean::holds_email(segment) {
+    let mut found = Destination { host: host.trim_end_matches('.').to_lowercase(), ..Destination::default() };
+    let path = spelling::path(url.path());
+    found.path.extend(path.split_inclusive('/').map(|segment| match clean::holds_email(segment) {
         true if segment.ends_with('/') => "-/",
         true => "-",
         false => segment,
@@ -119,6 +121,21 @@ mod tests {
     fn an_email_address_in_a_path_or_parameter_goes() {
         let found = read("https://acme.example/unsubscribe/jane%40example.com/now?sku=jane@example.com");
         assert_eq!(found.path, "/unsubscribe/-/now");
+    }
+
+    #[test]
+    fn one_destination_in_several_spellings_is_one() {
+        for url in
+            ["https://shop.example/caf%c3%a9", "https://shop.example./café", "HTTPS://Shop.Example:443/%63af%C3%A9#x"]
+        {
+            assert_eq!((read(url).host.as_str(), read(url).path.as_str()), ("shop.example", "/caf%C3%A9"), "{url}");
+        }
+        for letter in (' '..='~').filter(|letter| !"/?#\\.%".contains(*letter)) {
+            let encoded = format!("https://shop.example/a%{:02x}b", letter as u32);
+            assert_eq!(read(&encoded), read(&format!("https://shop.example/a{letter}b")), "{encoded}");
+        }
+        assert_eq!(read("https://shop.example/a%2fb%3f").path, "/a%2Fb%3F", "another address than a/b?");
+        assert_eq!(read("https://shop.example/100%").path, "/100%25");
     }
 
     #[test]

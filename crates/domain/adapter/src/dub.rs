@@ -179,15 +179,15 @@ impl HeadData<'_> {
 /// Maps one event.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
-    let body: Body<'a> = object(parse(text)?)?;
+    let body: Body<'a> = object(parse(bytes)?)?;
     let kind = Kind::of(&body.event)?;
     let mut findings = Findings::default();
     let mut draft = Draft::new(raw, scratch);
     if let Kind::Lifecycle(subtype) = kind {
-        let body: LifecycleBody<'a> = object(parse(text)?)?;
+        let body: LifecycleBody<'a> = object(parse(bytes)?)?;
         body.survey(&Path::ROOT, &mut findings);
         let link = required("data", body.data)?;
         identity("data", &link.id, &link.domain, &link.key)?;

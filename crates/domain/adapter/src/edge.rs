@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 use crate::Undecodable;
 use crate::clean;
 use crate::json::{Given, Shape};
+use crate::mend::{self, Mending, trimmed};
+use crate::owned::Owned;
+use crate::salvage;
 
 /// The most events of one request: far above any real batch, and a bound on the records that one request becomes.
 pub const MAX_ELEMENTS: usize = 10_000;
@@ -21,8 +24,8 @@ const MAX_KEY_PART: usize = 200;
 /// One event of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element<'b> {
-    /// Its bytes as they came, without the space around them.
-    pub bytes: &'b [u8],
+    /// Its bytes as they came, without the space around them; decoded, where they came in UTF-16 or in a field of a form.
+    pub bytes: Cow<'b, [u8]>,
     /// What every delivery of this event has in common.
     pub key: EventKey,
     /// Its place in the body, from 0.
@@ -31,6 +34,13 @@ pub struct Element<'b> {
     pub content_type: &'static str,
     /// Why it cannot be used, if so: it is stored all the same, under the hash of its bytes.
     pub quarantine: Option<Undecodable>,
+}
+
+impl Element<'_> {
+    /// The same element with bytes of its own.
+    pub(crate) fn into_owned<'o>(self) -> Element<'o> {
+        Element { bytes: Cow::Owned(self.bytes.into_owned()), ..self }
+    }
 }
 
 /// What a recipe finds in the head of an element: the key, or `None` in a good event that has no key of its own.
@@ -58,6 +68,11 @@ pub(crate) fn is_form(content_type: &str) -> bool {
     media_type(content_type).eq_ignore_ascii_case(FORM)
 }
 
+/// Whether a content type is plain text.
+pub(crate) fn is_plain_text(content_type: &str) -> bool {
+    media_type(content_type).eq_ignore_ascii_case("text/plain")
+}
+
 /// Whether a content type is one JSON document a line.
 pub(crate) fn is_ndjson(content_type: &str) -> bool {
     ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"]
@@ -69,26 +84,72 @@ fn media_type(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// The body as text.
-pub(crate) fn text(body: &[u8]) -> Result<&str, Undecodable> {
-    simdutf8::compat::from_utf8(body).map_err(|error| {
-        Undecodable::new("not_utf8", format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
-    })
-}
-
-/// Parses a whole text. The parser's own messages quote the payload, so only the place is said.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Undecodable> {
-    parse_with(text, PhantomData)
+/// Reads a whole text, mended where it has to be. The parser's own messages quote the payload, so only the place is said.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Undecodable> {
+    parse_with(bytes, PhantomData)
 }
 
 /// As [`parse`], by a seed that knows what to look for.
-pub(crate) fn parse_with<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Result<S::Value, Undecodable> {
+pub(crate) fn parse_with<'a, S: DeserializeSeed<'a> + Copy>(bytes: &'a [u8], seed: S) -> Result<S::Value, Undecodable> {
+    strict_with(bytes, seed).or_else(|why| mended(bytes, Mending::Plain, seed).unwrap_or(Err(why)))
+}
+
+/// As [`parse`], for what a key is made of.
+pub(crate) fn parse_head<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Undecodable> {
+    parse_head_with(bytes, PhantomData)
+}
+
+/// As [`parse_head`], by a seed that knows what to look for.
+pub(crate) fn parse_head_with<'a, S: DeserializeSeed<'a> + Copy>(
+    bytes: &'a [u8],
+    seed: S,
+) -> Result<S::Value, Undecodable> {
+    strict_with(bytes, seed).or_else(|why| mended(bytes, Mending::Distinct, seed).unwrap_or(Err(why)))
+}
+
+/// Reads a whole text that needs no mending.
+pub(crate) fn strict<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Undecodable> {
+    strict_with(bytes, PhantomData)
+}
+
+/// As [`strict`], by a seed that knows what to look for.
+pub(crate) fn strict_with<'a, S: DeserializeSeed<'a>>(bytes: &'a [u8], seed: S) -> Result<S::Value, Undecodable> {
+    let text = simdutf8::compat::from_utf8(bytes).map_err(|error| {
+        Undecodable::new("not_utf8", format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
+    })?;
     let mut deserializer = sonic_rs::Deserializer::from_str(text);
     let read = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    read.map_err(|error| {
-        let kind = if error.is_eof() { "ends early" } else { "is not valid JSON" };
-        Undecodable::new("not_json", format!("the body {kind} at line {} column {}", error.line(), error.column()))
-    })
+    read.map_err(|error| not_json(&error))
+}
+
+/// Reads what mending makes of a text; `None` when there is nothing to mend.
+fn mended<'a, S: DeserializeSeed<'a>>(
+    bytes: &[u8],
+    mending: Mending,
+    seed: S,
+) -> Option<Result<S::Value, Undecodable>> {
+    let text = mend::json(bytes, mending)?;
+    Some(read_owned(&text, seed))
+}
+
+/// Reads a whole text that is gone afterwards.
+fn read_owned<'a, S: DeserializeSeed<'a>>(text: &str, seed: S) -> Result<S::Value, Undecodable> {
+    let mut deserializer = sonic_rs::Deserializer::from_str(text);
+    let read = seed.deserialize(Owned::new(&mut deserializer));
+    read.and_then(|value| deserializer.end().map(|()| value)).map_err(|error| not_json(&error))
+}
+
+/// Reads a whole text that was decoded from another one, mended where it has to be.
+pub(crate) fn read_decoded<'a, T: Deserialize<'a>>(bytes: &[u8], mending: Mending) -> Result<T, Undecodable> {
+    match mend::json(bytes, mending) {
+        Some(text) => read_owned(&text, PhantomData),
+        None => read_owned(&String::from_utf8_lossy(bytes), PhantomData),
+    }
+}
+
+fn not_json(error: &sonic_rs::Error) -> Undecodable {
+    let kind = if error.is_eof() { "ends early" } else { "is not valid JSON" };
+    Undecodable::new("not_json", format!("the body {kind} at line {} column {}", error.line(), error.column()))
 }
 
 /// A part of a key: as it stands when that is short and shows nobody's address, else its hash.
@@ -142,7 +203,8 @@ pub(crate) fn required<T>(path: &str, given: Given<T>) -> Result<T, Undecodable>
     }
 }
 
-const JSON: &str = "application/json";
+/// The content type of an element in JSON.
+pub(crate) const JSON: &str = "application/json";
 
 pub(crate) fn element<'b, H>(
     bytes: &'b [u8],
@@ -160,7 +222,7 @@ pub(crate) fn element<'b, H>(
     };
     let key = key.unwrap_or_else(|| fallback_key(bytes));
     // A body has at most MAX_ELEMENTS elements.
-    Element { bytes, key, ordinal: ordinal as u32, content_type: JSON, quarantine }
+    Element { bytes: bytes.into(), key, ordinal: ordinal as u32, content_type: JSON, quarantine }
 }
 
 fn empty() -> Undecodable {
@@ -171,10 +233,15 @@ pub(crate) fn too_many() -> Undecodable {
     Undecodable::new("too_many_events", format!("the body holds more than {MAX_ELEMENTS} events"))
 }
 
-/// The text of a body, without the space around it.
-pub(crate) fn not_empty(body: &[u8]) -> Result<&str, Undecodable> {
-    let text = text(body.trim_ascii())?;
-    if text.is_empty() { Err(empty()) } else { Ok(text) }
+/// A body without the space around it.
+pub(crate) fn not_empty(body: &[u8]) -> Result<&[u8], Undecodable> {
+    let body = trimmed(body);
+    if body.is_empty() { Err(empty()) } else { Ok(body) }
+}
+
+/// Whether an element is an object in JSON, good or not.
+pub(crate) fn is_readable(element: &Element<'_>) -> bool {
+    element.quarantine.as_ref().is_none_or(|why| !["not_json", "not_utf8", "not_an_event"].contains(&why.reason))
 }
 
 /// A body that is one event.
@@ -182,8 +249,8 @@ pub(crate) fn one<'b, H: Shape<'b>>(
     body: &'b [u8],
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    let text = not_empty(body)?;
-    Ok(vec![element(text.as_bytes(), 0, Ok(parse(text)?), recipe)])
+    let body = not_empty(body)?;
+    Ok(vec![element(body, 0, Ok(parse_head(body)?), recipe)])
 }
 
 /// A body that is one event, or an array of events.
@@ -191,13 +258,15 @@ pub(crate) fn one_or_array<'b, H: Shape<'b>>(
     body: &'b [u8],
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    let body = body.trim_ascii();
+    let body = trimmed(body);
     if body.first() != Some(&b'[') {
         return one(body, recipe);
     }
     // First the strict pass, which also bounds the depth; then the bounds of what it read.
-    let heads: Given<Vec<Given<H>>> = parse(text(body)?)?;
-    items(heads.or_empty(), body, recipe)
+    match strict::<Given<Vec<Given<H>>>>(body) {
+        Ok(heads) => items(heads.or_empty(), body, recipe),
+        Err(whole) => salvage::events(body, false, whole, parse_head, recipe),
+    }
 }
 
 /// A body that is an object with an array of events at a path of names. `heads` are those events, as a strict pass over
@@ -258,12 +327,11 @@ fn unclear(what: &str) -> Undecodable {
 /// A body that is a form: one event, whose fields `read` turns into a head.
 pub(crate) fn form<'b, H>(
     body: &'b [u8],
-    read: impl Fn(&'b str) -> Result<Given<H>, Undecodable>,
+    read: impl Fn(&'b [u8]) -> Result<Given<H>, Undecodable>,
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    let text = not_empty(body)?;
-    let element = element(text.as_bytes(), 0, read(text), recipe);
-    Ok(vec![Element { content_type: FORM, ..element }])
+    let body = not_empty(body)?;
+    Ok(vec![Element { content_type: FORM, ..element(body, 0, read(body), recipe) }])
 }
 
 /// A body with one event a line. A line that is not JSON spoils itself only; empty lines are passed over.
@@ -271,21 +339,20 @@ pub(crate) fn lines<'b, H: Shape<'b>>(
     body: &'b [u8],
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    lines_with(body, parse, recipe)
+    lines_with(body, parse_head, recipe)
 }
 
 /// As [`lines`], by a function that reads a line.
 pub(crate) fn lines_with<'b, H>(
     body: &'b [u8],
-    parse: impl Fn(&'b str) -> Result<Given<H>, Undecodable>,
+    parse: impl Fn(&'b [u8]) -> Result<Given<H>, Undecodable>,
     recipe: impl Fn(&H) -> Keyed,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
-    let lines = || body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let lines = || body.split(|byte| *byte == b'\n').map(trimmed).filter(|line| !line.is_empty());
     match lines().count() {
         0 => return Err(empty()),
         1..=MAX_ELEMENTS => {}
         _ => return Err(too_many()),
     }
-    let read = |(ordinal, line)| element(line, ordinal, text(line).and_then(&parse), &recipe);
-    Ok(lines().enumerate().map(read).collect())
+    Ok(lines().enumerate().map(|(ordinal, line)| element(line, ordinal, parse(line), &recipe)).collect())
 }

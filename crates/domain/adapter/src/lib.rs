@@ -14,19 +14,27 @@ mod cloudevents;
 mod destination;
 mod dub;
 mod edge;
+mod form;
 mod json;
 mod mapped;
 pub mod mapping;
+mod mend;
+mod owned;
 mod rebrandly;
+mod salvage;
 mod shlink;
 mod short_link;
 mod shortio;
+mod spelling;
 mod time;
 mod twilio;
+
+use std::borrow::Cow;
 
 use event::raw::RawHeaders;
 
 use mapped::Scratch;
+use mapping::Mapping;
 
 pub use canonical::{SCHEMA, example};
 pub use cloudevents::ATTRIBUTE_HEADERS;
@@ -70,6 +78,8 @@ impl Undecodable {
 
     /// The platform calls the event by a name that this adapter does not know.
     pub(crate) fn unknown_type(name: &str) -> Self {
+        // The halves put different things for what was cut, so that nothing from there on is shown.
+        let name = name.split(char::REPLACEMENT_CHARACTER).next().unwrap_or_default();
         // As it will be shown: what is escaped there (a NUL is `\0`) can look like the end of a name before an @.
         let shown = format!("{:?}", clean::clipped(name.into(), 64));
         let shown = if clean::holds_email(&shown) { "\"\"" } else { &shown };
@@ -134,15 +144,23 @@ impl Adapter {
         }
     }
 
-    /// Whether a body of this content type can be read; parameters and case do not matter, and no type is fine.
-    pub fn accepts(self, content_type: &str) -> bool {
-        is_json(content_type)
-            || match self {
-                Adapter::Canonical => edge::is_ndjson(content_type),
-                Adapter::ShortIo => edge::is_form(content_type),
-                Adapter::Mapping => edge::is_ndjson(content_type) || edge::is_form(content_type),
-                _ => false,
+    /// Whether a body of this content type can be read; parameters and case do not matter, and no type is fine. JSON that is
+    /// called a form, or stands in a field of one, is read by every adapter; plain text where the map of the source says so.
+    pub fn accepts(self, dialect: &Dialect, content_type: &str, body: &[u8]) -> bool {
+        if is_json(content_type) {
+            return true;
+        }
+        if edge::is_form(content_type) {
+            return matches!(self, Adapter::ShortIo | Adapter::Mapping) || form::json_in(body).is_some();
+        }
+        match self {
+            Adapter::Canonical => edge::is_ndjson(content_type),
+            Adapter::Mapping => {
+                edge::is_ndjson(content_type)
+                    || (edge::is_plain_text(content_type) && dialect.mapping.as_ref().is_some_and(Mapping::takes_text))
             }
+            _ => false,
+        }
     }
 
     /// Finds the events of an authentic body, in order, each with its key. An element that is not an event is marked
@@ -153,6 +171,49 @@ impl Adapter {
     /// # Errors
     /// When the body cannot be split at all: ingest then writes it whole, quarantined, under [`fallback_key`].
     pub fn split<'b>(
+        self,
+        dialect: &Dialect,
+        body: &'b [u8],
+        content_type: &str,
+        headers: &dyn Fn(&str) -> Option<&'b str>,
+    ) -> Result<Vec<Element<'b>>, Undecodable> {
+        if let Some(text) = mend::from_wide(body) {
+            return self.split_decoded(dialect, text.as_bytes(), content_type, headers);
+        }
+        if edge::is_form(content_type)
+            && !self.is_form(dialect, mend::trimmed(body))?
+            && let Some(json) = form::json_in(body)
+        {
+            return match json {
+                Cow::Borrowed(json) => self.split_utf8(dialect, json, edge::JSON, headers),
+                Cow::Owned(json) => self.split_decoded(dialect, &json, edge::JSON, headers),
+            };
+        }
+        self.split_utf8(dialect, body, content_type, headers)
+    }
+
+    /// Whether a body that is called a form is an event of this platform as a form.
+    fn is_form(self, dialect: &Dialect, body: &[u8]) -> Result<bool, Undecodable> {
+        Ok(match self {
+            Adapter::ShortIo => shortio::is_form(body),
+            Adapter::Mapping => mapping::is_form(dialect.mapping()?, body),
+            _ => false,
+        })
+    }
+
+    /// As [`Self::split`], for a body that was decoded.
+    fn split_decoded<'b>(
+        self,
+        dialect: &Dialect,
+        body: &[u8],
+        content_type: &str,
+        headers: &dyn Fn(&str) -> Option<&'b str>,
+    ) -> Result<Vec<Element<'b>>, Undecodable> {
+        let elements = self.split_utf8(dialect, body, content_type, &|name| headers(name))?;
+        Ok(elements.into_iter().map(Element::into_owned).collect())
+    }
+
+    fn split_utf8<'b>(
         self,
         dialect: &Dialect,
         body: &'b [u8],
@@ -186,18 +247,18 @@ impl Adapter {
         bytes: &'a [u8],
         memory: &mut Memory,
     ) -> Result<Adapted<'a>, Undecodable> {
-        let text = edge::text(bytes.trim_ascii())?;
+        let bytes = mend::trimmed(bytes);
         let scratch = &mut Scratch::new(memory, dialect);
         match self {
-            Adapter::Dub => dub::adapt(raw, text, scratch),
-            Adapter::Canonical => canonical::adapt(raw, text, scratch),
-            Adapter::CloudEvents => cloudevents::adapt(raw, text, scratch),
-            Adapter::Bitly => bitly::adapt(raw, text, scratch),
-            Adapter::Rebrandly => rebrandly::adapt(raw, text, scratch),
-            Adapter::ShortIo => shortio::adapt(raw, text, scratch),
-            Adapter::Shlink => shlink::adapt(raw, text, scratch),
-            Adapter::Twilio => twilio::adapt(raw, text, scratch),
-            Adapter::Mapping => mapping::adapt(dialect.mapping()?, raw, text, scratch),
+            Adapter::Dub => dub::adapt(raw, bytes, scratch),
+            Adapter::Canonical => canonical::adapt(raw, bytes, scratch),
+            Adapter::CloudEvents => cloudevents::adapt(raw, bytes, scratch),
+            Adapter::Bitly => bitly::adapt(raw, bytes, scratch),
+            Adapter::Rebrandly => rebrandly::adapt(raw, bytes, scratch),
+            Adapter::ShortIo => shortio::adapt(raw, bytes, scratch),
+            Adapter::Shlink => shlink::adapt(raw, bytes, scratch),
+            Adapter::Twilio => twilio::adapt(raw, bytes, scratch),
+            Adapter::Mapping => mapping::adapt(dialect.mapping()?, raw, bytes, scratch),
         }
     }
 }

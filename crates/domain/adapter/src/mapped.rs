@@ -12,6 +12,7 @@ use crate::clean::Cleaner;
 use crate::destination::{Destinations, Utm};
 use crate::json::{Findings, Given, MAX_PAIRS, Pairs};
 use crate::mapping::Mapping;
+use crate::spelling;
 use crate::time::{self, Claim, TimeFormat};
 
 /// An event, and what is known beside it that is stored nowhere.
@@ -147,7 +148,7 @@ impl<'a, 's> Draft<'a, 's> {
     /// Which link it is about; a link without an id is known by domain and slug.
     pub(crate) fn link(&mut self, id: Given<Cow<'a, str>>, domain: Given<Cow<'a, str>>, slug: Given<Cow<'a, str>>) {
         self.event.domain = self.clean.host("link.domain", domain);
-        let slug = self.clean.name("link.slug", slug);
+        let slug = self.clean.name("link.slug", slug.map(spelling::slug));
         self.event.slug = match slug {
             Cow::Borrowed(slug) => Cow::Borrowed(slug.trim_start_matches('/')),
             Cow::Owned(slug) => slug.trim_start_matches('/').to_owned().into(),

@@ -15,6 +15,8 @@ use crate::destination::Utm;
 use crate::edge::{self, Element, Keyed, identity, object, parse};
 use crate::json::{Findings, Given, Path, Shape, objects};
 use crate::mapped::{Adapted, Draft, Scratch};
+use crate::mend::trimmed;
+use crate::salvage;
 use crate::time::Claim;
 
 /// The links of the documentation's examples.
@@ -103,11 +105,17 @@ impl<'de> Shape<'de> for First<'de> {
 
 /// Finds the clicks of a body: those of `data`, or the body itself where there is no such list.
 pub(crate) fn split(body: &[u8]) -> Result<Vec<Element<'_>>, Undecodable> {
-    let body = body.trim_ascii();
+    let body = trimmed(body);
     let mut elements = match body.first() {
-        Some(b'{') => match parse::<Given<Envelope<'_>>>(edge::text(body)?)?.or_empty().data {
-            Given::Is(heads) => edge::array_at(body, &["data"], heads, Head::key)?,
-            Given::Wrong | Given::Absent => edge::one(body, Head::key)?,
+        Some(b'{') => match edge::strict::<Given<Envelope<'_>>>(body).map(|envelope| envelope.or_empty().data) {
+            Ok(Given::Is(heads)) => edge::array_at(body, &["data"], heads, Head::key)?,
+            Ok(Given::Wrong | Given::Absent) => edge::one(body, Head::key)?,
+            Err(whole) => match salvage::value_at(body, &["data"]).map(|at| &body[at..]) {
+                Some(array) if array.starts_with(b"[") => {
+                    salvage::events(array, true, whole, edge::parse_head, Head::key)?
+                }
+                _ => edge::one(body, Head::key)?,
+            },
         },
         _ => edge::one_or_array(body, Head::key)?,
     };
@@ -172,10 +180,10 @@ fn link<'t>(
 /// Maps one click.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
-    let click: Click<'a> = object(parse(text)?)?;
+    let click: Click<'a> = object(parse(bytes)?)?;
     let mut findings = Findings::default();
     click.survey(&Path::ROOT, &mut findings);
     let route = edge::required("route", click.route)?;

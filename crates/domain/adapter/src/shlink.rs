@@ -135,10 +135,10 @@ impl Head<'_> {
 /// Maps one update.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
-    let body: Body<'a> = object(parse(text)?)?;
+    let body: Body<'a> = object(parse(bytes)?)?;
     let mut findings = Findings::default();
     body.survey(&Path::ROOT, &mut findings);
     let kind = Kind::of(body.visit.view().map(|visit| &visit.kind), body.short_url.get().is_some())?;

@@ -13,7 +13,7 @@ pub(crate) fn halves(text: Cow<'_, str>) -> Option<(Cow<'_, str>, Cow<'_, str>)>
 
 fn of(text: &str) -> Option<(&str, &str)> {
     let text = text.trim();
-    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let text = text.split_once("://").map_or_else(|| text.strip_prefix("//").unwrap_or(text), |(_, rest)| rest);
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let (host, slug) = text.split_once('/').unwrap_or((text, ""));
     let host = host.rsplit('@').next().unwrap_or_default();
@@ -26,8 +26,12 @@ mod tests {
 
     #[test]
     fn a_short_link_is_host_and_slug_however_it_is_written() {
-        for text in ["go.acme.example/a/b", "https://go.acme.example/a/b", " HTTP://jane:pw@go.acme.example/a/b?x=1#y "]
-        {
+        for text in [
+            "go.acme.example/a/b",
+            "https://go.acme.example/a/b",
+            "//go.acme.example/a/b",
+            " HTTP://jane:pw@go.acme.example/a/b?x=1#y ",
+        ] {
             for text in [Cow::Borrowed(text), Cow::Owned(text.to_owned())] {
                 assert_eq!(halves(text), Some(("go.acme.example".into(), "a/b".into())));
             }

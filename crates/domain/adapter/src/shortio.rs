@@ -14,8 +14,10 @@ use crate::Undecodable;
 use crate::clean;
 use crate::destination::Utm;
 use crate::edge::{self, Element, Keyed, object, parse};
+use crate::form;
 use crate::json::{Findings, Given, Path, Shape, objects};
 use crate::mapped::{Adapted, Draft, Scratch};
+use crate::mend::Mending;
 use crate::short_link;
 use crate::time::Claim;
 
@@ -42,16 +44,20 @@ objects! {
 
 /// Finds the event of a body.
 pub(crate) fn split<'b>(body: &'b [u8], content_type: &str) -> Result<Vec<Element<'b>>, Undecodable> {
-    // Some senders call whatever they send a form.
-    if edge::is_form(content_type) && body.trim_ascii().first() != Some(&b'{') {
-        return edge::form(body, of_form, Body::key);
+    if edge::is_form(content_type) {
+        return edge::form(body, |body| of_form(body, Mending::Distinct), Body::key);
     }
     edge::one(body, Body::key)
 }
 
+/// Whether a form tells of a click.
+pub(crate) fn is_form(body: &[u8]) -> bool {
+    of_form(body, Mending::Plain).is_ok_and(|body| body.get().is_some_and(|body| body.link().is_ok()))
+}
+
 /// The fields of a form, read as if they were those of an object.
-fn of_form(text: &str) -> Result<Given<Body<'_>>, Undecodable> {
-    let fields = MapDeserializer::<_, Error>::new(form_urlencoded::parse(text.as_bytes()));
+fn of_form(body: &[u8], mending: Mending) -> Result<Given<Body<'_>>, Undecodable> {
+    let fields = MapDeserializer::<_, Error>::new(form::pairs(body, mending));
     let body = Body::object(fields).map_err(|_| Undecodable::new("not_a_form", "the body is no form of texts"))?;
     Ok(body.map_or(Given::Wrong, Given::Is))
 }
@@ -84,10 +90,10 @@ fn is_null(text: &str) -> bool {
 /// Maps one event.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
-    let body = object(if edge::is_form(&raw.content_type) { of_form(text)? } else { parse(text)? })?;
+    let body = object(if edge::is_form(&raw.content_type) { of_form(bytes, Mending::Plain)? } else { parse(bytes)? })?;
     let (domain, path) = body.link()?;
     let mut findings = Findings::default();
     body.survey(&Path::ROOT, &mut findings);

@@ -91,10 +91,10 @@ impl Head<'_> {
 /// Maps one event.
 pub(crate) fn adapt<'a>(
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
-    let body: Body<'a> = object(parse(text)?)?;
+    let body: Body<'a> = object(parse(bytes)?)?;
     let event_type = event_type(&body.name)?;
     let mut findings = Findings::default();
     body.survey(&Path::ROOT, &mut findings);

@@ -86,7 +86,7 @@ fn outcome(adapter: Adapter, dialect: &Dialect, element: &Element<'_>) -> serde_
         ..RawHeaders::default()
     };
     let mut memory = Memory::new(Options { keep_query_params: vec!["sku".into()] });
-    let adapted = adapter.adapt(dialect, &raw, element.bytes, &mut memory);
+    let adapted = adapter.adapt(dialect, &raw, &element.bytes, &mut memory);
     assert_eq!(adapted.as_ref().err(), element.quarantine.as_ref(), "both halves find the same fault");
     let result = match &adapted {
         Err(undecodable) => json!({"reason": undecodable.reason, "detail": undecodable.detail}),

@@ -29,7 +29,7 @@ fn adapted(document: &Value) -> Verdict {
     let (bytes, dialect, no_headers) = (body.as_bytes(), &Dialect::PLAIN, |_: &str| None);
     let elements = Adapter::Canonical.split(dialect, bytes, "application/json", &no_headers).expect("one event");
     let mut memory = Memory::new(Options::default());
-    let adapted = Adapter::Canonical.adapt(dialect, &raw, elements[0].bytes, &mut memory);
+    let adapted = Adapter::Canonical.adapt(dialect, &raw, &elements[0].bytes, &mut memory);
     assert_eq!(adapted.as_ref().err(), elements[0].quarantine.as_ref(), "both halves say the same of {document}");
     match adapted {
         Err(undecodable) => Verdict::Quarantined(undecodable.to_string()),

@@ -32,6 +32,7 @@ pub(crate) fn read(source: &Section<'_>) -> Option<ReadMap> {
     let map = source.section("map")?;
     let mut plan = MappingPlan {
         items: map.node("items").and_then(|node| paths(&map, node, "items").into_iter().next()),
+        text_plain: map.flag("text_plain").unwrap_or_default(),
         event_key: map.node("event_key").and_then(|node| event_key(&map, node)),
         event_type: event_type(&map),
         value: map.node("value_minor").and_then(|node| value(&map, node)),

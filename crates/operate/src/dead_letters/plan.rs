@@ -69,7 +69,7 @@ pub(super) fn plan(
                     own => own.into(),
                 };
                 let headers = RawHeaders { ordinal: element.ordinal, content_type, ..headers.clone() };
-                again(step, element.key.as_str(), element.bytes, &headers, origin.0)
+                again(step, element.key.as_str(), &element.bytes, &headers, origin.0)
             })
             .collect()),
     }

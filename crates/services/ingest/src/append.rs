@@ -42,9 +42,14 @@ pub(crate) fn cloud_event(headers: &HeaderMap) -> Vec<(Cow<'_, str>, Cow<'_, str
         return Vec::new();
     }
     let attribute = |(name, value): (&'_ HeaderName, &'_ HeaderValue)| {
-        Some((Cow::Owned(name.as_str().strip_prefix("ce-")?.to_owned()), Cow::Owned(value.to_str().ok()?.to_owned())))
+        Some((Cow::Owned(name.as_str().strip_prefix("ce-")?.to_owned()), Cow::Owned(header_text(value)?.to_owned())))
     };
     headers.iter().filter_map(attribute).collect()
+}
+
+/// A header as text. Some clients write UTF-8 as it is, others encode it.
+pub(crate) fn header_text(value: &HeaderValue) -> Option<&str> {
+    std::str::from_utf8(value.as_bytes()).ok()
 }
 
 /// Appends every element to its lane and waits until the in-sync replicas have them all.
@@ -84,7 +89,7 @@ pub(crate) async fn append(
             topic: Topic::Raw,
             partition: lane::of_key(element.key.as_str().as_bytes(), edge.lanes),
             key: element.key.as_str().as_bytes(),
-            payload: element.bytes,
+            payload: &element.bytes,
             headers,
         })
         .collect();

@@ -272,7 +272,7 @@ impl<'e> Delivery<'e> {
             return Err(Problem::WrongEncoding);
         }
         let content_type = if admitted.from_query { query::CONTENT_TYPE } else { content_type(headers) };
-        if !settings.adapter.accepts(content_type) {
+        if !settings.adapter.accepts(&settings.dialect, content_type, &admitted.content) {
             return Err(Problem::WrongType);
         }
         let (mut elements, whole) = match &admitted.broken {
@@ -298,7 +298,7 @@ impl<'e> Delivery<'e> {
 
     /// The events of the body. A body that cannot be split is one quarantined element under its hash, and `true`.
     fn split<'b>(&'b self, body: &'b [u8], content_type: &str) -> (Vec<Element<'b>>, bool) {
-        let header = |name: &str| self.parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| self.parts.headers.get(name).and_then(append::header_text);
         let SourceSettings { adapter, dialect, .. } = &self.source.settings;
         match adapter.split(dialect, body, content_type, &header) {
             Ok(elements) => (elements, false),
@@ -428,5 +428,5 @@ fn content_type(headers: &HeaderMap) -> &str {
 
 /// A body without an event that can be used, under its hash.
 fn quarantined(body: &[u8], why: Undecodable) -> Element<'_> {
-    Element { bytes: body, key: fallback_key(body), ordinal: 0, content_type: "", quarantine: Some(why) }
+    Element { bytes: body.into(), key: fallback_key(body), ordinal: 0, content_type: "", quarantine: Some(why) }
 }

@@ -69,7 +69,7 @@ mod tests {
                 continue;
             };
             let content_type = platform.content_type();
-            assert!(adapter.accepts(content_type));
+            assert!(adapter.accepts(&adapter::Dialect::PLAIN, content_type, b"{}"));
             let keys = |body: &[u8]| -> Vec<_> {
                 let elements = adapter.split(&adapter::Dialect::PLAIN, body, content_type, &|_| None).unwrap();
                 assert!(

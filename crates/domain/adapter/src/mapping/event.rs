@@ -14,17 +14,18 @@ use crate::destination::Utm;
 use crate::edge;
 use crate::json::{Findings, Given};
 use crate::mapped::{Adapted, Draft, Scratch};
+use crate::mend::Mending;
 
 /// Maps one event.
 pub(crate) fn adapt<'a>(
     mapping: &Mapping,
     raw: &RawHeaders<'a>,
-    text: &'a str,
+    bytes: &'a [u8],
     scratch: &mut Scratch<'_>,
 ) -> Result<Adapted<'a>, Undecodable> {
     let found = match edge::is_form(&raw.content_type) {
-        true => mapping.whole.read_form(text),
-        false => edge::parse_with(text, Event(&mapping.whole))?.ok().ok_or_else(Undecodable::no_object)?,
+        true => mapping.whole.read_form(bytes, Mending::Plain),
+        false => edge::parse_with(bytes, Event(&mapping.whole))?.ok().ok_or_else(Undecodable::no_object)?,
     };
     let kind = mapping.type_of(&found)?;
     let link = mapping.link(&found);

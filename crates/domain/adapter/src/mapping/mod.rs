@@ -21,12 +21,13 @@ use crate::time::TimeFormat;
 use read::{Found, Scalar, Tree};
 
 pub(crate) use event::adapt;
-pub(crate) use split::split;
+pub(crate) use split::{is_form, split};
 
 /// A mapping, ready to read payloads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mapping {
     items: Option<PayloadPath>,
+    text_plain: bool,
     /// The paths that the edge needs. A path has the same slot in both trees.
     head: Tree,
     /// All paths.
@@ -98,6 +99,7 @@ impl Mapping {
         let value = plan.value.map(|(paths, units)| (slots(&paths), f64::from(units)));
         Self {
             items: plan.items,
+            text_plain: plan.text_plain,
             head,
             whole,
             event_key,
@@ -109,6 +111,11 @@ impl Mapping {
             value,
             extra,
         }
+    }
+
+    /// Whether bodies may be called plain text.
+    pub(crate) fn takes_text(&self) -> bool {
+        self.text_plain
     }
 
     /// The type of an event.

@@ -11,6 +11,8 @@ use crate::time::TimeFormat;
 pub struct MappingPlan {
     /// Where the events of a body stand, if they stand in an envelope. All other paths start at the event.
     pub items: Option<PayloadPath>,
+    /// Whether bodies may be called plain text; they are JSON all the same.
+    pub text_plain: bool,
     /// What deliveries of one event have in common; the hash of its bytes when nothing is said or found.
     pub event_key: Option<KeyFrom>,
     /// What kind of event it is.

@@ -6,7 +6,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::PayloadPath;
+use crate::form;
 use crate::json::{Given, Unread};
+use crate::mend::Mending;
 use crate::time::Claim;
 
 /// Beyond this a float names no single whole number, so it is no text: two ids could read alike.
@@ -130,13 +132,11 @@ impl Tree {
     }
 
     /// What the fields of a form hold.
-    pub(super) fn read_form<'a>(&self, body: &'a str) -> Found<'a> {
+    pub(super) fn read_form<'a>(&self, body: &'a [u8], mending: Mending) -> Found<'a> {
         let mut found = Found::new(self.slots);
-        for (name, value) in form_urlencoded::parse(body.as_bytes()) {
+        for (name, value) in form::pairs(body, mending) {
             let child = self.root.children.iter().find(|child| *child.name == name);
             match child.and_then(|child| child.node.slot) {
-                // Bytes that are no text were replaced, so that two values could read alike.
-                Some(slot) if value.contains(char::REPLACEMENT_CHARACTER) => found.values[slot] = Given::Wrong,
                 Some(slot) => found.values[slot] = Given::Is(Scalar::Text(value)),
                 None => found.unread += 1,
             }
@@ -146,6 +146,7 @@ impl Tree {
 }
 
 /// Reads an event: an object in which the paths start. Anything else is wrong.
+#[derive(Clone, Copy)]
 pub(super) struct Event<'t>(pub(super) &'t Tree);
 
 impl<'de> DeserializeSeed<'de> for Event<'_> {

@@ -9,6 +9,8 @@ use super::read::{Event, Found};
 use crate::Undecodable;
 use crate::edge::{self, Element, MAX_ELEMENTS};
 use crate::json::{Given, Unread};
+use crate::mend::Mending;
+use crate::salvage;
 
 /// Finds the events of a body.
 pub(crate) fn split<'b>(
@@ -17,21 +19,39 @@ pub(crate) fn split<'b>(
     content_type: &str,
 ) -> Result<Vec<Element<'b>>, Undecodable> {
     let key = |found: &Found<'_>| mapping.key(found);
+    let read = |bytes| edge::parse_head_with(bytes, Event(&mapping.head));
     if edge::is_ndjson(content_type) {
-        return edge::lines_with(body, |line| edge::parse_with(line, Event(&mapping.head)), key);
+        return edge::lines_with(body, read, key);
     }
     if edge::is_form(content_type) {
-        return edge::form(body, |text| Ok(Given::Is(mapping.head.read_form(text))), key);
+        return edge::form(body, |body| Ok(Given::Is(mapping.head.read_form(body, Mending::Distinct))), key);
     }
-    let body = body.trim_ascii();
+    let body = edge::not_empty(body)?;
     let names = mapping.items.as_ref().map_or(&[][..], |path| path.names());
     // First the strict pass, which also bounds the depth; then the bounds of what it read.
-    match edge::parse_with(edge::not_empty(body)?, Within { names, mapping })? {
-        Heads::One(head) => Ok(vec![edge::element(edge::value_at(body, names)?, 0, Ok(head), key)]),
-        Heads::Many { more: true, .. } => Err(edge::too_many()),
-        Heads::Many { heads, more: false } => edge::array_at(body, names, heads, key),
-        Heads::Nowhere => Err(Undecodable::missing(mapping.items.as_ref().map_or("", |path| path.as_str()))),
+    match edge::strict_with(body, Within { names, mapping }) {
+        Ok(Heads::One(head)) => Ok(vec![edge::element(edge::value_at(body, names)?, 0, Ok(head), key)]),
+        Ok(Heads::Many { more: true, .. }) => Err(edge::too_many()),
+        Ok(Heads::Many { heads, more: false }) => edge::array_at(body, names, heads, key),
+        Ok(Heads::Nowhere) => Err(Undecodable::missing(mapping.items.as_ref().map_or("", |path| path.as_str()))),
+        Err(whole) => match salvage::value_at(body, names).map(|at| &body[at..]) {
+            Some(array) if array.starts_with(b"[") => salvage::events(array, !names.is_empty(), whole, read, key),
+            Some(event) => {
+                let event = salvage::first_value(event);
+                Ok(vec![edge::element(event, 0, Ok(read(event)?), key)])
+            }
+            None => Err(whole),
+        },
     }
+}
+
+/// Whether a form is an event as it stands: some field is read, and what is read is enough.
+pub(crate) fn is_form(mapping: &Mapping, body: &[u8]) -> bool {
+    let found = mapping.whole.read_form(body, Mending::Plain);
+    let link = mapping.link(&found);
+    found.values.iter().any(|value| value.get().is_some())
+        && mapping.type_of(&found).is_ok()
+        && mapping.identity(&link).is_ok()
 }
 
 /// What the edge reads of a body.

@@ -76,6 +76,7 @@ fn of_everything() -> MappingPlan {
     put(Field::Campaign, TextFrom { paths: paths(&["meta.campaign", "campaign"]), default: "everyday".into() });
     let fact = |path, is: &[&str]| FactFrom { paths: paths(&[path]), is: is.iter().map(ToString::to_string).collect() };
     MappingPlan {
+        text_plain: false,
         items: None,
         event_key: Some(KeyFrom::All(paths(&["id", "kind"]))),
         event_type: TypeFrom { default: OurType::parse("click"), ..types("kind", &names) },

@@ -32,7 +32,7 @@ fn one<'b>(source: &Source, body: &'b str, read: impl FnOnce(&str, Adapted<'b>))
     assert_eq!(elements.len(), 1);
     let raw = RawHeaders { received_at: RECEIVED_AT, ..RawHeaders::default() };
     let mut memory = Memory::new(Options::default());
-    let adapted = source.adapter.adapt(&source.dialect, &raw, elements[0].bytes, &mut memory).unwrap();
+    let adapted = source.adapter.adapt(&source.dialect, &raw, &elements[0].bytes, &mut memory).unwrap();
     read(elements[0].key.as_str(), adapted);
 }
 

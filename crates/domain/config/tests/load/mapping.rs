@@ -27,7 +27,7 @@ fn with(more: &str) -> Config {
 }
 
 /// Sends a body through both halves.
-fn one<'b>(source: &Source, body: &'b str, read: impl FnOnce(&str, Adapted<'b>)) {
+fn one(source: &Source, body: &str, read: impl FnOnce(&str, Adapted<'_>)) {
     let elements = source.adapter.split(&source.dialect, body.as_bytes(), "application/json", &|_| None).unwrap();
     assert_eq!(elements.len(), 1);
     let raw = RawHeaders { received_at: RECEIVED_AT, ..RawHeaders::default() };

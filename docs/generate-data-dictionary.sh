@@ -39,6 +39,9 @@ mean unknown. Analysts read the views; no view needs `FINAL`.
 - The reports are finished numbers by day. A day that is over is closed and kept for five years; a day that is not, or that got late events
   since, is computed from the rows at the moment of the question. So they agree with `events` at every moment.
 - `completeness` says through when the numbers are whole. Quote it with them.
+- A day is a day of UTC, in every report, whatever `timezone` the configuration has.
+- Clicks and scans count by who came (`counted`). Leads and sales count whoever or whatever told of them, since a server program often does; their
+  `counted` says who that was.
 - `daily_visitors` is distinct within a day and a value only: never add it up. A visitor is known where the platform sends the address, and not for
   events that come more than two days late; `coverage` says of what share of the clicks. On another domain the same person is another visitor.
 
@@ -51,7 +54,7 @@ END
 
 ### `<report>_closed`
 
-One table for each report: its closed days, with the report's columns, `closed_records` and `closed_at`.
+One table for each report: its closed days, with the report's columns, `closed_records`, `closed_at` and `closed_definition`.
 END
 } > data-dictionary.md.new
 mv data-dictionary.md.new data-dictionary.md

@@ -57,7 +57,7 @@ fn a_mapping() -> Mapping {
         event_type: TypeFrom { paths: at("type"), ..TypeFrom::default() },
         event_time: at("time"),
         fields: Field::ALL.iter().map(field).collect(),
-        value: Some((at("value_minor"), 100)),
+        value: Some((at("value_minor"), adapter::mapping::AmountUnit::Currency)),
         extra: vec![("more".to_owned(), TextFrom { paths: at("extra.0.more"), default: String::new() })],
         ..MappingPlan::default()
     })

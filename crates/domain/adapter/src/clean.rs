@@ -1,11 +1,18 @@
-//! What may rest in a stored text: sentinels become unknown, e-mail addresses go, lengths are bounded.
+//! What may rest in a stored text: sentinels become unknown, e-mail and IP addresses go, lengths are bounded.
 
 use std::borrow::Cow;
 
+use event::personal;
+
+use crate::Unreadable;
+use crate::country;
 use crate::json::Given;
 
 /// The longest text that is stored, in bytes.
 const MAX_TEXT: usize = 1_024;
+
+/// How much of a text is searched for addresses, in bytes: well beyond what is stored.
+const LOOKED_AT: usize = 16 * MAX_TEXT;
 
 /// Words by which platforms say that they do not know.
 const SENTINELS: [&str; 9] =
@@ -18,6 +25,7 @@ const MAX_NOTES: usize = 24;
 #[derive(Debug, Default)]
 pub(crate) struct Cleaner<'a> {
     trace: Vec<Cow<'a, str>>,
+    unreadable: Vec<Unreadable>,
 }
 
 impl<'a> Cleaner<'a> {
@@ -29,12 +37,19 @@ impl<'a> Cleaner<'a> {
         }
     }
 
-    /// What was noted.
-    pub(crate) fn into_trace(self) -> Vec<Cow<'a, str>> {
-        self.trace
+    /// The lines of the trace, and what could not be read.
+    pub(crate) fn into_notes(self) -> (Vec<Cow<'a, str>>, Vec<Unreadable>) {
+        (self.trace, self.unreadable)
     }
 
-    /// A text that names something: kept as it is, unless it holds an e-mail address or is too long.
+    /// Counts a value that could not be read, once.
+    pub(crate) fn unreadable(&mut self, what: Unreadable) {
+        if !self.unreadable.contains(&what) {
+            self.unreadable.push(what);
+        }
+    }
+
+    /// A text that names something: kept as it is, unless it holds an e-mail or IP address or is too long.
     pub(crate) fn name(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
         self.text(field, given.or_empty())
     }
@@ -63,15 +78,26 @@ impl<'a> Cleaner<'a> {
     /// As [`Self::name`], for a text that is at hand.
     pub(crate) fn text(&mut self, field: &'static str, text: Cow<'a, str>) -> Cow<'a, str> {
         let text = trimmed(text);
-        if holds_email(&text) {
-            self.note(format!("blanked:{field}"));
-            return Cow::Borrowed("");
+        let too_long = text.len() > MAX_TEXT;
+        let kept = clipped(text, LOOKED_AT);
+        if personal::find(&kept).is_some() {
+            return self.blanked(field);
         }
-        if text.len() > MAX_TEXT {
-            self.note(format!("clipped:{field}"));
-            return clipped(text, MAX_TEXT);
+        if !too_long {
+            return kept;
         }
-        text
+        let kept = clipped(kept, MAX_TEXT);
+        // The cut may have made an address of what was none.
+        if personal::find(&kept).is_some() {
+            return self.blanked(field);
+        }
+        self.note(format!("clipped:{field}"));
+        kept
+    }
+
+    fn blanked(&mut self, field: &str) -> Cow<'a, str> {
+        self.note(format!("blanked:{field}"));
+        Cow::Borrowed("")
     }
 
     /// Notes that a field holds what it cannot mean, so that it was passed over.
@@ -79,15 +105,18 @@ impl<'a> Cleaner<'a> {
         self.note(format!("bad_field:{path}"));
     }
 
-    /// Two letters in upper case; the code for nowhere is unknown, anything else is noted and passed over.
+    /// A country's code of ISO 3166-1; the codes for nowhere are unknown, anything else is noted and passed over.
     pub(crate) fn country(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
         let text = trimmed(given.or_empty());
         match text.as_bytes() {
-            [b'X' | b'x', b'X' | b'x'] => Cow::Borrowed(""),
-            [a, b] if a.is_ascii_uppercase() && b.is_ascii_uppercase() => text,
-            [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => text.to_ascii_uppercase().into(),
-            _ => {
-                if !text.is_empty() && !is_sentinel(&text) {
+            [a, b] if country::is_code(*a, *b) => return text,
+            _ => {}
+        }
+        match country::read(&text) {
+            Some(code) => Cow::Borrowed(code),
+            None => {
+                if !(text.is_empty() || is_sentinel(&text) || country::is_nowhere(&text)) {
+                    self.unreadable(Unreadable::Country);
                     self.bad_field(field);
                 }
                 Cow::Borrowed("")
@@ -96,12 +125,15 @@ impl<'a> Cleaner<'a> {
     }
 
     /// A host name: lower case, punycode, without a final dot and without the port that browsers leave out. One that is no
-    /// host name is noted and passed over.
+    /// host name, or is an address, is noted and passed over.
     pub(crate) fn host(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
         let text = trimmed(given.or_empty());
         let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
         if text.len() <= 253 && !text.ends_with('.') && !text.contains("xn--") && text.bytes().all(plain) {
-            return text;
+            return match may_be_a_number(&text) && is_address(&text) {
+                true => self.blanked(field),
+                false => text,
+            };
         }
         // In brackets, colons are part of an address.
         let (host, port) = match text.rsplit_once(':') {
@@ -116,6 +148,7 @@ impl<'a> Cleaner<'a> {
             Err(_) => port.is_empty().then(String::new),
         };
         match (url::Host::parse(host.trim_end_matches('.')), port) {
+            (Ok(_), Some(_)) if is_address(host) => self.blanked(field),
             (Ok(host), Some(port)) => format!("{host}{port}").into(),
             _ => {
                 self.bad_field(field);
@@ -123,6 +156,18 @@ impl<'a> Cleaner<'a> {
             }
         }
     }
+}
+
+/// Whether a host in lower case has a label that begins with a digit: only such a one can be an address.
+fn may_be_a_number(host: &str) -> bool {
+    let starts = |pair: &[u8]| matches!(pair, [b'.', b'0'..=b'9']);
+    host.starts_with(|first: char| first.is_ascii_digit()) || host.as_bytes().windows(2).any(starts)
+}
+
+/// Whether a host is an IP address in any spelling that URLs know (a single number too), or has one in it.
+pub(crate) fn is_address(host: &str) -> bool {
+    let parsed = url::Host::parse(host);
+    !matches!(parsed, Ok(url::Host::Domain(_))) && parsed.is_ok() || personal::find(host).is_some()
 }
 
 /// Whether the text says that its sender does not know.
@@ -159,42 +204,9 @@ pub(crate) fn clipped(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Whether something in the text has the shape of an e-mail address, as it stands or percent-encoded.
-pub(crate) fn holds_email(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.iter().enumerate().any(|(at, byte)| match byte {
-        b'@' => email_around(&bytes[..at], &bytes[at + 1..]),
-        b'%' if bytes[at..].starts_with(b"%40") => email_around(&bytes[..at], &bytes[at + 3..]),
-        _ => false,
-    })
-}
-
-/// Whether a local part ends before the sign and a host with a top-level domain starts after it.
-fn email_around(before: &[u8], after: &[u8]) -> bool {
-    let local = |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"._%+-'\"!#$&*=?^`{|}~".contains(byte);
-    let in_host = |byte: &&u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"-.".contains(byte);
-    let host = &after[..after.iter().take_while(in_host).count()];
-    let mut labels = host.split(|byte| *byte == b'.');
-    before.last().is_some_and(local)
-        && labels.next().is_some_and(|first| !first.is_empty())
-        && labels.any(|label| label.len() >= 2 && !label.iter().any(u8::is_ascii_digit))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_has_the_shape_of_an_email_address_is_found() {
-        for text in ["jane@example.com", "to=jane.doe+x@mail.example.co.uk&x", "jane%40example.com", "<jané@bücher.de>"]
-        {
-            assert!(holds_email(text), "{text}");
-        }
-        for text in ["@acme", "a @ b.com", "50%40", "jane@localhost", "x@1.2", "https://social.example/@jane", "a@.com"]
-        {
-            assert!(!holds_email(text), "{text}");
-        }
-    }
 
     #[test]
     fn a_blanked_or_clipped_value_leaves_a_note() {
@@ -243,12 +255,36 @@ mod tests {
     }
 
     #[test]
-    fn a_country_is_two_letters_or_unknown() {
+    fn an_address_is_no_host() {
         let mut cleaner = Cleaner::default();
-        for (given, expected) in [("de", "DE"), ("US", "US"), ("Germany", ""), ("XX", ""), ("Unknown", ""), ("", "")] {
+        for address in [
+            "192.168.1.1",
+            "192.168.1.1:8080",
+            "3232235777",
+            "0xC0A80101",
+            "0300.0250.1.1",
+            "192.168.1.1.nip.io",
+            "１９２.168.1.1",
+        ] {
+            assert_eq!(cleaner.host("domain", Given::Is(address.into())), "", "{address}");
+        }
+        assert_eq!(cleaner.host("domain", Given::Is("24.example".into())), "24.example");
+        assert_eq!(cleaner.trace, ["blanked:domain"]);
+    }
+
+    #[test]
+    fn a_country_is_one_of_iso_3166_or_unknown() {
+        let mut cleaner = Cleaner::default();
+        let cases =
+            [("de", "DE"), ("US", "US"), ("uk", "GB"), ("EL", "GR"), ("XX", ""), ("ZZ", ""), ("Unknown", ""), ("", "")];
+        for (given, expected) in cases {
             assert_eq!(cleaner.country("country", Given::Is(given.into())), expected);
         }
-        assert_eq!(cleaner.into_trace(), ["bad_field:country"]);
+        assert_eq!((cleaner.trace.len(), cleaner.unreadable.len()), (0, 0));
+        for given in ["Germany", "EU", "T1", "A1", "AP", "SU", "YU", "XK", "E\u{301}", "DEU"] {
+            assert_eq!(cleaner.country("country", Given::Is(given.into())), "", "{given}");
+        }
+        assert_eq!((cleaner.trace, cleaner.unreadable), (vec!["bad_field:country".into()], vec![Unreadable::Country]));
     }
 
     #[test]
@@ -256,6 +292,6 @@ mod tests {
         let mut cleaner = Cleaner::default();
         (0..1_000).for_each(|_| cleaner.note("the same"));
         (0..1_000).for_each(|n| cleaner.note(format!("line {n}")));
-        assert_eq!(cleaner.into_trace().len(), MAX_NOTES);
+        assert_eq!(cleaner.trace.len(), MAX_NOTES);
     }
 }

@@ -242,7 +242,7 @@ pub(crate) fn adapt<'a>(
     draft.event.device = draft.clean.device("data.click.device", click.device);
     draft.event.os = draft.clean.said("data.click.os", click.os);
     draft.event.browser = draft.clean.said("data.click.browser", click.browser);
-    let visitor = Draft::visitor(click.ip.as_str(), click.user_agent, click.bot.ok());
+    let visitor = draft.visitor("data.click.ip", &click.ip, click.user_agent, click.bot.ok());
     let referrer = [click.referer_url, click.referer].into_iter().map(Given::or_empty);
     let referrer = referrer.into_iter().find(|text| !text.is_empty() && !clean::is_sentinel(text)).unwrap_or_default();
     Ok(draft.finish(findings, visitor, referrer, tags))

@@ -9,7 +9,6 @@ use serde::de::DeserializeSeed;
 use sha2::{Digest, Sha256};
 
 use crate::Undecodable;
-use crate::clean;
 use crate::json::{Given, Shape};
 use crate::mend::{self, Mending, trimmed};
 use crate::owned::Owned;
@@ -152,9 +151,9 @@ fn not_json(error: &sonic_rs::Error) -> Undecodable {
     Undecodable::new("not_json", format!("the body {kind} at line {} column {}", error.line(), error.column()))
 }
 
-/// A part of a key: as it stands when that is short and shows nobody's address, else its hash.
+/// A part of a key: as it stands when that is short and holds no e-mail or IP address, else its hash.
 pub(crate) fn key_part(part: &str) -> Cow<'_, str> {
-    if part.len() <= MAX_KEY_PART && !clean::holds_email(part) {
+    if part.len() <= MAX_KEY_PART && event::personal::find(part).is_none() {
         return Cow::Borrowed(part);
     }
     Cow::Owned(format!("sha256:{}", const_hex::encode(Sha256::digest(part.as_bytes()))))

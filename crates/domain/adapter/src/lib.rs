@@ -7,10 +7,14 @@
 //! there is no way from an unknown field to a column. No input makes either half panic, and nothing that a sender wrote
 //! reaches an error text unless `clean` has seen it.
 
+mod address;
+mod amount;
 mod bitly;
 mod canonical;
 mod clean;
 mod cloudevents;
+mod country;
+mod currency;
 mod destination;
 mod dub;
 mod edge;
@@ -28,6 +32,7 @@ mod shortio;
 mod spelling;
 mod time;
 mod twilio;
+mod unreadable;
 
 use std::borrow::Cow;
 
@@ -41,6 +46,7 @@ pub use cloudevents::ATTRIBUTE_HEADERS;
 pub use edge::{Element, MAX_ELEMENTS, fallback_key, is_json};
 pub use mapped::{Adapted, Dialect, Memory, Options, Visitor};
 pub use time::TimeFormat;
+pub use unreadable::Unreadable;
 
 /// The version of the key recipes. A change makes known events look new: it is recorded in the `control` topic, and a
 /// running system refuses a build with another one.
@@ -82,7 +88,7 @@ impl Undecodable {
         let name = name.split(char::REPLACEMENT_CHARACTER).next().unwrap_or_default();
         // As it will be shown: what is escaped there (a NUL is `\0`) can look like the end of a name before an @.
         let shown = format!("{:?}", clean::clipped(name.into(), 64));
-        let shown = if clean::holds_email(&shown) { "\"\"" } else { &shown };
+        let shown = if event::personal::find(&shown).is_some() { "\"\"" } else { &shown };
         Self::new("unknown_event_type", format!("the event type {shown} is not one that the adapter knows"))
     }
 }

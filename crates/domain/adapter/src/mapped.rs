@@ -8,7 +8,9 @@ use event::{LinkEvent, Millis};
 use jiff::tz::TimeZone;
 
 use crate::Undecodable;
-use crate::clean::Cleaner;
+use crate::Unreadable;
+use crate::address::{self, Address};
+use crate::clean::{self, Cleaner};
 use crate::destination::{Destinations, Utm};
 use crate::json::{Findings, Given, MAX_PAIRS, Pairs};
 use crate::mapping::Mapping;
@@ -28,6 +30,8 @@ pub struct Adapted<'a> {
     pub tags: Vec<Cow<'a, str>>,
     /// How many fields of the payload no column is made from.
     pub unread_fields: u32,
+    /// Values that were given and could not be read, each at most once.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// Who came: personal data, for the time of a function call.
@@ -142,6 +146,9 @@ impl<'a, 's> Draft<'a, 's> {
         let settled = time::settle(claim, format, self.received_at, &self.dialect.time_zone);
         self.event.event_time = settled.time;
         self.event.event_time_claimed = settled.claimed;
+        if settled.flag == "unreadable" {
+            self.clean.unreadable(Unreadable::Time);
+        }
         self.event.time_flag = settled.flag.into();
     }
 
@@ -166,10 +173,16 @@ impl<'a, 's> Draft<'a, 's> {
             Some(destination) => {
                 self.event.destination_host = destination.host.into();
                 self.event.destination_path = destination.path.into();
+                if destination.blanked {
+                    self.clean.note("blanked:link.destination_url");
+                }
                 found = destination.utm;
             }
             None if url.trim().is_empty() => {}
-            None => self.clean.bad_field("link.destination_url"),
+            None => {
+                self.clean.unreadable(Unreadable::Destination);
+                self.clean.bad_field("link.destination_url");
+            }
         }
         let mut settle = |field, given: Given<Cow<'a, str>>, found: String| {
             let said = self.clean.said(field, given);
@@ -185,14 +198,17 @@ impl<'a, 's> Draft<'a, 's> {
     /// The conversion's worth.
     pub(crate) fn value(&mut self, minor: Option<i64>, currency: Given<Cow<'a, str>>) {
         self.event.value_minor = minor.unwrap_or_default();
-        let currency = currency.or_empty();
+        let currency = clean::trimmed(currency.or_empty());
         match currency.as_bytes() {
             [] => {}
             [_, _, _] if currency.bytes().all(|byte| byte.is_ascii_uppercase()) => self.event.currency = currency,
             [_, _, _] if currency.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
                 self.event.currency = currency.to_ascii_uppercase().into();
             }
-            _ => self.clean.bad_field("conversion.currency"),
+            _ => {
+                self.clean.unreadable(Unreadable::Value);
+                self.clean.bad_field("conversion.currency");
+            }
         }
     }
 
@@ -221,9 +237,29 @@ impl<'a, 's> Draft<'a, 's> {
         }
     }
 
-    /// The visitor, from the texts that a payload gives.
-    pub(crate) fn visitor(ip: &str, user_agent: Given<Cow<'a, str>>, bot: Option<bool>) -> Visitor<'a> {
-        Visitor { ip: ip.trim().parse().ok(), user_agent: user_agent.or_empty(), bot }
+    /// The visitor, from what a payload gives. `field` is where it has the address.
+    pub(crate) fn visitor(
+        &mut self,
+        field: &str,
+        ip: &Given<Cow<'a, str>>,
+        user_agent: Given<Cow<'a, str>>,
+        bot: Option<bool>,
+    ) -> Visitor<'a> {
+        let address = match ip {
+            Given::Absent => Address::Unknown,
+            Given::Is(text) => address::read(text),
+            Given::Wrong => Address::Unreadable,
+        };
+        let ip = match address {
+            Address::Is(ip) => Some(ip),
+            Address::Unknown => None,
+            Address::Unreadable => {
+                self.clean.unreadable(Unreadable::Address);
+                self.clean.bad_field(field);
+                None
+            }
+        };
+        Visitor { ip, user_agent: user_agent.or_empty(), bot }
     }
 
     /// Hands the event on, with what is off in the payload in its trace.
@@ -235,7 +271,8 @@ impl<'a, 's> Draft<'a, 's> {
         tags: Vec<Cow<'a, str>>,
     ) -> Adapted<'a> {
         findings.wrong.iter().for_each(|path| self.clean.bad_field(path));
-        self.event.trace = self.clean.into_trace();
-        Adapted { event: self.event, visitor, referrer, tags, unread_fields: findings.unread }
+        let (trace, unreadable) = self.clean.into_notes();
+        self.event.trace = trace;
+        Adapted { event: self.event, visitor, referrer, tags, unread_fields: findings.unread, unreadable }
     }
 }

@@ -78,11 +78,11 @@ objects! {
     }
     Params { query = "query": Query<'a>, }
     Query {
-        utm_source = "utm_source": First<'a>,
-        utm_medium = "utm_medium": First<'a>,
-        utm_campaign = "utm_campaign": First<'a>,
-        utm_term = "utm_term": First<'a>,
-        utm_content = "utm_content": First<'a>,
+        utm_source = "utm_source" | "amp;utm_source": First<'a>,
+        utm_medium = "utm_medium" | "amp;utm_medium": First<'a>,
+        utm_campaign = "utm_campaign" | "amp;utm_campaign": First<'a>,
+        utm_term = "utm_term" | "amp;utm_term": First<'a>,
+        utm_content = "utm_content" | "amp;utm_content": First<'a>,
     }
 }
 
@@ -97,7 +97,7 @@ impl<'de> Shape<'de> for First<'de> {
     fn list<A: SeqAccess<'de>>(mut list: A) -> Result<Option<Self>, A::Error> {
         let mut first = None;
         while let Some(item) = list.next_element::<Given<Text<'de>>>()? {
-            first = first.or(item.ok());
+            first = first.or(item.ok().filter(|text| !text.trim().is_empty()));
         }
         Ok(Some(Self(first.unwrap_or_default())))
     }
@@ -205,7 +205,7 @@ pub(crate) fn adapt<'a>(
     draft.event.device = draft.clean.device("client.agent.device", agent.device.or_empty().name);
     draft.event.os = draft.clean.said("client.agent.os", agent.os.or_empty().name);
     draft.event.browser = draft.clean.said("client.agent.browser", agent.browser.or_empty().name);
-    let visitor = Draft::visitor("", Given::Absent, is_bot(agent.kind.as_str()));
+    let visitor = draft.visitor("", &Given::Absent, Given::Absent, is_bot(agent.kind.as_str()));
     let referral = click.referral.or_empty();
     let referrer = referral.hostname.or_empty();
     let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };

@@ -166,7 +166,7 @@ pub(crate) fn adapt<'a>(
     let location = visit.location.or_empty();
     draft.event.country = draft.clean.country("visit.visitLocation.countryCode", location.country);
     draft.event.region = draft.clean.said("visit.visitLocation.regionName", location.region);
-    let visitor = Draft::visitor("", visit.user_agent, visit.bot.ok());
+    let visitor = draft.visitor("", &Given::Absent, visit.user_agent, visit.bot.ok());
     let referrer = visit.referer.or_empty();
     let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
     let tags = url.tags.or_empty().into_iter().filter_map(Given::ok).collect();

@@ -111,9 +111,7 @@ pub(crate) fn adapt<'a>(
     let destination = body.link.or_empty().original_url.or_empty();
     draft.destination(if is_null(&destination) { "" } else { &destination }, utm);
     draft.event.country = draft.clean.country("country", body.country);
-    // The visitor, then the proxies on the way.
-    let address = body.host.as_str().split(',').next().unwrap_or_default();
-    let visitor = Draft::visitor(address, or_nothing(body.user_agent), None);
+    let visitor = draft.visitor("Host", &body.host, or_nothing(body.user_agent), None);
     let referrer = body.referrer.or_empty();
     let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
     Ok(draft.finish(findings, visitor, referrer, Vec::new()))

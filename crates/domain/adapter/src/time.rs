@@ -1,5 +1,7 @@
 //! When it happened: tolerant of how senders write time, strict about what can be true.
 
+mod words;
+
 use std::borrow::Cow;
 
 use event::Millis;
@@ -61,8 +63,9 @@ pub(crate) struct Settled<'a> {
     pub(crate) flag: &'static str,
 }
 
-/// Takes the claim if it can be true, else the time of arrival. `zone` is for claims without one. What does not fit the
-/// source's own `format` is read like any other claim.
+/// Takes the claim if it can be true. One that is too old becomes the oldest time that can be, so that it never counts as
+/// today's; one in the future or that cannot be read, the time of arrival. `zone` is for claims without one. What does not fit
+/// the source's own `format` is read like any other claim.
 pub(crate) fn settle<'a>(
     claim: Option<Claim<'a>>,
     format: Option<&TimeFormat>,
@@ -73,18 +76,19 @@ pub(crate) fn settle<'a>(
         return Settled { time: Millis(received_at), claimed: Cow::Borrowed(""), flag: "missing" };
     };
     let latest = received_at.saturating_add(MAX_AHEAD_MS);
-    let flag = match parse(&claim, format, zone, latest) {
-        None => "unreadable",
-        Some(time) if time < received_at.saturating_sub(MAX_AGE_MS) => "too_old",
-        Some(time) if time > latest => "in_the_future",
+    let oldest = received_at.saturating_sub(MAX_AGE_MS);
+    let (time, flag) = match parse(&claim, format, zone, latest) {
+        None => (received_at, "unreadable"),
+        Some(time) if time < oldest => (oldest, "too_old"),
+        Some(time) if time > latest => (received_at, "in_the_future"),
         Some(time) => return Settled { time: Millis(time), claimed: Cow::Borrowed(""), flag: "" },
     };
     let claimed = match claim {
-        Claim::Text(text) if clean::holds_email(&text) => Cow::Borrowed(""),
+        Claim::Text(text) if event::personal::find(&text).is_some() => Cow::Borrowed(""),
         Claim::Text(text) => text,
         Claim::Epoch(number) => number.to_string().into(),
     };
-    Settled { time: Millis(received_at), claimed: clean::clipped(claimed, MAX_CLAIM), flag }
+    Settled { time: Millis(time), claimed: clean::clipped(claimed, MAX_CLAIM), flag }
 }
 
 /// How a source writes time, in the specifiers of `strftime`.
@@ -128,11 +132,38 @@ fn parse(claim: &Claim<'_>, format: Option<&TimeFormat>, zone: &TimeZone, latest
     if let Some(time) = format.and_then(|format| format.read(text, zone, latest)) {
         return Some(time);
     }
-    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return from_epoch(text.parse().ok()?);
+    if text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return of_digits(text, zone, latest).or_else(|| from_epoch(text.parse().ok()?));
     }
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time.as_millisecond());
+    }
+    of_words(text, zone, latest).or_else(|| {
+        // A text within a text, or one that was encoded once more.
+        let inner = text.trim_matches(['"', '\'', ' ']);
+        let decoded = event::personal::decoded(inner);
+        let inner = std::str::from_utf8(&decoded).ok().filter(|inner| *inner != text)?;
+        parse(&Claim::Text(inner.into()), format, zone, latest)
+    })
+}
+
+/// `20261123100000`, with or without milliseconds, or `20261123`: as numbers these would be far from any time that can be.
+fn of_digits(text: &str, zone: &TimeZone, latest: i64) -> Option<i64> {
+    if !matches!(text.len(), 8 | 14 | 17) || !(text.starts_with("19") || text.starts_with("20")) || text.contains('.') {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to).map_or(Some(0), |digits| digits.parse::<i16>().ok());
+    let small = |from: usize, to: usize| number(from, to).and_then(|number| i8::try_from(number).ok());
+    let date = jiff::civil::Date::new(number(0, 4)?, small(4, 6)?, small(6, 8)?).ok()?;
+    let nanos = i32::from(number(14, 17)?) * 1_000_000;
+    let time = jiff::civil::Time::new(small(8, 10)?, small(10, 12)?, small(12, 14)?, nanos).ok()?;
+    in_zone(date.to_datetime(time), zone, latest)
+}
+
+/// Everything that is not RFC 3339 and not digits alone.
+fn of_words(text: &str, zone: &TimeZone, latest: i64) -> Option<i64> {
+    if let Some(time) = of_call(text) {
+        return Some(time);
     }
     if let Some(time) = with_zone_apart(text) {
         return Some(time);
@@ -141,7 +172,30 @@ fn parse(claim: &Claim<'_>, format: Option<&TimeFormat>, zone: &TimeZone, latest
     if let Ok(time) = MAIL_TIME.parse_timestamp(text) {
         return Some(time.as_millisecond());
     }
-    in_zone(text.parse().ok()?, zone, latest)
+    if let Ok(local) = text.parse::<DateTime>() {
+        return in_zone(local, zone, latest);
+    }
+    let words::Read { local, zone: said } = words::read(text)?;
+    match said {
+        Some(words::Zone::Offset(offset)) => offset.to_timestamp(local).ok().map(|time| time.as_millisecond()),
+        Some(words::Zone::Named(zone)) => in_zone(local, &zone, latest),
+        None => in_zone(local, zone, latest),
+    }
+}
+
+/// `/Date(1795428000000+0100)/` of .NET, `@1795428000`, `1.795428E9` of Java. The offset is for showing only.
+fn of_call(text: &str) -> Option<i64> {
+    if let Some(number) = text.strip_prefix('@') {
+        return from_epoch(number.parse().ok()?);
+    }
+    if let Some((_, inside)) = text.split_once("Date(") {
+        let inside = inside.split(')').next()?.trim();
+        let end = inside.get(1..)?.find(['+', '-']).map_or(inside.len(), |at| at + 1);
+        return inside[..end].parse::<i64>().ok();
+    }
+    let number =
+        text.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte)) && text.contains(['e', 'E']);
+    number.then(|| from_epoch(text.parse().ok()?))?
 }
 
 /// `2026-11-23 10:00:00 +0000` and `2026-11-23 10:00:00 UTC`, as some languages print a time.
@@ -240,6 +294,69 @@ mod tests {
         ] {
             assert_eq!(read(text), Some(NOW), "{text}");
         }
+        for text in [
+            "Monday, 23-Nov-26 10:00:00 GMT",
+            "Mon, 23-Nov-2026 10:00:00 GMT",
+            "Mon Nov 23 10:00:00 2026",
+            "Mon Nov 23 10:00:00 UTC 2026",
+            "Mon Nov 23 11:00:00 CET 2026",
+            "Mon Nov 23 11:00:00 +0100 2026",
+            "Mon Nov 23 2026 10:00:00 GMT+0000 (Coordinated Universal Time)",
+            "Mon Nov 23 2026 11:00:00 GMT+0100 (Mitteleuropäische Normalzeit)",
+            "Mon Nov 23 2026 10:00:00 UTC+0000",
+            "Mon, 23 Nov 2026 10:00:00 UTC",
+            "Mon, 23 Nov 2026 10:00:00.000000000 UTC +00:00",
+            "Mon, 23 Nov 2026 11:00:00.000 CET +01:00",
+            "Mon, 23 Nov 2026 05:00:00 EST",
+            "23 Nov 26 10:00 UTC",
+            "23 Nov 2026 10:00:00",
+            "23/Nov/2026 10:00:00 +0000",
+            "Nov 23, 2026, 10:00:00 AM",
+            "November 23, 2026 10:00 am",
+            "Monday, November 23rd, 2026 at 10:00:00 AM UTC",
+            "2026-11-23 10:00:00.000000009 +0000 UTC m=+0.000012345",
+            "2026-11-23 10:00:00 +0000 UTC",
+            "2026-11-23 11:00:00 +0100 CET",
+            "2026-11-23 10:00:00 Etc/UTC",
+            "2026-11-23 11:00:00.000000 Europe/Berlin",
+            "2026/11/23 10:00:00 +0000",
+            "2026/11/23 10:00:00",
+            "2026-11-23T10:00:00 00:00",
+            "2026-11-23T10:00:00,000Z",
+            "2026-11-23 10:00:00 AM",
+            "2026-11-23T10:00:00.000000000000Z",
+            "2026-11-23T10%3A00%3A00Z",
+            "\"2026-11-23T10:00:00Z\"",
+            "20261123T100000Z",
+            "20261123100000",
+            "20261123100000000",
+            "/Date(1795428000000)/",
+            "\\/Date(1795428000000+0100)\\/",
+            "new Date(1795428000000)",
+            "@1795428000",
+            "1.795428E9",
+            "1.795428E12",
+        ] {
+            assert_eq!(read(text), Some(NOW), "{text}");
+        }
+        assert_eq!(read("/Date(-1000)/"), Some(-1_000));
+        assert_eq!(read("20261123"), Some(NOW - 10 * 3_600_000));
+        for text in [
+            "04/05/2026 10:00:00",
+            "Mon Nov 23 10:00:00",
+            "Nov 23 2026",
+            "Mon Nov 31 10:00:00 2026",
+            "23 Nov 2026 13:00 PM",
+            "Nov Nov 23 2026 10:00",
+            "/Date(x)/",
+            "Date(",
+            "@",
+            "1e",
+            "10:00",
+            "2026-11-23 10:00:00 IST",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
         for text in
             ["soon", "2026-13-40T10:00:00Z", "...", "2026-11-23 10:00:00 +99:00", "2026-11-23 10:00:00 Moon", "+"]
         {
@@ -311,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_cannot_be_becomes_the_received_time_and_says_why() {
+    fn a_time_that_cannot_be_says_why_and_one_too_old_never_counts_as_todays() {
         let flag = |claim| {
             let settled = settle(claim, None, NOW, &TimeZone::UTC);
             (settled.time.0 == NOW, settled.claimed.into_owned(), settled.flag)
@@ -319,7 +436,14 @@ mod tests {
         let text = |text: &'static str| Some(Claim::Text(text.into()));
         assert_eq!(flag(None), (true, String::new(), "missing"));
         assert_eq!(flag(text("noon")), (true, "noon".into(), "unreadable"));
-        assert_eq!(flag(text("2026-10-19T09:59:59Z")), (true, "2026-10-19T09:59:59Z".into(), "too_old"));
+        assert_eq!(flag(text("2026-10-19T09:59:59Z")), (false, "2026-10-19T09:59:59Z".into(), "too_old"));
+        for old in ["2026-10-19T09:59:59Z", "1970-01-01T00:00:00Z", "0", "-5000", "20200101"] {
+            assert_eq!(
+                settle(text(old), None, NOW, &TimeZone::UTC).time.0,
+                NOW - MAX_AGE_MS,
+                "{old} is the oldest day"
+            );
+        }
         assert_eq!(flag(text("2026-11-23T10:05:00.001Z")), (true, "2026-11-23T10:05:00.001Z".into(), "in_the_future"));
         assert_eq!(flag(Some(Claim::Epoch(f64::MAX))).2, "in_the_future");
         assert_eq!(flag(text("2026-10-19T10:00:00Z")), (false, String::new(), ""));

@@ -114,6 +114,6 @@ pub(crate) fn adapt<'a>(
     draft.time(happened.ok().or(body.time.ok()));
     draft.link(Given::Absent, Given::Is(domain), Given::Is(slug));
     draft.destination(data.link.as_str(), Utm::default());
-    let visitor = Draft::visitor("", data.user_agent, None);
+    let visitor = draft.visitor("", &Given::Absent, data.user_agent, None);
     Ok(draft.finish(findings, visitor, Cow::Borrowed(""), Vec::new()))
 }

@@ -9,8 +9,8 @@ const HOUR: u64 = 3_600;
 /// `timezone`.
 pub(crate) const TIMEZONE: TimeZone = TimeZone::UTC;
 
-/// `zone` of a source: that of times which name none. Not `timezone`, which is for reports and quiet hours: changing that
-/// one must not move events.
+/// `zone` of a source: that of times which name none. Not `timezone`, which is for dates in the file and `pause --until`:
+/// changing that one must not move events.
 pub(crate) const SOURCE_ZONE: TimeZone = TimeZone::UTC;
 
 /// `remember_for` of a source: how long a duplicate is recognised. 72 h, unless the sender is known to retry for longer

@@ -58,7 +58,7 @@ use section::{Reading, Section};
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// For quiet hours and daily reports; everything is stored in UTC.
+    /// Of dates in the file that name no zone, and of `pause --until`. Reports are by days of UTC, and everything is stored in UTC.
     pub timezone: TimeZone,
     /// Who owns things.
     pub owners: Vec<Owner>,

@@ -2,7 +2,7 @@
 
 use adapter::TimeFormat;
 use adapter::mapping::{
-    Fact, FactFrom, Field, KeyFrom, Mapping, MappingPlan, OurType, PayloadPath, TextFrom, TypeFrom,
+    AmountUnit, Fact, FactFrom, Field, KeyFrom, Mapping, MappingPlan, OurType, PayloadPath, TextFrom, TypeFrom,
 };
 use jiff::tz::TimeZone;
 
@@ -188,12 +188,35 @@ fn event_time(map: &Section<'_>, plan: &mut MappingPlan) -> Option<TimeZone> {
     zone
 }
 
-/// Reads `value_minor`: the amount, and by what it is multiplied to be in the smallest unit of its currency.
-fn value(map: &Section<'_>, node: &Node) -> Option<(Vec<PayloadPath>, u32)> {
-    let Value::Table(_) = &node.value else { return Some((paths(map, node, "value_minor"), 1)) };
+/// Reads `value_minor`: the amount, and what it counts: the smallest unit of its currency, so many of these, or the currency.
+fn value(map: &Section<'_>, node: &Node) -> Option<(Vec<PayloadPath>, AmountUnit)> {
+    let Value::Table(_) = &node.value else {
+        return Some((paths(map, node, "value_minor"), AmountUnit::Smallest(1)));
+    };
     let table = map.section_of(node, "value_minor")?;
-    let times = table.integer("times", 1..=1_000).and_then(|times| u32::try_from(times).ok());
-    let value = (path_of(&table, "amount", false), times.unwrap_or(1));
+    let unit = match table.node("times").map(|node| (&node.value, &node.at)) {
+        Some((Value::Text(text), _)) if text == "currency" => Some(AmountUnit::Currency),
+        Some((Value::Text(text), at)) => {
+            let message = format!("times in {} cannot be {text:?}", table.title);
+            table.error(at, message, "write times = \"currency\", or a number");
+            None
+        }
+        _ => {
+            let times = table.integer("times", 1..=1_000).and_then(|times| u32::try_from(times).ok());
+            if times == Some(100)
+                && let Some(node) = table.node("times")
+            {
+                let message = format!("times = 100 in {} fits currencies with two decimals only", table.title);
+                map.reading.sink.warn(&node.at, message, "write times = \"currency\": yen have none, dinars three");
+            }
+            times.map(AmountUnit::Smallest)
+        }
+    };
+    if matches!(unit, Some(AmountUnit::Currency)) && !map.has("currency") {
+        let message = format!("{} has value_minor with times = \"currency\", and no currency", map.title);
+        map.error(&node.at, message, "say where the payload has the currency, or currency = { default = \"EUR\" }");
+    }
+    let value = (path_of(&table, "amount", false), unit.unwrap_or(AmountUnit::Smallest(1)));
     table.finish();
     Some(value)
 }

@@ -1,7 +1,5 @@
 //! Where a visit was referred from: the host, and what kind of place that is.
 
-use std::net::IpAddr;
-
 /// What kind of place referred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -113,11 +111,12 @@ pub(crate) fn host(referrer: &str) -> String {
     if host.is_empty() {
         return String::new();
     }
-    // A referring address may be somebody's own machine: it is no name to group by, and not stored.
-    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-        return String::new();
+    // A referring address may be somebody's own machine: it is no name to group by, and not stored. A host that is a number
+    // is one as well, such as the id of an app: URLs read it as an address.
+    match url::Host::parse(host) {
+        Ok(url::Host::Domain(name)) if event::personal::find(&name).is_none() => name,
+        _ => String::new(),
     }
-    url::Host::parse(host).map_or_else(|_| String::new(), |host| host.to_string())
 }
 
 /// The class of a referring host; no host is direct.

@@ -13,6 +13,7 @@ mod delivery;
 mod ids;
 pub mod lane;
 mod link_event;
+pub mod personal;
 mod progress;
 pub mod raw;
 mod signal;

@@ -59,6 +59,11 @@ impl EventType {
     pub fn is_visit(self) -> bool {
         matches!(self, EventType::Click | EventType::QrScan)
     }
+
+    /// A lead or a sale: it counts whoever told of it, a server program as well as a browser.
+    pub fn is_conversion(self) -> bool {
+        matches!(self, EventType::Lead | EventType::Sale)
+    }
 }
 
 avro_record! {
@@ -69,11 +74,11 @@ avro_record! {
         outcome: Outcome = Low, "event, duplicate or dead_letter";
         r#type: EventType = Low, "click, qr_scan, error, lifecycle, lead, sale or threshold";
         subtype: Cow<'a, str> = Low, "the finer kind: link.created, link.edited, destination_unavailable and so on";
-        event_time: Millis = Time, "when it happened (UTC), clamped to 35 days before and 5 minutes after received_at";
+        event_time: Millis = Time, "when it happened (UTC): at the earliest 35 days before received_at, and received_at for what claims to be over 5 minutes after it";
         event_time_claimed: Cow<'a, str> = Text, "the sender's own words for the time, when they were not used as they stood";
         time_flag: Cow<'a, str> = Low, "why event_time differs from the claim: missing, unreadable, too_old or in_the_future";
         received_at: Millis = Time, "when the webhook arrived (UTC)";
-        counted: Counted = Low, "who it counts as: human, bot or internal";
+        counted: Counted = Low, "who came or told: human, bot or internal; leads and sales count whatever it is";
         counted_by: Cow<'a, str> = Low, "the rule that decided counted";
         source: Cow<'a, str> = Low, "the configured source that received it";
         secret_id: Cow<'a, str> = Low, "the id of the secret that its signature matched";
@@ -104,7 +109,7 @@ avro_record! {
         launch: Cow<'a, str> = Low, "the content launch that the link belongs to";
         referrer_class: Cow<'a, str> = Low, "direct, search, social, email or other";
         referrer_host: Cow<'a, str> = Low, "the referring host, lower case";
-        country: Cow<'a, str> = Country, "ISO 3166-1 alpha-2, upper case";
+        country: Cow<'a, str> = Country, "one of the 249 codes of ISO 3166-1 alpha-2; UK is GB, EL is GR";
         region: Cow<'a, str> = Low, "ISO 3166-2, or what the platform says";
         device: Cow<'a, str> = Low, "mobile, desktop, tablet or what the platform says, lower case";
         os: Cow<'a, str> = Low, "the operating system";

@@ -86,6 +86,8 @@ fn excluded(event: &LinkEvent<'_>) -> Option<String> {
     match (event.outcome, event.counted) {
         (Outcome::Duplicate, _) => Some("a duplicate: its first delivery met the rules".to_owned()),
         (Outcome::DeadLetter, _) => Some("a dead letter: it was not decoded".to_owned()),
+        // A lead or a sale is one whoever told of it: often a server, whose user agent says nothing of the buyer.
+        (Outcome::Event, _) if event.r#type.is_conversion() => None,
         (Outcome::Event, Counted::Bot) => Some(format!("counts as bot{}: bots meet no rule", by())),
         (Outcome::Event, Counted::Internal) => {
             Some(format!("counts as internal{}: internal traffic meets no rule", by()))

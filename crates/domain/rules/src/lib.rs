@@ -5,7 +5,8 @@
 //! [`RuleIndex::explain`] says why for each. Rules only add: every event is stored and reported whatever stands here.
 //!
 //! What holds for every rule:
-//! - Only first deliveries by people match: duplicates, dead letters, bots and internal traffic never do.
+//! - Only first deliveries by people match: duplicates, dead letters, bots and internal traffic never do. Leads and sales
+//!   match whoever told of them.
 //! - Test data matches too, in its own namespace: its alerts and counts carry the flag, and its messages reach a capture
 //!   sink only.
 //! - Whether an event matches is a function of the event alone: the same event and rule version give the same answer.

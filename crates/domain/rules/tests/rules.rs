@@ -120,6 +120,20 @@ fn bots_internal_traffic_duplicates_and_dead_letters_meet_no_rule() {
 }
 
 #[test]
+fn a_lead_or_a_sale_meets_rules_whoever_told_of_it() {
+    let routes = Routes::new(vec![rule("all", &[], vec![], Some(Alert::Each))]);
+    for r#type in [EventType::Lead, EventType::Sale] {
+        for counted in [Counted::Human, Counted::Bot, Counted::Internal] {
+            let event = LinkEvent { r#type, counted, ..click() };
+            assert_eq!(routes.matches(&event).count(), 1, "{counted:?}");
+            assert!(routes.explain(&event)[0].matched);
+            let again = LinkEvent { outcome: Outcome::Duplicate, ..event };
+            assert_eq!(routes.matches(&again).count(), 0, "a repeat");
+        }
+    }
+}
+
+#[test]
 fn test_data_matches_and_its_alert_says_so() {
     let each = rule("r", &["visit"], vec![], Some(Trigger::Each));
     let event = LinkEvent { test: true, ..click() };
@@ -224,7 +238,7 @@ proptest! {
             whens.iter().enumerate().map(|(at, when)| Rule::new(format!("r{at}"), "o", when.clone(), None)).collect();
         let routes = RuleIndex::new(rules);
         let expected: Vec<usize> =
-            (0..whens.len()).filter(|at| event.counted == Counted::Human && whens[*at].matches(&event)).collect();
+            (0..whens.len()).filter(|at| (event.counted == Counted::Human || event.r#type.is_conversion()) && whens[*at].matches(&event)).collect();
         let found: Vec<usize> = routes.matching_indexes(&event).collect();
         prop_assert_eq!(&found, &expected);
         let explained: Vec<usize> =

@@ -5,7 +5,8 @@
 //! events. So there is no second table that could disagree after a crash.
 //!
 //! A view serves a closed day from its table as long as `records` holds no more events of the day than were counted; a late event
-//! makes the day live until it is closed again. Fewer events mean that retention or an erasure has thinned the day: it stays as it was.
+//! makes the day live until it is closed again, and so does a build to which the report's columns mean something else
+//! ([`Report::definition`]). Fewer events mean that retention or an erasure has thinned the day: it stays as it was.
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -72,9 +73,11 @@ impl Warehouse {
                     .map_or_else(String::new, |frozen| format!(" AND now.day >= {frozen}"));
                 format!(
                     "SELECT '{}' AS report, now.day AS day FROM day_counts AS now \
-                     LEFT JOIN (SELECT day, records FROM {database}.closed_days WHERE report = '{}') AS closed \
-                     ON closed.day = now.day WHERE now.records > closed.records{computable}",
-                    report.name, report.name,
+                     LEFT JOIN ({}) AS closed ON closed.day = now.day \
+                     WHERE (now.records > closed.records OR now.records = closed.records AND closed.definition < {}){computable}",
+                    report.name,
+                    closings(database, report),
+                    report.definition,
                 )
             })
             .collect();
@@ -150,11 +153,11 @@ impl Warehouse {
     ) -> Result<Closed, WarehouseError> {
         let what = format!("close {} of {}", day, report.name);
         let (database, on_cluster) = (self.database(side), self.on_cluster());
-        let Counts { records, closed, cleared } = self.counts_of(side, layout, report, day, &what).await?;
+        let Counts { records, closed, definition, cleared } = self.counts_of(side, layout, report, day, &what).await?;
         if (records < closed && again != Again::Always) || cleared {
             return Ok(Closed::Frozen { closed, records });
         }
-        if records == closed && again == Again::WithMore {
+        if records == closed && definition >= report.definition && again == Again::WithMore {
             return Ok(Closed::Unchanged { records });
         }
         let table = format!("{database}.{}", closed_table(report));
@@ -188,8 +191,9 @@ impl Warehouse {
             live(database, layout, report),
         );
         let closing_row = format!(
-            "INSERT INTO {staging} (day, closed_records, closed_at) \
-             SELECT day, records, now64(3) FROM ({}) WHERE day = '{day}'",
+            "INSERT INTO {staging} (day, closed_records, closed_at, closed_definition) \
+             SELECT day, records, now64(3), {} FROM ({}) WHERE day = '{day}'",
+            report.definition,
             day_counts(database),
         );
         // The count first, then the rows: an event that arrives in between makes the day live again, and is never left out.
@@ -221,9 +225,10 @@ impl Warehouse {
             frozen_before(layout, report).map_or("false".into(), |frozen| format!("toDate('{day}') < {frozen}"));
         let sql = format!(
             "SELECT ifNull((SELECT count() FROM {database}.records WHERE outcome = 'event' AND toDate(event_time) = '{day}'), 0) \
-             AS records, ifNull((SELECT max(closed_records) FROM {database}.{} WHERE day = '{day}'), 0) AS closed, \
+             AS records, ifNull((SELECT max(closed_records) FROM {database}.{table} WHERE day = '{day}'), 0) AS closed, \
+             ifNull((SELECT max(closed_definition) FROM {database}.{table} WHERE day = '{day}'), 0) AS definition, \
              toBool({cleared}) AS cleared",
-            closed_table(report),
+            table = closed_table(report),
         );
         let rows: Vec<Counts> = self.rows(what, sql).await?;
         rows.into_iter().next().ok_or_else(|| WarehouseError::Answer { what: what.into(), detail: "no row".into() })
@@ -245,7 +250,18 @@ enum Again {
 struct Counts {
     records: u64,
     closed: u64,
+    definition: u16,
     cleared: bool,
+}
+
+/// The closing rows of a report: over how many events each day was closed, and by which definition.
+fn closings(database: &str, report: &Report) -> String {
+    // Without a second definition there is nothing to ask, and the projection has the rest.
+    let definition = if report.definition == 0 { "toUInt16(0)" } else { "max(closed_definition)" };
+    format!(
+        "SELECT day, max(closed_records) AS records, {definition} AS definition FROM {database}.{} GROUP BY day",
+        closed_table(report),
+    )
 }
 
 /// Events by day: read from the projection.
@@ -295,15 +311,19 @@ pub(crate) fn closed_days_view(warehouse: &Warehouse, side: Side) -> View {
 pub(crate) fn report_view(warehouse: &Warehouse, side: Side, layout: &Layout, report: &Report) -> View {
     let database = warehouse.database(side);
     let names = report.names();
+    let as_closed = format!(
+        "(now.records < closed.records OR now.records = closed.records AND closed.definition >= {})",
+        report.definition,
+    );
     let still = match frozen_before(layout, report) {
-        Some(frozen) => format!("now.records <= closed.records OR closed.day < {frozen}"),
-        None => "now.records <= closed.records".into(),
+        Some(frozen) => format!("{as_closed} OR closed.day < {frozen}"),
+        None => as_closed,
     };
     // The list is one scalar, so both halves of the view see the same one whatever is closed meanwhile.
     let select = format!(
         "WITH (\n\
          SELECT groupArray(closed.day)\n\
-         FROM (SELECT day, max(closed_records) AS records FROM {database}.{table} GROUP BY day) AS closed\n\
+         FROM ({closings}) AS closed\n\
          LEFT JOIN ({counts}) AS now ON now.day = closed.day\n\
          WHERE {still}\n\
          ) AS closed_list\n\
@@ -312,6 +332,7 @@ pub(crate) fn report_view(warehouse: &Warehouse, side: Side, layout: &Layout, re
          UNION ALL\n\
          SELECT {names} FROM (\n{live}) WHERE day NOT IN (SELECT arrayJoin(closed_list))",
         table = closed_table(report),
+        closings = closings(database, report),
         counts = day_counts(database),
         live = live(database, layout, report),
     );

@@ -33,6 +33,8 @@ pub struct Report {
     pub(crate) live: &'static str,
     /// The days after which a day can no longer be computed, because columns that it needs are cleared by then.
     pub(crate) needs_identifiers: bool,
+    /// The version of what the columns mean: a day that an earlier one closed is live until it is closed again.
+    pub(crate) definition: u16,
 }
 
 impl Report {
@@ -55,8 +57,9 @@ const INTERNAL: ReportColumn = column("internal_clicks", COUNT, "clicks and scan
 const RAW: ReportColumn = column("raw_clicks", COUNT, "clicks and scans of anybody: human, bot and internal");
 const CLICKS: ReportColumn = column("clicks", COUNT, "human clicks and scans");
 const SCANS: ReportColumn = column("qr_scans", COUNT, "human QR scans, part of clicks");
-const LEADS: ReportColumn = column("leads", COUNT, "leads, without internal ones and bots");
-const SALES: ReportColumn = column("sales", COUNT, "sales, without internal ones and bots");
+const LEADS: ReportColumn =
+    column("leads", COUNT, "leads, whoever or whatever told of them: counted of the row says what came");
+const SALES: ReportColumn = column("sales", COUNT, "sales, whoever or whatever told of them");
 const REVENUE: ReportColumn =
     column("revenue_minor", "Map(LowCardinality(String), Int64)", "value of the sales in minor units, by currency");
 
@@ -81,6 +84,8 @@ pub static REPORTS: &[Report] = &[
         key: "campaign, channel",
         live: include_str!("reports/campaign_channel_daily.sql"),
         needs_identifiers: false,
+        // 1: leads and sales count whoever told of them.
+        definition: 1,
     },
     Report {
         name: "link_hourly",
@@ -100,6 +105,7 @@ pub static REPORTS: &[Report] = &[
         key: "link_id, hour",
         live: include_str!("reports/link_hourly.sql"),
         needs_identifiers: false,
+        definition: 0,
     },
     Report {
         name: "qr_placement_daily",
@@ -119,6 +125,7 @@ pub static REPORTS: &[Report] = &[
         key: "programme, placement, country, region",
         live: include_str!("reports/qr_placement_daily.sql"),
         needs_identifiers: true,
+        definition: 0,
     },
     Report {
         name: "affiliate_landing_daily",
@@ -142,6 +149,8 @@ pub static REPORTS: &[Report] = &[
         key: "partner, source, utm_source, landing_host, landing_path",
         live: include_str!("reports/affiliate_landing_daily.sql"),
         needs_identifiers: false,
+        // 1: leads and sales count whoever told of them.
+        definition: 1,
     },
     Report {
         name: "daily_visitors",
@@ -158,6 +167,7 @@ pub static REPORTS: &[Report] = &[
         key: "dimension, value",
         live: include_str!("reports/daily_visitors.sql"),
         needs_identifiers: true,
+        definition: 0,
     },
     Report {
         name: "bio_launch_daily",
@@ -176,5 +186,6 @@ pub static REPORTS: &[Report] = &[
         key: "launch, link_kind, domain, slug",
         live: include_str!("reports/bio_launch_daily.sql"),
         needs_identifiers: false,
+        definition: 0,
     },
 ];

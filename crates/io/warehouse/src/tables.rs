@@ -88,7 +88,7 @@ const LOSSES: [Definition; 7] = [
 ];
 
 /// Columns of a closed report's table that are not the report's.
-const CLOSING: [Definition; 2] = [
+const CLOSING: [Definition; 3] = [
     Definition {
         name: "closed_records",
         type_name: "UInt64",
@@ -100,6 +100,12 @@ const CLOSING: [Definition; 2] = [
         type_name: "DateTime64(3, 'UTC')",
         codec: "ZSTD(1)",
         doc: "when the day was closed; 1970 on the report's own rows",
+    },
+    Definition {
+        name: "closed_definition",
+        type_name: "UInt16",
+        codec: "ZSTD(1)",
+        doc: "the version of the report's definition that the day was closed by; on the closing row only",
     },
 ];
 

@@ -281,9 +281,9 @@ const PACK: &[(&str, &str, &str)] = &[
     ("clicks_before", "UInt64", "human clicks and scans of the period before"),
     ("qr_scans", "UInt64", "human QR scans, part of clicks"),
     ("raw_clicks", "UInt64", "clicks and scans of anybody: human, bot and internal"),
-    ("leads", "UInt64", "leads, without internal ones and bots"),
+    ("leads", "UInt64", "leads, whoever or whatever told of them"),
     ("leads_before", "UInt64", "leads of the period before"),
-    ("sales", "UInt64", "sales, without internal ones and bots"),
+    ("sales", "UInt64", "sales, whoever or whatever told of them"),
     ("sales_before", "UInt64", "sales of the period before"),
     ("revenue_minor", "Map(LowCardinality(String), Int64)", "value of the sales in minor units, by currency"),
 ];

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use adapter::Unreadable;
 use event::Outcome;
 use prometheus::{Histogram, IntCounter};
 use runtime::{LaneMetrics, Telemetry};
@@ -26,12 +27,17 @@ pub(crate) struct ProcessMetrics {
 #[derive(Clone)]
 pub(crate) struct SourceMetrics {
     outcomes: [IntCounter; 3],
+    unreadable: [IntCounter; Unreadable::ALL.len()],
     pub(crate) duplicate_delay: Histogram,
 }
 
 impl SourceMetrics {
     pub(crate) fn outcome(&self, outcome: Outcome) -> &IntCounter {
         &self.outcomes[outcome as usize]
+    }
+
+    pub(crate) fn unreadable(&self, value: Unreadable) -> &IntCounter {
+        &self.unreadable[value as usize]
     }
 }
 
@@ -44,6 +50,11 @@ impl ProcessMetrics {
             "outcomes_total",
             "Records of raw by what became of them",
             &["source", "outcome"],
+        )?;
+        let unreadable = telemetry.metrics.counter(
+            "unreadable_values_total",
+            "Values that a sender gave and that could not be read, by what they were to be; the event counts without them",
+            &["source", "value"],
         )?;
         let delays = telemetry.metrics.histogram(
             "duplicate_delay_seconds",
@@ -59,6 +70,7 @@ impl ProcessMetrics {
         let of = |source: &str| SourceMetrics {
             outcomes: [Outcome::Event, Outcome::Duplicate, Outcome::DeadLetter]
                 .map(|outcome| outcomes.with_label_values(&[source, outcome.as_str()])),
+            unreadable: Unreadable::ALL.map(|value| unreadable.with_label_values(&[source, value.name()])),
             duplicate_delay: delays.with_label_values(&[source]),
         };
         Ok(Self {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use adapter::{Adapted, Adapter, Dialect, Memory};
+use adapter::{Adapted, Adapter, Dialect, Memory, Unreadable};
 use dedupe::{Candidate, Id128, KeyHasher, Verdict};
 use enrich::{Enricher, Hints, Salt, visitor};
 use event::raw::{CLOCK_TRUST_MS, HeaderError, RawHeaders};
@@ -129,6 +129,8 @@ pub struct Decided<'r> {
     pub event: LinkEvent<'r>,
     /// What goes on `dead-letters`, if it is one.
     pub dead_letter: Option<DeadLetter>,
+    /// Values that the sender gave and that could not be read.
+    pub unreadable: Vec<Unreadable>,
 }
 
 /// The pure functions of one lane, and their caches.
@@ -197,8 +199,8 @@ impl<'p> Step<'p> {
         verdict: Option<Verdict>,
         salt: Option<Salt>,
     ) -> Decided<'r> {
-        let (mut event, dead_letter) = match reading {
-            Reading::Dead(event, dead) => (*event, Some(dead)),
+        let (mut event, dead_letter, unreadable) = match reading {
+            Reading::Dead(event, dead) => (*event, Some(dead), Vec::new()),
             Reading::Event(mut adapted, _) => {
                 let hints = Hints {
                     ip: adapted.visitor.ip,
@@ -215,7 +217,7 @@ impl<'p> Step<'p> {
                     event.first_offset = first_offset;
                     event.duplicate_delay = delay_ms;
                 }
-                (event, None)
+                (event, None, adapted.unreadable)
             }
         };
         if event.owner.is_empty()
@@ -227,7 +229,7 @@ impl<'p> Step<'p> {
         event.config_version = self.pipeline.config_version.clone().into();
         event.schema_version = wire::EVENTS.version;
         event.raw_offset = raw.offset;
-        Decided { event, dead_letter }
+        Decided { event, dead_letter, unreadable }
     }
 }
 

@@ -6,10 +6,13 @@ use ::event::EventType;
 use ::event::raw::RawHeaders;
 
 use super::read::{Event, Found, Scalar};
-use super::{Fact, Field, Link, Mapping, first, wrong};
+use super::{AmountUnit, Fact, Field, Link, Mapping, first, wrong};
 use crate::Undecodable;
+use crate::Unreadable;
+use crate::amount;
 use crate::canonical::ERROR_KINDS;
 use crate::clean;
+use crate::currency;
 use crate::destination::Utm;
 use crate::edge;
 use crate::json::{Findings, Given};
@@ -96,11 +99,13 @@ pub(crate) fn adapt<'a>(
         }
         EventType::Lead | EventType::Sale => {
             draft.event.subtype = draft.clean.said("conversion", text(Field::Conversion));
-            let minor = mapping.minor_units(&found);
+            let currency = text(Field::Currency);
+            let minor = mapping.minor_units(&found, currency.as_str().trim());
             if matches!(minor, Given::Wrong) {
+                draft.clean.unreadable(Unreadable::Value);
                 draft.clean.bad_field("value_minor");
             }
-            draft.value(minor.ok(), text(Field::Currency));
+            draft.value(minor.ok(), currency);
         }
         _ => {}
     }
@@ -111,7 +116,7 @@ pub(crate) fn adapt<'a>(
     draft.event.os = draft.clean.said("os", text(Field::Os));
     draft.event.browser = draft.clean.said("browser", text(Field::Browser));
     let bot = mapping.holds(Fact::Bot, &found);
-    let visitor = Draft::visitor(text(Field::Ip).as_str(), text(Field::UserAgent), bot);
+    let visitor = draft.visitor("ip", &text(Field::Ip), text(Field::UserAgent), bot);
     let referrer = text(Field::Referrer).or_empty();
     let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
     for (name, from) in &mapping.extra {
@@ -145,16 +150,25 @@ impl Mapping {
     }
 
     /// The worth of a conversion in the smallest unit of its currency.
-    fn minor_units(&self, found: &Found<'_>) -> Given<i64> {
-        let Some((slots, times)) = &self.value else { return Given::Absent };
-        match first(slots, found) {
-            None if wrong(slots, found) => Given::Wrong,
-            None => Given::Absent,
-            Some(value) => match value.number().map(|amount| (amount * times).round()) {
-                // Beyond 2^53 a float names no single whole number.
-                Some(minor) if minor.abs() < 9_007_199_254_740_992.0 => Given::Is(minor as i64),
-                _ => Given::Wrong,
-            },
-        }
+    fn minor_units(&self, found: &Found<'_>, currency: &str) -> Given<i64> {
+        let Some((slots, unit)) = &self.value else { return Given::Absent };
+        let Some(value) = first(slots, found) else {
+            return if wrong(slots, found) { Given::Wrong } else { Given::Absent };
+        };
+        let of_currency = currency::decimals(currency);
+        // How many decimals the payload's unit has, or by what it is multiplied. A hundred is right for currencies with two
+        // decimals only, so where the currency has another number of them, that counts.
+        let (decimals, times) = match (*unit, of_currency) {
+            (AmountUnit::Currency | AmountUnit::Smallest(100), Some(decimals)) => (decimals, 1),
+            (AmountUnit::Currency, None) => return Given::Wrong,
+            (AmountUnit::Smallest(100), None) => (2, 1),
+            (AmountUnit::Smallest(times), _) => (0, i64::from(times)),
+        };
+        // What is multiplied by another number may have a fraction.
+        let amount = match value {
+            Scalar::Text(text) if times == 1 => amount::of_text(text, currency, decimals),
+            value => value.number().and_then(|number| amount::of_number(number * times as f64, decimals)),
+        };
+        amount.map_or(Given::Wrong, Given::Is)
     }
 }

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use ::event::{EventKey, EventType};
 
 pub use path::PayloadPath;
-pub use plan::{Fact, FactFrom, Field, KeyFrom, MappingPlan, OurType, TextFrom, TypeFrom};
+pub use plan::{AmountUnit, Fact, FactFrom, Field, KeyFrom, MappingPlan, OurType, TextFrom, TypeFrom};
 
 use crate::Undecodable;
 use crate::edge::{Keyed, fields_hash, key_part};
@@ -38,7 +38,7 @@ pub struct Mapping {
     time_format: Option<TimeFormat>,
     fields: Vec<(Field, Text)>,
     facts: Vec<(Fact, Vec<usize>, Vec<String>)>,
-    value: Option<(Vec<usize>, f64)>,
+    value: Option<(Vec<usize>, AmountUnit)>,
     extra: Vec<(String, Text)>,
 }
 
@@ -96,7 +96,7 @@ impl Mapping {
         let fields = plan.fields.into_iter().map(|(field, from)| (field, text(from))).collect();
         let extra = plan.extra.into_iter().map(|(name, from)| (name, text(from))).collect();
         let facts = plan.facts.into_iter().map(|(fact, from)| (fact, slots(&from.paths), from.is)).collect();
-        let value = plan.value.map(|(paths, units)| (slots(&paths), f64::from(units)));
+        let value = plan.value.map(|(paths, unit)| (slots(&paths), unit));
         Self {
             items: plan.items,
             text_plain: plan.text_plain,

@@ -25,8 +25,8 @@ pub struct MappingPlan {
     pub fields: Vec<(Field, TextFrom)>,
     /// The yes-or-no facts of the event, each at most once.
     pub facts: Vec<(Fact, FactFrom)>,
-    /// The worth of a conversion, and how many of its smallest units of currency one of the payload's is.
-    pub value: Option<(Vec<PayloadPath>, u32)>,
+    /// The worth of a conversion, and the unit that the payload counts it in.
+    pub value: Option<(Vec<PayloadPath>, AmountUnit)>,
     /// Further fields, by names of the owner's choosing.
     pub extra: Vec<(String, TextFrom)>,
 }
@@ -78,6 +78,15 @@ pub struct FactFrom {
     pub paths: Vec<PayloadPath>,
     /// The values that mean yes; empty for true, 1 and "yes".
     pub is: Vec<String>,
+}
+
+/// What an amount of a payload counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AmountUnit {
+    /// So many of the currency's smallest unit; 1 when it is that unit.
+    Smallest(u32),
+    /// Whole euros, yen, dinars: each currency has its own smallest unit, by ISO 4217.
+    Currency,
 }
 
 /// A type of event, by the name that the canonical format has for it.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use hookline_adapter::mapping::{
-    Fact, FactFrom, Field, KeyFrom, Mapping, MappingPlan, OurType, PayloadPath, TextFrom, TypeFrom,
+    AmountUnit, Fact, FactFrom, Field, KeyFrom, Mapping, MappingPlan, OurType, PayloadPath, TextFrom, TypeFrom,
 };
 use hookline_adapter::{Adapter, Dialect, TimeFormat};
 
@@ -88,7 +88,7 @@ fn of_everything() -> MappingPlan {
             (Fact::Bot, fact("agent.type", &["bot"])),
             (Fact::Qr, fact("qr", &[])),
         ],
-        value: Some((paths(&["amount"]), 100)),
+        value: Some((paths(&["amount"]), AmountUnit::Currency)),
         extra: vec![
             ("tier".into(), TextFrom { paths: paths(&["meta.tier"]), default: "basic".into() }),
             ("expires_at".into(), TextFrom { paths: paths(&["meta.until"]), default: String::new() }),

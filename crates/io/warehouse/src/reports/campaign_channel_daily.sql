@@ -5,9 +5,9 @@ SELECT
     sumIf(n, visit AND counted = 'bot') AS bot_clicks,
     sumIf(n, visit AND counted = 'internal') AS internal_clicks,
     sumIf(n, visit) AS raw_clicks,
-    sumIf(n, type = 'lead' AND counted = 'human') AS leads,
-    sumIf(n, type = 'sale' AND counted = 'human') AS sales,
-    sumMapIf(map(currency, value), type = 'sale' AND counted = 'human') AS revenue_minor
+    sumIf(n, type = 'lead') AS leads,
+    sumIf(n, type = 'sale') AS sales,
+    sumMapIf(map(currency, value), type = 'sale') AS revenue_minor
 FROM
 (
     SELECT

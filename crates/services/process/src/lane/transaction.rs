@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use adapter::Unreadable;
 use dedupe::{Verdict, changelog};
 use event::lane::of_name;
 use event::{LinkEvent, Outcome};
@@ -316,6 +317,8 @@ struct Tally {
     delays: Vec<(String, f64)>,
     /// Dead letters by source and reason, for whoever has to find out what is wrong.
     dead: HashMap<(String, String), u64>,
+    /// Values that could not be read, by source.
+    unreadable: HashMap<(String, Unreadable), u64>,
     /// Records whose received time was not believed.
     clocks_off: u64,
 }
@@ -326,6 +329,9 @@ impl Tally {
         *self.outcomes.entry((source.to_string(), *outcome)).or_default() += 1;
         if *outcome == Outcome::Duplicate {
             self.delays.push((source.to_string(), *duplicate_delay as f64 / 1_000.0));
+        }
+        for value in &decided.unreadable {
+            *self.unreadable.entry((source.to_string(), *value)).or_default() += 1;
         }
         if let Some(dead) = &decided.dead_letter {
             *self.dead.entry((source.to_string(), dead.reason.clone())).or_default() += 1;
@@ -350,6 +356,9 @@ impl Tally {
         metrics.ingest_clock.inc_by(self.clocks_off);
         for ((source, outcome), count) in self.outcomes {
             metrics.source(&source).outcome(outcome).inc_by(count);
+        }
+        for ((source, value), count) in self.unreadable {
+            metrics.source(&source).unreadable(value).inc_by(count);
         }
         for (source, seconds) in self.delays {
             metrics.source(&source).duplicate_delay.observe(seconds);

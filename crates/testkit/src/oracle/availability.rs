@@ -102,7 +102,8 @@ impl Availability {
         let mut slowest: BTreeMap<&'static str, f64> = BTreeMap::new();
         let mut said = Vec::new();
         let mut late = false;
-        let first = self.places().await;
+        // Where each lane was when its position was first served.
+        let mut first = self.places().await;
         let mut moved: BTreeMap<Lane, f64> = BTreeMap::new();
         let mut doors = vec![None; self.senders.taking().len()];
         loop {
@@ -114,11 +115,13 @@ impl Availability {
             }
             let places = self.places().await;
             let mut waits: Vec<String> = Vec::new();
+            for lane in first.keys().filter(|lane| !places.contains_key(lane)) {
+                waits.push(format!("{} {}, whose position is not served", STAGES[lane.0].0, lane.1));
+            }
             for (lane, place) in &places {
                 let (stage, _, _, always) = STAGES[lane.0];
-                let before = first.get(lane).copied();
-                let has_moved = before.is_some_and(|before| place.at > before.at);
-                if has_moved {
+                let before = *first.entry(*lane).or_insert(*place);
+                if place.at > before.at {
                     moved.entry(*lane).or_insert(now);
                 } else if !moved.contains_key(lane) && (always || place.end - place.at > MARKERS) {
                     waits.push(format!("{stage} {} at {} of {}", lane.1, place.at, place.end));

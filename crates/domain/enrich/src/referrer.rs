@@ -1,12 +1,19 @@
 //! Where a visit was referred from: the host, and what kind of place that is.
 
+mod map;
+
 /// What kind of place referred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
+    /// The sender says that nothing referred: typed, from a bookmark, or from an app that does not tell.
     Direct,
     Search,
     Social,
     Email,
+    /// Where colleagues talk: Teams, Slack.
+    Chat,
+    /// An assistant.
+    Ai,
     Other,
 }
 
@@ -17,85 +24,18 @@ impl Class {
             Class::Search => "search",
             Class::Social => "social",
             Class::Email => "email",
+            Class::Chat => "chat",
+            Class::Ai => "ai",
             Class::Other => "other",
         }
     }
+
+    /// The class that a line of the list names; no line says `direct`.
+    fn of_list(name: &str) -> Option<Self> {
+        let classes = [Class::Search, Class::Social, Class::Email, Class::Chat, Class::Ai, Class::Other];
+        classes.into_iter().find(|class| class.as_str() == name)
+    }
 }
-
-/// Mail readers on the web and the apps that name themselves. Looked at first: some live below a search engine's domain.
-const EMAIL: [&str; 14] = [
-    "mail.google.com",
-    "com.google.android.gm",
-    "outlook.live.com",
-    "outlook.office.com",
-    "outlook.office365.com",
-    "com.microsoft.office.outlook",
-    "mail.yahoo.com",
-    "mail.aol.com",
-    "mail.proton.me",
-    "mail.zoho.com",
-    "app.fastmail.com",
-    "navigator.web.de",
-    "navigator.gmx.net",
-    "mail.ru",
-];
-
-const SOCIAL: [&str; 34] = [
-    "facebook.com",
-    "fb.com",
-    "fb.me",
-    "com.facebook.katana",
-    "messenger.com",
-    "instagram.com",
-    "threads.net",
-    "threads.com",
-    "t.co",
-    "twitter.com",
-    "x.com",
-    "linkedin.com",
-    "lnkd.in",
-    "com.linkedin.android",
-    "pinterest.com",
-    "pin.it",
-    "reddit.com",
-    "tiktok.com",
-    "youtube.com",
-    "youtu.be",
-    "bsky.app",
-    "mastodon.social",
-    "snapchat.com",
-    "whatsapp.com",
-    "wa.me",
-    "t.me",
-    "telegram.org",
-    "discord.com",
-    "vk.com",
-    "xing.com",
-    "weibo.com",
-    "tumblr.com",
-    "quora.com",
-    "news.ycombinator.com",
-];
-
-const SEARCH: [&str; 14] = [
-    "bing.com",
-    "duckduckgo.com",
-    "ecosia.org",
-    "startpage.com",
-    "qwant.com",
-    "search.brave.com",
-    "baidu.com",
-    "so.com",
-    "sogou.com",
-    "naver.com",
-    "kagi.com",
-    "search.marginalia.nu",
-    "com.google.android.googlequicksearchbox",
-    "seznam.cz",
-];
-
-/// Search engines with a domain in every country.
-const SEARCH_EVERYWHERE: [&str; 3] = ["google", "yahoo", "yandex"];
 
 /// The host of a referrer, which is a URL or a host; `''` when it has none.
 pub(crate) fn host(referrer: &str) -> String {
@@ -119,20 +59,18 @@ pub(crate) fn host(referrer: &str) -> String {
     }
 }
 
-/// The class of a referring host; no host is direct.
+/// The class of a referring host or app; no host is direct.
 pub(crate) fn class(host: &str) -> Class {
-    let below = |domains: &[&str]| domains.iter().any(|domain| is_or_below(host, domain));
     if host.is_empty() {
-        Class::Direct
-    } else if below(&EMAIL) || host.starts_with("webmail.") {
-        Class::Email
-    } else if below(&SOCIAL) {
-        Class::Social
-    } else if below(&SEARCH) || SEARCH_EVERYWHERE.iter().any(|engine| is_engine_anywhere(host, engine)) {
-        Class::Search
-    } else {
-        Class::Other
+        return Class::Direct;
     }
+    let mail = || (host.starts_with("webmail.") || host.starts_with("deref-gmx.")).then_some(Class::Email);
+    map::class_of(host).or_else(mail).unwrap_or(Class::Other)
+}
+
+/// The class of a host or app that the map knows; `None` when it knows none.
+pub(crate) fn known_class(host: &str) -> Option<Class> {
+    map::class_of(host)
 }
 
 /// Whether a pattern of the configuration means this host.
@@ -145,13 +83,6 @@ pub(crate) fn matches(pattern: &str, host: &str) -> bool {
 
 fn is_or_below(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-}
-
-/// `www.google.de`, `google.co.uk`, but not `google.example.com`.
-fn is_engine_anywhere(host: &str, engine: &str) -> bool {
-    let mut labels = host.rsplit('.');
-    let (Some(_), Some(second)) = (labels.next(), labels.next()) else { return false };
-    second == engine || (matches!(second, "co" | "com") && labels.next() == Some(engine))
 }
 
 #[cfg(test)]
@@ -181,11 +112,42 @@ mod tests {
             ("", Class::Direct),
             ("www.google.de", Class::Search),
             ("google.co.uk", Class::Search),
+            ("images.google.fr", Class::Search),
             ("google.example.com", Class::Other),
+            ("google.zip", Class::Other),
+            ("accounts.google.com", Class::Other),
+            ("docs.google.com", Class::Other),
+            ("news.google.de", Class::Other),
             ("mail.google.com", Class::Email),
+            ("groups.google.com", Class::Social),
+            ("chat.google.com", Class::Chat),
+            ("finance.yahoo.com", Class::Other),
+            ("de.search.yahoo.com", Class::Search),
+            ("mail.yahoo.co.jp", Class::Email),
+            ("mail.yandex.ru", Class::Email),
+            ("yandex.kz", Class::Search),
+            ("market.yandex.ru", Class::Other),
+            ("go.mail.ru", Class::Search),
+            ("my.mail.ru", Class::Social),
+            ("e.mail.ru", Class::Email),
+            ("tieba.baidu.com", Class::Social),
+            ("pan.baidu.com", Class::Other),
+            ("mail.naver.com", Class::Email),
+            ("blog.naver.com", Class::Social),
+            ("eur01.safelinks.protection.outlook.com", Class::Email),
+            ("webmail.example.com", Class::Email),
             ("l.instagram.com", Class::Social),
+            ("www.pinterest.de", Class::Social),
             ("t.co", Class::Social),
             ("at.co", Class::Other),
+            ("com.twitter.android", Class::Social),
+            ("com.whatsapp", Class::Social),
+            ("com.microsoft.bing", Class::Search),
+            ("teams.microsoft.com", Class::Chat),
+            ("chatgpt.com", Class::Ai),
+            ("www.perplexity.ai", Class::Ai),
+            ("suche.t-online.de", Class::Search),
+            ("search.example", Class::Other),
             ("news.example", Class::Other),
         ] {
             assert_eq!(class(host), expected, "{host}");

@@ -1,4 +1,5 @@
-//! What a user agent tells: whether a person uses it, and if not, what kind of program it is.
+//! What a user agent tells: whether a person uses it, and if not, what kind of program it is; the person's device, system and
+//! browser.
 //!
 //! One automaton reads an agent once, whatever its case, and finds the entries of the lists ([`lists`]), general words of
 //! programs ([`words`]) and the marks of browsers. An entry of a list counts anywhere. A general word counts in what a browser
@@ -30,11 +31,26 @@ pub fn list_version() -> &'static str {
     &VERSION
 }
 
-/// Who is a bot, by user agent.
+/// What one user agent tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Agent {
+    /// The reason to count it as a bot, `user_agent:<kind>:<name>`; `None` when a person may use it, or it is not known.
+    pub(crate) bot: Option<&'static str>,
+    /// The channel of the app whose own browser it is: such browsers often send no referrer.
+    pub(crate) app: Option<&'static str>,
+    /// `mobile`, `tablet`, `desktop` or `tv`; `''` for bots and what is not known.
+    pub(crate) device: &'static str,
+    /// The operating system; `''` as above.
+    pub(crate) os: &'static str,
+    /// The browser; `''` as above.
+    pub(crate) browser: &'static str,
+}
+
+/// Reads user agents, remembering what each told.
 #[derive(Debug)]
 pub(crate) struct Agents {
     // By hash: the user agent itself is not kept. The hash is keyed anew in each process, so a sender cannot aim at it.
-    remembered: Cache<u64, Option<&'static str>>,
+    remembered: Cache<u64, Agent>,
     hasher: RandomState,
 }
 
@@ -46,18 +62,18 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// The reason to count an agent as a bot, `user_agent:<kind>:<name>`; `None` when a person may use it, or it is not known.
-    pub(crate) fn bot(&mut self, user_agent: &str) -> Option<&'static str> {
+    /// What an agent tells; nothing when it is empty.
+    pub(crate) fn read(&mut self, user_agent: &str) -> Agent {
         if user_agent.is_empty() {
-            return None;
+            return Agent::default();
         }
         let hash = self.hasher.hash_one(user_agent);
-        if let Some(reason) = self.remembered.get(&hash) {
-            return *reason;
+        if let Some(agent) = self.remembered.get(&hash) {
+            return *agent;
         }
-        let reason = READER.bot(user_agent);
-        self.remembered.insert(hash, reason);
-        reason
+        let agent = READER.read(user_agent);
+        self.remembered.insert(hash, agent);
+        agent
     }
 }
 
@@ -74,7 +90,14 @@ enum Mark {
     At,
     Browser,
     System,
+    /// The browser inside an app, and the channel of the app.
+    App(&'static str),
+    /// A class of the device, the system or the browser; the lower the rank, the more telling.
+    Class(Kind, usize),
 }
+
+/// What a class is of: the index into [`Found::classes`] and [`words::CLASSES`].
+type Kind = usize;
 
 struct Reader {
     automaton: AhoCorasick,
@@ -94,6 +117,9 @@ struct Found {
     contact: bool,
     browser: bool,
     system: bool,
+    app: Option<&'static str>,
+    /// The rank of the most telling mark of the device, the system and the browser.
+    classes: [Option<usize>; 3],
 }
 
 fn earlier(found: &mut Option<usize>, rank: usize) {
@@ -128,18 +154,41 @@ impl Reader {
             patterns.push(system);
             marks.push(Mark::System);
         }
+        for (app, channel) in words::APPS {
+            patterns.push(app);
+            marks.push(Mark::App(channel));
+        }
+        for (kind, classes) in words::CLASSES.iter().enumerate() {
+            for (rank, (text, _)) in classes.iter().enumerate() {
+                patterns.push(text);
+                marks.push(Mark::Class(kind, rank));
+            }
+        }
         reasons.push("user_agent:crawler:contact".into());
         reasons.push("user_agent:program:bare-name".into());
         let automaton = AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(patterns);
         Self { automaton: automaton.expect("a few thousand short patterns"), marks, reasons }
     }
 
-    fn bot(&self, user_agent: &str) -> Option<&str> {
+    fn read(&'static self, user_agent: &str) -> Agent {
         let agent = user_agent.as_bytes();
         // In lower case, so that the automaton needs half as many transitions.
         let agent = agent[..agent.len().min(MAX_BYTES)].trim_ascii().to_ascii_lowercase();
         let agent = agent.as_slice();
         let found = self.find(agent);
+        if let Some(reason) = self.bot(agent, &found) {
+            return Agent { bot: Some(reason), ..Agent::default() };
+        }
+        let class = |kind: Kind| found.classes[kind].map_or("", |rank| words::CLASSES[kind][rank].1);
+        let device = match class(words::DEVICE) {
+            // Android's tablets are those that do not say "mobile".
+            "" if class(words::OS) == "Android" => "tablet",
+            device => device,
+        };
+        Agent { bot: None, app: found.app, device, os: class(words::OS), browser: class(words::BROWSER) }
+    }
+
+    fn bot(&self, agent: &[u8], found: &Found) -> Option<&str> {
         let (contact, bare) = (self.reasons.len() - 2, self.reasons.len() - 1);
         let reason = if found.listed.is_some() {
             found.listed
@@ -186,6 +235,8 @@ impl Reader {
                 Mark::At => found.contact |= is_address(&agent[end..]),
                 Mark::Browser => found.browser = true,
                 Mark::System => found.system = true,
+                Mark::App(channel) => found.app = Some(channel),
+                Mark::Class(kind, rank) => earlier(&mut found.classes[*kind], *rank),
             }
         }
         found

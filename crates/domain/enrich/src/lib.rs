@@ -17,7 +17,9 @@ use std::net::IpAddr;
 
 use event::{Counted, EventType, LinkEvent};
 
+use agent::Agent;
 pub use agent::list_version;
+pub use channel::{Channels, fold};
 pub use network::{Network, NetworkError};
 pub use visitor::Salt;
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub test_campaigns: Vec<String>,
     /// Events of links with one of these tags are test data.
     pub test_tags: Vec<String>,
+    /// Channels that go before our own tables.
+    pub channels: Channels,
 }
 
 /// What is known beside the event, in memory only.
@@ -49,8 +53,10 @@ pub struct Hints<'h> {
     pub user_agent: &'h str,
     /// What the platform thinks: whether the visitor is a bot.
     pub bot: Option<bool>,
-    /// The referring URL or host, `''` when there was none.
-    pub referrer: &'h str,
+    /// The referring URL or host; `''` when the sender says that nothing referred, `None` when it does not say.
+    pub referrer: Option<&'h str>,
+    /// Whether the link carried the click id of an advertising network: the visit was paid for.
+    pub paid_click: bool,
     /// The tags of the link.
     pub tags: &'h [Cow<'h, str>],
     /// The salt of the day that [`visitor::salt_day`] names; without it the visitor is unknown.
@@ -86,21 +92,31 @@ impl Enricher {
             event.r#type,
             EventType::Click | EventType::QrScan | EventType::Error | EventType::Lead | EventType::Sale
         );
-        if visited && event.referrer_class.is_empty() {
-            event.referrer_host = referrer::host(hints.referrer).into();
+        if visited
+            && event.referrer_class.is_empty()
+            && let Some(given) = hints.referrer
+        {
+            event.referrer_host = referrer::host(given).into();
             event.referrer_class = referrer::class(&event.referrer_host).as_str().into();
+        }
+        let agent = self.agents.read(hints.user_agent);
+        if visited {
+            fill(&mut event.device, agent.device);
+            fill(&mut event.os, agent.os);
+            fill(&mut event.browser, agent.browser);
         }
         if visited && let (Some(salt), Some(ip)) = (hints.salt, hints.ip) {
             event.visitor = visitor::number(salt, &event.domain, ip, hints.user_agent);
         }
-        if event.channel.is_empty()
-            && let Some((channel, because)) = channel::of(event)
+        if visited
+            && event.channel.is_empty()
+            && let Some((channel, because)) = channel::of(event, hints, &agent, &self.settings.channels)
         {
-            event.channel = channel.into();
+            event.channel = channel.to_owned().into();
             event.trace.push(because.into());
         }
         self.mark_test(event, hints.tags);
-        self.count(event, hints);
+        self.count(event, hints, &agent);
     }
 
     /// Marks test data, saying by which rule. What the sender or the adapter marked stays marked.
@@ -125,7 +141,7 @@ impl Enricher {
     }
 
     /// Says who the event counts as: internal goes before bot, bot before human.
-    fn count(&mut self, event: &mut LinkEvent<'_>, hints: &Hints<'_>) {
+    fn count(&self, event: &mut LinkEvent<'_>, hints: &Hints<'_>, agent: &Agent) {
         let settings = &self.settings;
         let network = hints.ip.and_then(|ip| settings.internal_networks.iter().find(|network| network.contains(ip)));
         let host = event.referrer_host.as_ref();
@@ -134,7 +150,7 @@ impl Enricher {
             (Counted::Internal, format!("network:{network}").into())
         } else if let Some(pattern) = referrer {
             (Counted::Internal, format!("referrer:{pattern}").into())
-        } else if let Some(reason) = self.agents.bot(hints.user_agent) {
+        } else if let Some(reason) = agent.bot {
             (Counted::Bot, reason.into())
         } else if hints.bot == Some(true) {
             (Counted::Bot, Cow::Borrowed("platform"))
@@ -143,6 +159,13 @@ impl Enricher {
         };
         event.counted = counted;
         event.counted_by = by;
+    }
+}
+
+/// What the sender says goes before what the agent tells.
+fn fill(field: &mut Cow<'_, str>, told: &'static str) {
+    if field.is_empty() {
+        *field = Cow::Borrowed(told);
     }
 }
 

@@ -5,6 +5,7 @@ use super::*;
 
 fn settings() -> Settings {
     Settings {
+        channels: Channels::default(),
         source_owners: HashMap::from([("dub-main".to_owned(), "growth".to_owned())]),
         internal_networks: vec!["203.0.113.0/24".parse().expect("a network")],
         internal_referrer_hosts: vec!["Admin.example.com".into(), "*.staging.example.com".into()],
@@ -47,11 +48,11 @@ fn internal_goes_before_bot_and_bot_before_human() {
         (Counted::Internal, "network:203.0.113.0/24".into())
     );
     assert_eq!(
-        counted(Hints { referrer: "https://shop.staging.example.com/x", ..none }),
+        counted(Hints { referrer: Some("https://shop.staging.example.com/x"), ..none }),
         (Counted::Internal, "referrer:*.staging.example.com".into())
     );
     assert_eq!(
-        counted(Hints { referrer: "https://admin.example.com/", ..none }),
+        counted(Hints { referrer: Some("https://admin.example.com/"), ..none }),
         (Counted::Internal, "referrer:admin.example.com".into())
     );
 }
@@ -78,7 +79,7 @@ fn a_mark_as_test_data_is_never_taken_away() {
 #[test]
 fn the_channel_comes_from_the_sender_then_qr_then_medium_then_referrer() {
     let channel = |event: LinkEvent<'static>, referrer: &str| {
-        let event = enriched(event, Hints { referrer, ..Hints::default() });
+        let event = enriched(event, Hints { referrer: Some(referrer), ..Hints::default() });
         (event.channel.into_owned(), event.trace.first().map(|line| line.to_string()).unwrap_or_default())
     };
     let says = |channel: &str, because: &str| (channel.to_owned(), because.to_owned());
@@ -95,6 +96,23 @@ fn the_channel_comes_from_the_sender_then_qr_then_medium_then_referrer() {
     assert_eq!(channel(click(), "https://www.google.com/"), says("search", "channel:referrer"));
     assert_eq!(channel(click(), "https://blog.example/"), says("referral", "channel:referrer"));
     assert_eq!(channel(click(), ""), says("direct", "channel:referrer"));
+    let paid = |event: LinkEvent<'static>| {
+        let hints = Hints { paid_click: true, referrer: Some("https://www.google.com/"), ..Hints::default() };
+        enriched(event, hints).channel.into_owned()
+    };
+    assert_eq!(paid(click()), "paid", "a click id says more than the page");
+    assert_eq!(paid(email()), "email", "a medium says more than a click id");
+    let source = |source: &'static str, referrer: &'static str| {
+        channel(LinkEvent { utm_source: source.into(), utm_medium: "website".into(), ..click() }, referrer)
+    };
+    assert_eq!(source("chatgpt.com", ""), says("ai", "channel:utm_source"));
+    assert_eq!(source("partner-x", "https://blog.example/"), says("referral", "channel:referrer"));
+    let unsaid = enriched(click(), Hints::default());
+    assert_eq!((unsaid.channel.as_ref(), unsaid.referrer_class.as_ref()), ("", ""), "not said is not direct");
+    let instagram = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Instagram 350.0.0";
+    let in_app = enriched(click(), Hints { user_agent: instagram, referrer: Some(""), ..Hints::default() });
+    assert_eq!(in_app.channel, "social");
+    assert_eq!(in_app.trace, ["channel:in_app_browser"]);
     let created = LinkEvent { r#type: EventType::Lifecycle, ..click() };
     assert_eq!(channel(created, ""), says("", ""), "nobody came, so nothing brought anybody");
 }
@@ -116,7 +134,7 @@ proptest! {
         path in "[a-z]{12,20}",
     ) {
         let referrer = format!("https://news.example/{path}?who={path}");
-        let hints = Hints { ip: Some(ip.into()), user_agent: &user_agent, referrer: &referrer, ..Hints::default() };
+        let hints = Hints { ip: Some(ip.into()), user_agent: &user_agent, referrer: Some(&referrer), ..Hints::default() };
         let event = enriched(LinkEvent { received_at: Millis(1), ..click() }, hints);
         let mut bytes = Vec::new();
         event.encode(&mut bytes);

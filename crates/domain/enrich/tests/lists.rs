@@ -1,7 +1,7 @@
 //! How right the verdicts are, measured against lists that are not part of the product. `tests/labels` fetches the lists
 //! and runs this; without `HOOKLINE_TEST_LISTS`, which names their folder, it says that it left the measurement out.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test that prints its table")]
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a test that prints its table")]
 
 use std::path::PathBuf;
 

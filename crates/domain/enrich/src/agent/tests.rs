@@ -25,8 +25,8 @@ fn bots_are_told_with_their_kind_and_people_are_not() {
         ("Mozilla/5.0 (compatible)", "program:bare-name"),
     ] {
         let expected = format!("user_agent:{expected}");
-        assert_eq!(agents.bot(user_agent), Some(expected.as_str()), "{user_agent}");
-        assert_eq!(agents.bot(user_agent), Some(expected.as_str()), "remembered: {user_agent}");
+        assert_eq!(agents.read(user_agent).bot, Some(expected.as_str()), "{user_agent}");
+        assert_eq!(agents.read(user_agent).bot, Some(expected.as_str()), "remembered: {user_agent}");
     }
     let android = |device: &str, app: &str| {
         format!(
@@ -55,7 +55,7 @@ fn bots_are_told_with_their_kind_and_people_are_not() {
         "Opera/9.80 (Android; Opera Mini/36.2/119.132; U; id) Presto/2.12.423 Version/12.16".to_owned(),
         String::new(),
     ] {
-        assert_eq!(agents.bot(&person), None, "{person}");
+        assert_eq!(agents.read(&person).bot, None, "{person}");
     }
 }
 
@@ -63,7 +63,7 @@ fn bots_are_told_with_their_kind_and_people_are_not() {
 fn an_agent_is_read_alike_in_any_case() {
     let mut agents = Agents::default();
     for agent in ["GOOGLEBOT/2.1", "googlebot/2.1", "GoogleBot/2.1"] {
-        assert_eq!(agents.bot(agent), Some("user_agent:crawler:googlebot"));
+        assert_eq!(agents.read(agent).bot, Some("user_agent:crawler:googlebot"));
     }
 }
 
@@ -71,8 +71,8 @@ proptest::proptest! {
     #[test]
     fn any_text_is_read_without_a_panic_and_alike_each_time(text in ".{0,300}") {
         let mut agents = Agents::default();
-        let first = agents.bot(&text).map(str::to_owned);
-        proptest::prop_assert_eq!(agents.bot(&text), first.as_deref());
+        let first = agents.read(&text);
+        proptest::prop_assert_eq!(agents.read(&text), first);
     }
 
     #[test]
@@ -81,6 +81,50 @@ proptest::proptest! {
     ) {
         let anywhere: Vec<_> = lists::entries().filter(|entry| entry.place == Place::Anywhere).collect();
         let text = format!("{before}{}{after}", anywhere[at % anywhere.len()].text);
-        proptest::prop_assert!(Agents::default().bot(&text).is_some(), "{}", text);
+        proptest::prop_assert!(Agents::default().read(&text).bot.is_some(), "{}", text);
+    }
+}
+
+#[test]
+fn a_persons_agent_tells_device_system_browser_and_app() {
+    let mut agents = Agents::default();
+    let chrome = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0";
+    for (agent, expected) in [
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Version/18.1 Mobile/15E148 \
+             Safari/604.1"
+                .to_owned(),
+            ("mobile", "iOS", "Safari", None),
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Instagram 350.0.0"
+                .to_owned(),
+            ("mobile", "iOS", "", Some("social")),
+        ),
+        (
+            "Mozilla/5.0 (iPad; CPU OS 17_0 like Mac OS X) AppleWebKit/605.1.15 CriOS/120.0 Mobile/15E148 Safari/604.1".to_owned(),
+            ("tablet", "iOS", "Chrome", None),
+        ),
+        (
+            format!("Mozilla/5.0 (Linux; Android 14; Pixel 8) {chrome} Mobile Safari/537.36"),
+            ("mobile", "Android", "Chrome", None),
+        ),
+        (format!("Mozilla/5.0 (Linux; Android 13; SM-X200) {chrome} Safari/537.36"), ("tablet", "Android", "Chrome", None)),
+        (
+            format!("Mozilla/5.0 (Windows NT 10.0; Win64; x64) {chrome} Safari/537.36 Edg/124.0"),
+            ("desktop", "Windows", "Edge", None),
+        ),
+        (
+            format!("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {chrome} Safari/537.36"),
+            ("desktop", "macOS", "Chrome", None),
+        ),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0".to_owned(),
+            ("desktop", "Linux", "Firefox", None),
+        ),
+        ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)".to_owned(), ("", "", "", None)),
+    ] {
+        let told = agents.read(&agent);
+        assert_eq!((told.device, told.os, told.browser, told.app), expected, "{agent}");
     }
 }

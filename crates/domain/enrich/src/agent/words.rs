@@ -75,3 +75,89 @@ pub(super) const BROWSER_MARKS: &[&str] =
 /// What a device says of itself; a bare `Mozilla/5.0` without any of it is a program's.
 pub(super) const SYSTEM_MARKS: &[&str] =
     &["android", "linux", "windows", "mac os", "iphone", "ipad", "symbian", "cros ", "darwin", "tizen"];
+
+/// Browsers inside apps, and the channel of the app.
+pub(super) const APPS: &[(&str, &str)] = &[
+    ("fban/", "social"),
+    ("fbav/", "social"),
+    ("instagram", "social"),
+    ("snapchat", "social"),
+    ("pinterest", "social"),
+    ("musical_ly", "social"),
+    ("bytedancewebview", "social"),
+    ("linkedinapp", "social"),
+    ("twitter", "social"),
+    (" line/", "social"),
+    ("micromessenger", "social"),
+    ("kakaotalk", "social"),
+    ("barcelona ", "social"),
+    ("telegram-android", "social"),
+    ("teams/", "chat"),
+    ("slack/", "chat"),
+];
+
+/// The places of the device, the system and the browser in [`CLASSES`].
+pub(super) const DEVICE: usize = 0;
+pub(super) const OS: usize = 1;
+pub(super) const BROWSER: usize = 2;
+
+/// What a person's agent holds, and the class that it means; the first of a kind counts.
+pub(super) const CLASSES: [&[(&str, &str)]; 3] = [
+    &[
+        ("ipad", "tablet"),
+        ("tablet", "tablet"),
+        ("kindle", "tablet"),
+        ("smart-tv", "tv"),
+        ("smarttv", "tv"),
+        ("hbbtv", "tv"),
+        ("appletv", "tv"),
+        ("android tv", "tv"),
+        ("bravia", "tv"),
+        ("crkey", "tv"),
+        ("iphone", "mobile"),
+        ("ipod", "mobile"),
+        ("mobile", "mobile"),
+        ("opera mini", "mobile"),
+        ("windows nt", "desktop"),
+        ("macintosh", "desktop"),
+        ("x11;", "desktop"),
+        ("cros ", "desktop"),
+    ],
+    &[
+        ("windows phone", "Windows Phone"),
+        ("tizen", "Tizen"),
+        ("harmonyos", "HarmonyOS"),
+        ("kaios", "KaiOS"),
+        ("iphone", "iOS"),
+        ("ipad", "iOS"),
+        ("ipod", "iOS"),
+        ("android", "Android"),
+        ("cros ", "Chrome OS"),
+        ("windows", "Windows"),
+        ("mac os x", "macOS"),
+        ("macintosh", "macOS"),
+        ("linux", "Linux"),
+        ("x11;", "Linux"),
+    ],
+    &[
+        ("samsungbrowser/", "Samsung Internet"),
+        ("ucbrowser/", "UC Browser"),
+        ("yabrowser/", "Yandex Browser"),
+        ("vivaldi/", "Vivaldi"),
+        ("duckduckgo/", "DuckDuckGo"),
+        ("edg/", "Edge"),
+        ("edga/", "Edge"),
+        ("edgios/", "Edge"),
+        ("edge/", "Edge"),
+        ("opr/", "Opera"),
+        ("opera", "Opera"),
+        ("opios/", "Opera"),
+        ("fxios/", "Firefox"),
+        ("firefox/", "Firefox"),
+        ("crios/", "Chrome"),
+        ("chrome/", "Chrome"),
+        ("trident/", "Internet Explorer"),
+        ("msie ", "Internet Explorer"),
+        ("safari/", "Safari"),
+    ],
+];

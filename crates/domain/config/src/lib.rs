@@ -7,6 +7,7 @@
 //! stand in `defaults.rs`.
 
 mod availability;
+mod channels;
 mod defaults;
 mod destination;
 mod document;
@@ -70,6 +71,8 @@ pub struct Config {
     pub privacy: Privacy,
     /// Whose traffic does not count.
     pub ignore: Ignore,
+    /// `[channels]`.
+    pub channels: enrich::Channels,
     /// Where messages go.
     pub destinations: Vec<Destination>,
     /// Which events alert.
@@ -161,6 +164,7 @@ impl Config {
             test_slug_prefixes: test.slug_prefixes.clone(),
             test_campaigns: test.campaigns.clone(),
             test_tags: test.tags.clone(),
+            channels: self.channels.clone(),
         }
     }
 
@@ -213,6 +217,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let rules = rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations)).unwrap_or_default();
     let silences = section("silence").map(|all| rule::read_silences(&all, &known_rules)).unwrap_or_default();
     let workflow = section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners));
+    let channels = channels::read(section("channels"));
     if let Some(naming) = section("naming") {
         labels::check_naming(&naming);
     }
@@ -234,6 +239,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         sources,
         privacy,
         ignore,
+        channels,
         destinations,
         rules,
         silences,

@@ -35,7 +35,8 @@ fn one_pass(enricher: &mut Enricher, agents: &[&str]) -> f64 {
     (cpu_ns() - start) / agents.len() as f64
 }
 
+/// The CPU time of this thread, which other work on the machine does not lengthen.
 fn cpu_ns() -> f64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
+    stat.split_ascii_whitespace().next().and_then(|ns| ns.parse().ok()).expect("nanoseconds")
 }

@@ -206,7 +206,8 @@ impl<'p> Step<'p> {
                     ip: adapted.visitor.ip,
                     user_agent: &adapted.visitor.user_agent,
                     bot: adapted.visitor.bot,
-                    referrer: &adapted.referrer,
+                    referrer: Some(&adapted.referrer),
+                    paid_click: false,
                     tags: &adapted.tags,
                     salt,
                 };

@@ -412,3 +412,15 @@ fn a_secret_that_ends_soon_is_said_and_more_urgently_when_nothing_takes_over() {
     assert!(with(&format!("{old}, {late}"))[0].contains("no other secret is live"));
     assert_eq!(with(&format!("{}, {new}", old.replace("2026-12-01", "2026-12-08"))), [] as [String; 0]);
 }
+
+#[test]
+fn channels_are_named_and_their_spellings_are_one() {
+    let more = "[channels]\nmedium = { \"e mail\" = \"email\", E-Mail = \"crm\", x = \"Paid Social\", y = 3 }\n";
+    let found = errors(&format!("{}{more}", base()));
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].contains("E-Mail stands twice in channels.medium"), "{found:#?}");
+    assert!(found[1].contains("\"Paid Social\" is not the name of a channel"), "{found:#?}");
+    assert!(found[2].contains("y is"), "{found:#?}");
+    let text = format!("{}[channels]\nsource = {{ Acme-News = \"email\" }}\n", base());
+    assert_eq!(sound(&text).enrich_settings().channels.source["acmenews"], "email");
+}

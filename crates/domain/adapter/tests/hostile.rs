@@ -378,7 +378,7 @@ proptest! {
             let key = event::personal::find(element.key.as_str());
             prop_assert_eq!(key, None, "{}", element.key.as_str());
             let mut memory = Memory::new(Options { keep_query_params: vec!["sku".into()] });
-            match adapter.adapt(dialect(*adapter), &raw, element.bytes, &mut memory) {
+            match adapter.adapt(dialect(*adapter), &raw, &element.bytes, &mut memory) {
                 Err(undecodable) => prop_assert_eq!(event::personal::find(&undecodable.detail), None, "{}", undecodable.detail),
                 Ok(adapted) => {
                     for (column, text) in texts(&adapted.event) {

@@ -121,7 +121,7 @@ fn bots_internal_traffic_duplicates_and_dead_letters_meet_no_rule() {
 
 #[test]
 fn a_lead_or_a_sale_meets_rules_whoever_told_of_it() {
-    let routes = Routes::new(vec![rule("all", &[], vec![], Some(Alert::Each))]);
+    let routes = RuleIndex::new(vec![rule("all", &[], vec![], Some(Trigger::Each))]);
     for r#type in [EventType::Lead, EventType::Sale] {
         for counted in [Counted::Human, Counted::Bot, Counted::Internal] {
             let event = LinkEvent { r#type, counted, ..click() };

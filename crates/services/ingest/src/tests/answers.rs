@@ -163,7 +163,7 @@ async fn a_get_with_a_query_is_an_event_or_a_refusal_and_never_a_silent_200() {
     ] {
         let response = ask(method, event, "").await;
         assert_eq!(response.status(), StatusCode::ACCEPTED, "{event}");
-        let answer: serde_json::Value = response.json().await.unwrap();
+        let answer: Value = response.json().await.unwrap();
         assert_eq!((answer["status"].as_str(), answer["events"].as_i64()), (Some(status), Some(events)), "{answer}");
     }
     for (method, target, body, status) in [

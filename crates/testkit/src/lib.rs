@@ -3,6 +3,7 @@
 
 pub mod clickhouse;
 pub mod clock;
+pub mod detection;
 pub mod hostile;
 pub mod house;
 pub mod oracle;

@@ -39,6 +39,7 @@ mod watermark;
 mod when;
 
 pub use detector::{BatchResult, Detector, Finding, ForeignLane};
+pub use evaluator::spike::{Sensitivity, SpikeChange, SpikeKey, SpikeRule};
 pub use field::Field;
 pub use glob::Glob;
 pub use index::{RuleIndex, Verdict};

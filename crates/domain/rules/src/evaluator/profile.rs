@@ -1,0 +1,190 @@
+//! What is usual for a key: counts by hour of the week (UTC), the present level, and how much counts scatter.
+//!
+//! Only `+ - * / sqrt` on f64 decide, so every machine gets the same result. The formulas are in docs/detection.md.
+
+/// Hours of a week.
+const WEEK: usize = 168;
+/// Half-life of the level: 8 hours.
+const KEEP: f64 = 0.917_004_043;
+/// In its first 14 days a key's level is not taken to be below its profile.
+const YOUNG_HOURS: i64 = 336;
+
+/// The hour of the week, from Monday 00:00 UTC, of an hour since 1970 (a Thursday).
+fn slot(hour: i64) -> usize {
+    (hour + 72).rem_euclid(WEEK as i64) as usize
+}
+
+/// What is usual in one hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Usual {
+    /// Expected events of this hour: level times profile.
+    pub(crate) expected: f64,
+    /// The same, with the neighbouring hours forgiven: what a spike is measured against.
+    pub(crate) upper: f64,
+    /// The profile of this hour, without the level.
+    profile: f64,
+    /// The present level, 1 is the profile's own.
+    level: f64,
+    /// Relative variance beyond chance, of windows of 5 and of 60 minutes.
+    pub(crate) scatter: [f64; 2],
+}
+
+/// The learned profile of a key that speaks: about 900 bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Profile {
+    /// The hour, since 1970, in which the key first had enough events.
+    spoke: i64,
+    counts: [f32; WEEK],
+    weeks: [u8; WEEK],
+    hot: [u8; WEEK / 8],
+    /// Decayed events and decayed profile: their ratio is the level.
+    events: f64,
+    usual: f64,
+    deviation: [f64; 2],
+    square: [f64; 2],
+    /// Hot hours in a row.
+    run: u8,
+}
+
+/// An hour that has ended.
+pub(crate) struct EndedHour<'a> {
+    pub(crate) hour: i64,
+    pub(crate) events: u64,
+    /// Its minutes.
+    pub(crate) minutes: &'a [u32; 60],
+    /// The rule was firing in it.
+    pub(crate) fired: bool,
+    /// A planned launch touched it.
+    pub(crate) planned: bool,
+}
+
+impl Profile {
+    pub(crate) fn new(spoke: i64) -> Self {
+        Self {
+            spoke,
+            counts: [0.0; WEEK],
+            weeks: [0; WEEK],
+            hot: [0; WEEK / 8],
+            events: 0.0,
+            usual: 0.0,
+            deviation: [0.0; 2],
+            square: [0.0; 2],
+            run: 0,
+        }
+    }
+
+    /// Hours since it spoke.
+    pub(crate) fn age(&self, hour: i64) -> i64 {
+        hour - self.spoke
+    }
+
+    fn is_hot(&self, hour: i64) -> bool {
+        let at = slot(hour);
+        self.hot[at / 8] >> (at % 8) & 1 == 1
+    }
+
+    fn set_hot(&mut self, hour: i64, hot: bool) {
+        let at = slot(hour);
+        self.hot[at / 8] = self.hot[at / 8] & !(1 << (at % 8)) | u8::from(hot) << (at % 8);
+    }
+
+    /// The profile of an hour: its own weeks and the mean of this hour over working days or weekends. With the weeks
+    /// that it rests on: of the hour, and of the mean.
+    fn of_hour(&self, hour: i64) -> (f64, f64, f64) {
+        let at = slot(hour);
+        let (day, of_day) = (at / 24, at % 24);
+        let mean = |days: std::ops::Range<usize>| {
+            let (mut sum, mut weight) = (0.0, 0.0);
+            for day in days {
+                let at = day * 24 + of_day;
+                let weeks = f64::from(self.weeks[at].min(4));
+                sum += weeks * f64::from(self.counts[at]);
+                weight += weeks;
+            }
+            (sum, weight)
+        };
+        let (mut sum, mut weight) = mean(if day < 5 { 0..5 } else { 5..7 });
+        if weight == 0.0 {
+            (sum, weight) = mean(0..7);
+        }
+        let mean = if weight > 0.0 { sum / weight } else { 0.0 };
+        let own = f64::from(self.weeks[at].min(4));
+        let mut profile = (own * f64::from(self.counts[at]) + mean) / (own + 1.0);
+        if self.is_hot(hour - 24) && self.is_hot(hour - 48) {
+            profile = profile.max(f64::from(self.counts[slot(hour - 24)]));
+        }
+        (profile, own, weight)
+    }
+
+    /// What is usual in an hour that begins.
+    pub(crate) fn usual(&self, hour: i64) -> Usual {
+        let age = self.age(hour);
+        let (profile, own, weight) = self.of_hour(hour);
+        let around = profile.max(self.of_hour(hour - 1).0).max(self.of_hour(hour + 1).0);
+        let mut level = ((self.events + 0.5) / (self.usual + 0.5)).clamp(0.5, 10.0);
+        if age < YOUNG_HOURS {
+            level = level.max(1.0);
+        }
+        let n = age.clamp(0, YOUNG_HOURS) as f64;
+        let evidence = profile * (own + weight.min(1.0) + 0.25);
+        let scatter = [0, 1].map(|window| {
+            let (deviation, square) = (self.deviation[window], self.square[window]);
+            let learned = if square > 0.0 { (deviation * n + 10.0 * square) / ((n + 100.0) * square) } else { 0.1 };
+            let young = if age < YOUNG_HOURS { 0.1 } else { 0.0 };
+            // Below a hundredth of an event there is nothing to divide by, and the floor of the rule decides.
+            learned.clamp(0.01, 2.0) + young + 1.0 / evidence.max(0.01)
+        });
+        Usual { expected: level * profile, upper: level * around, profile, level, scatter }
+    }
+
+    /// Learns from an hour that has ended, of which `usual` was expected.
+    pub(crate) fn learn(&mut self, usual: &Usual, ended: &EndedHour<'_>) {
+        let (age, at) = (self.age(ended.hour), slot(ended.hour));
+        let events = ended.events as f64;
+        let expected = usual.expected;
+        let noise = 3.0 * (expected + usual.scatter[1] * expected * expected).sqrt() + 3.0;
+        let of_level = (2.0 * expected).max(expected + noise);
+        if ended.planned {
+            self.level(events, usual.profile, age);
+            return;
+        }
+        let limit = (2.0 * usual.profile).max(usual.profile + noise);
+        let hot = events > limit;
+        self.run = if hot { self.run.saturating_add(1) } else { 0 };
+        let known = (23..=25).any(|back| self.is_hot(ended.hour - back))
+            || self.is_hot(ended.hour)
+            || self.is_hot(ended.hour + 1);
+        let again = hot && known && self.run <= 6 && usual.level < 1.7;
+        self.set_hot(ended.hour, hot);
+        let whole = again || age < 24;
+        let share = if again { 1.0 } else { (1.0 / (f64::from(self.weeks[at]) + 1.0)).max(0.25) };
+        let taught = if whole { events } else { events.min(limit) };
+        let before = f64::from(self.counts[at]);
+        self.counts[at] = (before + share * (taught - before)) as f32;
+        self.weeks[at] = self.weeks[at].saturating_add(1);
+        self.level(events.max(expected / 4.0).min(of_level), usual.profile, age);
+        if !ended.fired && usual.level > 0.6 && usual.level < 1.7 {
+            let n = age.clamp(1, YOUNG_HOURS) as f64;
+            self.scatter(1, events.min(of_level) - expected, expected, n);
+            let part = expected / 12.0;
+            let noise = 3.0 * (part + usual.scatter[0] * part * part).sqrt() + 3.0;
+            let limit = (2.0 * part).max(part + noise);
+            for five in ended.minutes.chunks(5) {
+                let events: u64 = five.iter().map(|count| u64::from(*count)).sum();
+                self.scatter(0, (events as f64).min(limit) - part, part, n * 12.0);
+            }
+        }
+    }
+
+    fn level(&mut self, events: f64, profile: f64, age: i64) {
+        if age >= 24 {
+            self.events = KEEP * self.events + (1.0 - KEEP) * events;
+            self.usual = KEEP * self.usual + (1.0 - KEEP) * profile;
+        }
+    }
+
+    fn scatter(&mut self, window: usize, off: f64, expected: f64, n: f64) {
+        self.deviation[window] += (off * off - expected - self.deviation[window]) / n;
+        self.square[window] += (expected * expected - self.square[window]) / n;
+    }
+}

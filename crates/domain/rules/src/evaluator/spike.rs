@@ -1,0 +1,278 @@
+//! Spike: a key has many times its usual, and more than chance explains. The formulas are in docs/detection.md.
+
+use super::profile::{EndedHour, Profile, Usual};
+
+/// Events within an hour from which on a key has a profile.
+const SPEAKS: u64 = 8;
+/// A key is known so many hours after it spoke, or so many after its first event.
+const KNOWN_HOURS: i64 = 24;
+const IDLE_KNOWN_HOURS: i64 = 168;
+/// The profile of a key without an event for eight weeks is dropped: it wakes as one that is known and has no usual.
+const FORGOTTEN_HOURS: i64 = 8 * 168;
+/// Minutes in a row below the end's bound after which a spike is over.
+const CALM_MINUTES: u8 = 20;
+
+/// How much chance must be beaten by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Sensitivity {
+    /// Seven standard deviations.
+    Calm,
+    /// Five and a half.
+    #[default]
+    Normal,
+    /// Four and a half.
+    Keen,
+}
+
+impl Sensitivity {
+    /// All of them, with their names in a rule.
+    pub const ALL: [(&'static str, Self); 3] = [("calm", Self::Calm), ("normal", Self::Normal), ("keen", Self::Keen)];
+
+    fn deviations(self) -> f64 {
+        match self {
+            Self::Calm => 7.0,
+            Self::Normal => 5.5,
+            Self::Keen => 4.5,
+        }
+    }
+}
+
+/// What a spike rule asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SpikeRule {
+    /// How many times the usual, above 1.
+    pub times: f64,
+    /// The short window in whole minutes, 1 to 60. The long one is always an hour.
+    pub within_minutes: u8,
+    /// The events that a window must hold, at least 8.
+    pub at_least: u64,
+    /// After it fired for a key it does not fire for it again for so many minutes.
+    pub quiet_for_minutes: i64,
+    /// How much more than chance.
+    pub sensitivity: Sensitivity,
+}
+
+/// What became of a key in a minute. Times are minutes since 1970.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum SpikeChange {
+    /// A spike began.
+    Fired {
+        /// The end of the window.
+        at: i64,
+        /// Events in the window.
+        observed: u64,
+        /// The length of the window in minutes.
+        window: u8,
+        /// The least and the most that is usual in such a window.
+        usual: (f64, f64),
+    },
+    /// It is over.
+    Resolved {
+        /// When it was seen to be.
+        at: i64,
+    },
+}
+
+/// What is known of one key. 24 bytes and, once it speaks, about 1.3 KB more.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SpikeKey {
+    /// The hour of the first event, since 1970, and one more; 0: none came.
+    born: u32,
+    /// The last minute with events, or the last one walked while firing.
+    last: u32,
+    /// Events in the hour of `last`, while it does not speak.
+    in_hour: u32,
+    speaking: Option<Box<Speaking>>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Speaking {
+    profile: Profile,
+    hour: i64,
+    usual: Usual,
+    /// Events of the present hour.
+    events: u64,
+    /// The last 60 minutes, by minute of the hour, and their sum.
+    ring: [u32; 60],
+    sum: u64,
+    /// The rule was firing in this hour; a planned launch touched it.
+    fired: bool,
+    planned: bool,
+    firing: bool,
+    fired_at: Option<i64>,
+    calm: u8,
+}
+
+impl SpikeKey {
+    /// Takes the events of one closed minute, at least one; minutes of a key come in their order. `planned` are launches
+    /// as half-open ranges of minutes.
+    pub fn take(
+        &mut self,
+        rule: &SpikeRule,
+        minute: i64,
+        count: u32,
+        planned: &[(i64, i64)],
+        tell: &mut impl FnMut(SpikeChange),
+    ) {
+        let hour = minute / 60;
+        if self.born == 0 {
+            self.born = u32::try_from(hour + 1).unwrap_or(u32::MAX);
+        }
+        self.walk(rule, minute - 1, planned, tell);
+        if self
+            .speaking
+            .as_ref()
+            .is_some_and(|known| hour - i64::from(self.last) / 60 > FORGOTTEN_HOURS && !known.firing)
+        {
+            self.speaking = None;
+            self.in_hour = 0;
+        }
+        let known = match &mut self.speaking {
+            Some(known) => {
+                known.go_to(i64::from(self.last), minute, planned);
+                known.add(minute, count);
+                known
+            }
+            None => {
+                if i64::from(self.last) / 60 != hour {
+                    self.in_hour = 0;
+                }
+                self.in_hour = self.in_hour.saturating_add(count);
+                self.last = u32::try_from(minute).unwrap_or(u32::MAX);
+                if u64::from(self.in_hour) < SPEAKS {
+                    return;
+                }
+                let mut known = Box::new(Speaking::new(hour, planned));
+                known.add(minute, self.in_hour);
+                self.speaking.insert(known)
+            }
+        };
+        self.last = u32::try_from(minute).unwrap_or(u32::MAX);
+        let born = i64::from(self.born) - 1;
+        let is_known = known.profile.age(hour) >= KNOWN_HOURS || hour - born >= IDLE_KNOWN_HOURS;
+        known.decide(rule, minute, is_known, planned, tell);
+    }
+
+    /// Walks a firing key up to `minute`, in which nothing came; others wait for their next event.
+    pub fn walk(&mut self, rule: &SpikeRule, minute: i64, planned: &[(i64, i64)], tell: &mut impl FnMut(SpikeChange)) {
+        let Some(known) = &mut self.speaking else { return };
+        while known.firing && i64::from(self.last) < minute {
+            let next = i64::from(self.last) + 1;
+            known.go_to(i64::from(self.last), next, planned);
+            self.last += 1;
+            known.decide(rule, next, false, planned, tell);
+        }
+    }
+}
+
+impl Speaking {
+    fn new(hour: i64, planned: &[(i64, i64)]) -> Self {
+        let profile = Profile::new(hour);
+        let usual = profile.usual(hour);
+        Self {
+            profile,
+            hour,
+            usual,
+            events: 0,
+            ring: [0; 60],
+            sum: 0,
+            fired: false,
+            planned: touches(planned, hour),
+            firing: false,
+            fired_at: None,
+            calm: 0,
+        }
+    }
+
+    fn add(&mut self, minute: i64, count: u32) {
+        let slot = &mut self.ring[minute.rem_euclid(60) as usize];
+        *slot = slot.saturating_add(count);
+        self.sum += u64::from(count);
+        self.events += u64::from(count);
+    }
+
+    /// Makes the minutes after `from` up to `to` part of the ring, empty, and ends the hours that pass.
+    fn go_to(&mut self, from: i64, to: i64, planned: &[(i64, i64)]) {
+        let mut at = from;
+        while at < to {
+            if self.sum == 0 && at % 60 != 59 {
+                // Nothing is left in the ring: the rest of the hour passes at once.
+                at = to.min(at / 60 * 60 + 59);
+                continue;
+            }
+            at += 1;
+            if at / 60 > self.hour {
+                // The ring still holds exactly the minutes of the hour that has ended.
+                self.end_hour(at, planned);
+            }
+            let slot = std::mem::take(&mut self.ring[at.rem_euclid(60) as usize]);
+            self.sum -= u64::from(slot);
+        }
+    }
+
+    fn end_hour(&mut self, at: i64, planned: &[(i64, i64)]) {
+        let ended = EndedHour {
+            hour: self.hour,
+            events: self.events,
+            minutes: &self.ring,
+            fired: self.fired || self.firing,
+            planned: self.planned,
+        };
+        self.profile.learn(&self.usual, &ended);
+        self.hour = at / 60;
+        self.usual = self.profile.usual(self.hour);
+        (self.events, self.fired, self.planned) = (0, self.firing, touches(planned, self.hour));
+    }
+
+    fn within(&self, minute: i64, minutes: i64) -> u64 {
+        (0..minutes).map(|back| u64::from(self.ring[(minute - back).rem_euclid(60) as usize])).sum()
+    }
+
+    fn decide(
+        &mut self,
+        rule: &SpikeRule,
+        minute: i64,
+        is_known: bool,
+        planned: &[(i64, i64)],
+        tell: &mut impl FnMut(SpikeChange),
+    ) {
+        let floor = rule.at_least as f64;
+        let end = minute + 1;
+        if self.firing {
+            let bound = 0.5 * floor.max(rule.times * self.usual.upper) / 4.0;
+            self.calm = if (self.within(minute, 15) as f64) < bound { self.calm + 1 } else { 0 };
+            if self.calm >= CALM_MINUTES {
+                (self.firing, self.calm, self.ring, self.sum) = (false, 0, [0; 60], 0);
+                tell(SpikeChange::Resolved { at: end });
+            }
+            return;
+        }
+        let quiet = self.fired_at.is_some_and(|fired| end - fired < rule.quiet_for_minutes);
+        if !is_known
+            || quiet
+            || self.sum < rule.at_least
+            || planned.iter().any(|(from, to)| (*from..*to).contains(&minute))
+        {
+            return;
+        }
+        let z = rule.sensitivity.deviations();
+        for (window, scatter) in [(rule.within_minutes, self.usual.scatter[0]), (60, self.usual.scatter[1])] {
+            let observed = if window == 60 { self.sum } else { self.within(minute, i64::from(window)) };
+            let usual = self.usual.upper * f64::from(window) / 60.0;
+            let deviation = |mean: f64| (mean + scatter * mean * mean).sqrt();
+            // The tail of a negative binomial distribution, by Cornish and Fisher.
+            let tail = usual + z * deviation(usual) + (z * z - 1.0) / 6.0 * (1.0 + 2.0 * scatter * usual);
+            if observed as f64 >= floor.max(rule.times * usual).max(tail) {
+                let least = self.usual.expected * f64::from(window) / 60.0;
+                let range = ((least - 2.0 * deviation(least)).max(0.0), usual + 2.0 * deviation(usual));
+                (self.firing, self.fired, self.fired_at, self.calm) = (true, true, Some(end), 0);
+                tell(SpikeChange::Fired { at: end, observed, window, usual: range });
+                return;
+            }
+        }
+    }
+}
+
+fn touches(planned: &[(i64, i64)], hour: i64) -> bool {
+    planned.iter().any(|(from, to)| *from < hour * 60 + 60 && hour * 60 < *to)
+}

@@ -107,6 +107,27 @@ mod tests {
     }
 
     #[test]
+    fn a_referrer_that_is_an_address_in_any_spelling_has_no_host() {
+        for referrer in [
+            "ios-app://288429040/",
+            "288429040",
+            "http://0xC0A80101/",
+            "http://0300.0250.1.1/",
+            "http://192.168.257/",
+            "http://１９２.168.1.1/",
+            "http://%31%39%32.168.1.1/",
+            "http://192.168.1.1:8080/x",
+            "http://192.168.1.1.nip.io/",
+            "http://[::ffff:192.168.1.1]:80/",
+            "http://[fe80::1%25eth0]/",
+            "2001:db8::1",
+        ] {
+            assert_eq!(host(referrer), "", "{referrer}");
+        }
+        assert_eq!(host("https://24.example/"), "24.example");
+    }
+
+    #[test]
     fn hosts_fall_into_their_class() {
         for (host, expected) in [
             ("", Class::Direct),

@@ -20,11 +20,11 @@ use kafka::lane::{Fence, LaneProducer, NO_HEADERS, Writes, pause, read_all_commi
 use kafka::positions::Positions;
 use kafka::topics::{Plan, ensure};
 use kafka::{Cluster, Topic};
+use notification::destination::{People, Values};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rules::{Per, Rule, When, pane_start};
 use runtime::{LaneSet, Shutdown, Telemetry};
-use signature::Secret;
 use standardwebhooks::Webhook as Verifier;
 use tokio::runtime::Runtime;
 
@@ -324,17 +324,21 @@ fn sends(name: &str, first_ms: i64, then_every_ms: i64) -> notification::Rule {
             first_ms,
             then_every_ms,
             say_when_over: false,
+            one_open_per: None,
         },
     }
 }
 
 fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) -> Service {
-    let kind = notify::DestinationKind::Webhook {
-        url: receiver.url.clone(),
-        secret: Secret::new("destination", SECRET),
+    let hook = notify::Destination {
+        name: "hook".to_owned(),
+        owner: "data".to_owned(),
+        fields: None,
+        kind: notification::destination::kind("webhook").unwrap(),
+        values: Values::default().with("url", &receiver.url).with("secret", SECRET),
         allow_private: true,
+        proxy: None,
     };
-    let hook = notify::Destination { name: "hook".to_owned(), owner: "data".to_owned(), fields: None, kind };
     let settings = notify::Settings {
         cluster: alone.cluster.clone(),
         plan: alone.plan.clone(),
@@ -342,6 +346,7 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) ->
         rules: rules.to_vec(),
         silences: Vec::new(),
         destinations: vec![hook],
+        people: People::new(),
     };
     let handle = receiver.runtime.handle().clone();
     let service =

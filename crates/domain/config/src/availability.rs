@@ -4,6 +4,7 @@
 //! costs labels is let through with a warning.
 
 use adapter::Adapter;
+use notification::destination::KINDS;
 
 use crate::problem::{Place, Sink, did_you_mean};
 
@@ -11,10 +12,13 @@ use crate::problem::{Place, Sink, did_you_mean};
 pub(crate) const ADAPTERS: [&str; 9] =
     ["dub", "canonical", "cloudevents", "bitly", "rebrandly", "shortio", "shlink", "twilio", "mapping"];
 
-/// The kinds of destinations of the language, and those that this version has.
-pub(crate) const DESTINATIONS: [&str; 9] =
-    ["webhook", "csv", "slack", "smtp", "hubspot", "github-issues", "teams", "pagerduty", "jira"];
-const AVAILABLE_DESTINATIONS: [&str; 2] = ["webhook", "csv"];
+/// The kinds of destinations of the language that this version does not have.
+const LATER_DESTINATIONS: [&str; 2] = ["smtp", "jira"];
+
+/// The kinds of destinations of the language.
+pub(crate) fn destinations() -> Vec<&'static str> {
+    KINDS.iter().map(|kind| kind.name).chain(LATER_DESTINATIONS).collect()
+}
 
 /// Whether a part is refused or passed over.
 #[derive(Clone, Copy)]
@@ -37,7 +41,6 @@ pub(crate) enum Part {
     QuietAfter,
     DestinationMax,
     DestinationOpen,
-    OneOpenPer,
     FailuresDigest,
     Naming,
     Catalogue,
@@ -80,7 +83,7 @@ impl Part {
                 "alerts on silence are not available in this version",
                 "alert on the metric hookline_last_event_timestamp_seconds",
             ),
-            // Each of these three promises fewer messages than would be sent.
+            // Each of these two promises fewer messages than would be sent.
             Self::DestinationMax => (
                 Refused,
                 "the budget of a destination is not kept in this version: more messages than max would be sent",
@@ -90,11 +93,6 @@ impl Part {
                 Refused,
                 "open hours are not kept in this version: messages would be sent outside them",
                 "leave it out; [silence.NAME] keeps rules quiet from one time until another",
-            ),
-            Self::OneOpenPer => (
-                Refused,
-                "one_open_per is not kept in this version: more than one message per key would be open",
-                "leave it out; then_every says how often messages may follow",
             ),
             Self::FailuresDigest => (
                 Refused,
@@ -138,9 +136,10 @@ pub(crate) fn adapter(name: &str, at: &Place, sink: &Sink) -> Option<Adapter> {
 
 /// Whether this version has such destinations; else the reason is recorded.
 pub(crate) fn destination(kind: &str, at: &Place, sink: &Sink) -> bool {
-    let available = AVAILABLE_DESTINATIONS.contains(&kind);
+    let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+    let available = kinds.contains(&kind);
     if !available {
-        refuse("destination kind", kind, &DESTINATIONS, &AVAILABLE_DESTINATIONS, at, sink);
+        refuse("destination kind", kind, &destinations(), &kinds, at, sink);
     }
     available
 }

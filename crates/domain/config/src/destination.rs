@@ -1,19 +1,14 @@
 //! Destinations: where messages go.
 
-use std::path::PathBuf;
-
 use jiff::civil::{Time, Weekday};
-use signature::{Scheme, Secret};
+use notification::destination::{Form, Kind, Setting, Value, Values};
 
-use crate::availability::{self, DESTINATIONS, Part};
+use crate::availability::{self, Part};
 use crate::owners::Declared;
 use crate::secret::{Resolved, SecretText};
 use crate::section::Section;
 use crate::source::is_name;
 use crate::values::{self, Rate};
-
-/// The id under which a webhook destination's secret is named.
-const SECRET_ID: &str = "destination";
 
 /// A place that messages go to.
 #[derive(Debug, Clone)]
@@ -22,43 +17,20 @@ pub struct Destination {
     pub name: String,
     /// Who owns it (an owner's id).
     pub owner: String,
-    /// What it is and what it needs.
-    pub kind: DestinationKind,
+    /// What it is.
+    pub kind: &'static Kind,
+    /// What its kind needs; none only when secrets were not looked up.
+    pub values: Option<Values>,
+    /// Whether the address may be a private one.
+    pub allow_private: bool,
+    /// The proxy through which it is reached. What it connects to is the proxy's business: addresses are not checked then.
+    pub proxy: Option<SecretText>,
     /// The noise budget: above it, messages become a digest. None: it is refused in this version.
     pub max: Option<Rate>,
     /// When it may be disturbed; always when left out. None: it is refused in this version.
     pub open: Option<OpenHours>,
     /// The only fields that leave; every field of a message when left out.
     pub fields: Option<Vec<String>>,
-}
-
-/// What a destination is and what it needs.
-#[derive(Debug, Clone)]
-pub enum DestinationKind {
-    /// A POST of JSON, signed as Standard Webhooks.
-    Webhook {
-        /// Where to; none only when secrets were not looked up. Hidden, since addresses may carry a token.
-        url: Option<SecretText>,
-        /// What it is signed with; none only when secrets were not looked up.
-        secret: Option<Secret>,
-        /// Whether the address may be a private one.
-        allow_private: bool,
-    },
-    /// Lines of a CSV file.
-    Csv {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
-impl DestinationKind {
-    /// Its name in configuration and metrics.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Webhook { .. } => "webhook",
-            Self::Csv { .. } => "csv",
-        }
-    }
 }
 
 /// When a destination may be disturbed.
@@ -119,76 +91,137 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
         }
     }
     let fields = section.has("fields").then(|| section.names("fields"));
-    let kind = match kind_name.as_ref().map(|(kind, _)| kind.as_str()) {
-        Some("webhook") => webhook(&section),
-        Some("csv") => {
-            if !section.has("path") {
-                section.missing("path", "name the file to append to");
-            }
-            section.path("path").map(|path| DestinationKind::Csv { path })
-        }
-        Some(unavailable) => {
+    let kind = kind_name.as_ref().and_then(|(kind, _)| notification::destination::kind(kind));
+    let Some(kind) = kind else {
+        if let Some((unavailable, _)) = &kind_name {
             check_unavailable(&section, unavailable);
-            None
+            // Of a kind that is unknown, every key would look wrong.
+            if availability::destinations().contains(&unavailable.as_str()) {
+                section.finish();
+            }
         }
-        None => None,
+        return None;
     };
-    // Of a kind that is unknown, every key would look wrong.
-    if kind_name.is_some_and(|(kind, _)| DESTINATIONS.contains(&kind.as_str())) {
-        section.finish();
-    }
+    let (allow_private, proxy) = if kind.http { http(&section) } else { (false, None) };
+    let values = settings(&section, kind);
+    section.finish();
     if !available {
         return None;
     }
-    Some(Destination { name, owner: owner?, kind: kind?, max, open, fields })
+    let values = values?.known();
+    Some(Destination { name, owner: owner?, kind, values, allow_private, proxy, max, open, fields })
 }
 
-fn webhook(section: &Section<'_>) -> Option<DestinationKind> {
-    if !section.has("url") {
-        section.missing("url", "say where to post");
+/// What every destination takes that talks HTTP.
+fn http(section: &Section<'_>) -> (bool, Option<SecretText>) {
+    let proxy = section.secret_or_text("proxy").and_then(Resolved::value);
+    if proxy.is_some() {
+        let message =
+            format!("{} is reached through a proxy: which addresses it connects to is not checked", section.title);
+        section.reading.sink.warn(section.place("proxy"), message, "let the proxy refuse private addresses");
     }
-    if !section.has("secret") {
-        section.missing("secret", "messages are signed: write secret = { env = \"VARIABLE\" }");
+    (section.flag("allow_private").unwrap_or(false), proxy)
+}
+
+/// What the section says of its kind's settings, and whether secrets were looked up.
+struct Read {
+    values: Values,
+    looked_up: bool,
+}
+
+impl Read {
+    fn known(self) -> Option<Values> {
+        self.looked_up.then_some(self.values)
     }
-    let (url, secret) = (section.secret_or_text("url"), section.secret("secret"));
-    let allow_private = section.flag("allow_private").unwrap_or(false);
-    if let Some(Resolved::Value(url)) = &url
-        && !["https://", "http://"].iter().any(|scheme| url.reveal().starts_with(scheme))
-    {
-        section.error(section.place("url"), format!("url in {} is no http address", section.title), "");
-    }
-    let secret = match secret? {
-        Resolved::Value(text) => {
-            let secret = Secret::new(SECRET_ID, text.reveal());
-            if let Err(why) = signature::Signer::new(&Scheme::StandardWebhooks, &secret) {
-                let message = format!("the secret of {} cannot sign: {why}", section.title);
-                section.error(section.place("secret"), message, "Standard Webhooks secrets look like whsec_…");
+}
+
+/// Reads and checks every setting of a kind. None if something is wrong, which is recorded.
+fn settings(section: &Section<'_>, kind: &Kind) -> Option<Read> {
+    let mut read = Read { values: Values::default(), looked_up: true };
+    let mut sound = true;
+    let mut done = Vec::new();
+    for setting in kind.settings {
+        match setting.key.split_once('.') {
+            None => sound &= setting_of(section, setting, setting.key, &mut read),
+            Some((table, _)) if done.contains(&table) => {}
+            Some((table, _)) => {
+                done.push(table);
+                let prefix = |one: &&Setting| one.key.split_once('.').is_some_and(|(of, _)| of == table);
+                let inner = section.section(table);
+                if inner.is_none() && !section.has(table) {
+                    let hint = kind.settings.iter().filter(prefix).find_map(|one| one.required);
+                    section.missing(table, hint.unwrap_or_default());
+                }
+                let Some(inner) = inner else {
+                    sound = false;
+                    continue;
+                };
+                for one in kind.settings.iter().filter(prefix) {
+                    let key = one.key.split_once('.').map_or(one.key, |(_, key)| key);
+                    sound &= setting_of(&inner, one, key, &mut read);
+                }
+                inner.finish();
             }
-            Some(secret)
         }
-        Resolved::NotLookedUp => None,
-        Resolved::Failed => return None,
+    }
+    if !sound {
+        return None;
+    }
+    match (kind.build)(&read.values) {
+        Ok(_) => Some(read),
+        Err(fault) => {
+            let key = fault.key.split_once('.').map_or(fault.key, |(table, _)| table);
+            section.error(section.place(key), format!("{}: {}", section.title, fault.message), fault.hint);
+            None
+        }
+    }
+}
+
+/// Reads one setting. False if something is wrong with it, which is recorded.
+fn setting_of(section: &Section<'_>, setting: &Setting, key: &'static str, read: &mut Read) -> bool {
+    if !section.has(key) {
+        if let Some(hint) = setting.required {
+            section.missing(key, hint);
+        }
+        return setting.required.is_none();
+    }
+    let text = |text: String| Value::Text(SecretText::new(text));
+    let value = match setting.form {
+        Form::Text => section.text(key).map(text),
+        Form::Path => section.path(key).map(Value::Path),
+        Form::Texts => {
+            let texts = section.names(key);
+            (!texts.is_empty()).then_some(Value::Texts(texts))
+        }
+        Form::Choice(names) => {
+            let names: Vec<(&'static str, &'static str)> = names.iter().map(|name| (*name, *name)).collect();
+            section.choice(key, &names).map(|name| text(name.to_owned()))
+        }
+        Form::Secret | Form::SecretOrText => {
+            let resolved = match setting.form {
+                Form::Secret => section.secret(key),
+                _ => section.secret_or_text(key),
+            };
+            match resolved {
+                Some(Resolved::Value(secret)) => Some(Value::Text(secret)),
+                Some(Resolved::NotLookedUp) => {
+                    read.looked_up = false;
+                    Some(text(setting.example.to_owned()))
+                }
+                Some(Resolved::Failed) | None => None,
+            }
+        }
     };
-    let url = match url? {
-        Resolved::Value(url) => Some(url),
-        Resolved::NotLookedUp => None,
-        Resolved::Failed => return None,
-    };
-    Some(DestinationKind::Webhook { url, secret, allow_private })
+    let sound = value.is_some();
+    if let Some(value) = value {
+        read.values.set(setting.key, value);
+    }
+    sound
 }
 
 /// Type-checks what the kinds need that this version does not have.
 fn check_unavailable(section: &Section<'_>, kind: &str) {
     match kind {
-        "slack" | "teams" => _ = section.secret_or_text("url"),
-        "hubspot" | "pagerduty" => _ = section.secret("token"),
-        "github-issues" => {
-            if let Some(repo) = section.section("repo") {
-                repo.required("name", "such as \"example/web\"");
-                repo.secret("token");
-                repo.finish();
-            }
-        }
         "smtp" => {
             for key in ["host", "from", "user"] {
                 section.text(key);

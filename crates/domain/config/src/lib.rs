@@ -37,7 +37,7 @@ use jiff::tz::TimeZone;
 
 pub use enrich::Network;
 
-pub use destination::{Destination, DestinationKind, OpenHours, Outside};
+pub use destination::{Destination, OpenHours, Outside};
 pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
 pub use owners::{Owner, ReviewEvery, Workflow};

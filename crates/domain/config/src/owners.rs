@@ -18,6 +18,12 @@ pub struct Owner {
     pub chat: Option<String>,
     /// A mail address.
     pub email: Option<String>,
+    /// The id of a user or group at Slack, by which it is mentioned.
+    pub slack: Option<String>,
+    /// The sign-in name or Entra id at Teams, by which it is mentioned.
+    pub teams: Option<String>,
+    /// The login at GitHub, by which it is mentioned.
+    pub github: Option<String>,
 }
 
 /// Who does what about the workflow as a whole: what `hookline handbook` prints.
@@ -78,10 +84,22 @@ pub(crate) fn read_owners(section: &Section<'_>) -> Vec<Owner> {
             name: fields.text("name").unwrap_or_else(|| entry.key.clone()),
             chat: fields.text("chat"),
             email: fields.text("email"),
+            slack: fields.parsed("slack", slack_id),
+            teams: fields.text("teams"),
+            github: fields.text("github"),
         });
         fields.finish();
     }
     owners
+}
+
+/// An id at Slack: names do not ping.
+fn slack_id(text: &str) -> Result<String, String> {
+    let id = text.len() > 2 && text.chars().all(|one| one.is_ascii_uppercase() || one.is_ascii_digit());
+    match id && text.starts_with(['U', 'W', 'S']) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is not an id: write that of a user (U…) or group (S…); names do not ping")),
+    }
 }
 
 pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared) -> Option<Workflow> {

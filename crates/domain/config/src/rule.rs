@@ -38,7 +38,7 @@ pub struct Sending {
     pub then_every: Duration,
     /// Whether the end of a condition is a message as well.
     pub say_when_over: bool,
-    /// One open message (ticket) per key; none: each stands for itself. None: it is refused in this version.
+    /// One open message per key; none: each stands for itself, but at destinations that open tickets or incidents.
     pub one_open_per: Option<Per>,
 }
 
@@ -97,6 +97,17 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, destinations:
             sink.warn(section.at, format!("{} has no alert: it says nothing", section.title), hint);
         }
         _ => {}
+    }
+    if let (Some(Some(alert)), Some(Some(send))) = (&alert, &send)
+        && let (Some(per), Some(open)) = (alert.per(), send.one_open_per)
+        && per != open
+    {
+        let message = format!("{} counts per {} and sends one_open_per = {:?}", section.title, per.name(), open.name());
+        section.error(
+            section.place("send"),
+            message,
+            format!("write one_open_per = {:?}: an end has to find its start", per.name()),
+        );
     }
     section.finish();
     // An alert or a send that could not be read is recorded; the rule must not come out as one without it.
@@ -260,9 +271,6 @@ fn read_send(section: Section<'_>, destinations: &Declared) -> Option<Sending> {
     let mention = section.choice("mention", &[("link.owner", true), ("nobody", false)]);
     let say_when_over = section.flag("say_when_over").unwrap_or(false);
     let one_open_per = section.choice("one_open_per", &Per::EVERY.map(|per| (per.name(), per)));
-    if section.has("one_open_per") {
-        availability::check(Part::OneOpenPer, section.place("one_open_per"), section.reading.sink);
-    }
     if first.is_some_and(|first| first > day) {
         section.error(section.place("first"), "first waits for longer than a day", "use \"now\" to \"24h\"");
     }

@@ -1,33 +1,12 @@
 //! Secrets: where they are, never what they are.
 
-use std::fmt;
 use std::fs;
 
 use crate::document::{Node, Value};
 use crate::problem::Place;
 use crate::section::Section;
 
-/// A text that nothing prints: passwords, tokens, addresses with a token in them.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(String);
-
-impl SecretText {
-    /// Hides a text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretText(…)")
-    }
-}
+pub use notification::destination::SecretText;
 
 const FORMS: &str = "write { env = \"VARIABLE\" } or { file = \"PATH\" }: secrets do not belong in this file";
 

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use hookline_config::{Config, DestinationKind, Environment, Fresh};
+use hookline_config::{Config, Environment, Fresh};
 use jiff::Timestamp;
 use signature::Scheme;
 
@@ -23,7 +23,7 @@ fn a_fresh_configuration_checks_clean() {
     assert!(config.sources.iter().all(|source| source.secrets.len() == 1));
     let rules: Vec<_> = config.rules.iter().map(|rule| rule.rule.name()).collect();
     assert_eq!(rules, ["every-click-on-proposal", "broken-destination"]);
-    let DestinationKind::Csv { path } = &config.destinations[0].kind else { panic!("not a CSV file") };
+    let path = config.destinations[0].values.as_ref().unwrap().path("path").unwrap();
     assert_eq!(path, &folder.path().join("alerts.csv"));
     assert!(config.console.token.is_some());
 }

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Links that are counted by name; the events on others are counted together.
 const MAX_LINKS: usize = 10_000;
+/// Keys whose state is kept.
+pub(crate) const MAX_KEYS: usize = 1_000;
 /// Samples that are kept.
 const MAX_SAMPLES: usize = 5;
 /// Bytes of a name or key that are kept: 5,000 of them, each byte escaped, fit a record.
@@ -39,6 +41,9 @@ pub(crate) struct AlertGroup {
     pub(crate) window_end: i64,
     /// When the oldest event was received.
     pub(crate) first_received_at: i64,
+    /// By key, whether its condition holds after the last alert about it; not for rules that fire on every event.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) firing: BTreeMap<String, bool>,
     /// The alerts. Beside it in the record, not within.
     #[serde(skip)]
     pub(crate) alert_ids: Vec<String>,
@@ -67,6 +72,10 @@ impl AlertGroup {
             window_start: alert.window_start.0,
             window_end: alert.window_end.0,
             first_received_at: alert.received_at.0,
+            firing: match alert.transition {
+                Transition::Each => BTreeMap::new(),
+                Transition::Fired | Transition::Resolved => BTreeMap::from([(short(&alert.key), !over)]),
+            },
             alert_ids: Vec::new(),
         });
         self.alert_ids = ids;
@@ -87,6 +96,11 @@ impl AlertGroup {
                     *self.links.entry(link).or_default() += count;
                 } else {
                     self.other_links += count;
+                }
+            }
+            for (key, firing) in other.firing {
+                if self.firing.len() < MAX_KEYS || self.firing.contains_key(&key) {
+                    self.firing.insert(key, firing);
                 }
             }
             self.samples.extend(other.samples);
@@ -114,7 +128,7 @@ impl AlertGroup {
 }
 
 /// What people know the link by.
-fn link(alert: &Alert<'_>) -> Option<String> {
+pub(crate) fn link(alert: &Alert<'_>) -> Option<String> {
     let (domain, slug) = (alert.attributes.get("domain"), alert.attributes.get("slug"));
     match (domain, slug, alert.attributes.get("link_id")) {
         ("", "", "") => None,

@@ -10,12 +10,17 @@
 //! in `alerts` can always move on. What holds:
 //! - Each alert that a rule sends is in exactly one bundle of each of its destinations, or recorded as silenced.
 //! - Test data goes to [`CAPTURE`] and nowhere else.
-//! - A bundle's id and contents are decided once, in one record; every retry sends those bytes.
+//! - A bundle's id and contents are decided once, in one record; every retry sends those.
+//! - What was opened at a destination is ended there: a silence holds starts back, never ends.
+//!
+//! [`destination`] has a folder for each kind of destination.
 
+pub mod destination;
 mod group;
 mod message;
 mod plan;
 mod routing;
 
+pub use message::{LinkCount, Message, MessageKind, Thread, Window};
 pub use plan::{Planner, UnreadableHold};
 pub use routing::{CAPTURE, Destination, Routing, Rule, Sending, Silence};

@@ -1,11 +1,11 @@
-//! What a message says: rendered once, when its bundle is planned.
+//! What a message says: frozen once, when its bundle is planned, and rendered by each destination as it can show it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use event::keyed_hash_hex;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::group::AlertGroup;
 use crate::routing::{Destination, Rule};
@@ -15,43 +15,142 @@ const TOP_LINKS: usize = 10;
 /// Alert ids that a message names; the record that plans it names more.
 const MESSAGE_IDS: usize = 100;
 
-/// The body of a message, as it is frozen and sent.
-#[derive(Serialize)]
-struct Message<'m> {
-    id: &'m str,
-    r#type: &'static str,
-    rule: &'m str,
-    owner: &'m str,
-    /// The owner of the links, where the rule mentions them.
-    mention: Option<&'m str>,
-    r#do: Option<&'m str>,
-    title: String,
-    text: String,
+/// A message, as it stands frozen in `deliveries`. Without its thread, it is the body of a signed webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The bundle: the same over every retry and crash.
+    pub id: String,
+    /// Whether it is the first, follows, or says that something is over.
+    #[serde(rename = "type")]
+    pub kind: MessageKind,
+    /// The rule that speaks.
+    pub rule: String,
+    /// Whose rule it is (an owner's id).
+    pub owner: String,
+    /// The owner of the links, where the rule mentions them (an owner's id).
+    pub mention: Option<String>,
+    /// What the people who get it should do.
+    #[serde(rename = "do")]
+    pub instruction: Option<String>,
+    /// One line.
+    pub title: String,
+    /// A few lines for people, the title first.
+    pub text: String,
     /// Events behind the alerts.
-    count: u64,
+    pub count: u64,
     /// Alerts.
-    alerts: u64,
+    pub alerts: u64,
     /// Alerts that say that something is over.
-    over: u64,
-    links: Vec<Link<'m>>,
-    sample_event_keys: Vec<&'m str>,
+    pub over: u64,
+    /// The links with the most events.
+    pub links: Vec<LinkCount>,
+    /// Keys of some events behind it.
+    pub sample_event_keys: Vec<String>,
     /// What is known about the first event.
-    attributes: BTreeMap<&'m str, &'m str>,
-    window: Window,
-    alert_ids: &'m [String],
-    test: bool,
+    pub attributes: BTreeMap<String, String>,
+    /// From the first event to the last.
+    pub window: Window,
+    /// The first alerts in it.
+    pub alert_ids: Vec<String>,
+    /// Whether it is about test data.
+    pub test: bool,
+    /// What it belongs to at its destination; none in messages of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<Thread>,
 }
 
-#[derive(Serialize)]
-struct Link<'m> {
-    link: &'m str,
-    count: u64,
+/// What a message is in its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageKind {
+    /// The first.
+    Alert,
+    /// One that follows.
+    Summary,
+    /// What it is about is over.
+    Resolved,
 }
 
-#[derive(Serialize)]
-struct Window {
-    start: String,
-    end: String,
+impl MessageKind {
+    /// Its name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Summary => "summary",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// A link and its events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkCount {
+    /// What people know it by.
+    pub link: String,
+    /// Events.
+    pub count: u64,
+}
+
+/// From when until when, as ISO 8601 in UTC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// The start.
+    pub start: String,
+    /// The end.
+    pub end: String,
+}
+
+/// What was opened at a destination, and what a message does to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thread {
+    /// Of a ticket or incident: the hash of the rule and the alert's key, the same for ever. Else of the group.
+    pub key: String,
+    /// Whether the message opens it.
+    pub opens: bool,
+    /// Whether the message ends it.
+    pub ends: bool,
+    /// The bundle that opened it.
+    pub first: String,
+    /// The title of the message that opened it.
+    pub title: String,
+    /// Events since it was opened, those of this message included.
+    pub count: u64,
+    /// By what the receiver knows it, if that was known when the message was planned.
+    pub receipt: String,
+    /// The keys whose condition holds after this message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firing: Vec<String>,
+}
+
+impl Message {
+    /// The body of a signed webhook: JSON, the same bytes on every attempt.
+    #[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
+    pub fn to_json(&self) -> String {
+        let body = match &self.thread {
+            None => serde_json::to_string(self),
+            Some(_) => serde_json::to_string(&Message { thread: None, ..self.clone() }),
+        };
+        body.expect("a message is made of texts and numbers")
+    }
+
+    /// As it is frozen in `deliveries`.
+    #[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
+    pub fn frozen(&self) -> String {
+        serde_json::to_string(self).expect("a message is made of texts and numbers")
+    }
+
+    /// Reads what [`Message::frozen`] wrote, in this version or an earlier one.
+    ///
+    /// # Errors
+    /// What is wrong, where it is not a message.
+    pub fn thawed(body: &str) -> Result<Self, String> {
+        serde_json::from_str(body).map_err(|error| error.to_string())
+    }
+
+    /// Whether it may ping: the first message does, no later one.
+    pub fn pings(&self) -> bool {
+        self.kind == MessageKind::Alert && self.thread.as_ref().is_none_or(|thread| thread.opens)
+    }
 }
 
 /// What a message is about.
@@ -61,7 +160,8 @@ pub(crate) struct MessageContext<'m> {
     pub(crate) rule: &'m Rule,
     /// None for the capture sink, which keeps everything.
     pub(crate) destination: Option<&'m Destination>,
-    pub(crate) group: &'m str,
+    /// The owner of the links, where the rule mentions them.
+    pub(crate) mention: &'m str,
     pub(crate) test: bool,
     /// Whether it follows another message of its group.
     pub(crate) follows: bool,
@@ -72,93 +172,86 @@ pub(crate) fn bundle_id(destination: &str, rule: &str, group: &str, test: bool, 
     keyed_hash_hex(&["bundle.v1", destination, rule, group, if test { "test" } else { "" }, first_alert])
 }
 
-/// The body, as JSON.
-#[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
-pub(crate) fn render(about: &MessageContext<'_>, gathered: &AlertGroup) -> String {
+/// The message that some alerts come to, not yet in a thread.
+pub(crate) fn compose(context: &MessageContext<'_>, alerts: &AlertGroup) -> Message {
     let leaves = |field: &str| {
-        about.destination.and_then(|one| one.fields.as_ref()).is_none_or(|fields| fields.iter().any(|one| one == field))
+        context
+            .destination
+            .and_then(|one| one.fields.as_ref())
+            .is_none_or(|fields| fields.iter().any(|one| one == field))
     };
-    let kind = match (gathered.over == gathered.alerts, about.follows) {
-        (true, _) => "resolved",
-        (false, true) => "summary",
-        (false, false) => "alert",
+    let kind = match (alerts.over == alerts.alerts, context.follows) {
+        (true, _) => MessageKind::Resolved,
+        (false, true) => MessageKind::Summary,
+        (false, false) => MessageKind::Alert,
     };
-    let links = if leaves("link") { gathered.top_links(TOP_LINKS) } else { Vec::new() };
-    let title = title(about.rule, kind, gathered, &links);
-    let message = Message {
-        id: about.bundle_id,
-        r#type: kind,
-        rule: &about.rule.name,
-        owner: &about.rule.owner,
-        mention: (!about.group.is_empty()).then_some(about.group),
-        r#do: about.rule.instruction.as_deref(),
-        text: text(about, gathered, &title, &links),
+    let links = if leaves("link") { alerts.top_links(TOP_LINKS) } else { Vec::new() };
+    let title = title(context.rule, kind, alerts, &links);
+    let known = alerts.attributes.iter().filter(|(name, _)| leaves(name));
+    Message {
+        id: context.bundle_id.to_owned(),
+        kind,
+        rule: context.rule.name.clone(),
+        owner: context.rule.owner.clone(),
+        mention: (!context.mention.is_empty()).then(|| context.mention.to_owned()),
+        instruction: context.rule.instruction.clone(),
+        text: text(context, alerts, &title, &links),
         title,
-        count: gathered.count,
-        alerts: gathered.alerts,
-        over: gathered.over,
-        links: links.into_iter().map(|(link, count)| Link { link, count }).collect(),
-        sample_event_keys: if leaves("event_key") {
-            gathered.samples.iter().map(String::as_str).collect()
-        } else {
-            Vec::new()
-        },
-        attributes: gathered
-            .attributes
-            .iter()
-            .filter(|(name, _)| leaves(name))
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect(),
-        window: Window { start: instant(gathered.window_start), end: instant(gathered.window_end) },
-        alert_ids: &gathered.alert_ids[..gathered.alert_ids.len().min(MESSAGE_IDS)],
-        test: about.test,
-    };
-    serde_json::to_string(&message).expect("a message is made of texts and numbers")
+        count: alerts.count,
+        alerts: alerts.alerts,
+        over: alerts.over,
+        links: links.into_iter().map(|(link, count)| LinkCount { link: link.to_owned(), count }).collect(),
+        sample_event_keys: if leaves("event_key") { alerts.samples.clone() } else { Vec::new() },
+        attributes: known.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        window: Window { start: instant(alerts.window_start), end: instant(alerts.window_end) },
+        alert_ids: alerts.alert_ids[..alerts.alert_ids.len().min(MESSAGE_IDS)].to_vec(),
+        test: context.test,
+        thread: None,
+    }
 }
-
 /// One line.
-fn title(rule: &Rule, kind: &str, gathered: &AlertGroup, links: &[(&str, u64)]) -> String {
-    let named = gathered.links.len() as u64;
-    let on = match (links, gathered.other_links) {
+fn title(rule: &Rule, kind: MessageKind, alerts: &AlertGroup, links: &[(&str, u64)]) -> String {
+    let named = alerts.links.len() as u64;
+    let on = match (links, alerts.other_links) {
         ([], _) => String::new(),
         ([(link, _)], 0) if named == 1 => format!(" on {link}"),
-        _ => format!(" on {named}{} links", if gathered.other_links > 0 { " and more" } else { "" }),
+        _ => format!(" on {named}{} links", if alerts.other_links > 0 { " and more" } else { "" }),
     };
-    let events = match gathered.count {
+    let events = match alerts.count {
         1 => "1 event".to_owned(),
         count => format!("{count} events"),
     };
     match kind {
-        "resolved" => format!("{}: over{on}", rule.name),
-        "summary" => format!("{}: {events} more{on}", rule.name),
-        _ => format!("{}: {events}{on}", rule.name),
+        MessageKind::Resolved => format!("{}: over{on}", rule.name),
+        MessageKind::Summary => format!("{}: {events} more{on}", rule.name),
+        MessageKind::Alert => format!("{}: {events}{on}", rule.name),
     }
 }
 
 /// A few lines for people.
-fn text(about: &MessageContext<'_>, gathered: &AlertGroup, title: &str, links: &[(&str, u64)]) -> String {
+fn text(context: &MessageContext<'_>, alerts: &AlertGroup, title: &str, links: &[(&str, u64)]) -> String {
     let mut text = title.to_owned();
     // Writing to a String cannot fail.
-    let _ = write!(text, "\nbetween {} and {}", instant(gathered.window_start), instant(gathered.window_end));
-    if gathered.threshold > 0 {
-        let _ = write!(text, ", where the rule asks for {}", gathered.threshold);
+    let _ = write!(text, "\nbetween {} and {}", instant(alerts.window_start), instant(alerts.window_end));
+    if alerts.threshold > 0 {
+        let _ = write!(text, ", where the rule asks for {}", alerts.threshold);
     }
-    if gathered.over > 0 && gathered.over < gathered.alerts {
-        let _ = write!(text, "; {} of {} alerts say that it is over", gathered.over, gathered.alerts);
+    if alerts.over > 0 && alerts.over < alerts.alerts {
+        let _ = write!(text, "; {} of {} alerts say that it is over", alerts.over, alerts.alerts);
     }
     for (link, count) in links.iter().filter(|_| links.len() > 1) {
         let _ = write!(text, "\n- {link}: {count}");
     }
     let named: u64 = links.iter().map(|(_, count)| count).sum();
-    if links.len() > 1 && named < gathered.count {
-        let _ = write!(text, "\n- others: {}", gathered.count - named);
+    if links.len() > 1 && named < alerts.count {
+        let _ = write!(text, "\n- others: {}", alerts.count - named);
     }
-    if let Some(instruction) = &about.rule.instruction {
+    if let Some(instruction) = &context.rule.instruction {
         let _ = write!(text, "\nDo: {instruction}");
     }
-    let _ = write!(text, "\nOwner: {}", about.rule.owner);
-    if !about.group.is_empty() {
-        let _ = write!(text, "; link owner: {}", about.group);
+    let _ = write!(text, "\nOwner: {}", context.rule.owner);
+    if !context.mention.is_empty() {
+        let _ = write!(text, "; link owner: {}", context.mention);
     }
     text
 }

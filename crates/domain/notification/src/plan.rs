@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
+use event::{Alert, Delivery, DeliveryStage, Millis, Transition, keyed_hash_hex};
 use serde::{Deserialize, Serialize};
 
 use crate::group::AlertGroup;
-use crate::message::{MessageContext, bundle_id, render};
+use crate::group::{MAX_KEYS, link};
+use crate::message::{Message, MessageContext, Thread, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
 
 /// What belongs into one message.
@@ -14,9 +15,38 @@ use crate::routing::{CAPTURE, Routing};
 struct Group {
     rule: String,
     destination: String,
-    /// The owner of the links, where the rule mentions them.
-    owner: String,
+    /// The key, where each has a message of its own; else the owner of the links, where the rule mentions them.
+    about: String,
     test: bool,
+}
+
+/// What is open at a destination for so long after its last message is forgotten, in milliseconds.
+const OPEN_MS: i64 = 7 * 86_400_000;
+
+/// What a group has opened at its destination.
+#[derive(Debug, PartialEq, Eq)]
+struct Open {
+    /// The bundle that opened it.
+    first: String,
+    /// The last bundle that was planned for it.
+    last: String,
+    title: String,
+    /// Events so far.
+    count: u64,
+    /// By what the receiver knows it; empty until it has said so.
+    receipt: String,
+    /// The keys whose condition holds.
+    firing: BTreeSet<String>,
+    /// It is forgotten then.
+    until: i64,
+}
+
+impl Open {
+    fn of(thread: Thread, bundle_id: &str, at: i64) -> Self {
+        let Thread { first, title, count, receipt, firing, .. } = thread;
+        let firing = firing.into_iter().collect();
+        Self { first, last: bundle_id.to_owned(), title, count, receipt, firing, until: at + OPEN_MS }
+    }
 }
 
 /// Where a group stands.
@@ -25,6 +55,8 @@ struct State {
     waiting: Option<Waiting>,
     /// Until then, the next message of the group waits; 0 if there was none.
     quiet_until: i64,
+    /// What is open at the destination.
+    open: Option<Open>,
     /// The offset on `deliveries` from which its records are needed to know it; none before they are written.
     mark: Option<i64>,
 }
@@ -80,21 +112,22 @@ impl Planner {
         if alert.transition == Transition::Resolved && !rule.sending.say_when_over {
             return;
         }
-        let silence = self.routing.silence(alert).map(|silence| format!("silence {}: {}", silence.name, silence.why));
+        // What went out before the silence has to end: a silence holds starts back only.
+        let silence = self.routing.silence(alert).filter(|_| alert.transition != Transition::Resolved);
+        let silence = silence.map(|silence| format!("silence {}: {}", silence.name, silence.why));
         let capture = [CAPTURE.to_owned()];
         for destination in if alert.test { &capture[..] } else { &rule.sending.to } {
-            let owner = if rule.sending.mention_link_owner { alert.attributes.get("owner") } else { "" };
-            let group = Group {
-                rule: rule.name.clone(),
-                destination: destination.clone(),
-                owner: owner.to_owned(),
-                test: alert.test,
+            let about = match (self.routing.keyed(rule, destination), rule.sending.mention_link_owner) {
+                (true, _) => key(rule.sending.one_open_per.as_deref(), alert),
+                (false, true) => alert.attributes.get("owner").to_owned(),
+                (false, false) => String::new(),
             };
+            let group = Group { rule: rule.name.clone(), destination: destination.clone(), about, test: alert.test };
             if let Some(silence) = &silence {
                 self.silenced.entry((group, silence.clone())).or_default().add(alert);
                 continue;
             }
-            let bundle_id = bundle_id(destination, &rule.name, owner, alert.test, &alert.alert_id);
+            let bundle_id = bundle_id(destination, &rule.name, &group.about, alert.test, &alert.alert_id);
             let state = self.groups.entry(group).or_default();
             let follows = state.quiet_until > now_ms;
             let waiting = state.waiting.get_or_insert_with(|| Waiting {
@@ -126,7 +159,7 @@ impl Planner {
         let mut records = Vec::new();
         for ((group, silence), gathered) in std::mem::take(&mut self.silenced) {
             let first = gathered.alert_ids.first().map(String::as_str).unwrap_or_default();
-            let id = bundle_id(&group.destination, &group.rule, &group.owner, group.test, first);
+            let id = bundle_id(&group.destination, &group.rule, &group.about, group.test, first);
             let mut record = self.record(&group, id, DeliveryStage::Silenced, now_ms);
             record.error = silence.into();
             record.first_received_at = gathered.received();
@@ -145,7 +178,7 @@ impl Planner {
                     false
                 }
                 Some(waiting) if waiting.due <= now_ms => {
-                    let planned = self.plan(group, waiting, now_ms);
+                    let planned = self.plan(group, state, waiting, now_ms);
                     let captured = (group.destination == CAPTURE).then(|| captured(&planned));
                     records.push(planned);
                     records.extend(captured);
@@ -165,7 +198,7 @@ impl Planner {
                     state.waiting = Some(waiting);
                     true
                 }
-                None => known && state.quiet_until > now_ms,
+                None => known && (state.quiet_until > now_ms || self.stays_open(group, state, now_ms)),
             }
         });
         self.groups = groups;
@@ -194,7 +227,7 @@ impl Planner {
         let group = Group {
             rule: record.rule.clone().into_owned(),
             destination: record.destination.clone().into_owned(),
-            owner: record.group.clone().into_owned(),
+            about: record.group.clone().into_owned(),
             test: record.test,
         };
         match record.stage {
@@ -223,7 +256,10 @@ impl Planner {
             }
             DeliveryStage::Planned => {
                 let quiet_until = record.at.0 + self.then_every(&group);
-                self.groups.insert(group, State { waiting: None, quiet_until, mark: Some(offset) });
+                let thread = Message::thawed(&record.body).ok().and_then(|message| message.thread);
+                let open = thread.filter(|thread| !thread.ends);
+                let open = open.map(|thread| Open::of(thread, &record.bundle_id, record.at.0));
+                self.groups.insert(group, State { waiting: None, quiet_until, open, mark: Some(offset) });
             }
             DeliveryStage::Failed => {
                 let of_it = |waiting: &Waiting| waiting.bundle_id == record.bundle_id;
@@ -231,9 +267,82 @@ impl Planner {
                     self.groups.remove(&group);
                 }
             }
-            DeliveryStage::Attempted | DeliveryStage::Delivered | DeliveryStage::Silenced => {}
+            DeliveryStage::Delivered => self.delivered(record),
+            DeliveryStage::Attempted | DeliveryStage::Silenced => {}
         }
         Ok(())
+    }
+
+    /// Takes a committed record that says by what a receiver knows a message.
+    pub fn delivered(&mut self, record: &Delivery<'_>) {
+        if record.stage != DeliveryStage::Delivered || record.body.is_empty() {
+            return;
+        }
+        let group = Group {
+            rule: record.rule.clone().into_owned(),
+            destination: record.destination.clone().into_owned(),
+            about: record.group.clone().into_owned(),
+            test: record.test,
+        };
+        if let Some(open) = self.groups.get_mut(&group).and_then(|state| state.open.as_mut())
+            && (open.first == record.bundle_id || open.last == record.bundle_id)
+        {
+            open.receipt = record.body.clone().into_owned();
+        }
+    }
+
+    /// Whether what a group has opened is still to be known when nothing is said about it for a while.
+    fn stays_open(&self, group: &Group, state: &State, now_ms: i64) -> bool {
+        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
+        state.open.as_ref().is_some_and(|open| open.until > now_ms && (keyed || !open.firing.is_empty()))
+    }
+
+    /// What a message does to what its group has opened.
+    fn thread(&self, group: &Group, state: &mut State, message: &Message, alerts: &AlertGroup, now_ms: i64) -> Thread {
+        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
+        let test = if group.test { "test" } else { "" };
+        let key = match keyed {
+            // The same at every destination and for ever, so that an end finds its start.
+            true => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test]),
+            false => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test, &group.destination]),
+        };
+        let known = match self.stays_open(group, state, now_ms) || state.quiet_until > now_ms {
+            true => state.open.take(),
+            false => None,
+        };
+        let unknown = known.is_none();
+        let mut open = known.unwrap_or_else(|| Open {
+            first: message.id.clone(),
+            last: message.id.clone(),
+            title: message.title.clone(),
+            count: 0,
+            receipt: String::new(),
+            firing: BTreeSet::new(),
+            until: now_ms,
+        });
+        open.count += message.count;
+        for (key, firing) in &alerts.firing {
+            match firing {
+                true if open.firing.len() < MAX_KEYS => drop(open.firing.insert(key.clone())),
+                true => {}
+                false => drop(open.firing.remove(key)),
+            }
+        }
+        let ends = open.firing.is_empty() && alerts.firing.values().any(|firing| !firing);
+        // An end of what nothing is known about opens nothing.
+        let opens = unknown && alerts.over < alerts.alerts;
+        let thread = Thread {
+            key,
+            opens,
+            ends,
+            first: open.first,
+            title: open.title,
+            count: open.count,
+            receipt: open.receipt,
+            firing: open.firing.into_iter().collect(),
+        };
+        state.open = (!ends).then(|| Open::of(thread.clone(), &message.id, now_ms));
+        thread
     }
 
     fn then_every(&self, group: &Group) -> i64 {
@@ -252,7 +361,7 @@ impl Planner {
             destination: group.destination.clone().into(),
             owner: owner.cloned().unwrap_or_default().into(),
             rule: group.rule.clone().into(),
-            group: group.owner.clone().into(),
+            group: group.about.clone().into(),
             stage,
             at: Millis(now_ms),
             not_before: Millis(now_ms),
@@ -272,24 +381,45 @@ impl Planner {
         record
     }
 
-    fn plan(&self, group: &Group, waiting: Waiting, now_ms: i64) -> Delivery<'static> {
+    fn plan(&self, group: &Group, state: &mut State, waiting: Waiting, now_ms: i64) -> Delivery<'static> {
         let Waiting { bundle_id, held: mut gathered, new, follows, .. } = waiting;
         gathered.merge(new);
         let mut record = self.record(group, bundle_id, DeliveryStage::Planned, now_ms);
         if let Some(rule) = self.routing.rule(&group.rule) {
-            let about = MessageContext {
+            let mention = match (rule.sending.mention_link_owner, self.routing.keyed(rule, &group.destination)) {
+                (true, true) => gathered.attributes.get("owner").map_or("", String::as_str),
+                (true, false) => &group.about,
+                (false, _) => "",
+            };
+            let context = MessageContext {
                 bundle_id: &record.bundle_id,
                 rule,
                 destination: self.routing.destination(&group.destination),
-                group: &group.owner,
+                mention,
                 test: group.test,
                 follows,
             };
-            record.body = render(&about, &gathered).into();
+            let mut message = compose(&context, &gathered);
+            message.thread = Some(self.thread(group, state, &message, &gathered, now_ms));
+            record.body = message.frozen().into();
         }
         record.first_received_at = gathered.received();
         record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
         record
+    }
+}
+
+/// The key that an alert's message is open for.
+fn key(one_open_per: Option<&str>, alert: &Alert<'_>) -> String {
+    if alert.transition != Transition::Each {
+        return alert.key.clone().into_owned();
+    }
+    let attribute = |name: &str| alert.attributes.get(name).to_owned();
+    match one_open_per {
+        Some("all") => "all".to_owned(),
+        Some("qr") => attribute("qr_id"),
+        Some(per) if per != "link" => attribute(per),
+        _ => link(alert).unwrap_or_else(|| alert.key.clone().into_owned()),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Sending {
     pub then_every_ms: i64,
     /// Whether the end of a condition is a message as well.
     pub say_when_over: bool,
+    /// What one message at a time is open for: a rule's key, such as `link`; none where each stands for itself.
+    pub one_open_per: Option<String>,
 }
 
 /// A place that messages go to.
@@ -44,6 +46,8 @@ pub struct Destination {
     pub owner: String,
     /// The only fields about an event that leave; all of them when left out.
     pub fields: Option<Vec<String>>,
+    /// Whether each key has a message of its own there, as tickets and incidents do.
+    pub keyed: bool,
 }
 
 /// A time in which rules say nothing.
@@ -70,7 +74,7 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// A routing of these. Rules that send nothing, and those that are only tried out, do not belong in it.
+    /// The routing by these. Rules that send nothing, and those that are only tried out, do not belong in it.
     pub fn new(rules: Vec<Rule>, destinations: Vec<Destination>, silences: Vec<Silence>) -> Self {
         Self {
             rules: rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
@@ -85,6 +89,11 @@ impl Routing {
 
     pub(crate) fn destination(&self, name: &str) -> Option<&Destination> {
         self.destinations.get(name)
+    }
+
+    /// Whether each key of the rule has a message of its own there.
+    pub(crate) fn keyed(&self, rule: &Rule, destination: &str) -> bool {
+        rule.sending.one_open_per.is_some() || self.destination(destination).is_some_and(|one| one.keyed)
     }
 
     /// Whether the rule's alerts go to this destination.

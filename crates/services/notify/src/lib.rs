@@ -8,7 +8,7 @@
 //!
 //! What is planned and has no outcome is owed. Each destination has a task of its own that works off what it is owed and
 //! tells the lane each attempt and outcome, which go into the lane's next transaction. What holds:
-//! - A message is sent at least once, always with the same bytes and the same id: between the answer of a destination and
+//! - A message is sent at least once, always with the same contents and the same id: between the answer of a destination and
 //!   the commit of the outcome, a crash sends it again.
 //! - A destination that is dead, slow or refuses delays no other.
 //! - The clock decides only when something is sent, never what: a bundle's contents and id are decided in the log.
@@ -24,7 +24,7 @@ mod worker;
 use runtime::{LaneSet, Shutdown, Telemetry};
 use tokio::runtime::Handle;
 
-pub use settings::{Destination, DestinationKind, NotLookedUp, Settings};
+pub use settings::{Destination, NotLookedUp, Settings};
 
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "notify";

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use event::{Delivery, DeliveryStage, Millis};
+use notification::Message;
 
 /// A bundle that a destination is owed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,10 @@ pub(crate) struct PendingDelivery {
     pub(crate) first_received_at: i64,
     /// Attempts so far.
     pub(crate) attempt: u16,
-    pub(crate) body: String,
+    /// What to say; why it cannot be read, where a record is not what this version or an earlier one wrote.
+    pub(crate) message: Result<Message, String>,
+    /// By what the receiver knows what the message belongs to; empty where that is not known.
+    pub(crate) receipt: String,
 }
 
 /// What came of an attempt, or of giving up.
@@ -35,10 +39,15 @@ pub(crate) struct Outcome {
     /// The HTTP status, 0 if there was none.
     pub(crate) status: u16,
     pub(crate) error: String,
+    /// Delivered: by what the receiver knows it; empty where it does not say.
+    pub(crate) receipt: String,
 }
 
 impl PendingDelivery {
     fn of(planned: &Delivery<'_>) -> Self {
+        let message = Message::thawed(&planned.body);
+        let thread = message.as_ref().ok().and_then(|message| message.thread.as_ref());
+        let receipt = thread.map(|thread| thread.receipt.clone()).unwrap_or_default();
         Self {
             bundle_id: planned.bundle_id.clone().into_owned(),
             destination: planned.destination.clone().into_owned(),
@@ -50,8 +59,15 @@ impl PendingDelivery {
             not_before: planned.not_before.0,
             first_received_at: planned.first_received_at.0,
             attempt: planned.attempt,
-            body: planned.body.clone().into_owned(),
+            message,
+            receipt,
         }
+    }
+
+    /// The bundle that opened what the message belongs to, where it is another.
+    pub(crate) fn opener(&self) -> Option<&str> {
+        let thread = self.message.as_ref().ok()?.thread.as_ref()?;
+        (thread.first != self.bundle_id).then_some(thread.first.as_str())
     }
 
     /// The record that tells an outcome.
@@ -69,6 +85,7 @@ impl PendingDelivery {
             attempt: outcome.attempt,
             status: outcome.status,
             error: outcome.error.clone().into(),
+            body: outcome.receipt.clone().into(),
             test: self.test,
             ..Delivery::default()
         }
@@ -96,6 +113,13 @@ impl Outbox {
             }
             DeliveryStage::Delivered | DeliveryStage::Failed => {
                 self.by_bundle.remove(record.bundle_id.as_ref());
+                if !record.body.is_empty() {
+                    let same = |owed: &&mut PendingDelivery| {
+                        owed.destination == record.destination && owed.opener() == Some(record.bundle_id.as_ref())
+                    };
+                    let waiting = self.by_bundle.values_mut().map(|(_, owed)| owed);
+                    waiting.filter(same).for_each(|owed| owed.receipt = record.body.clone().into_owned());
+                }
             }
             DeliveryStage::Held | DeliveryStage::Silenced => {}
         }

@@ -6,14 +6,16 @@ use std::time::Duration;
 const BASE_MS: i64 = 1_000;
 /// The longest pause of our own choice.
 const LONGEST_MS: i64 = 300_000;
-/// The longest pause that a destination may ask for.
-const LONGEST_ASKED_MS: i64 = 3_600_000;
+/// The longest pause that a destination may ask for: a week, beyond which a number is a mistake.
+const LONGEST_ASKED_MS: i64 = 7 * 86_400_000;
 /// The shortest pause: a jitter of nothing would be a hammer.
 const SHORTEST_MS: i64 = 100;
 /// A message is given up so long after it was planned.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 /// Failures in a row after which a destination is left alone for a while.
 pub(crate) const CIRCUIT_OPENS_AFTER: u32 = 5;
+/// Messages in a row that a webhook may reject before it counts as one that refuses.
+pub(crate) const REJECTED_IN_A_ROW: u32 = 5;
 /// The longest while.
 const LONGEST_CIRCUIT_MS: i64 = 60_000;
 
@@ -60,9 +62,10 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_may_ask_for_up_to_an_hour() {
+    fn what_a_destination_asks_for_is_given_in_full() {
         assert_eq!(delay_ms(1, Some(Duration::from_secs(7))), 7_000);
-        assert_eq!(delay_ms(1, Some(Duration::from_secs(90_000))), LONGEST_ASKED_MS);
+        assert_eq!(delay_ms(1, Some(Duration::from_secs(90_000))), 90_000_000);
+        assert_eq!(delay_ms(1, Some(Duration::MAX)), LONGEST_ASKED_MS);
         assert_eq!(delay_ms(1, Some(Duration::ZERO)), SHORTEST_MS);
     }
 }

@@ -1,12 +1,10 @@
 //! What the notifier works by.
 
-use std::path::PathBuf;
-
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
 use notification::Routing;
-use signature::Secret;
+use notification::destination::{Kind, People, Person, SecretText, Values};
 
 /// What the lanes of the notifier work by. It stays the same while they run.
 #[derive(Clone)]
@@ -23,10 +21,12 @@ pub struct Settings {
     pub silences: Vec<notification::Silence>,
     /// Where messages go.
     pub destinations: Vec<Destination>,
+    /// Who can be mentioned.
+    pub people: People,
 }
 
 /// A place that messages go to.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Destination {
     /// Its name; [`notification::CAPTURE`] is taken.
     pub name: String,
@@ -34,32 +34,19 @@ pub struct Destination {
     pub owner: String,
     /// The only fields about an event that leave; all of them when left out.
     pub fields: Option<Vec<String>>,
-    /// What it is and what it needs.
-    pub kind: DestinationKind,
-}
-
-/// What a destination is and what it needs.
-#[derive(Clone)]
-pub enum DestinationKind {
-    /// A POST of JSON, signed as Standard Webhooks.
-    Webhook {
-        /// Where to. It may carry a token, so it is never logged.
-        url: String,
-        /// What it is signed with.
-        secret: Secret,
-        /// Whether the address may be a private one.
-        allow_private: bool,
-    },
-    /// A file, one row a message.
-    Csv {
-        /// The file.
-        path: PathBuf,
-    },
+    /// What it is.
+    pub kind: &'static Kind,
+    /// What its kind needs.
+    pub values: Values,
+    /// Whether its address may be a private one.
+    pub allow_private: bool,
+    /// The proxy through which it is reached, if any: addresses are not checked then.
+    pub proxy: Option<SecretText>,
 }
 
 /// The configuration was read without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("[destination.{0}] has no url or no secret: the configuration was read without looking secrets up")]
+#[error("[destination.{0}] has secrets that are not known: the configuration was read without looking secrets up")]
 pub struct NotLookedUp(pub String);
 
 impl Settings {
@@ -81,6 +68,7 @@ impl Settings {
                     first_ms: send.first.as_millis() as i64,
                     then_every_ms: send.then_every.as_millis() as i64,
                     say_when_over: send.say_when_over,
+                    one_open_per: send.one_open_per.map(|per| per.name().to_owned()),
                 },
             })
         });
@@ -93,7 +81,11 @@ impl Settings {
         });
         let (rules, silences) = (rules.collect(), silences.collect());
         let destinations = config.destinations.iter().map(destination).collect::<Result<_, _>>()?;
-        Ok(Self { cluster, plan, ids, rules, silences, destinations })
+        let people = config.owners.iter().map(|owner| {
+            let (slack, teams, github) = (owner.slack.clone(), owner.teams.clone(), owner.github.clone());
+            (owner.id.clone(), Person { name: owner.name.clone(), slack, teams, github })
+        });
+        Ok(Self { cluster, plan, ids, rules, silences, destinations, people: people.collect() })
     }
 
     /// What bundling looks at.
@@ -102,24 +94,21 @@ impl Settings {
             name: destination.name.clone(),
             owner: destination.owner.clone(),
             fields: destination.fields.clone(),
+            keyed: destination.kind.keyed,
         });
         Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone())
     }
 }
 
 fn destination(destination: &config::Destination) -> Result<Destination, NotLookedUp> {
-    let kind = match &destination.kind {
-        config::DestinationKind::Webhook { url: Some(url), secret: Some(secret), allow_private } => {
-            let (url, secret) = (url.reveal().to_owned(), secret.clone());
-            DestinationKind::Webhook { url, secret, allow_private: *allow_private }
-        }
-        config::DestinationKind::Webhook { .. } => return Err(NotLookedUp(destination.name.clone())),
-        config::DestinationKind::Csv { path } => DestinationKind::Csv { path: path.clone() },
-    };
+    let Some(values) = destination.values.clone() else { return Err(NotLookedUp(destination.name.clone())) };
     Ok(Destination {
         name: destination.name.clone(),
         owner: destination.owner.clone(),
         fields: destination.fields.clone(),
-        kind,
+        kind: destination.kind,
+        values,
+        allow_private: destination.allow_private,
+        proxy: destination.proxy.clone(),
     })
 }

@@ -3,11 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use event::DeliveryStage;
+use notification::destination::{Outgoing, People, SecretText, Step, Verdict};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -16,42 +17,86 @@ use crate::lane::now_ms;
 use crate::metrics::{Circuit, NotifyMetrics};
 use crate::outbox::{Outcome, PendingDelivery};
 use crate::retry;
-use crate::transport::file::CsvFile;
-use crate::transport::http::Webhook;
-use crate::{Destination, DestinationKind, SERVICE};
+use crate::transport::file;
+use crate::transport::http::Http;
+use crate::{Destination, SERVICE, Settings};
 
-/// What a destination says to a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// It took it.
-    Taken { status: u16 },
-    /// It did not, and may another time, after a while of its choice.
-    Again { status: u16, error: String, after: Option<Duration> },
-    /// It refuses whatever comes until somebody has changed something.
-    Refused { status: u16, error: String },
+/// Steps of one attempt: more than any destination takes.
+const MAX_STEPS: usize = 32;
+/// How long a message waits before it is looked at again whether one before it of the same thread is out, in milliseconds.
+const BEHIND_MS: i64 = 250;
+
+/// A destination and what carries its messages.
+struct Carrier {
+    destination: Box<dyn notification::destination::Destination>,
+    http: Http,
+    people: Arc<People>,
+    pace: Arc<Pace>,
 }
 
-/// How messages reach a destination.
-enum Transport {
-    Webhook(Box<Webhook>),
-    Csv(CsvFile),
-}
-
-impl Transport {
-    fn new(kind: &DestinationKind) -> Self {
-        match kind {
-            DestinationKind::Webhook { url, secret, allow_private } => {
-                Self::Webhook(Box::new(Webhook::new(url, secret, *allow_private)))
-            }
-            DestinationKind::Csv { path } => Self::Csv(CsvFile::new(path.clone())),
-        }
+impl Carrier {
+    fn new(settings: &Settings, destination: &Destination) -> Result<Self, String> {
+        let proxy = destination.proxy.as_ref().map(SecretText::reveal);
+        Ok(Self {
+            destination: (destination.kind.build)(&destination.values).map_err(|fault| fault.message)?,
+            http: Http::new(destination.allow_private, proxy)?,
+            people: Arc::new(settings.people.clone()),
+            pace: Pace::of(&destination.name),
+        })
     }
 
-    async fn send(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
-        match self {
-            Self::Webhook(webhook) => webhook.send(owed, now_ms).await,
-            Self::Csv(file) => file.append(owed, now_ms).await,
+    /// Does what the destination says until it comes to a verdict.
+    async fn send(&self, owed: &PendingDelivery, receipt: &str) -> Verdict {
+        let message = match &owed.message {
+            Ok(message) => message,
+            Err(error) => {
+                let error = format!("the planned message cannot be read: {error}; start the version that wrote it");
+                return Verdict::Rejected { status: 0, error };
+            }
+        };
+        let mut answers = Vec::new();
+        while answers.len() < MAX_STEPS {
+            let outgoing = Outgoing { message, receipt, people: &self.people, now_ms: now_ms() };
+            let answer = match self.destination.step(&outgoing, &answers) {
+                Step::End(verdict) => return verdict,
+                Step::Append(row) => file::append(row).await,
+                Step::Http(request) => {
+                    self.pace.wait(self.destination.pace_ms()).await;
+                    self.http.send(request).await
+                }
+            };
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(verdict) => return verdict,
+            }
         }
+        let error = format!("the exchange came to no end in {MAX_STEPS} steps: a defect of this build");
+        Verdict::Rejected { status: 0, error }
+    }
+}
+
+/// When the next request to a destination may be made, for all lanes of this process.
+#[derive(Default)]
+struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    fn of(destination: &str) -> Arc<Self> {
+        static ALL: LazyLock<Mutex<HashMap<String, Arc<Pace>>>> = LazyLock::new(Mutex::default);
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(destination.to_owned()).or_default())
+    }
+
+    async fn wait(&self, pace_ms: u64) {
+        if pace_ms == 0 {
+            return;
+        }
+        let turn = {
+            let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
+            *next = Some(turn + Duration::from_millis(pace_ms));
+            turn
+        };
+        tokio::time::sleep_until(turn.into()).await;
     }
 }
 
@@ -67,7 +112,7 @@ struct Task {
 
 impl Workers {
     pub(crate) fn start(
-        destinations: &[Destination],
+        settings: &Settings,
         handle: &Handle,
         tell: &mpsc::Sender<Outcome>,
         metrics: &NotifyMetrics,
@@ -77,7 +122,8 @@ impl Workers {
             let worker = Worker {
                 name: destination.name.clone(),
                 owner: destination.owner.clone(),
-                transport: Transport::new(&destination.kind),
+                carrier: Carrier::new(settings, destination),
+                rejects_may_be_refusals: destination.kind.name == "webhook",
                 circuit: metrics.circuit(&destination.name),
                 tell: tell.clone(),
                 queue: BTreeMap::new(),
@@ -85,10 +131,13 @@ impl Workers {
                 failures: 0,
                 resume_at: 0,
                 refused: false,
+                rejected: 0,
+                threads: HashMap::new(),
+                receipts: HashMap::new(),
             };
             (destination.name.clone(), Task { jobs: Some(jobs), handle: handle.spawn(worker.run(owed)) })
         };
-        Self { tasks: destinations.iter().map(start).collect() }
+        Self { tasks: settings.destinations.iter().map(start).collect() }
     }
 
     /// Gives a bundle to its destination. False if there is no such destination.
@@ -132,7 +181,10 @@ impl Drop for Workers {
 struct Worker {
     name: String,
     owner: String,
-    transport: Transport,
+    /// Why there is none, where the destination cannot be made of what its section says.
+    carrier: Result<Carrier, String>,
+    /// Whether a receiver that rejects one message after the other is taken for one that refuses all.
+    rejects_may_be_refusals: bool,
     circuit: Circuit,
     tell: mpsc::Sender<Outcome>,
     /// By when it is tried next, then by order.
@@ -144,6 +196,12 @@ struct Worker {
     resume_at: i64,
     /// It has refused: nothing is tried until the service starts again.
     refused: bool,
+    /// Messages in a row that were rejected.
+    rejected: u32,
+    /// What waits, by thread, in the order in which it was given.
+    threads: HashMap<String, BTreeSet<u64>>,
+    /// By what the receiver knows the messages that opened threads, by their bundle.
+    receipts: HashMap<String, String>,
 }
 
 impl Worker {
@@ -165,38 +223,120 @@ impl Worker {
     }
 
     fn enqueue(&mut self, owed: PendingDelivery) {
-        let due = if self.refused { retry::gives_up_at(owed.planned_at) } else { owed.not_before };
         self.given += 1;
-        self.queue.insert((due, self.given), owed);
+        self.requeue(owed, self.given);
+    }
+
+    /// Queues a message; `order` is its place among those of its thread.
+    fn requeue(&mut self, owed: PendingDelivery, order: u64) {
+        let due = if self.refused { retry::gives_up_at(owed.planned_at) } else { owed.not_before };
+        if let Some(thread) = thread(&owed) {
+            self.threads.entry(thread).or_default().insert(order);
+        }
+        self.queue.insert((due, order), owed);
+    }
+
+    fn leave_thread(&mut self, owed: &PendingDelivery, order: u64) {
+        let Some(thread) = thread(owed) else { return };
+        if let Some(waiting) = self.threads.get_mut(&thread) {
+            waiting.remove(&order);
+            if waiting.is_empty() {
+                self.threads.remove(&thread);
+            }
+        }
     }
 
     async fn work_off_first(&mut self) {
-        let Some((_, mut owed)) = self.queue.pop_first() else { return };
+        let Some(((due, order), mut owed)) = self.queue.pop_first() else { return };
         if self.refused {
-            let error = "given up: the destination refuses, and nobody changed that for a day".to_owned();
-            return self.tell(&owed, DeliveryStage::Failed, now_ms(), 0, error);
+            self.leave_thread(&owed, order);
+            let error = "given up: the destination refuses, and nothing was changed about that for a day".to_owned();
+            return self.tell(&owed, DeliveryStage::Failed, now_ms(), 0, error, String::new());
         }
+        // What belongs to one thread goes out in order: its start first, its end last.
+        let first = thread(&owed).and_then(|thread| self.threads.get(&thread)?.first().copied());
+        if first.is_some_and(|first| first < order) {
+            self.queue.insert((due.max(now_ms()) + BEHIND_MS, order), owed);
+            return;
+        }
+        self.leave_thread(&owed, order);
         owed.attempt = owed.attempt.saturating_add(1);
-        let answer = self.transport.send(&owed, now_ms()).await;
+        let opener = owed.opener().map(str::to_owned);
+        let receipt = opener.as_ref().and_then(|opener| self.receipts.get(opener)).unwrap_or(&owed.receipt);
+        let verdict = match &self.carrier {
+            Ok(carrier) => carrier.send(&owed, receipt).await,
+            Err(error) => Verdict::Refused { status: 0, error: error.clone() },
+        };
         let now = now_ms();
-        match answer {
-            Answer::Taken { status } => {
-                self.failures = 0;
-                if self.circuit.set(false) {
-                    tracing::info!(service = SERVICE, destination = self.name, "the destination takes messages again");
-                }
-                self.tell(&owed, DeliveryStage::Delivered, now, status, String::new());
+        if !matches!(verdict, Verdict::Rejected { .. }) {
+            self.rejected = 0;
+        }
+        match verdict {
+            Verdict::Delivered { status, receipt } => {
+                self.is_well();
+                self.keep_receipt(&owed, opener, &receipt);
+                self.tell(&owed, DeliveryStage::Delivered, now, status, String::new(), receipt);
             }
-            Answer::Again { status, error, after } => self.failed(owed, now, status, error, after),
-            Answer::Refused { status, error } => self.stop(owed, now, status, error),
+            Verdict::Retry { status, error, after } => self.failed(owed, order, now, status, error, after),
+            Verdict::Rejected { status, error } => self.reject(owed, order, now, status, error),
+            Verdict::Refused { status, error } => self.stop(owed, order, now, status, error),
         }
     }
 
-    fn failed(&mut self, mut owed: PendingDelivery, now: i64, status: u16, error: String, after: Option<Duration>) {
+    fn is_well(&mut self) {
+        self.failures = 0;
+        if self.circuit.set(false) {
+            tracing::info!(service = SERVICE, destination = self.name, "the destination takes messages again");
+        }
+    }
+
+    /// Keeps by what the receiver knows a thread, for the messages of it that are already here.
+    fn keep_receipt(&mut self, owed: &PendingDelivery, opener: Option<String>, receipt: &str) {
+        let waits = thread(owed).is_some_and(|thread| self.threads.contains_key(&thread));
+        let opener = opener.unwrap_or_else(|| owed.bundle_id.clone());
+        if waits && !receipt.is_empty() {
+            self.receipts.insert(opener, receipt.to_owned());
+        } else {
+            self.receipts.remove(&opener);
+        }
+    }
+
+    /// This message can never go; the destination is well, unless it rejects one after the other.
+    fn reject(&mut self, owed: PendingDelivery, order: u64, now: i64, status: u16, error: String) {
+        self.rejected += 1;
+        if self.rejects_may_be_refusals && self.rejected >= retry::REJECTED_IN_A_ROW {
+            let error = format!("{error}; it has rejected {} messages in a row", self.rejected);
+            return self.stop(owed, order, now, status, error);
+        }
+        self.is_well();
+        tracing::error!(
+            service = SERVICE,
+            destination = self.name,
+            owner = self.owner,
+            bundle = owed.bundle_id,
+            status,
+            "the destination rejects a message, which is given up: {error}"
+        );
+        self.tell(&owed, DeliveryStage::Failed, now, status, format!("rejected: {error}"), String::new());
+    }
+
+    fn failed(
+        &mut self,
+        mut owed: PendingDelivery,
+        order: u64,
+        now: i64,
+        status: u16,
+        error: String,
+        after: Option<Duration>,
+    ) {
         self.failures += 1;
         owed.not_before = now + retry::delay_ms(owed.attempt, after);
+        if after.is_some() {
+            // It asks to be left alone, whatever the message.
+            self.resume_at = self.resume_at.max(owed.not_before);
+        }
         if self.failures >= retry::CIRCUIT_OPENS_AFTER {
-            self.resume_at = now + retry::circuit_ms(self.failures);
+            self.resume_at = self.resume_at.max(now + retry::circuit_ms(self.failures));
             if self.circuit.set(true) {
                 tracing::warn!(
                     service = SERVICE,
@@ -207,7 +347,9 @@ impl Worker {
                 );
             }
         }
-        if owed.not_before > retry::gives_up_at(owed.planned_at) {
+        // Where the receiver names the time, the message is tried then, be it after a day.
+        let last = if after.is_some() { now } else { owed.not_before };
+        if last > retry::gives_up_at(owed.planned_at) {
             tracing::error!(
                 service = SERVICE,
                 destination = self.name,
@@ -215,14 +357,14 @@ impl Worker {
                 bundle = owed.bundle_id,
                 "a message is given up after a day: {error}"
             );
-            return self.tell(&owed, DeliveryStage::Failed, now, status, error);
+            return self.tell(&owed, DeliveryStage::Failed, now, status, error, String::new());
         }
-        self.tell(&owed, DeliveryStage::Attempted, now, status, error);
-        self.enqueue(owed);
+        self.tell(&owed, DeliveryStage::Attempted, now, status, error, String::new());
+        self.requeue(owed, order);
     }
 
     /// Nothing is tried any more; what is owed stays owed, and is given up a day after it was planned.
-    fn stop(&mut self, mut owed: PendingDelivery, now: i64, status: u16, error: String) {
+    fn stop(&mut self, mut owed: PendingDelivery, order: u64, now: i64, status: u16, error: String) {
         tracing::error!(
             service = SERVICE,
             destination = self.name,
@@ -234,12 +376,13 @@ impl Worker {
         self.refused = true;
         self.circuit.set(true);
         owed.not_before = now;
-        self.tell(&owed, DeliveryStage::Attempted, now, status, error);
+        self.tell(&owed, DeliveryStage::Attempted, now, status, error, String::new());
         let queue = std::mem::take(&mut self.queue);
-        queue.into_values().chain([owed]).for_each(|owed| self.enqueue(owed));
+        let queue = queue.into_iter().map(|((_, order), owed)| (order, owed)).chain([(order, owed)]);
+        queue.for_each(|(order, owed)| self.requeue(owed, order));
     }
 
-    fn tell(&self, owed: &PendingDelivery, stage: DeliveryStage, at: i64, status: u16, error: String) {
+    fn tell(&self, owed: &PendingDelivery, stage: DeliveryStage, at: i64, status: u16, error: String, receipt: String) {
         let outcome = Outcome {
             bundle_id: owed.bundle_id.clone(),
             stage,
@@ -248,6 +391,7 @@ impl Worker {
             attempt: owed.attempt,
             status,
             error,
+            receipt,
         };
         if self.tell.send(outcome).is_err() {
             tracing::debug!(
@@ -257,4 +401,9 @@ impl Worker {
             );
         }
     }
+}
+
+/// What a message belongs to at its destination.
+fn thread(owed: &PendingDelivery) -> Option<String> {
+    Some(owed.message.as_ref().ok()?.thread.as_ref()?.key.clone())
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hookline_config::{DestinationKind, Environment};
+use hookline_config::Environment;
 use jiff::Timestamp;
 
 use crate::{base, environment, errors, load_file, load_with, sound};
@@ -140,8 +140,8 @@ fn nothing_prints_a_secret() {
     for secret in ["t0k3n", "pa55word", "whsec_dub", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
         assert!(!printed.contains(secret), "{secret} is printed");
     }
-    let DestinationKind::Webhook { url, .. } = &config.destination("hook").unwrap().kind else { panic!("no webhook") };
-    assert_eq!(url.as_ref().unwrap().reveal(), "https://hooks.example.com/t0k3n");
+    let values = config.destination("hook").unwrap().values.as_ref().unwrap();
+    assert_eq!(values.text("url"), "https://hooks.example.com/t0k3n");
 }
 
 #[test]

@@ -110,12 +110,30 @@ fn what_would_be_sent_more_often_than_asked_is_refused() {
             "hookline.toml:16:8: open hours are not kept in this version: messages would be sent outside them; leave it out; [silence.NAME] keeps rules quiet from one time until another",
         ],
     );
+}
+
+#[test]
+fn an_end_finds_its_start_or_the_rule_is_refused() {
     expect(
         &format!(
-            "{RULE}when = {{ event = \"visit\" }}\nalert = {{ each = true }}\nsend = {{ to = [\"log\"], one_open_per = \"link\" }}\n"
+            "{RULE}when = {{ event = \"visit\" }}\nalert = {{ count = 3, per = \"link\", within = \"10m\" }}\nsend = {{ to = [\"log\"], one_open_per = \"campaign\" }}\n"
         ),
         &[
-            "hookline.toml:16:39: one_open_per is not kept in this version: more than one message per key would be open; leave it out; then_every says how often messages may follow",
+            r#"hookline.toml:16:8: [rule.r] counts per link and sends one_open_per = "campaign"; write one_open_per = "link": an end has to find its start"#,
+        ],
+    );
+}
+
+#[test]
+fn what_a_destination_needs_is_said_with_its_line() {
+    let slack = |rest: &str| format!("[destination.d]\nkind = \"slack\"\nowner = \"growth\"\n{rest}\n");
+    let channel = "hookline.toml:16:11: [destination.d]: the channel is not given by its id; write the channel's id, such as \"C0123ABCD\" (in Slack: the channel's details, at the end)";
+    expect(&slack("token = { env = \"DUB_SECRET\" }\nchannel = \"#sales\""), &[channel]);
+    let repo = "[destination.d]\nkind = \"github-issues\"\nowner = \"growth\"\nrepo = { name = \"web\", token = { env = \"DUB_SECRET\" } }\n";
+    expect(
+        repo,
+        &[
+            "hookline.toml:15:8: [destination.d]: \"web\" is not a repository; write OWNER/NAME, such as \"example/web\"",
         ],
     );
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use event::{EventType, LinkEvent};
-use hookline_config::{Config, DestinationKind, Environment, ReviewEvery};
+use hookline_config::{Config, Environment, ReviewEvery};
 use rules::{Per, Trigger};
 
 use crate::{base, environment, load, load_with, sound};
@@ -17,22 +17,16 @@ const WHOLE_LANGUAGE: &str = include_str!("../whole-language.toml");
 fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
     let problems = load_with(WHOLE_LANGUAGE, &environment(&[]).without_secrets()).unwrap_err();
     let errors: Vec<_> = problems.errors.iter().map(|problem| (problem.line, problem.message.as_str())).collect();
-    let chat = r#"destination kind "slack" is not available in this version (available: webhook, csv)"#;
     assert_eq!(
         errors,
         [
             (14, "the digest of failed deliveries is not sent in this version"),
             (28, "alerts on silence are not available in this version"),
             (55, "approved partner sources are not available in this version"),
-            (63, chat),
             (66, "the budget of a destination is not kept in this version: more messages than max would be sent"),
-            (68, chat),
             (71, "open hours are not kept in this version: messages would be sent outside them"),
-            (73, r#"destination kind "hubspot" is not available in this version (available: webhook, csv)"#),
-            (88, r#"destination kind "github-issues" is not available in this version (available: webhook, csv)"#),
             (141, "scheduled reports are not available in this version"),
             (145, "alerts on spikes are not available in this version"),
-            (152, "one_open_per is not kept in this version: more than one message per key would be open"),
             (156, "partner_approved is not known in this version: every partner would look unapproved"),
             (166, "route tests are not available in this version"),
         ]
@@ -54,6 +48,12 @@ fn example() -> Config {
         ("TWILIO_TOKEN", "i"),
         ("PARTNER_SECRET", "j"),
         ("HOOK_SECRET", key),
+        ("SALES_SLACK_URL", "https://hooks.slack.com/services/T0/B0/x"),
+        ("SLACK_TOKEN", "xoxb-1"),
+        ("TEAMS_URL", "https://prod-1.westeurope.logic.azure.com/workflows/x"),
+        ("PAGERDUTY_KEY", "k"),
+        ("HUBSPOT_TOKEN", "l"),
+        ("GITHUB_TOKEN", "m"),
         ("KAFKA_PASSWORD", "c"),
         ("CLICKHOUSE_PASSWORD", "d"),
         ("HOOKLINE_CONSOLE_TOKEN", "e"),
@@ -92,7 +92,12 @@ fn the_example_means_what_it_says() {
     assert_eq!(enrich.test_slug_prefixes, ["qa-", "test-"]);
     assert_eq!(enrich.source_owners["stores-qr"], "growth");
     let hook = config.destination("own-hook").unwrap();
-    assert!(matches!(&hook.kind, DestinationKind::Webhook { secret: Some(_), allow_private: false, .. }));
+    assert_eq!((hook.kind.name, hook.allow_private, hook.values.is_some()), ("webhook", false, true));
+    let kinds: Vec<&str> = config.destinations.iter().map(|one| one.kind.name).collect();
+    assert!(
+        notification::destination::KINDS.iter().all(|kind| kinds.contains(&kind.name)),
+        "the example shows each kind: {kinds:?}"
+    );
     assert_eq!(hook.fields.as_ref().unwrap(), &["event_time", "link", "campaign", "country"]);
     assert_eq!((config.kafka.lanes, config.kafka.replication), (12, 3));
     assert_eq!(config.clickhouse.cluster.as_deref(), Some("main"));

@@ -66,7 +66,7 @@ impl<'s> OpenLane<'s> {
         let Resumed { planner, outbox, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
-        let workers = Workers::start(&settings.destinations, handle, &tell, metrics);
+        let workers = Workers::start(settings, handle, &tell, metrics);
         let mut open = Self {
             partition,
             log,
@@ -84,7 +84,10 @@ impl<'s> OpenLane<'s> {
             unsaved: 0,
             lag_shown: Instant::now(),
         };
-        let owed = open.outbox.iter().map(|owed| owed.bundle_id.clone()).collect::<Vec<_>>();
+        // In the order in which they were planned: an end is not sent before its start.
+        let mut owed: Vec<_> = open.outbox.iter().map(|owed| (owed.planned_at, owed.bundle_id.clone())).collect();
+        owed.sort();
+        let owed: Vec<String> = owed.into_iter().map(|(_, bundle_id)| bundle_id).collect();
         tracing::info!(service = SERVICE, partition, alerts = start, owed = owed.len(), "the lane is open");
         owed.iter().for_each(|bundle_id| open.hand_out(bundle_id));
         Ok(open)
@@ -178,6 +181,7 @@ impl<'s> OpenLane<'s> {
             .iter()
             .filter_map(|record| self.outbox.apply(record, self.log_end).map(|owed| owed.bundle_id.clone()))
             .collect();
+        records.iter().for_each(|record| self.planner.delivered(record));
         records.iter().for_each(|record| self.metrics.count(record));
         self.log_end = written.last(Topic::Deliveries, self.log).map_or(self.log_end, |last| last + 1);
         (self.committed, self.unsaved) = (next, 0);
@@ -200,6 +204,7 @@ impl<'s> OpenLane<'s> {
                 attempt: owed.attempt,
                 status: 0,
                 error: "the destination is no longer configured".to_owned(),
+                receipt: String::new(),
             });
         }
     }

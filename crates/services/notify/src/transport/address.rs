@@ -51,6 +51,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || (a, b, c) == (192, 0, 0) // protocol assignments
         || (a, b, c) == (192, 88, 99) // 6to4 relays
         || (a == 198 && (18..20).contains(&b)) // benchmarks
+        || address.octets() == [168, 63, 129, 16] // the host of a machine at Azure, public by its number only
         || a >= 240; // reserved, broadcast
     !special
 }
@@ -98,6 +99,8 @@ mod tests {
             "100.64.0.1",
             "198.18.0.1",
             "192.0.0.1",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "192.0.2.1",
             "224.0.0.1",
             "255.255.255.255",

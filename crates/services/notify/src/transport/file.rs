@@ -1,89 +1,57 @@
-//! A CSV file as a destination: one row a message, on disk before it counts as delivered, and there once.
+//! A row of a CSV file: on disk before it counts as delivered, and there once.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
 
-use jiff::Timestamp;
-use serde_json::Value;
+use notification::destination::{Answer, Row, Verdict};
 
-use crate::outbox::PendingDelivery;
-use crate::worker::Answer;
-
-const HEADER: [&str; 12] = [
-    "bundle_id",
-    "sent_at",
-    "type",
-    "rule",
-    "owner",
-    "do",
-    "title",
-    "count",
-    "links",
-    "window_start",
-    "window_end",
-    "alert_ids",
-];
-/// How far back a row is looked for that was written before a crash and not told of.
+/// How far back a row is looked for that was written before a crash and not reported.
 const TAIL: u64 = 256 * 1024;
 
-/// A file that messages are appended to. It may be moved away at any time: the next message makes a new one.
-#[derive(Clone)]
-pub(crate) struct CsvFile {
-    path: PathBuf,
+/// Appends a row. The file may be moved away at any time: the next row makes a new one.
+pub(crate) async fn append(row: Row) -> Result<Answer, Verdict> {
+    let path = row.path.clone();
+    let failed =
+        |error: String| Verdict::Retry { status: 0, error: format!("{}: {error}", path.display()), after: None };
+    match tokio::task::spawn_blocking(move || append_now(&row)).await {
+        Ok(Ok(())) => Ok(Answer::default()),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+    }
 }
 
-impl CsvFile {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
+fn append_now(row: &Row) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).read(true).append(true).open(&row.path)?;
+    // Several lanes may append to one file; the lock ends with the file.
+    file.lock()?;
+    let length = file.metadata()?.len();
+    let tail = tail(&mut file, length)?;
+    let mut rows = Vec::new();
+    if length == 0 {
+        write_row(&mut rows, &row.header)?;
     }
-
-    pub(crate) async fn append(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
-        let (file, owed) = (self.clone(), owed.clone());
-        let path = self.path.display();
-        let failed = |error: String| Answer::Again { status: 0, error: format!("{path}: {error}"), after: None };
-        match tokio::task::spawn_blocking(move || file.append_now(&owed, now_ms)).await {
-            Ok(Ok(())) => Answer::Taken { status: 0 },
-            Ok(Err(error)) => failed(error.to_string()),
-            Err(error) => failed(error.to_string()),
-        }
+    let begins = format!("{},", row.fields.first().map_or("", String::as_str)).into_bytes();
+    let (whole, torn) = tail.split_at(tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+    if whole.split(|byte| *byte == b'\n').any(|line| line.starts_with(&begins)) {
+        return Ok(());
     }
-
-    fn append_now(&self, owed: &PendingDelivery, now_ms: i64) -> io::Result<()> {
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(&self.path)?;
-        // Several lanes may append to one file; the lock ends with the file.
-        file.lock()?;
-        let length = file.metadata()?.len();
-        let tail = tail(&mut file, length)?;
-        let mut rows = Vec::new();
-        if length == 0 {
-            write_row(&mut rows, &HEADER)?;
-        }
-        let begins = format!("{},", owed.bundle_id).into_bytes();
-        let (whole, torn) = tail.split_at(tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
-        if whole.split(|byte| *byte == b'\n').any(|line| line.starts_with(&begins)) {
-            return Ok(());
-        }
-        match torn {
-            [] => {}
-            // The row of this very message, torn by a crash.
-            torn if begins.starts_with(torn) || torn.starts_with(&begins) => {
-                file.set_len(length - torn.len() as u64)?
-            }
-            // Somebody else's last line: left alone.
-            _ => rows.push(b'\n'),
-        }
-        write_row(&mut rows, &row(owed, now_ms)?)?;
-        file.write_all(&rows)?;
-        file.sync_data()?;
-        if length == 0
-            && let Some(folder) = self.path.parent().filter(|folder| !folder.as_os_str().is_empty())
-        {
-            // A new file is safe once its folder is.
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+    match torn {
+        [] => {}
+        // The row of this very message, torn by a crash.
+        torn if begins.starts_with(torn) || torn.starts_with(&begins) => file.set_len(length - torn.len() as u64)?,
+        // A last line that is not ours: left alone.
+        _ => rows.push(b'\n'),
     }
+    write_row(&mut rows, &row.fields)?;
+    file.write_all(&rows)?;
+    file.sync_data()?;
+    if length == 0
+        && let Some(folder) = row.path.parent().filter(|folder| !folder.as_os_str().is_empty())
+    {
+        // A new file is safe once its folder is.
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The end of the file.
@@ -98,37 +66,4 @@ fn write_row<T: AsRef<[u8]>>(out: &mut Vec<u8>, fields: &[T]) -> io::Result<()> 
     let mut writer = csv::Writer::from_writer(out);
     writer.write_record(fields)?;
     writer.flush()
-}
-
-fn row(owed: &PendingDelivery, now_ms: i64) -> io::Result<Vec<String>> {
-    let message: Value = serde_json::from_str(&owed.body)?;
-    let text = |value: &Value| match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let list = |value: &Value, show: &dyn Fn(&Value) -> String| {
-        value.as_array().map(|items| items.iter().map(show).collect::<Vec<_>>().join(" ")).unwrap_or_default()
-    };
-    let fields = [
-        owed.bundle_id.clone(),
-        Timestamp::from_millisecond(now_ms).map(|at| at.to_string()).unwrap_or_default(),
-        text(&message["type"]),
-        text(&message["rule"]),
-        text(&message["owner"]),
-        text(&message["do"]),
-        text(&message["title"]),
-        text(&message["count"]),
-        list(&message["links"], &|link| format!("{}={}", text(&link["link"]), text(&link["count"]))),
-        text(&message["window"]["start"]),
-        text(&message["window"]["end"]),
-        list(&message["alert_ids"], &text),
-    ];
-    Ok(fields.into_iter().map(|field| harmless(&field)).collect())
-}
-
-/// One line, and nothing that a spreadsheet would run as a formula.
-fn harmless(field: &str) -> String {
-    let line = field.replace(['\n', '\r'], " ");
-    if line.starts_with(['=', '+', '-', '@', '\t']) { format!("'{line}") } else { line }
 }

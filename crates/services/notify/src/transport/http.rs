@@ -1,4 +1,4 @@
-//! Signed webhooks (Standard Webhooks): one POST a message, the same id and bytes on every attempt.
+//! One HTTP request: bounded in time and size, to public addresses only, redirects not followed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,131 +6,100 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, StatusCode, Url, redirect};
+use notification::destination::{Answer, Request, Verdict};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, Proxy, Url, redirect};
 use runtime::with_causes;
-use signature::{Message, Scheme, Secret, Signer};
 
 use super::address::{PublicOnly, is_public, refusal};
-use crate::outbox::PendingDelivery;
-use crate::worker::Answer;
 
 /// How long a destination may take to connect, and for the whole attempt.
 const CONNECT: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(10);
-/// Bytes of an answer that are read, so that the connection can be used again. A longer answer costs its connection.
-const MAX_ANSWER: usize = 16 * 1024;
-const JSON: &str = "application/json";
+/// Bytes of an answer that are read. A longer answer costs its connection.
+const MAX_ANSWER: usize = 1024 * 1024;
 
-/// A webhook destination.
-pub(crate) struct Webhook(Result<Ready, String>);
-
-/// Everything that can be made before the first message.
-struct Ready {
+/// What makes the requests of one destination.
+pub(crate) struct Http {
     client: Client,
-    url: Url,
-    signer: Signer,
     allow_private: bool,
 }
 
-impl Webhook {
-    /// A destination whose address or secret cannot be used refuses every message, in words.
-    pub(crate) fn new(url: &str, secret: &Secret, allow_private: bool) -> Self {
-        Self(Ready::new(url, secret, allow_private))
-    }
-
-    pub(crate) async fn send(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
-        match &self.0 {
-            Ok(ready) => ready.send(owed, now_ms).await,
-            Err(error) => Answer::Refused { status: 0, error: error.clone() },
-        }
-    }
-}
-
-impl Ready {
-    fn new(url: &str, secret: &Secret, allow_private: bool) -> Result<Self, String> {
-        let url = Url::parse(url).map_err(|error| format!("its url cannot be read: {error}"))?;
-        let signer = Signer::new(&Scheme::StandardWebhooks, secret).map_err(|error| error.to_string())?;
+impl Http {
+    /// A client. Through a proxy, the proxy connects: names are not resolved here, and their addresses not checked.
+    pub(crate) fn new(allow_private: bool, proxy: Option<&str>) -> Result<Self, String> {
         let client = Client::builder()
             .user_agent(concat!("hookline/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
-            .no_proxy() // a proxy would connect for us, to addresses that nobody has checked
+            .no_proxy() // one that the environment names would connect for us, to addresses that are not checked
             .referer(false)
             .connect_timeout(CONNECT)
             .timeout(WHOLE);
-        let client = if allow_private { client } else { client.dns_resolver(Arc::new(PublicOnly)) };
+        let client = match proxy {
+            Some(proxy) => {
+                let proxy = Proxy::all(proxy)
+                    .map_err(|error| format!("its proxy cannot be used: {}", with_causes(&error.without_url())))?;
+                client.proxy(proxy)
+            }
+            None if allow_private => client,
+            None => client.dns_resolver(Arc::new(PublicOnly)),
+        };
         let client =
             client.build().map_err(|error| format!("no HTTP client could be made: {}", with_causes(&error)))?;
-        Ok(Self { client, url, signer, allow_private })
+        Ok(Self { client, allow_private })
     }
 
-    async fn send(&self, owed: &PendingDelivery, now_ms: i64) -> Answer {
-        if let Some(address) = self.literal_address()
+    /// Makes a request. Without an answer, the attempt ends with a verdict.
+    pub(crate) async fn send(&self, request: Request) -> Result<Answer, Verdict> {
+        let refused = |error: String| Verdict::Refused { status: 0, error };
+        let url = Url::parse(&request.url).map_err(|error| refused(format!("its url cannot be read: {error}")))?;
+        if let Some(address) = literal_address(&url)
             && !self.allow_private
             && !is_public(address)
         {
-            return Answer::Refused { status: 0, error: refusal(Some(address)) };
+            return Err(refused(refusal(Some(address))));
         }
-        let message = Message {
-            method: "POST",
-            url: self.url.as_str(),
-            content_type: JSON,
-            id: &owed.bundle_id,
-            timestamp: now_ms.div_euclid(1_000),
-            body: owed.body.as_bytes(),
-        };
-        let signed = match self.signer.sign(&message) {
-            Ok(signed) => signed,
-            Err(error) => return Answer::Refused { status: 0, error: error.to_string() },
-        };
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-        for (name, value) in &signed.headers {
+        for (name, value) in &request.headers {
             match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-                (Ok(name), Ok(value)) => drop(headers.insert(name, value)),
-                _ => return Answer::Refused { status: 0, error: format!("the header {name} cannot be sent") },
+                (Ok(name), Ok(mut value)) => {
+                    value.set_sensitive(name.as_str() == "authorization");
+                    headers.insert(name, value);
+                }
+                _ => return Err(refused(format!("the header {name} cannot be sent"))),
             }
         }
-        let request = self.client.post(self.url.clone()).headers(headers).body(owed.body.clone());
-        match request.send().await {
-            Ok(response) => judge(response).await,
-            Err(error) => Answer::Again { status: 0, error: with_causes(&error.without_url()), after: None },
+        let method = Method::from_bytes(request.method.as_bytes()).map_err(|error| refused(error.to_string()))?;
+        let sent = self.client.request(method, url).headers(headers).body(request.body).send().await;
+        match sent {
+            Ok(response) => Ok(read(response).await),
+            Err(error) => Err(Verdict::Retry { status: 0, error: with_causes(&error.without_url()), after: None }),
         }
-    }
-
-    /// The address, where the URL names it itself: no resolver sees it then.
-    fn literal_address(&self) -> Option<IpAddr> {
-        self.url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 }
 
-async fn judge(mut response: reqwest::Response) -> Answer {
-    let status = response.status();
-    let after =
+/// The address, where the URL names it itself: no resolver sees it then.
+fn literal_address(url: &Url) -> Option<IpAddr> {
+    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// The answer, its body as far as it is short.
+async fn read(mut response: reqwest::Response) -> Answer {
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let headers = response.headers().iter();
+    let headers = headers.filter_map(|(name, value)| Some((name.as_str().to_owned(), text(value)?))).collect();
+    let retry_after =
         response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
-    // The answer is the status. Its body is read as far as it is short, and looked at by nobody.
-    let mut read = 0;
+    let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        read += chunk.len();
-        if read > MAX_ANSWER {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER {
+            body.truncate(MAX_ANSWER);
             break;
         }
     }
-    let code = status.as_u16();
-    match status {
-        status if status.is_success() => Answer::Taken { status: code },
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Answer::Refused { status: code, error: format!("it answers {status}: its secret is not the receiver's") }
-        }
-        StatusCode::GONE => {
-            Answer::Refused { status: code, error: format!("it answers {status}: it wants no messages") }
-        }
-        status if status.is_redirection() => {
-            let error = format!("it answers {status}: redirects are not followed, its url has to be the final one");
-            Answer::Again { status: code, error, after }
-        }
-        status => Answer::Again { status: code, error: format!("it answers {status}"), after },
-    }
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Answer { status: response.status().as_u16(), headers, retry_after, body }
 }
 
 /// Seconds, or a date.

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use kafka::Cluster;
 use kafka::topics::Plan;
+use notification::destination::{Value, Values};
+use notification::{LinkCount, Message, MessageKind, Thread, Window};
 use runtime::Telemetry;
-use signature::Secret;
 use standardwebhooks::Webhook as Verifier;
 
 use super::*;
@@ -63,14 +64,27 @@ impl Receiver {
     }
 }
 
+fn destination(name: &str, kind: &str, values: Values) -> Destination {
+    Destination {
+        name: name.to_owned(),
+        owner: "data".to_owned(),
+        fields: None,
+        kind: notification::destination::kind(kind).unwrap(),
+        values,
+        allow_private: true,
+        proxy: None,
+    }
+}
+
 fn webhook(name: &str, url: String, allow_private: bool) -> Destination {
-    let kind = DestinationKind::Webhook { url, secret: Secret::new("destination", SECRET), allow_private };
-    Destination { name: name.to_owned(), owner: "data".to_owned(), fields: None, kind }
+    let values = Values::default().with("url", &url).with("secret", SECRET);
+    Destination { allow_private, ..destination(name, "webhook", values) }
 }
 
 fn file(name: &str, path: &Path) -> Destination {
-    let kind = DestinationKind::Csv { path: path.to_owned() };
-    Destination { name: name.to_owned(), owner: "data".to_owned(), fields: None, kind }
+    let mut values = Values::default();
+    values.set("path", Value::Path(path.to_owned()));
+    destination(name, "csv", values)
 }
 
 /// The tasks of some destinations, and what they tell.
@@ -91,10 +105,11 @@ impl Running {
             rules: Vec::new(),
             silences: Vec::new(),
             destinations,
+            people: People::new(),
         };
         let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();
         let (tell, outcomes) = mpsc::channel();
-        let workers = Workers::start(&settings.destinations, &Handle::current(), &tell, &metrics);
+        let workers = Workers::start(&settings, &Handle::current(), &tell, &metrics);
         Self { workers, outcomes, telemetry }
     }
 
@@ -128,9 +143,50 @@ fn owed(destination: &str, bundle_id: &str) -> PendingDelivery {
         not_before: now,
         first_received_at: now,
         attempt: 0,
-        body: format!(
-            r#"{{"id":"{bundle_id}","type":"alert","title":"=1+1\nnext","count":2,"links":[{{"link":"a/b","count":2}}],"alert_ids":["x","y"]}}"#
-        ),
+        message: Ok(message(bundle_id)),
+        receipt: String::new(),
+    }
+}
+
+fn message(bundle_id: &str) -> Message {
+    Message {
+        id: bundle_id.to_owned(),
+        kind: MessageKind::Alert,
+        rule: "at-once".to_owned(),
+        owner: "growth".to_owned(),
+        mention: None,
+        instruction: None,
+        title: "=1+1\nnext".to_owned(),
+        text: "=1+1".to_owned(),
+        count: 2,
+        alerts: 2,
+        over: 0,
+        links: vec![LinkCount { link: "a/b".to_owned(), count: 2 }],
+        sample_event_keys: Vec::new(),
+        attributes: BTreeMap::new(),
+        window: Window { start: String::new(), end: String::new() },
+        alert_ids: vec!["x".to_owned(), "y".to_owned()],
+        test: false,
+        thread: None,
+    }
+}
+
+/// A message of the thread that `first` opened.
+fn of_thread(destination: &str, bundle_id: &str, first: &str, ends: bool) -> PendingDelivery {
+    let thread = Thread {
+        key: "k1".to_owned(),
+        opens: bundle_id == first,
+        ends,
+        first: first.to_owned(),
+        title: "promo: 3 events".to_owned(),
+        count: 3,
+        receipt: String::new(),
+        firing: Vec::new(),
+    };
+    let kind = if ends { MessageKind::Resolved } else { MessageKind::Alert };
+    PendingDelivery {
+        message: Ok(Message { kind, thread: Some(thread), ..message(bundle_id) }),
+        ..owed(destination, bundle_id)
     }
 }
 
@@ -154,7 +210,7 @@ async fn a_webhook_is_signed_and_keeps_its_id_and_bytes_over_retries() {
         verifier.verify(&one.body, &one.headers).unwrap();
         assert_eq!(
             (one.headers["webhook-id"].as_bytes(), one.body.as_ref()),
-            (&b"b1"[..], owed("hook", "b1").body.as_bytes())
+            (&b"b1"[..], message("b1").to_json().as_bytes())
         );
         assert_eq!(one.headers["content-type"], "application/json");
     }
@@ -288,4 +344,93 @@ async fn a_file_that_cannot_be_written_is_tried_again() {
     std::fs::create_dir(path.parent().unwrap()).unwrap();
     while running.outcome().await.stage != DeliveryStage::Delivered {}
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
+}
+
+#[tokio::test]
+async fn one_message_that_can_never_go_is_given_up_and_the_next_is_sent() {
+    let receiver = Receiver::start(|number| {
+        if number == 0 { StatusCode::UNPROCESSABLE_ENTITY.into_response() } else { StatusCode::OK.into_response() }
+    })
+    .await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    running.workers.give(owed("hook", "b1"));
+    running.workers.give(owed("hook", "b2"));
+    let told = [running.outcome().await, running.outcome().await];
+    assert_eq!((told[0].stage, told[0].status), (DeliveryStage::Failed, 422));
+    assert_eq!((told[1].bundle_id.as_str(), told[1].stage), ("b2", DeliveryStage::Delivered));
+    assert!(!running.circuit("hook"));
+}
+
+#[tokio::test]
+async fn a_webhook_that_rejects_five_messages_in_a_row_refuses() {
+    let receiver = Receiver::start(|_| StatusCode::BAD_REQUEST.into_response()).await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    for number in 0..8 {
+        running.workers.give(owed("hook", &format!("b{number}")));
+    }
+    let mut stages = Vec::new();
+    for _ in 0..5 {
+        stages.push(running.outcome().await.stage);
+    }
+    let failed = DeliveryStage::Failed;
+    assert_eq!(stages, [failed, failed, failed, failed, DeliveryStage::Attempted]);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((receiver.got().len(), running.circuit("hook")), (5, true));
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_for_time_is_left_alone_by_every_message() {
+    let receiver = Receiver::start(|number| match number {
+        0 => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response(),
+        _ => StatusCode::OK.into_response(),
+    })
+    .await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    running.workers.give(owed("hook", "b1"));
+    running.workers.give(owed("hook", "b2"));
+    let mut delivered = 0;
+    while delivered < 2 {
+        delivered += usize::from(running.outcome().await.stage == DeliveryStage::Delivered);
+    }
+    let got = receiver.got();
+    assert!(got[1..].iter().all(|one| one.at - got[0].at >= Duration::from_millis(990)));
+}
+
+#[tokio::test]
+async fn an_end_waits_for_its_start_and_finds_what_slack_calls_it() {
+    let receiver = Receiver::start(|number| match number {
+        0 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        _ => (StatusCode::OK, r#"{"ok":true,"channel":"C1","ts":"1.2"}"#).into_response(),
+    })
+    .await;
+    let values = Values::default().with("token", "xoxb-1").with("channel", "C0123ABCD");
+    let values = values.with("api", &format!("http://{}", receiver.address));
+    let running = Running::start(vec![destination("chat", "slack", values)]);
+    running.workers.give(of_thread("chat", "b1", "b1", false));
+    running.workers.give(of_thread("chat", "b2", "b1", true));
+    let told = [running.outcome().await, running.outcome().await, running.outcome().await];
+    let steps: Vec<_> = told.iter().map(|one| (one.bundle_id.as_str(), one.stage, one.receipt.as_str())).collect();
+    let receipt = r#"{"channel":"C1","ts":"1.2"}"#;
+    let delivered = DeliveryStage::Delivered;
+    assert_eq!(steps, [("b1", DeliveryStage::Attempted, ""), ("b1", delivered, receipt), ("b2", delivered, receipt)]);
+    let got = receiver.got();
+    let paths: Vec<&str> = got.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(paths, ["/chat.postMessage", "/chat.postMessage", "/chat.update", "/chat.postMessage"]);
+    assert!(String::from_utf8_lossy(&got[3].body).contains(r#""thread_ts":"1.2""#));
+    assert_eq!(got[0].headers["authorization"], "Bearer xoxb-1");
+    // Slack takes one message a second.
+    assert!(got.windows(2).all(|two| two[1].at - two[0].at >= Duration::from_millis(900)));
+}
+
+#[tokio::test]
+async fn what_a_proxy_is_sent_goes_through_it() {
+    let proxy = Receiver::start(|_| StatusCode::OK.into_response()).await;
+    let through = Destination {
+        proxy: Some(SecretText::new(format!("http://{}", proxy.address))),
+        ..webhook("hook", "http://hooks.example.invalid/in".to_owned(), false)
+    };
+    let running = Running::start(vec![through]);
+    running.workers.give(owed("hook", "b1"));
+    assert_eq!(running.outcome().await.stage, DeliveryStage::Delivered);
+    assert_eq!(proxy.got()[0].headers["host"], "hooks.example.invalid");
 }

@@ -1,0 +1,55 @@
+//! Where messages go: a folder a kind, with its settings, its renderer and its tests.
+//!
+//! A destination is pure. [`Destination::step`] says what to do next, given the answers so far: a request to make, a row to
+//! append, or the verdict. The service `notify` does it. To add a kind: write its folder, and add its name to the list below.
+
+mod exchange;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod text;
+
+pub use exchange::{Answer, Outgoing, People, Person, Request, Row, Step, Verdict};
+pub use settings::{Fault, Form, SecretText, Setting, Value, Values};
+
+/// A kind of destination.
+#[derive(Debug)]
+pub struct Kind {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// The keys of its section, beside those that every destination has.
+    pub settings: &'static [Setting],
+    /// Whether each key of a rule has a message of its own there, which is opened, updated and closed: tickets, incidents.
+    pub keyed: bool,
+    /// Whether it talks HTTP: such destinations take `allow_private` and `proxy` as well.
+    pub http: bool,
+    /// Makes one of what its section says.
+    pub build: fn(&Values) -> Result<Box<dyn Destination>, Fault>,
+}
+
+/// A place that messages go to. Pure: it decides what to send and what an answer means.
+pub trait Destination: Send + Sync {
+    /// What to do next for a message, given the answers to the steps before. The same arguments give the same step.
+    fn step(&self, outgoing: &Outgoing<'_>, answers: &[Answer]) -> Step;
+
+    /// The shortest time between two requests, in milliseconds: what the receiver allows for long.
+    fn pace_ms(&self) -> u64 {
+        0
+    }
+}
+
+macro_rules! kinds {
+    ($($module:ident),* $(,)?) => {
+        $(mod $module;)*
+
+        /// Every kind of destination that this version has.
+        pub static KINDS: &[Kind] = &[$($module::KIND),*];
+    };
+}
+
+kinds! { webhook, csv, slack, teams, pagerduty, github_issues, hubspot }
+
+/// The kind of that name.
+pub fn kind(name: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| kind.name == name)
+}

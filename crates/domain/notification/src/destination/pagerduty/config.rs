@@ -1,0 +1,35 @@
+//! The section of PagerDuty.
+
+use super::render::PagerDuty;
+use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+
+pub(in crate::destination) const KIND: Kind = Kind {
+    name: "pagerduty",
+    settings: &[
+        Setting {
+            key: "key",
+            form: Form::Secret,
+            required: Some("name the integration key: key = { env = \"VARIABLE\" }"),
+            example: "0123456789abcdef0123456789abcdef",
+        },
+        Setting {
+            key: "severity",
+            form: Form::Choice(&["critical", "error", "warning", "info"]),
+            required: None,
+            example: "error",
+        },
+        Setting { key: "api", form: Form::Text, required: None, example: "https://events.eu.pagerduty.com" },
+    ],
+    keyed: true,
+    http: true,
+    build,
+};
+
+fn build(values: &Values) -> Result<Box<dyn Destination>, Fault> {
+    let severity = if values.has("severity") { values.text("severity") } else { "error" };
+    Ok(Box::new(PagerDuty {
+        api: values.address("api", "https://events.pagerduty.com")?,
+        key: values.text("key").to_owned(),
+        severity: severity.to_owned(),
+    }))
+}

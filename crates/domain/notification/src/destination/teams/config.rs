@@ -1,0 +1,26 @@
+//! The section of Microsoft Teams.
+
+use super::render::Teams;
+use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+
+pub(in crate::destination) const KIND: Kind = Kind {
+    name: "teams",
+    settings: &[Setting {
+        key: "url",
+        form: Form::SecretOrText,
+        required: Some("name the address of the workflow: url = { env = \"VARIABLE\" }"),
+        example: "https://prod-1.westeurope.logic.azure.com/workflows/x",
+    }],
+    keyed: false,
+    http: true,
+    build,
+};
+
+fn build(values: &Values) -> Result<Box<dyn Destination>, Fault> {
+    let url = values.address("url", "")?;
+    if url.contains("webhook.office.com") {
+        let hint = "make a workflow in Teams (\"Post to a channel when a webhook request is received\") and name its address";
+        return Err(Fault::new("url", "it is the address of an Office 365 connector, which Microsoft has switched off", hint));
+    }
+    Ok(Box::new(Teams { url }))
+}

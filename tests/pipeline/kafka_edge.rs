@@ -134,6 +134,8 @@ async fn a_broker_that_hangs_fails_requests_before_the_deadline_and_is_found_aga
         assert!(started.elapsed() < Duration::from_secs(8), "requests are still taken");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Long enough for the edge to give its client up, and to try others, none of which can be ended as long as the broker hangs.
+    tokio::time::sleep(Duration::from_secs(16)).await;
     cluster.signal("-CONT");
 
     up(&edge, 3 * TXN).await;

@@ -24,6 +24,7 @@ mod journey;
 mod kafka_edge;
 mod kafka_lanes;
 mod kills;
+mod lane_watch;
 mod ledger;
 mod loss;
 mod mapping;

@@ -55,11 +55,13 @@ impl Known {
 /// The services that run in this process.
 pub(crate) struct Services {
     tasks: JoinSet<(Service, anyhow::Result<()>)>,
+    /// Whether the watch over lanes runs: one for all stages of the process.
+    watched: bool,
 }
 
 impl Services {
     pub(crate) fn new() -> Self {
-        Self { tasks: JoinSet::new() }
+        Self { tasks: JoinSet::new(), watched: false }
     }
 
     /// Starts a service. `listener` is where ingest takes webhooks; the others have none.
@@ -73,6 +75,9 @@ impl Services {
         listener: Option<TcpListener>,
     ) -> anyhow::Result<()> {
         let lanes = share.at_first(platform.plan.lanes);
+        if service != Service::Ingest && !std::mem::replace(&mut self.watched, true) {
+            kafka::watch::start(&platform.cluster, &platform.plan, &platform.telemetry, &platform.shutdown)?;
+        }
         match service {
             Service::Ingest => {
                 let settings = ingest::Settings {

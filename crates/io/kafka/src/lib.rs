@@ -8,6 +8,7 @@
 //! - [`topics::ensure`] and [`control::read_or_create`] prepare the cluster once, however many services start together.
 //! - [`lane::LaneReader`] reads one partition from an offset that the caller knows, and never jumps.
 //! - [`salts`] keeps the random keys by which visitors of a day are told apart.
+//! - [`watch::start`] asks the brokers how far lanes are behind, and has those that stand still opened again.
 //! - [`members::keep`] starts and stops lanes as a consumer group shares them among instances.
 //!
 //! One turn of a lane:
@@ -52,6 +53,7 @@ pub mod members;
 pub mod positions;
 pub mod salts;
 pub mod topics;
+pub mod watch;
 
 pub use cluster::{ClientError, Cluster};
 pub use topics::Topic;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::disposal::Aside;
 
 use crate::cluster::{ClientError, Cluster, Quiet, Voice};
 use crate::lane::pause;
@@ -68,8 +69,8 @@ pub enum PositionError {
 
 /// Asks the cluster for positions under a group that has no members. Blocking.
 pub struct Positions {
-    committed: BaseConsumer<Quiet>,
-    appended: BaseConsumer<Quiet>,
+    committed: Aside<BaseConsumer<Quiet>>,
+    appended: Aside<BaseConsumer<Quiet>>,
     group: String,
     timeout: Duration,
 }
@@ -218,11 +219,16 @@ impl Positions {
 }
 
 /// A consumer that is only asked, never assigned.
-fn asking(cluster: &Cluster, group: &str, isolation: &str) -> Result<BaseConsumer<Quiet>, ClientError> {
+pub(crate) fn asking(
+    cluster: &Cluster,
+    group: &str,
+    isolation: &str,
+) -> Result<Aside<BaseConsumer<Quiet>>, ClientError> {
     let role = format!("{group}-positions");
     cluster
         .config(&role, &[], &[("group.id", group), ("isolation.level", isolation), ("enable.auto.commit", "false")])?
         .create_with_context(Quiet(Voice::new(role.clone())))
+        .map(|client| Aside::new("a client that asks for positions", client))
         .map_err(|source| ClientError::refused(&role, source))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::progress::{self, LaneProgress};
 use crate::{Shutdown, Telemetry};
 
 /// How a lane ended.
@@ -156,6 +157,7 @@ impl LaneSet {
                 lane,
                 component: self.telemetry.health.component(format!("{} lane {lane}", self.service)),
                 telemetry: self.telemetry.clone(),
+                progress: self.telemetry.board.add((self.service, lane)),
                 service_stop: self.shutdown.clone(),
                 shutdown: stop.clone(),
                 longest_fenced: self.longest_fenced,
@@ -230,6 +232,7 @@ struct Watched {
     lane: u16,
     component: crate::Component,
     telemetry: Telemetry,
+    progress: Arc<LaneProgress>,
     /// The stop of the whole service.
     service_stop: Shutdown,
     /// The stop of this lane.
@@ -241,7 +244,9 @@ struct Watched {
 impl Watched {
     /// Runs the lane again and again until it is told to stop. One that is given away leaves neither health nor lag behind.
     fn keep(&self, run: impl Fn(&crate::Component, &Shutdown) -> LaneEnd) {
+        progress::set_for_this_thread(Arc::clone(&self.progress));
         self.run_on(run);
+        self.telemetry.board.remove((self.service, self.lane));
         if !self.service_stop.is_stopping() && self.shutdown.is_stopping() {
             self.component.gone();
             self.telemetry.metrics.lanes().forget(self.service, self.lane);
@@ -255,6 +260,7 @@ impl Watched {
             let started = Instant::now();
             let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&self.component, &self.shutdown)))
                 .unwrap_or_else(|_| LaneEnd::Retry("the lane panicked; the panic is in the log above".into()));
+            self.progress.closed();
             if started.elapsed() > RECOVERED {
                 (retry, fenced) = (RETRY.0, FENCED.0);
                 looks = self.look_again.iter();
@@ -299,10 +305,12 @@ impl Watched {
     fn stand(&self, reason: &'static str, pause: Duration) {
         let lanes = self.telemetry.metrics.lanes();
         lanes.stalled(self.service, reason, 1.0);
+        self.progress.stands(true);
         let begun = Instant::now();
         while begun.elapsed() < pause && !self.shutdown.is_stopping() {
             std::thread::park_timeout(Duration::from_millis(50));
         }
+        self.progress.stands(false);
         lanes.stalled(self.service, reason, -1.0);
     }
 }

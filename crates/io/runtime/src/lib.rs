@@ -1,10 +1,12 @@
 //! What every service needs around its work: metrics, health, logs, a clean stop, and lanes that are watched.
 
+pub mod disposal;
 pub mod health;
 pub mod lanes;
 pub mod listen;
 pub mod logs;
 mod metrics;
+pub mod progress;
 mod shutdown;
 
 use std::error::Error;
@@ -21,6 +23,8 @@ pub struct Telemetry {
     pub metrics: Metrics,
     /// Who is ready and who is not, and why.
     pub health: Health,
+    /// How far the lanes of this process have read.
+    pub board: progress::Board,
 }
 
 impl Telemetry {
@@ -29,7 +33,7 @@ impl Telemetry {
     /// # Errors
     /// When a metric cannot be registered, which is a defect of this build.
     pub fn new(config_hash: &str) -> Result<Self, prometheus::Error> {
-        Ok(Self { metrics: Metrics::new(config_hash)?, health: Health::default() })
+        Ok(Self { metrics: Metrics::new(config_hash)?, health: Health::default(), board: progress::Board::default() })
     }
 }
 

@@ -70,7 +70,6 @@ fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
             open.commit()?;
             last_commit = Some(Instant::now());
         }
-        open.report_lag(now_ms());
     }
     Ok(())
 }

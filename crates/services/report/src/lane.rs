@@ -10,7 +10,7 @@ use kafka::lane::{
 };
 use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
-use runtime::{Component, Lag, Shutdown};
+use runtime::{Component, Shutdown};
 use tokio::runtime::Handle;
 use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, Warehouse, WarehouseError};
 
@@ -106,7 +106,6 @@ impl<'s> OpenLane<'s> {
                 self.commit()?;
                 last_commit = Instant::now();
             }
-            self.report_lag();
         }
         Ok(())
     }
@@ -228,16 +227,6 @@ impl<'s> OpenLane<'s> {
         self.standing.prove(asked);
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
         Ok(())
-    }
-
-    fn report_lag(&self) {
-        let Some(records) = self.reader.lag_records() else { return };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-        let seconds = self.reader.lag_ms(now).unwrap_or(0) as f64 / 1_000.0;
-        let headroom =
-            if records == 0 { f64::INFINITY } else { self.settings.plan.events_retention.as_secs_f64() - seconds };
-        let lag = Lag { records: records as u64, seconds, headroom_seconds: headroom };
-        self.metrics.lanes.set_lag(SERVICE, "events", self.lane, lag);
     }
 }
 

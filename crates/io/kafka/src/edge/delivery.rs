@@ -51,8 +51,8 @@ pub(super) struct Ticket {
     request: Arc<Request>,
     place: u32,
     bytes: u32,
-    /// The records of its partition that are under way, this one among them.
-    under_way: Arc<AtomicUsize>,
+    /// The records of its partition that the client has, this one among them; none before it is handed over.
+    under_way: Option<Arc<AtomicUsize>>,
 }
 
 impl Request {
@@ -67,14 +67,19 @@ impl Request {
         })
     }
 
-    /// What the client carries for the record at `place`; `under_way` counts the records of its partition that the client has.
-    pub(super) fn ticket(self: &Arc<Self>, place: usize, bytes: usize, under_way: &Arc<AtomicUsize>) -> Box<Ticket> {
-        let (request, under_way) = (Arc::clone(self), Arc::clone(under_way));
-        Box::new(Ticket { request, place: place as u32, bytes: bytes as u32, under_way })
+    /// What the client carries for the record at `place`.
+    pub(super) fn ticket(self: &Arc<Self>, place: usize, bytes: usize) -> Box<Ticket> {
+        let request = Arc::clone(self);
+        Box::new(Ticket { request, place: place as u32, bytes: bytes as u32, under_way: None })
     }
 }
 
 impl Ticket {
+    /// The record is handed over; `under_way` counts it already.
+    pub(super) fn handed_over(&mut self, under_way: &Arc<AtomicUsize>) {
+        self.under_way = Some(Arc::clone(under_way));
+    }
+
     /// Returns whether it was the last one of its partition that was under way: the next batch can go.
     pub(super) fn delivered(&self, offset: i64) -> bool {
         self.settle(offset)
@@ -92,7 +97,7 @@ impl Ticket {
         if request.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             request.done.notify_one();
         }
-        self.under_way.fetch_sub(1, Ordering::AcqRel) == 1
+        self.under_way.as_ref().is_some_and(|under_way| under_way.fetch_sub(1, Ordering::AcqRel) == 1)
     }
 }
 
@@ -205,9 +210,14 @@ mod tests {
         admission.enter(3, 30).unwrap();
         let request = Request::new([4, 5, 6].into_iter(), &admission);
         let under_way = Arc::new(AtomicUsize::new(2));
-        assert!(!request.ticket(0, 10, &under_way).delivered(77));
-        assert!(request.ticket(2, 10, &under_way).failed(RDKafkaErrorCode::MessageTimedOut));
-        let results = Delivery::of(request).wait(Instant::now() + Duration::from_millis(20)).await;
+        let ticket = |place| {
+            let mut ticket = request.ticket(place, 10);
+            ticket.handed_over(&under_way);
+            ticket
+        };
+        assert!(!ticket(0).delivered(77));
+        assert!(ticket(2).failed(RDKafkaErrorCode::MessageTimedOut));
+        let results = Delivery::of(Arc::clone(&request)).wait(Instant::now() + Duration::from_millis(20)).await;
         let timed_out = DeliveryError::Failed(RDKafkaErrorCode::MessageTimedOut);
         assert_eq!(results, [Ok((4, 77)), Err(DeliveryError::Late), Err(timed_out)]);
         assert_eq!(admission.waiting(), (1, 10));

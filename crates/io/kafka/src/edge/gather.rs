@@ -49,6 +49,8 @@ pub(super) struct Batch {
     bytes: Vec<u8>,
     records: Vec<Gathered>,
     weight: usize,
+    /// What counts them once they are due.
+    under_way: Arc<AtomicUsize>,
 }
 
 struct Gathered {
@@ -99,7 +101,7 @@ impl Gather {
                 lanes.resize_with(partition + 1, Lane::default);
             }
             let lane = &mut lanes[partition];
-            let (weight, ticket) = (record.bytes() + FRAMING, request.ticket(at, record.bytes(), &lane.under_way));
+            let (weight, ticket) = (record.bytes() + FRAMING, request.ticket(at, record.bytes()));
             let batch = lane.open(record.partition, weight);
             let first = batch.records.is_empty();
             batch.weight += weight;
@@ -138,20 +140,29 @@ impl Gather {
                 next = Some(next.map_or(due, |next| next.min(due)));
                 continue;
             }
-            if let Some(batch) = lane.batches.pop_front() {
+            if let Some(mut batch) = lane.batches.pop_front() {
                 lane.under_way.fetch_add(batch.records.len(), Ordering::AcqRel);
+                batch.under_way = Arc::clone(&lane.under_way);
                 ready.push(batch);
             }
         }
         (ready, next)
     }
 
+    /// What was handed over so far is the business of a client that is given up: nothing waits for its reports any more.
+    pub(super) fn forget_under_way(&self) {
+        self.lanes().iter_mut().for_each(|lane| lane.under_way = Arc::default());
+        self.wake();
+    }
+
     /// Everything that has not been handed over, whether due or not: for the end.
     pub(super) fn rest(&self) -> Vec<Batch> {
         let take = |lane: &mut Lane| {
-            let batches: Vec<Batch> = lane.batches.drain(..).collect();
-            let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
-            lane.under_way.fetch_add(records, Ordering::AcqRel);
+            let mut batches: Vec<Batch> = lane.batches.drain(..).collect();
+            for batch in &mut batches {
+                lane.under_way.fetch_add(batch.records.len(), Ordering::AcqRel);
+                batch.under_way = Arc::clone(&lane.under_way);
+            }
             batches
         };
         self.lanes().iter_mut().flat_map(take).collect()
@@ -186,7 +197,8 @@ impl Batch {
     pub(super) fn hand_over(&mut self, mut to: impl FnMut(Ready<'_>)) {
         let mut at = 0;
         for record in self.records.drain(..) {
-            let Gathered { topic, key, payload, headers, ticket, since } = record;
+            let Gathered { topic, key, payload, headers, mut ticket, since } = record;
+            ticket.handed_over(&self.under_way);
             let (key_end, end) = (at + key, at + key + payload);
             to(Ready {
                 topic,
@@ -206,6 +218,8 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::RDKafkaErrorCode;
+
     use super::super::delivery::{Admission, Delivery};
     use super::*;
     use crate::lane::NO_HEADERS;
@@ -278,6 +292,24 @@ mod tests {
         let (ready, next) = gather.due(before, LINGER);
         assert!(ready.is_empty());
         assert!((before + LINGER..=after + LINGER).contains(&next.unwrap()));
+    }
+
+    #[test]
+    fn a_client_that_is_given_up_holds_no_partition_back() {
+        let (gather, mut flying) = (Gather::default(), Vec::new());
+        let due = || Instant::now() + LINGER;
+        let _one = push(&gather, 3, &[b"a"]);
+        assert_eq!(handed(&gather, due(), &mut flying), [(3, b"a".to_vec())]);
+        let _two = push(&gather, 3, &[b"b"]);
+        assert_eq!(handed(&gather, due(), &mut flying), [], "a is under way");
+        gather.forget_under_way();
+        assert_eq!(handed(&gather, due(), &mut flying), [(3, b"b".to_vec())]);
+        let _three = push(&gather, 3, &[b"c"]);
+        // The old client reports at last: that is not what the partition waits for.
+        flying.remove(0).failed(RDKafkaErrorCode::PurgeInflight);
+        assert_eq!(handed(&gather, due(), &mut flying), [], "b is under way");
+        flying.remove(0).delivered(7);
+        assert_eq!(handed(&gather, due(), &mut flying), [(3, b"c".to_vec())]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+use runtime::disposal::{Aside, still_ending};
 
 use self::delivery::{Admission, Request, Ticket};
 use self::gather::{Gather, Ready};
@@ -103,6 +104,8 @@ pub enum EdgeError {
 
 struct EdgeContext {
     voice: Voice,
+    /// Which of the clients that follow each other this is.
+    number: u64,
     health: Arc<Health>,
     gather: Arc<Gather>,
 }
@@ -112,8 +115,12 @@ struct EdgeContext {
 struct Health {
     up: AtomicBool,
     delivered: AtomicU64,
+    /// The client that sends now. What an earlier one says, of brokers that it lost, is no news.
+    current: AtomicU64,
     /// Records were not acknowledged in time by a client that has lost sight of a leader.
     late_without_leader: AtomicBool,
+    /// No answer has come for long: another client may get one.
+    unanswered: AtomicBool,
 }
 
 impl ClientContext for EdgeContext {
@@ -122,7 +129,8 @@ impl ClientContext for EdgeContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+        let is_current = self.number == self.health.current.load(Ordering::Relaxed);
+        if is_current && error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             self.health.up.store(false, Ordering::Relaxed);
         }
         self.voice.error(&error, reason);
@@ -140,7 +148,8 @@ impl ProducerContext for EdgeContext {
             }
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
-                if code == RDKafkaErrorCode::MessageTimedOut && self.voice.lost_for().is_some() {
+                let is_current = self.number == self.health.current.load(Ordering::Relaxed);
+                if is_current && code == RDKafkaErrorCode::MessageTimedOut && self.voice.lost_for().is_some() {
                     self.health.late_without_leader.store(true, Ordering::Relaxed);
                 }
                 ticket.failed(code)
@@ -156,8 +165,14 @@ impl ProducerContext for EdgeContext {
 const MAX_RECORD: usize = 1_900_000;
 /// How often the brokers are asked while nothing is delivered.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// How long a client may go without an answer from any broker before another one is tried: the first wait, and the longest.
+/// It doubles with each client that gets no answer either, since then it is Kafka that is away.
+const GIVE_UP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// Clients that were given up and have not ended. With as many, no further one is given up: each holds threads and memory.
+const MOST_ENDING: usize = 16;
 
-type Client = BaseProducer<EdgeContext>;
+/// Ended on a thread of its own, whichever thread uses it last: its end can wait for an answer that never comes.
+type Client = Aside<BaseProducer<EdgeContext>>;
 
 struct Shared {
     cluster: Cluster,
@@ -198,7 +213,7 @@ impl EdgeProducer {
     pub fn open(cluster: &Cluster, options: EdgeOptions) -> Result<Self, EdgeOpenError> {
         let health = Arc::new(Health::default());
         let gather = Arc::new(Gather::default());
-        let client = connect(cluster, &options, &health, &gather)?;
+        let client = connect(cluster, &options, &health, &gather, 0)?;
         let admission = Admission::new(options.max_records, options.max_bytes);
         let shared = Arc::new(Shared {
             cluster: cluster.clone(),
@@ -296,6 +311,7 @@ fn connect(
     options: &EdgeOptions,
     health: &Arc<Health>,
     gather: &Arc<Gather>,
+    number: u64,
 ) -> Result<Client, ClientError> {
     let role = "edge";
     let timeout = options.delivery_timeout.as_millis().to_string();
@@ -326,9 +342,11 @@ fn connect(
         )?
         .create_with_context(EdgeContext {
             voice: Voice::new(role),
+            number,
             health: Arc::clone(health),
             gather: Arc::clone(gather),
         })
+        .map(|client| Aside::new("an edge producer", client))
         .map_err(|source| ClientError::refused(role, source))
 }
 
@@ -376,32 +394,41 @@ fn send(client: &Client, record: Ready<'_>) {
     }
 }
 
-/// Takes delivery reports as they come, and replaces a client that has ended itself or has lost a partition.
+/// Takes delivery reports as they come, and replaces a client that has ended itself, has lost a partition, or gets no answer.
 fn take_reports(shared: &Shared) {
+    let health = &shared.health;
     while !shared.stop.load(Ordering::Relaxed) {
         let client = shared.client();
         client.poll(Duration::from_millis(100));
         if let Some((code, reason)) = client.client().fatal_error() {
             tracing::error!(?code, reason, "the edge producer has ended itself; starting another");
             replace(shared, &client);
-        } else if shared.health.late_without_leader.swap(false, Ordering::Relaxed) {
+        } else if health.late_without_leader.swap(false, Ordering::Relaxed) {
             tracing::warn!(
                 "records are not acknowledged since a partition was without a leader for a moment; starting another edge producer"
             );
+            replace(shared, &client);
+        } else if health.unanswered.swap(false, Ordering::Relaxed) {
+            tracing::warn!("no broker answers the edge producer; starting another, in case it has lost its way");
             replace(shared, &client);
         }
     }
 }
 
 fn replace(shared: &Shared, old: &Client) {
-    shared.health.up.store(false, Ordering::Relaxed);
-    match connect(&shared.cluster, &shared.options, &shared.health, &shared.gather) {
+    let Shared { cluster, options, health, gather, .. } = shared;
+    health.up.store(false, Ordering::Relaxed);
+    let number = health.current.load(Ordering::Relaxed) + 1;
+    match connect(cluster, options, health, gather, number) {
         Ok(new) => {
+            health.current.store(number, Ordering::Relaxed);
             *shared.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-            // What the old one still holds is reported as failed, here or when its last user drops it.
-            old.purge(PurgeConfig::default().queue().inflight());
+            // What the old one still holds is reported as failed, here or when it ends. Nothing waits for that: neither this
+            // thread for its broker threads, nor a partition for its reports.
+            old.purge(PurgeConfig::default().queue().inflight().non_blocking());
             old.poll(Duration::from_millis(100));
-            shared.health.late_without_leader.store(false, Ordering::Relaxed);
+            gather.forget_under_way();
+            health.late_without_leader.store(false, Ordering::Relaxed);
         }
         Err(error) => {
             tracing::error!(%error, "no new edge producer");
@@ -412,21 +439,39 @@ fn replace(shared: &Shared, old: &Client) {
 
 /// Keeps [`Health::up`].
 fn probe(shared: &Shared) {
-    let mut seen = 0;
+    let health = &shared.health;
+    let (mut seen, mut number) = (0, 0);
+    let (mut unanswered_since, mut give_up) = (Instant::now(), GIVE_UP.0);
     while !shared.stop.load(Ordering::Relaxed) {
-        let health = &shared.health;
         let delivered = health.delivered.load(Ordering::Relaxed);
         let flowing = health.up.load(Ordering::Relaxed) && delivered != seen;
         seen = delivered;
         if !flowing {
             let client = shared.client();
+            let asked = health.current.load(Ordering::Relaxed);
             let answer = client.client().fetch_metadata(Some(Topic::Raw.name()), Duration::from_secs(2));
             let up = answer.is_ok_and(|metadata| {
                 metadata.topics().iter().flat_map(|topic| topic.partitions()).any(|partition| partition.leader() >= 0)
             });
-            if health.up.swap(up, Ordering::Relaxed) != up {
+            // An answer of a client that was given up meanwhile says nothing about the new one.
+            if asked == health.current.load(Ordering::Relaxed) && health.up.swap(up, Ordering::Relaxed) != up {
                 tracing::info!(up, "the edge's way to Kafka");
             }
+        }
+        if health.up.load(Ordering::Relaxed) {
+            (unanswered_since, give_up) = (Instant::now(), GIVE_UP.0);
+        } else if number != health.current.load(Ordering::Relaxed) {
+            number = health.current.load(Ordering::Relaxed);
+            unanswered_since = Instant::now();
+        } else if unanswered_since.elapsed() >= give_up {
+            if still_ending().len() < MOST_ENDING {
+                health.unanswered.store(true, Ordering::Relaxed);
+            } else {
+                tracing::error!(
+                    "no broker answers, and {MOST_ENDING} clients that were given up have not ended; restart the process"
+                );
+            }
+            (unanswered_since, give_up) = (Instant::now(), (give_up * 2).min(GIVE_UP.1));
         }
         std::thread::park_timeout(if health.up.load(Ordering::Relaxed) { PROBE_EVERY } else { PROBE_EVERY / 4 });
     }

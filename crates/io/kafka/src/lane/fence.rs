@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
+use runtime::disposal::Aside;
 
 use super::error::{TxnError, classify};
 use super::pause;
@@ -101,6 +102,7 @@ impl Fence {
         let producer: BaseProducer<LaneContext> = config
             .create_with_context(LaneContext::new(id))
             .map_err(|source| no_client(id, ClientError::refused(id, source)))?;
+        let producer = Aside::new("a lane's producer", producer);
         init(&producer, id, txn_timeout)?;
         let mut producer = LaneProducer::new(cluster.clone(), id.to_owned(), producer, txn_timeout, writes);
         producer.seal()?;

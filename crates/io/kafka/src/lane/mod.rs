@@ -15,6 +15,7 @@ pub use error::TxnError;
 pub use fence::{Fence, Writes};
 pub(crate) use producer::owned_headers;
 pub use producer::{LaneProducer, NO_HEADERS, Position, Written};
+pub(crate) use reader::Step;
 pub use reader::{HeaderView, Isolation, LaneReader, ReadError, Record};
 pub use scan::{ScanError, Scanned, first_committed, read_all_committed};
 

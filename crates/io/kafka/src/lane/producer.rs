@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::disposal::Aside;
 
 use super::error::{TxnError, classify};
 use super::fence::Writes;
@@ -141,7 +142,7 @@ impl ProducerContext for LaneContext {
 pub struct LaneProducer {
     cluster: Cluster,
     id: String,
-    producer: BaseProducer<LaneContext>,
+    producer: Aside<BaseProducer<LaneContext>>,
     txn_timeout: Duration,
     /// When the open transaction began, by the wall clock, as the broker counts: a machine's sleep counts too.
     opened: Option<SystemTime>,
@@ -159,7 +160,7 @@ impl LaneProducer {
     pub(super) fn new(
         cluster: Cluster,
         id: String,
-        producer: BaseProducer<LaneContext>,
+        producer: Aside<BaseProducer<LaneContext>>,
         txn_timeout: Duration,
         writes: Writes,
     ) -> Self {
@@ -376,6 +377,7 @@ impl LaneProducer {
             .map_err(|error| fatal(error.to_string()))?
             .create_with_context(Quiet(Voice::new(self.id.clone())))
             .map_err(|error| fatal(error.to_string()))?;
+        let consumer = Aside::new("a client that names a group", consumer);
         let metadata = consumer.group_metadata().ok_or_else(|| fatal("the client gave no group metadata".into()))?;
         self.groups.push((group.to_owned(), metadata));
         Ok(self.groups.len() - 1)

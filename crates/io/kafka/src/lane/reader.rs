@@ -1,12 +1,15 @@
 //! The reader of one partition: from an offset that the caller knows, and never a silent jump.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::disposal::Aside;
+use runtime::progress::LaneProgress;
 
 use super::reader_context::ReaderContext;
 use crate::cluster::{ClientError, Cluster, Voice};
@@ -77,6 +80,18 @@ pub enum ReadError {
         topic: Topic,
         /// Which partition.
         partition: u16,
+    },
+    /// The watch over lanes has seen a record that this client does not give: open the reader again.
+    #[error(
+        "{topic}/{partition} has a record at or after offset {next} that the client does not give; another client reads on"
+    )]
+    Starved {
+        /// Which topic.
+        topic: Topic,
+        /// Which partition.
+        partition: u16,
+        /// The offset that is next.
+        next: i64,
     },
     /// The partition's start and end could not be asked for.
     #[error(transparent)]
@@ -159,7 +174,9 @@ impl<'a> HeaderView<'a> {
 
 /// Reads one partition of one topic, without being a member of any group.
 pub struct LaneReader {
-    consumer: BaseConsumer<ReaderContext>,
+    consumer: Aside<BaseConsumer<ReaderContext>>,
+    /// The lane that reads, if this is its input.
+    progress: Option<Arc<LaneProgress>>,
     topic: Topic,
     partition: u16,
     next: Cell<i64>,
@@ -181,6 +198,7 @@ impl LaneReader {
     /// Opens the partition at `start`, the offset of the next record to read. Up to 16 MiB are fetched ahead.
     ///
     /// No broker is asked yet: an offset that the partition does not have is told by the first [`LaneReader::fetch`].
+    /// On the thread of a lane, the partition is the lane's input: the watch over lanes goes by what is read of it.
     ///
     /// # Errors
     /// When the client's settings are refused.
@@ -191,7 +209,19 @@ impl LaneReader {
         start: i64,
         isolation: Isolation,
     ) -> Result<Self, ReadError> {
-        let reader = Self::unassigned(cluster, topic, partition, isolation, IDLE_FETCH)?;
+        let mut reader = Self::unassigned(cluster, topic, partition, isolation, IDLE_FETCH)?;
+        reader.assign(Offset::Offset(start))?;
+        reader.next.set(start);
+        reader.progress = runtime::progress::of_this_thread();
+        if let Some(progress) = &reader.progress {
+            progress.opened(topic.label(), topic.name(), partition, start);
+        }
+        Ok(reader)
+    }
+
+    /// Opens the partition at `start` to look whether there is a committed record: never the input of a lane.
+    pub(crate) fn to_look(cluster: &Cluster, topic: Topic, partition: u16, start: i64) -> Result<Self, ReadError> {
+        let reader = Self::unassigned(cluster, topic, partition, Isolation::Committed, Duration::from_millis(100))?;
         reader.assign(Offset::Offset(start))?;
         reader.next.set(start);
         Ok(reader)
@@ -237,7 +267,8 @@ impl LaneReader {
         let context = ReaderContext::new(Voice::new(role.clone()), isolation, partition);
         let consumer = config.create_with_context(context).map_err(|source| ClientError::refused(&role, source))?;
         Ok(Self {
-            consumer,
+            consumer: Aside::new("a reader's client", consumer),
+            progress: None,
             topic,
             partition,
             next: Cell::new(0),
@@ -283,13 +314,20 @@ impl LaneReader {
                 Step::End | Step::Nothing => {}
             }
         }
-        if records.is_empty() && self.consumer.context().voice.lost_for().is_some_and(|lost| lost >= LOST) {
-            return Err(ReadError::Lost { topic: self.topic, partition: self.partition });
+        if records.is_empty() {
+            if self.consumer.context().voice.lost_for().is_some_and(|lost| lost >= LOST) {
+                return Err(ReadError::Lost { topic: self.topic, partition: self.partition });
+            }
+            if self.progress.as_ref().is_some_and(|progress| progress.starves()) {
+                return Err(ReadError::Starved { topic: self.topic, partition: self.partition, next: self.next.get() });
+            }
+        } else if let Some(progress) = &self.progress {
+            progress.read(self.next.get(), self.last_timestamp_ms.get());
         }
         Ok(records)
     }
 
-    pub(super) fn step(&self, wait: Duration) -> Result<Step<'_>, ReadError> {
+    pub(crate) fn step(&self, wait: Duration) -> Result<Step<'_>, ReadError> {
         match self.consumer.poll(wait) {
             None => Ok(Step::Nothing),
             Some(Ok(message)) => {
@@ -307,6 +345,9 @@ impl LaneReader {
                 self.at_end.set(true);
                 // The leader has answered. A quiet partition says so only once: it is opened again after an outage.
                 self.consumer.context().voice.found();
+                if let (Some(progress), Some(covered)) = (&self.progress, self.covered()) {
+                    progress.covers(covered);
+                }
                 Ok(Step::End)
             }
             Some(Err(error)) => match error.rdkafka_error_code() {
@@ -323,6 +364,15 @@ impl LaneReader {
                 Some(code) if passes(code) => Ok(Step::Nothing),
                 _ => Err(self.refused(error)),
             },
+        }
+    }
+
+    /// One past the last offset that the client has passed: also over markers and aborted records, which it does not show.
+    fn covered(&self) -> Option<i64> {
+        let position = self.consumer.position().ok()?;
+        match position.find_partition(self.topic.name(), i32::from(self.partition))?.offset() {
+            Offset::Offset(next) => Some(next.max(self.next.get())),
+            _ => None,
         }
     }
 
@@ -405,7 +455,7 @@ impl LaneReader {
 }
 
 /// What one poll gave.
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     Record(Record<'a>),
     /// The end of what may be read.
     End,

@@ -11,6 +11,7 @@ use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
+use runtime::disposal::Aside;
 
 use self::plan::Rule;
 use crate::cluster::{ClientError, Cluster, Quiet, Voice};
@@ -79,6 +80,18 @@ impl Topic {
             Topic::Salts => "hookline.salts.v1",
             Topic::Control => "hookline.control.v1",
         }
+    }
+
+    /// The topic of a name on the cluster.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+
+    /// The topic's name in metrics: without what is the same for all.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        let name = self.name();
+        name.strip_prefix("hookline.").and_then(|name| name.strip_suffix(".v1")).unwrap_or(name)
     }
 
     /// Whether every pipeline of this version has had it since its first start and keeps something in it, so that an empty one in its place
@@ -267,7 +280,7 @@ pub fn ensure(cluster: &Cluster, plan: &Plan) -> Result<Vec<Created>, TopicsErro
 
 /// The cluster while it is asked, at most until `patience` has passed.
 struct Asked<'a> {
-    admin: AdminClient<Quiet>,
+    admin: Aside<AdminClient<Quiet>>,
     brokers: &'a str,
     patience: Duration,
     since: Instant,
@@ -280,6 +293,7 @@ impl<'a> Asked<'a> {
             .config(role, &[], &[])?
             .create_with_context(Quiet(Voice::new(role)))
             .map_err(|source| ClientError::refused(role, source))?;
+        let admin = Aside::new("the client that asks for topics", admin);
         Ok(Self { admin, brokers: &cluster.brokers, patience, since: Instant::now() })
     }
 
@@ -448,12 +462,23 @@ fn await_leaders(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
 
 fn check_settings(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
     let resources = Topic::ALL.map(|topic| ResourceSpecifier::Topic(topic.name()));
+    let mut told = false;
     let described = cluster.ask("the settings of the topics", |admin, left| {
         let options = AdminOptions::new().request_timeout(Some(left));
-        block_on(admin.describe_configs(&resources, &options))?
+        let described = block_on(admin.describe_configs(&resources, &options))?
             .into_iter()
             .map(|result| result.map_err(KafkaError::AdminOp))
-            .collect::<Result<Vec<ConfigResource>, KafkaError>>()
+            .collect::<Result<Vec<ConfigResource>, KafkaError>>()?;
+        // A broker that does not know a new topic yet answers without an error and without its settings. That is no difference.
+        match unknown_to_the_broker(plan, &described) {
+            None => Ok(described),
+            Some(topic) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(%topic, "the broker that was asked does not know the settings of the topic yet; asking again");
+                }
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition))
+            }
+        }
     })?;
     for (topic, resource) in Topic::ALL.into_iter().zip(&described) {
         for setting in plan.settings(topic) {
@@ -474,6 +499,18 @@ fn check_settings(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
         }
     }
     Ok(())
+}
+
+/// A topic of which the answer has not one of the settings that it must have.
+fn unknown_to_the_broker(plan: &Plan, described: &[ConfigResource]) -> Option<Topic> {
+    let known = |resource: &ConfigResource, topic| {
+        plan.settings(topic).iter().any(|setting| {
+            resource.get(setting.name).is_some_and(|entry| entry.value.as_ref().is_some_and(|value| !value.is_empty()))
+        })
+    };
+    let mut all = Topic::ALL.into_iter().enumerate();
+    let unknown = all.find(|(place, topic)| described.get(*place).is_none_or(|resource| !known(resource, *topic)));
+    unknown.map(|(_, topic)| topic)
 }
 
 /// For each topic, its partitions and how many of them have a leader.

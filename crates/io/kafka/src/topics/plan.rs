@@ -69,7 +69,7 @@ impl Plan {
     }
 
     /// `None`: compacted, kept for good.
-    fn retention(&self, topic: Topic) -> Option<Duration> {
+    pub(crate) fn retention(&self, topic: Topic) -> Option<Duration> {
         match topic {
             Topic::Raw => Some(self.raw_retention),
             Topic::Events => Some(self.events_retention),

@@ -21,8 +21,6 @@ const PROGRESS: &[u8] = b"\0progress";
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker is asked for positions.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long `signals` is kept, in seconds.
-const RETENTION_SECONDS: f64 = 2.0 * 86_400.0;
 
 pub(super) struct OpenLane<'s> {
     partition: u16,
@@ -149,17 +147,12 @@ impl<'s> OpenLane<'s> {
         self.producer.abort()
     }
 
-    /// Publishes how far the lane is behind, in its input and in time.
+    /// Publishes how far the lane is behind in time; how far in its input is published by the watch over lanes.
     pub(super) fn report(&self, now_ms: i64) {
         if let Some(watermark) = self.detector.watermark() {
             let delay = (now_ms - watermark).max(0) as f64 / 1_000.0;
             self.metrics.delay(self.partition, delay, self.left_out.len());
         }
-        let Some(records) = self.reader.lag_records() else { return };
-        let seconds = self.reader.lag_ms(now_ms).unwrap_or(0) as f64 / 1_000.0;
-        let headroom = if records == 0 { f64::INFINITY } else { RETENTION_SECONDS - seconds };
-        let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
-        self.metrics.lanes.set_lag(SERVICE, "signals", self.partition, lag);
     }
 }
 

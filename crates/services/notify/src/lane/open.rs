@@ -25,8 +25,6 @@ const REACHED: &str = "alerts";
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker is asked for positions.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long `alerts` is kept, in seconds.
-const RETENTION_SECONDS: f64 = 30.0 * 86_400.0;
 
 pub(super) struct OpenLane<'s> {
     partition: u16,
@@ -229,7 +227,7 @@ impl<'s> OpenLane<'s> {
         self.producer.abort()
     }
 
-    /// Publishes how far the lane is behind, and what is owed for how long; about once a second.
+    /// Publishes what is owed for how long; about once a second.
     pub(super) fn report(&mut self, now_ms: i64) {
         if self.lag_shown.elapsed() < Duration::from_secs(1) {
             return;
@@ -240,11 +238,6 @@ impl<'s> OpenLane<'s> {
             let oldest = own.map(|owed| owed.planned_at).min().map_or(0, |at| (now_ms - at).max(0));
             self.metrics.oldest(self.partition, destination, oldest as f64 / 1_000.0);
         }
-        let Some(records) = self.reader.lag_records() else { return };
-        let seconds = self.reader.lag_ms(now_ms).unwrap_or(0) as f64 / 1_000.0;
-        let headroom = if records == 0 { f64::INFINITY } else { RETENTION_SECONDS - seconds };
-        let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
-        self.metrics.lanes.set_lag(SERVICE, "alerts", self.partition, lag);
     }
 }
 

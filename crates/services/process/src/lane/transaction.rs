@@ -268,16 +268,6 @@ impl OpenLane<'_> {
             None => Ok(()),
         }
     }
-
-    /// Publishes how far the lane is behind `raw`.
-    pub(super) fn report_lag(&self, now_ms: i64) {
-        let Some(records) = self.reader.lag_records() else { return };
-        let seconds = self.reader.lag_ms(now_ms).unwrap_or(0) as f64 / 1_000.0;
-        let headroom =
-            if records == 0 { f64::INFINITY } else { self.settings.plan.raw_retention.as_secs_f64() - seconds };
-        let lag = runtime::Lag { records: records as u64, seconds, headroom_seconds: headroom };
-        self.metrics.lanes.set_lag(SERVICE, "raw", self.lane, lag);
-    }
 }
 
 pub(super) fn view<'r>(lane: u16, record: &'r Record<'_>) -> RawRecord<'r> {

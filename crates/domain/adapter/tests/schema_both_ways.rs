@@ -271,10 +271,15 @@ fn walk(value: &Value, here: &str, paths: &mut Vec<String>) {
     }
 }
 
-/// What no schema can say: whether a text is a URL, a host or a country, and that the two fields which share the room of
+/// What no schema can say: whether a text is a URL, a host, an address or a country, and that the two fields which share the room of
 /// `extra` can leave it two entries fewer.
-const BEYOND: [&str; 4] =
-    ["bad_field:link.destination_url", "bad_field:link.domain", "bad_field:visitor.country", "extra:over_20"];
+const BEYOND: [&str; 5] = [
+    "bad_field:link.destination_url",
+    "bad_field:link.domain",
+    "bad_field:visitor.country",
+    "bad_field:visitor.ip",
+    "extra:over_20",
+];
 
 /// What is left of a verdict when nothing is held against a document that a schema cannot hold against it.
 fn by_schema(verdict: Verdict) -> Verdict {

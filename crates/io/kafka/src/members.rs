@@ -22,6 +22,8 @@ use crate::topics::Topic;
 /// How long the group waits for a lane's running transaction before the lane is given away. A transaction takes some 100 ms;
 /// a lane that takes longer is fenced by its next owner.
 const HAND_OVER: Duration = Duration::from_secs(5);
+/// How long one turn of the group may take beyond the time that a takeover waits.
+const POLL_WITHIN: Duration = Duration::from_secs(60);
 /// How often the group is served while nothing happens.
 const TURN: Duration = Duration::from_millis(200);
 
@@ -101,7 +103,10 @@ pub fn keep<L: Lanes>(
         state: Mutex::new(State { hint: Hint::default(), lanes: Some(lanes) }),
     };
     let consumer = open(member, cluster, stage, topic, takeover_after)?;
+    let beat = telemetry.beats.register("membership", format!("{stage} membership"));
     while !shutdown.is_stopping() {
+        // Lanes that are given away are waited for inside the poll.
+        beat.allow(takeover_after + POLL_WITHIN);
         // Nothing is fetched; errors are told by the client's voice, and tried again by itself.
         drop(consumer.poll(TURN));
     }

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use crate::beats::Beat;
+
 /// Where a component stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "why", rename_all = "snake_case")]
@@ -36,12 +38,13 @@ pub struct Health(Arc<Mutex<BTreeMap<String, State>>>);
 pub struct Component {
     name: String,
     health: Health,
+    beat: Option<Arc<Beat>>,
 }
 
 impl Health {
     /// Adds a component that is starting.
     pub fn component(&self, name: impl Into<String>) -> Component {
-        let component = Component { name: name.into(), health: self.clone() };
+        let component = Component { name: name.into(), health: self.clone(), beat: None };
         component.set(State::Starting);
         component
     }
@@ -75,6 +78,26 @@ impl Health {
 }
 
 impl Component {
+    /// The same component, whose work shows signs of life.
+    #[must_use]
+    pub fn beating(self, beat: Beat) -> Self {
+        Self { beat: Some(Arc::new(beat)), ..self }
+    }
+
+    /// A sign of life: what it does goes on.
+    pub fn beat(&self) {
+        if let Some(beat) = &self.beat {
+            beat.tick();
+        }
+    }
+
+    /// A sign of life before something that may take as long as `time`.
+    pub fn allow(&self, time: std::time::Duration) {
+        if let Some(beat) = &self.beat {
+            beat.allow(time);
+        }
+    }
+
     /// At work.
     pub fn ready(&self) {
         self.set(State::Ready);

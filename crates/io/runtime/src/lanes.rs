@@ -35,6 +35,8 @@ const FENCED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 /// one stands: a broker that has just come up after a crash can answer for seconds with a position of before, or with none,
 /// until its group coordinator has settled. To look is safe: whatever restarts the process does the same.
 const LOOK_AGAIN: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15)];
+/// How long a lane may take to open: a large dedupe window is read again from its log. It beats from its first turn on.
+const OPENING: Duration = Duration::from_secs(900);
 /// A lane that ran this long has recovered: its pause starts small again.
 const RECOVERED: Duration = Duration::from_secs(60);
 
@@ -155,7 +157,11 @@ impl LaneSet {
             let watched = Watched {
                 service: self.service,
                 lane,
-                component: self.telemetry.health.component(format!("{} lane {lane}", self.service)),
+                component: self
+                    .telemetry
+                    .health
+                    .component(format!("{} lane {lane}", self.service))
+                    .beating(self.telemetry.beats.register("lane", format!("{} lane {lane}", self.service))),
                 telemetry: self.telemetry.clone(),
                 progress: self.telemetry.board.add((self.service, lane)),
                 service_stop: self.shutdown.clone(),
@@ -258,6 +264,7 @@ impl Watched {
         let mut looks = self.look_again.iter();
         while !self.shutdown.is_stopping() {
             let started = Instant::now();
+            self.component.allow(OPENING);
             let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&self.component, &self.shutdown)))
                 .unwrap_or_else(|_| LaneEnd::Retry("the lane panicked; the panic is in the log above".into()));
             self.progress.closed();
@@ -308,6 +315,7 @@ impl Watched {
         self.progress.stands(true);
         let begun = Instant::now();
         while begun.elapsed() < pause && !self.shutdown.is_stopping() {
+            self.component.beat();
             std::thread::park_timeout(Duration::from_millis(50));
         }
         self.progress.stands(false);

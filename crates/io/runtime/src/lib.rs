@@ -1,5 +1,6 @@
 //! What every service needs around its work: metrics, health, logs, a clean stop, and lanes that are watched.
 
+pub mod beats;
 pub mod disposal;
 pub mod health;
 pub mod lanes;
@@ -11,6 +12,7 @@ mod shutdown;
 
 use std::error::Error;
 
+pub use beats::{Beat, Beats};
 pub use health::{Component, Health};
 pub use lanes::{LaneEnd, LaneSet};
 pub use metrics::{Lag, LaneMetrics, Metrics};
@@ -25,6 +27,8 @@ pub struct Telemetry {
     pub health: Health,
     /// How far the lanes of this process have read.
     pub board: progress::Board,
+    /// The signs of life of threads and tasks.
+    pub beats: Beats,
 }
 
 impl Telemetry {
@@ -33,7 +37,10 @@ impl Telemetry {
     /// # Errors
     /// When a metric cannot be registered, which is a defect of this build.
     pub fn new(config_hash: &str) -> Result<Self, prometheus::Error> {
-        Ok(Self { metrics: Metrics::new(config_hash)?, health: Health::default(), board: progress::Board::default() })
+        let (metrics, beats) = (Metrics::new(config_hash)?, Beats::default());
+        let help = "Threads and tasks without a sign of life for 30 seconds, by what they do";
+        beats.watch(metrics.gauge("threads_stuck", help, &["kind"])?);
+        Ok(Self { metrics, health: Health::default(), board: progress::Board::default(), beats })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Listeners, and the one that serves `/metrics`, `/healthz` and `/readyz`.
+//! Listeners, and the one that serves `/metrics`, `/healthz`, `/readyz` and `/livez`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -70,14 +70,18 @@ pub async fn serve_metrics(listener: TcpListener, telemetry: Telemetry, shutdown
     axum::serve(listener, routes(telemetry)).with_graceful_shutdown(async move { shutdown.given().await }).await
 }
 
-/// `/metrics`, `/healthz` and `/readyz`: for listeners that strangers cannot reach.
+/// `/metrics`, `/healthz`, `/readyz` and `/livez`: for listeners that strangers cannot reach.
 pub fn routes(telemetry: Telemetry) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(telemetry.clone()).merge(health_routes(telemetry))
 }
 
-/// `/healthz` and `/readyz`, for listeners that anybody may reach: they name components, and metrics name sources and secrets.
+/// `/healthz` (a person must look), `/readyz` (send traffic) and `/livez` (a restart helps), for listeners that anybody may reach: they name components, and metrics name sources and secrets.
 pub fn health_routes(telemetry: Telemetry) -> Router {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).with_state(telemetry)
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/livez", get(live))
+        .with_state(telemetry)
 }
 
 async fn metrics(State(telemetry): State<Telemetry>) -> Response {
@@ -89,6 +93,13 @@ async fn metrics(State(telemetry): State<Telemetry>) -> Response {
 
 async fn alive(State(telemetry): State<Telemetry>) -> Response {
     answer(telemetry.health.is_alive(), &telemetry)
+}
+
+/// 503: a thread or task shows no sign of life, and a restart helps. Everything else is the business of the other two.
+async fn live(State(telemetry): State<Telemetry>) -> Response {
+    let names: Vec<_> = telemetry.beats.stuck().into_iter().map(|(_, name, _)| name).collect();
+    let status = if names.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(serde_json::json!({ "ok": names.is_empty(), "stuck": names }))).into_response()
 }
 
 async fn ready(State(telemetry): State<Telemetry>) -> Response {

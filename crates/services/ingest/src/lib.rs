@@ -121,6 +121,7 @@ impl Ingest {
             delivery_timeout: ACKNOWLEDGE_WITHIN,
             max_bytes: half,
             max_records: 2 * MAX_EVENTS_IN_FLIGHT,
+            beats: telemetry.beats.clone(),
             ..EdgeOptions::default()
         };
         let metrics = metrics::IngestMetrics::new(telemetry)?;

@@ -189,7 +189,9 @@ impl Watcher {
     fn run(mut self, cluster: Cluster, shutdown: &Shutdown) {
         let mut follower = Follower::new(cluster, Kind::Source);
         let started = Instant::now();
+        let beat = self.telemetry.beats.register("switches", "ingest switches");
         while !shutdown.is_stopping() {
+            beat.tick();
             let changed = follower.turn(TURN);
             self.say_problem(&follower);
             if changed {

@@ -40,7 +40,7 @@ pub(crate) fn run(
         Err(end) => return end.into(),
     };
     component.ready();
-    match work(&mut open, shutdown) {
+    match work(&mut open, component, shutdown) {
         Ok(()) => {
             tracing::info!(service = SERVICE, partition, position = open.position(), "the lane has stopped");
             LaneEnd::Stopped
@@ -56,9 +56,10 @@ pub(crate) fn run(
     }
 }
 
-fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
+fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> Result<(), End> {
     let mut last_commit = Instant::now();
     while !shutdown.is_stopping() {
+        component.beat();
         open.take(CHUNK, TURN, now_ms())?;
         open.collect()?;
         let saved = last_commit.elapsed();

@@ -37,7 +37,7 @@ pub(crate) fn run(
         Err(end) => return end.into(),
     };
     component.ready();
-    match work(&mut open, shutdown) {
+    match work(&mut open, component, shutdown) {
         Ok(()) => {
             tracing::info!(service = SERVICE, lane, position = open.position(), "the lane has stopped");
             LaneEnd::Stopped
@@ -58,10 +58,11 @@ pub(crate) fn run(
     }
 }
 
-fn work(open: &mut OpenLane<'_>, shutdown: &Shutdown) -> Result<(), End> {
+fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> Result<(), End> {
     // The first transaction is there to hear the broker's time.
     let mut last_commit = None::<Instant>;
     while !shutdown.is_stopping() {
+        component.beat();
         let wait = open.next_deadline(now_ms()).min(Duration::from_millis(200));
         if open.gather(wait, CADENCE, MAX_RECORDS, CHUNK)?
             || open.is_due(now_ms())

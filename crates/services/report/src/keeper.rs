@@ -87,6 +87,9 @@ fn only(family: &GaugeVec) -> Gauge {
     family.with_label_values::<&str>(&[])
 }
 
+/// How long one turn may take: closing many days of many rows is the longest part of it.
+const TURN_WITHIN: Duration = Duration::from_secs(900);
+
 /// Looks after everything until the stop is given.
 pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: Component, shutdown: Shutdown) {
     // Rows come in whether or not this works: nobody has to wait for the first look.
@@ -96,6 +99,7 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
     let mut published = BTreeSet::new();
     let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
     while !shutdown.is_stopping() {
+        component.allow(TURN_WITHIN);
         let turn = async {
             let complete = settle(&settings, &metrics).await?;
             if due(&balanced, BALANCE) {

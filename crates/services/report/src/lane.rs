@@ -41,7 +41,7 @@ pub(crate) fn run(
         Err(end) => return end.into(),
     };
     component.ready();
-    match open.work(shutdown) {
+    match open.work(component, shutdown) {
         Ok(()) => {
             tracing::info!(service = SERVICE, lane, position = open.standing.position(), "the lane has stopped");
             LaneEnd::Stopped
@@ -96,9 +96,10 @@ impl<'s> OpenLane<'s> {
         })
     }
 
-    fn work(&mut self, shutdown: &Shutdown) -> Result<(), End> {
+    fn work(&mut self, component: &Component, shutdown: &Shutdown) -> Result<(), End> {
         let mut last_commit = Instant::now();
         while !shutdown.is_stopping() {
+            component.beat();
             if self.take()? {
                 last_commit = Instant::now();
             }

@@ -140,7 +140,8 @@ impl Beside {
                 move |partition, component, stop| log::run(&settings, log, partition, &handle, component, stop),
             )?);
         }
-        let component = telemetry.health.component("report keeper");
+        let beat = telemetry.beats.register("keeper", "report keeper");
+        let component = telemetry.health.component("report keeper").beating(beat);
         let keeping = keeper::keep(settings.clone(), metrics.clone(), component.clone(), stop.clone());
         self.running = Some(Running { stop, logs, keeper: handle.spawn(keeping), component });
         Ok(())

@@ -94,6 +94,7 @@ fn copy(
     component.ready();
     let mut last_commit = Instant::now();
     while !shutdown.is_stopping() {
+        component.beat();
         let records = reader.fetch(CHUNK, Duration::from_millis(200))?;
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
             if last_commit.elapsed() > IDLE_COMMIT {

@@ -44,7 +44,6 @@ pub enum Form {
 }
 
 /// A key of a destination's section. A key with a dot stands in a table: `repo.name` is `repo = { name = … }`.
-#[derive(Debug)]
 pub struct Setting {
     /// The key.
     pub key: &'static str,
@@ -54,6 +53,13 @@ pub struct Setting {
     pub required: Option<&'static str>,
     /// A value as it may be. It stands in for a secret that was not looked up, when the rest is checked.
     pub example: &'static str,
+}
+
+impl fmt::Debug for Setting {
+    /// By its key: examples look like secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Setting({})", self.key)
+    }
 }
 
 /// The value of a key.

@@ -34,6 +34,8 @@ pub struct EdgeOptions {
     pub max_records: usize,
     /// Bytes that may wait for an acknowledgement: keys, payloads and headers.
     pub max_bytes: usize,
+    /// Where the threads of the producer show signs of life.
+    pub beats: runtime::Beats,
 }
 
 impl Default for EdgeOptions {
@@ -44,6 +46,7 @@ impl Default for EdgeOptions {
             linger: Duration::from_millis(4),
             max_records: 100_000,
             max_bytes: 128 * 1024 * 1024,
+            beats: runtime::Beats::default(),
         }
     }
 }
@@ -354,7 +357,9 @@ fn connect(
 fn hand_over(shared: &Shared) {
     let Shared { gather, options, .. } = shared;
     gather.run_by(std::thread::current());
+    let beat = options.beats.register("edge", "edge-send");
     while !shared.stop.load(Ordering::Relaxed) {
+        beat.tick();
         let now = Instant::now();
         let (batches, next) = gather.due(now, options.linger);
         let client = (!batches.is_empty()).then(|| shared.client());
@@ -397,7 +402,9 @@ fn send(client: &Client, record: Ready<'_>) {
 /// Takes delivery reports as they come, and replaces a client that has ended itself, has lost a partition, or gets no answer.
 fn take_reports(shared: &Shared) {
     let health = &shared.health;
+    let beat = shared.options.beats.register("edge", "edge-reports");
     while !shared.stop.load(Ordering::Relaxed) {
+        beat.tick();
         let client = shared.client();
         client.poll(Duration::from_millis(100));
         if let Some((code, reason)) = client.client().fatal_error() {
@@ -442,7 +449,9 @@ fn probe(shared: &Shared) {
     let health = &shared.health;
     let (mut seen, mut number) = (0, 0);
     let (mut unanswered_since, mut give_up) = (Instant::now(), GIVE_UP.0);
+    let beat = shared.options.beats.register("edge", "edge-probe");
     while !shared.stop.load(Ordering::Relaxed) {
+        beat.tick();
         let delivered = health.delivered.load(Ordering::Relaxed);
         let flowing = health.up.load(Ordering::Relaxed) && delivered != seen;
         seen = delivered;

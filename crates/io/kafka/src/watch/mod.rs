@@ -90,6 +90,9 @@ pub enum WatchError {
     Thread(#[from] std::io::Error),
 }
 
+/// How long one look at all partitions may take.
+const LOOK_WITHIN: Duration = Duration::from_secs(120);
+
 struct Watch {
     cluster: Cluster,
     plan: Plan,
@@ -113,7 +116,10 @@ struct Judged {
 
 impl Watch {
     fn run(mut self, shutdown: &Shutdown) {
+        let beat = self.telemetry.beats.register("lane watch", "lane watch");
         while !shutdown.is_stopping() {
+            // A look at partitions that do not answer waits for each of them.
+            beat.allow(LOOK_WITHIN);
             let begun = Instant::now();
             self.turn();
             let left = TURN.saturating_sub(begun.elapsed());

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use operate::dead_letters::discard::{Discard, discard};
 use operate::dead_letters::redrive::{Redrive, redrive};
-use operate::dead_letters::{list, show};
+use operate::dead_letters::{is_said, list, show};
 use warehouse::{DeadLetterFilter, DeadLetterState};
 
 use super::arguments::{ToolArgs, lane_and_offset, time, who, words};
@@ -163,8 +163,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 answer(&show(&tool.installation()?, which.filter(*state), *limit).await?, tool.json, &tool.flag())
             }
             Command::Redrive(RedriveArgs { tool, which, all, force, why, who, limit, dry_run }) => {
+                let filter = which.filter(None);
+                is_said(&filter, *all)?;
                 let request = Redrive {
-                    filter: which.filter(None),
+                    filter,
                     all: *all,
                     force: *force,
                     who: decider(who.as_ref(), *dry_run)?,
@@ -175,8 +177,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 answer(&redrive(&tool.installation()?, &request).await?, tool.json, &tool.flag())
             }
             Command::Discard(DiscardArgs { tool, which, all, why, who, limit, dry_run }) => {
+                let filter = which.filter(None);
+                is_said(&filter, *all)?;
                 let request = Discard {
-                    filter: which.filter(None),
+                    filter,
                     all: *all,
                     who: decider(who.as_ref(), *dry_run)?,
                     why: why.clone(),

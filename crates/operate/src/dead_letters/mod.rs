@@ -118,7 +118,10 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Refuses to change everything there is because nothing was said.
-fn is_said(filter: &DeadLetterFilter, all: bool) -> Result<()> {
+///
+/// # Errors
+/// When neither a filter nor `all` is given, or both are.
+pub fn is_said(filter: &DeadLetterFilter, all: bool) -> Result<()> {
     let said = *filter != DeadLetterFilter::default();
     refuse_unless!(!(all && said), "--all and a filter contradict each other: leave one of them out");
     refuse_unless!(

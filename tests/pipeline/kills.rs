@@ -49,6 +49,10 @@ const TOLERANCE: f64 = 4.0;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_brokers_that_die_and_stand_still_keep_no_lane_of_any_stage_from_moving() {
+    if std::env::var_os("HOOKLINE_TEST_BROKERS").is_none() {
+        println!("LEFT OUT: how soon all moves again on three brokers; HOOKLINE_TEST_BROKERS=1 on a quiet machine");
+        return;
+    }
     let running = Running::with(&["--engines-only", "--kafka-nodes", "3"]);
     let plan = Plan {
         per_second: 120.0,

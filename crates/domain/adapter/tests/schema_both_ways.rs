@@ -271,8 +271,8 @@ fn walk(value: &Value, here: &str, paths: &mut Vec<String>) {
     }
 }
 
-/// What no schema can say: whether a text is a URL, a host, an address or a country, and that the two fields which share the room of
-/// `extra` can leave it two entries fewer.
+/// What no schema can say: whether a text is a URL, a host, an address or a country, and that the two fields which
+/// share the space of `extra` can leave it two entries fewer.
 const BEYOND: [&str; 5] = [
     "bad_field:link.destination_url",
     "bad_field:link.domain",

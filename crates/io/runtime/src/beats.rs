@@ -1,7 +1,8 @@
 //! Signs of life: every long-lived thread and task beats, and one that has not for 30 seconds is named.
 //!
-//! A watchdog thread looks every second. What is late is counted in `hookline_threads_stuck`, named in the log and makes `/livez`
-//! answer 503: a restart helps. After five minutes the watchdog ends the process, so that its supervisor starts another.
+//! A watchdog thread looks every second. What is late is counted in `hookline_threads_stuck`, named in the log and
+//! makes `/livez` answer 503: a restart helps. After five minutes the watchdog ends the process, so that its
+//! supervisor starts another.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +28,8 @@ pub struct Beats(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     entries: Mutex<BTreeMap<u64, Entry>>,
-    /// Time as the watchdog has seen it pass, in milliseconds. While the whole process stood still (a paused container, a
-    /// sleeping laptop), the watchdog did too, and nobody is late for that.
+    /// Time as the watchdog has seen it pass, in milliseconds. While the whole process stood still (a paused
+    /// container, a sleeping laptop), the watchdog did too, and no thread is late for that.
     now_ms: AtomicU64,
 }
 
@@ -48,7 +49,7 @@ pub struct Beat {
 }
 
 impl Beats {
-    /// A thread or task that beats from now on. `kind` is a label of the metric: few, and the same for all lanes of a service.
+    /// A thread or task that beats from now on. `kind` is a label of the metric: few, and the same for all lanes.
     #[must_use]
     pub fn register(&self, kind: &'static str, name: impl Into<String>) -> Beat {
         static NEXT: AtomicU64 = AtomicU64::new(0);

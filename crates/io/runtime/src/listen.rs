@@ -75,7 +75,8 @@ pub fn routes(telemetry: Telemetry) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(telemetry.clone()).merge(health_routes(telemetry))
 }
 
-/// `/healthz` (a person must look), `/readyz` (send traffic) and `/livez` (a restart helps), for listeners that anybody may reach: they name components, and metrics name sources and secrets.
+/// `/healthz` (a person must look), `/readyz` (send traffic) and `/livez` (a restart helps), for listeners that
+/// strangers may reach: they name components, and metrics name sources and secrets.
 pub fn health_routes(telemetry: Telemetry) -> Router {
     Router::new()
         .route("/healthz", get(alive))

@@ -126,8 +126,8 @@ async fn check(databases: &Databases, events: &[LinkEvent<'static>]) {
                     visit(event) && who(event, Counted::Bot),
                     visit(event) && who(event, Counted::Internal),
                     visit(event),
-                    is(event, EventType::Lead) && human(event),
-                    is(event, EventType::Sale) && human(event),
+                    is(event, EventType::Lead),
+                    is(event, EventType::Sale),
                 ],
             )
         })
@@ -137,9 +137,7 @@ async fn check(databases: &Databases, events: &[LinkEvent<'static>]) {
 
     let euros: i64 = events
         .iter()
-        .filter(|event| {
-            event.outcome == Outcome::Event && is(event, EventType::Sale) && human(event) && event.currency == "EUR"
-        })
+        .filter(|event| event.outcome == Outcome::Event && is(event, EventType::Sale) && event.currency == "EUR")
         .map(|event| event.value_minor)
         .sum();
     let sql = "SELECT sum(revenue_minor['EUR']) AS euros FROM campaign_channel_daily";
@@ -172,8 +170,8 @@ async fn check(databases: &Databases, events: &[LinkEvent<'static>]) {
                 vec![
                     visit(event) && human(event),
                     visit(event),
-                    is(event, EventType::Lead) && human(event),
-                    is(event, EventType::Sale) && human(event),
+                    is(event, EventType::Lead),
+                    is(event, EventType::Sale),
                 ],
             )
         })

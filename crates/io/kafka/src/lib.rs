@@ -15,9 +15,9 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use kafka::{Cluster, Topic};
-//! use kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, Writes};
-//! use kafka::positions::Positions;
+//! use hookline_kafka::{Cluster, Topic};
+//! use hookline_kafka::lane::{Fence, Isolation, LaneReader, NO_HEADERS, Position, Writes};
+//! use hookline_kafka::positions::Positions;
 //!
 //! fn lane(cluster: &Cluster, lane: u16) -> Result<(), Box<dyn std::error::Error>> {
 //!     // Fence first: only then is the committed position served and final.

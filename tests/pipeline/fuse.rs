@@ -182,6 +182,13 @@ async fn a_run_of_dead_letters_stops_its_lane_until_somebody_has_mended_it_or_le
     let partner = Partner::of(&running.house.addresses.kafka).await;
     partner.clicks(POISON).await;
     let first = services.halts(&process, before).await;
+    // Status says it in one line, with the reason and what waits behind it.
+    let beside = data.join("data/status.toml");
+    std::fs::copy(&lost, &beside).unwrap();
+    let (code, status) = tool(&beside, &["status", "--at", &services.metrics]).await.unwrap();
+    let what = status["problems"].to_string();
+    assert!(code == 2 && what.contains(&format!("process lane {LANE} stands still (fuse)")), "{status:#}");
+    assert_eq!(status["lost"]["verdict"], "nothing", "{status:#}");
     assert_eq!(sender.deliver_all(late, 16).await.unwrap().accepted, 300);
     asker.until(&format!("SELECT count() FROM {ROWS} WHERE lane != {LANE}"), elsewhere, SOON).await.unwrap();
     assert_eq!(first, poisoned_from + RUN - 1);

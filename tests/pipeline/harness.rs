@@ -44,7 +44,8 @@ impl Running {
         Self::within(tempfile::tempdir().unwrap(), more)
     }
 
-    fn within(folder: TempDir, more: &[&str]) -> Self {
+    /// Everything, in a folder that holds its configuration already.
+    pub fn within(folder: TempDir, more: &[&str]) -> Self {
         let house = House::up(&folder.path().join("data"), more).unwrap();
         Self { house, folder }
     }

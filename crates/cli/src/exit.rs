@@ -10,6 +10,8 @@ pub(crate) enum Verdict {
     Fine,
     /// Exit code 1: it worked, and what it found wants a person. The command has said what and what to do next.
     NeedsAttention,
+    /// Exit code 2: it worked, and what it looked at is broken. The command has said what and what to do next.
+    Broken,
 }
 
 /// The result of a command. An error is exit code 2.
@@ -20,6 +22,7 @@ pub(crate) fn code(outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(Verdict::Fine) => ExitCode::SUCCESS,
         Ok(Verdict::NeedsAttention) => ExitCode::from(1),
+        Ok(Verdict::Broken) => ExitCode::from(2),
         Err(error) => {
             say(&format!("{error:#}"));
             ExitCode::from(2)

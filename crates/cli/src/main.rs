@@ -17,7 +17,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{check, dlq, ledger, migrate, replay, send, switches};
+use commands::{check, dlq, explain, handbook, ledger, migrate, replay, send, status, switches};
 use services::Service;
 
 /// Signed webhooks in, trustworthy ClickHouse tables and calm alerts out.
@@ -43,6 +43,8 @@ enum Command {
     Report(service::StageArgs),
     /// Turn alerts into few messages and deliver them
     Notify(service::Args),
+    /// What is broken, what is lost, what to do next: on one screen
+    Status(status::Args),
     /// Create or upgrade the tables in ClickHouse
     Migrate(migrate::Args),
     /// Send signed events to a source, from a file or made up
@@ -55,6 +57,10 @@ enum Command {
     Verify(verify::Args),
     /// Say what is wrong with a configuration, with line numbers
     Check(check::Args),
+    /// Why an event is as it is: the verdict of each stage, and what gave it
+    Explain(explain::Args),
+    /// The workflow record: who owns what, what is sent by whom, how to pause
+    Handbook(handbook::Args),
     /// Whether every record is one row, and which are not
     Ledger(ledger::Args),
     /// Dead letters: list, show, redrive, discard
@@ -79,12 +85,15 @@ fn main() -> ExitCode {
         Command::Detect(args) => service::run_stage(Service::Detect, &args),
         Command::Report(args) => service::run_stage(Service::Report, &args),
         Command::Notify(args) => service::run(Service::Notify, &args),
+        Command::Status(args) => status::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Pause(args) => switches::pause(&args),
         Command::Resume(args) => switches::resume(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Handbook(args) => handbook::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Replay(args) => replay::run(&args),

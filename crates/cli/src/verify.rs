@@ -1,6 +1,6 @@
 //! `hookline verify`: why a delivery's signature fails, from a captured request.
 
-mod capture;
+pub(crate) mod capture;
 
 use std::path::PathBuf;
 
@@ -55,7 +55,7 @@ fn header(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     let seconds = text.parse::<i64>().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
     seconds.or_else(|| text.parse().ok()).ok_or_else(|| "write 2026-11-25T18:00:00Z, or seconds since 1970".to_owned())
 }
@@ -119,7 +119,7 @@ fn findings(source: &Source, capture: &Capture, at: Timestamp) -> anyhow::Result
 }
 
 /// The URL as ingest puts it together: the public one where the signature covers it, with the query that came.
-fn url_of(source: &Source, capture: &Capture) -> String {
+pub(crate) fn url_of(source: &Source, capture: &Capture) -> String {
     let came = capture.path_and_query();
     match &source.public_url {
         Some(public) if source.scheme.signs_url() => match came.split_once('?') {

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{Config, Environment, Problem, memory_bytes};
+use config::{Config, Environment, Places, Problem, memory_bytes};
 use serde::Serialize;
 
 use crate::Report;
+use crate::handbook::{self, Drift};
 
 /// Events a second that the memory of the dedupe window is told for.
 pub const RATE: u32 = 1_000;
@@ -78,7 +79,7 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
                 ok: true,
                 version: Some(config.version_hash().to_owned()),
                 errors: Vec::new(),
-                warnings: findings(&config.warnings),
+                warnings: findings(&config.warnings).into_iter().chain(handbook_drift(file, &config)).collect(),
                 file: file.to_owned(),
                 contents: Some(Contents {
                     sources: config.sources.len(),
@@ -98,6 +99,25 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
             contents: None,
         },
     }
+}
+
+/// The stored handbook against the configuration.
+fn handbook_drift(file: &Path, config: &Config) -> Option<Finding> {
+    let (path, drift) = handbook::drift(config)?;
+    let shown = path.display();
+    let message = match drift {
+        Drift::Unreadable(why) => format!("the handbook {shown} cannot be read: {why}"),
+        Drift::Unmarked => format!("{shown} is not a handbook that `hookline handbook` wrote"),
+        Drift::Parts(titles) => format!("the handbook {shown} is of another configuration in: {}", titles.join("; ")),
+    };
+    let hint = format!("hookline handbook --config {} --out {shown}", file.display());
+    let place = Places::read(file).of(&["workflow", "handbook"]).unwrap_or_else(|| file.display().to_string());
+    let (named, line) = match place.rsplit_once(':') {
+        Some((named, line)) => (named.to_owned(), line.parse().unwrap_or(0)),
+        None => (place.clone(), 0),
+    };
+    let text = format!("{place}: {message}; {hint}");
+    Some(Finding { file: named, line, column: usize::from(line > 0), message, hint, text })
 }
 
 fn findings(problems: &[Problem]) -> Vec<Finding> {

@@ -22,6 +22,9 @@ pub const ADDRESSES: &str = "addresses.json";
 pub struct Endpoints {
     /// Ingest's URL; `None` when only the engines run.
     pub ingest: Option<String>,
+    /// The URL of metrics and health; `None` when only the engines run.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// ClickHouse's URL.
     pub clickhouse: String,
     /// Kafka's brokers.
@@ -126,6 +129,15 @@ impl Installation {
             ..Plan::new(config.kafka.lanes, config.kafka.replication)
         };
         Ok(Self { config: Arc::new(config), file: file.to_owned(), cluster, plan, warehouse, running: None })
+    }
+
+    /// A configuration alone: engines are unknown, so what asks one fails at once.
+    ///
+    /// # Errors
+    /// When the configuration names something that cannot be.
+    pub fn without_engines(config: Config, file: &Path) -> Result<Self> {
+        let overrides = Overrides { brokers: Some(String::new()), clickhouse: Some(warehouse::Settings::default()) };
+        Self::new(config, file, overrides)
     }
 
     /// `--config FILE`, for a command that is named as the next step.

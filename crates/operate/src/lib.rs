@@ -8,12 +8,15 @@ pub mod check;
 mod clock;
 pub mod dead_letters;
 mod error;
+pub mod explain;
+pub mod handbook;
 pub mod installation;
 pub mod ledger;
 pub mod migrate;
 pub mod offsets;
 pub mod replay;
 mod schemas;
+pub mod status;
 pub mod switches;
 
 pub use error::{Error, Result};

@@ -3,10 +3,13 @@
 pub(crate) mod arguments;
 pub(crate) mod check;
 pub(crate) mod dlq;
+pub(crate) mod explain;
+pub(crate) mod handbook;
 pub(crate) mod ledger;
 pub(crate) mod migrate;
 pub(crate) mod replay;
 pub(crate) mod send;
+pub(crate) mod status;
 pub(crate) mod switches;
 
 use anyhow::Context;

@@ -1,6 +1,7 @@
 //! Who owns what: `[owner]` and `[workflow]`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::availability::{self, Part};
 use crate::problem::{Place, did_you_mean};
@@ -39,6 +40,8 @@ pub struct Workflow {
     pub review_every: ReviewEvery,
     /// Where the logs are.
     pub logs: Option<String>,
+    /// Where the handbook is stored; `check` says when it has drifted.
+    pub handbook: Option<PathBuf>,
 }
 
 /// How often the workflow is reviewed.
@@ -111,6 +114,7 @@ pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared) -> Option<W
         section.choice("review_every", &periods),
         section.text("logs"),
     );
+    let handbook = section.path("handbook");
     if section.has("failures_digest") {
         availability::check(Part::FailuresDigest, section.place("failures_digest"), section.reading.sink);
     }
@@ -121,6 +125,7 @@ pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared) -> Option<W
         failures_digest,
         review_every: review_every.unwrap_or(ReviewEvery::Quarter),
         logs,
+        handbook,
     })
 }
 

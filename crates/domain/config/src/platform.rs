@@ -129,6 +129,8 @@ impl Default for Process {
 pub struct Metrics {
     /// `host:port` to listen on.
     pub listen: String,
+    /// Where all instances serve metrics and health, for `hookline status`; may be empty.
+    pub instances: Vec<String>,
 }
 
 /// `[console]`.
@@ -313,8 +315,18 @@ pub(crate) fn read_process(section: Option<Section<'_>>) -> Process {
 }
 
 pub(crate) fn read_metrics(section: Option<Section<'_>>) -> Metrics {
-    let Some(section) = section else { return Metrics { listen: defaults::METRICS_LISTEN.to_owned() } };
-    let metrics = Metrics { listen: listen(&section, defaults::METRICS_LISTEN) };
+    let Some(section) = section else {
+        return Metrics { listen: defaults::METRICS_LISTEN.to_owned(), instances: Vec::new() };
+    };
+    let mut instances = Vec::new();
+    for (address, at) in section.texts("instances").unwrap_or_default() {
+        if is_address(address.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/')) {
+            instances.push(address);
+        } else {
+            section.error(&at, format!("instance {address:?} is not an address"), "write \"host:9464\"");
+        }
+    }
+    let metrics = Metrics { listen: listen(&section, defaults::METRICS_LISTEN), instances };
     section.finish();
     metrics
 }

@@ -124,7 +124,33 @@ impl LaneReport {
 /// When ClickHouse does not answer.
 pub async fn read(installation: &Installation, details: usize) -> Result<LedgerReport> {
     let warehouse = installation.connect().await?;
-    let (current, kept) = match kept_now(installation).await {
+    report(installation, &warehouse, kept_now(installation).await, details).await
+}
+
+/// The same without details, for a caller that has asked Kafka: the life of the topics and how many lanes there are,
+/// or `None` when Kafka does not answer.
+pub(crate) async fn read_beside(
+    installation: &Installation,
+    warehouse: &Warehouse,
+    known: Option<(&str, u16)>,
+) -> Result<LedgerReport> {
+    let now = match known {
+        Some((life, lanes)) => match raw::kept(&installation.cluster, lanes).await {
+            Ok(kept) => Ok((life.to_owned(), kept)),
+            Err(error) => Err((Some(life.to_owned()), in_one_line(&error))),
+        },
+        None => Err((None, "Kafka does not answer".to_owned())),
+    };
+    report(installation, warehouse, now, 0).await
+}
+
+async fn report(
+    installation: &Installation,
+    warehouse: &Warehouse,
+    now: KeptNow,
+    details: usize,
+) -> Result<LedgerReport> {
+    let (current, kept) = match now {
         Ok((current, kept)) => (Ok(current), kept),
         Err((current, error)) => (Err((current, error)), BTreeMap::new()),
     };
@@ -133,7 +159,7 @@ pub async fn read(installation: &Installation, details: usize) -> Result<LedgerR
         Ok(current) => Some(current.clone()),
         Err((current, _)) => current.clone(),
     };
-    let (mut lanes, losses) = lanes(&warehouse, &installation.cluster, life.as_deref(), &kept, details).await?;
+    let (mut lanes, losses) = lanes(warehouse, &installation.cluster, life.as_deref(), &kept, details).await?;
     if let Some(life) = &life {
         // Earlier lives of the topics are history: they show when something is wrong with them.
         lanes.retain(|lane| lane.incarnation == *life || !lane.balances());
@@ -149,7 +175,9 @@ pub async fn read(installation: &Installation, details: usize) -> Result<LedgerR
 }
 
 /// The life of the topics and what `raw` holds, or the life, if that at least is known, and why not more.
-async fn kept_now(installation: &Installation) -> Result<(String, BTreeMap<u16, Kept>), (Option<String>, String)> {
+type KeptNow = Result<(String, BTreeMap<u16, Kept>), (Option<String>, String)>;
+
+async fn kept_now(installation: &Installation) -> KeptNow {
     let control = installation.identity().await.map_err(|error| (None, in_one_line(&error)))?;
     match raw::kept(&installation.cluster, control.lanes).await {
         Ok(kept) => Ok((control.incarnation, kept)),

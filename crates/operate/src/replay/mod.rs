@@ -3,7 +3,7 @@
 //! It writes rows and nothing else: no event, no signal, no alert, so nobody is told anything a second time.
 
 mod backfill;
-mod read;
+pub(crate) mod read;
 
 use std::ops::Range;
 

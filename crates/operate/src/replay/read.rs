@@ -156,22 +156,22 @@ impl<'r> Replayed<'r> {
 }
 
 /// A record of `raw`, owned.
-struct Raw {
-    offset: u64,
-    appended_at: i64,
-    key: Vec<u8>,
-    body: Vec<u8>,
-    headers: Vec<(String, Vec<u8>)>,
+pub(crate) struct Raw {
+    pub(crate) offset: u64,
+    pub(crate) appended_at: i64,
+    pub(crate) key: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
 
 impl Raw {
-    fn view(&self, lane: u16) -> RawRecord<'_> {
+    pub(crate) fn view(&self, lane: u16) -> RawRecord<'_> {
         let headers = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         RawRecord::from_parts(lane, self.offset, self.appended_at, &self.key, &self.body, headers)
     }
 
     /// What the window would be asked, with the source and the key as they stand on rows; `None` for a dead letter.
-    fn candidate(&self, step: &mut Step<'_>, lane: u16) -> Option<(Candidate, String, String)> {
+    pub(crate) fn candidate(&self, step: &mut Step<'_>, lane: u16) -> Option<(Candidate, String, String)> {
         let raw = self.view(lane);
         match step.read(&raw) {
             Reading::Event(adapted, candidate) => {
@@ -183,7 +183,8 @@ impl Raw {
     }
 }
 
-fn read(cluster: &Cluster, lane: u16, range: &Range<u64>) -> Result<Vec<Raw>> {
+/// Records of `raw`, all of them or an error. Blocking.
+pub(crate) fn read(cluster: &Cluster, lane: u16, range: &Range<u64>) -> Result<Vec<Raw>> {
     let mut records = Vec::with_capacity((range.end - range.start) as usize);
     let (from, to) = (Some(range.start as i64), Some(range.end as i64));
     read_all_committed::<std::convert::Infallible>(cluster, Topic::Raw, lane, from, to, |record| {

@@ -2,9 +2,12 @@
 
 mod check;
 mod dead_letters;
+mod explain;
+pub(crate) mod handbook;
 mod ledger;
 mod migrate;
 mod replay;
+mod status;
 mod switches;
 #[cfg(test)]
 mod tests;

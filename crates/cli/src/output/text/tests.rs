@@ -24,10 +24,10 @@ use warehouse::{ChangedColumn, DeadLetterGroup, DeadLetterRow, Loss, RowDiff};
 use super::{Page, Text};
 
 /// 2025-11-25T12:00:00Z.
-const AT: i64 = 1_764_072_000_000;
+pub(super) const AT: i64 = 1_764_072_000_000;
 
 /// Both renderings, and the exit code.
-fn rendered<R: Report + Text>(report: &R) -> String {
+pub(super) fn rendered<R: Report + Text>(report: &R) -> String {
     let text = Page::of(report, "--config hookline.toml").shown();
     let json = serde_json::to_string_pretty(&serde_json::to_value(report).unwrap()).unwrap();
     format!("{text}---\n{json}\n---\nneeds attention: {}\n", report.needs_attention())

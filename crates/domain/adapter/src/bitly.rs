@@ -88,8 +88,7 @@ pub(crate) fn adapt<'a>(
     draft.destination(&with_params(body.url.as_str(), body.passed_params.as_str()), Utm::default());
     draft.event.country = draft.clean.country("country", body.country);
     draft.event.device = draft.clean.device("device_type", body.device_type);
-    let referrer = body.referrer.or_empty();
-    let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
+    let referrer = clean::referrer(body.referrer);
     let tags = body.tags.or_empty().into_iter().filter_map(Given::ok).collect();
     Ok(draft.finish(findings, Default::default(), referrer, tags))
 }

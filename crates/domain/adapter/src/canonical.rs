@@ -252,8 +252,7 @@ pub(crate) fn map<'a>(
     draft.event.os = draft.clean.said("visitor.os", visitor.os);
     draft.event.browser = draft.clean.said("visitor.browser", visitor.browser);
     let visitor = draft.visitor("visitor.ip", &visitor.ip, visitor.user_agent, visitor.bot.ok());
-    let referrer = body.referrer.or_empty();
-    let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
+    let referrer = clean::referrer(body.referrer);
     let tags = link.tags.or_empty().into_iter().filter_map(Given::ok).collect();
     Ok(draft.finish(findings, visitor, referrer, tags))
 }

@@ -175,6 +175,17 @@ pub(crate) fn is_sentinel(text: &str) -> bool {
     text.len() <= 9 && SENTINELS.iter().any(|sentinel| sentinel.eq_ignore_ascii_case(text.trim()))
 }
 
+/// What a sender says of the page that a visitor came from: `''` where it says that there was none, `None` where it does not say.
+pub(crate) fn referrer(given: Given<Cow<'_, str>>) -> Option<Cow<'_, str>> {
+    const DIRECT: [&str; 5] = ["", "(direct)", "direct", "(none)", "none"];
+    let text = given.ok()?;
+    match text.trim() {
+        word if DIRECT.iter().any(|direct| direct.eq_ignore_ascii_case(word)) => Some(Cow::Borrowed("")),
+        word if is_sentinel(word) => None,
+        _ => Some(text),
+    }
+}
+
 /// The text without space around it.
 pub(crate) fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {

@@ -16,6 +16,9 @@ const MAX_REMEMBERED_URL: usize = 2_048;
 /// The longest path that is stored, in bytes.
 const MAX_PATH: usize = 2_048;
 
+/// What advertising networks add to the links that they are paid for. `fbclid` is not one of them: it is on unpaid links, too.
+const PAID_CLICK_IDS: [&str; 8] = ["gclid", "wbraid", "gbraid", "dclid", "msclkid", "ttclid", "li_fat_id", "twclid"];
+
 /// A destination URL, reduced to what may be stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Destination {
@@ -25,6 +28,8 @@ pub(crate) struct Destination {
     pub(crate) path: String,
     /// The UTM fields, decoded until they no longer change.
     pub(crate) utm: Utm<String>,
+    /// An advertising network's click id is in the query: the visit was paid for.
+    pub(crate) paid_click: bool,
     /// The host was an IP address, and is not kept.
     pub(crate) blanked: bool,
 }
@@ -90,6 +95,9 @@ fn parse(url: &str, keep_query_params: &[String]) -> Option<Destination> {
         let decoded = if encoded { personal_decoded(pair) } else { Cow::Borrowed(pair) };
         for (name, value) in form_urlencoded::parse(decoded.as_bytes()) {
             let name = name.trim_start_matches(['?', '&', ' ']).trim_start_matches("amp;").trim();
+            if PAID_CLICK_IDS.iter().any(|id| id.eq_ignore_ascii_case(name)) {
+                found.paid_click |= !value.trim().is_empty();
+            }
             if let Some(utm) = found.utm.named(name) {
                 take(utm, &value);
             } else if keep_query_params.iter().any(|kept| kept == name) && personal::find(&value).is_none() {
@@ -221,6 +229,17 @@ mod tests {
         assert_eq!(found.host, "xn--bcher-kva.example");
         assert_eq!(found.path, "/p/1?sku=9&lang=de+AT");
         assert_eq!(found.utm.source, "news letter");
+    }
+
+    #[test]
+    fn the_click_id_of_an_advertising_network_marks_a_paid_click() {
+        for id in PAID_CLICK_IDS {
+            assert!(read(&format!("https://shop.example/?sku=9&{id}=abc")).paid_click, "{id}");
+            assert!(read(&format!("https://shop.example/?{}=abc", id.to_uppercase())).paid_click, "{id} in upper case");
+            assert!(!read(&format!("https://shop.example/?{id}=")).paid_click, "{id} without a value");
+        }
+        assert!(!read("https://shop.example/?fbclid=abc").paid_click, "on unpaid links, too");
+        assert_eq!(read("https://shop.example/?gclid=abc").path, "/", "the id itself is not kept");
     }
 
     #[test]

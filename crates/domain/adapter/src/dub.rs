@@ -201,7 +201,7 @@ pub(crate) fn adapt<'a>(
         draft.time(changed.or(body.created_at.ok()));
         draft.extra("expires_at", link.expires_at.clone());
         let tags = map_link(&mut draft, link, "");
-        return Ok(draft.finish(findings, Default::default(), Cow::Borrowed(""), tags));
+        return Ok(draft.finish(findings, Default::default(), None, tags));
     }
 
     body.survey(&Path::ROOT, &mut findings);
@@ -243,8 +243,8 @@ pub(crate) fn adapt<'a>(
     draft.event.os = draft.clean.said("data.click.os", click.os);
     draft.event.browser = draft.clean.said("data.click.browser", click.browser);
     let visitor = draft.visitor("data.click.ip", &click.ip, click.user_agent, click.bot.ok());
-    let referrer = [click.referer_url, click.referer].into_iter().map(Given::or_empty);
-    let referrer = referrer.into_iter().find(|text| !text.is_empty() && !clean::is_sentinel(text)).unwrap_or_default();
+    let [url, host] = [click.referer_url, click.referer].map(clean::referrer);
+    let referrer = url.filter(|text| !text.is_empty()).or(host);
     Ok(draft.finish(findings, visitor, referrer, tags))
 }
 

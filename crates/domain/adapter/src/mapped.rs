@@ -24,8 +24,11 @@ pub struct Adapted<'a> {
     pub event: LinkEvent<'a>,
     /// Who came. In memory only: never to be logged or stored.
     pub visitor: Visitor<'a>,
-    /// The referring URL or host as it was given, `''` when there was none. Only its host may be stored.
-    pub referrer: Cow<'a, str>,
+    /// The referring URL or host as it was given; `''` when the sender says that nothing referred, `None` when it does not say.
+    /// Only its host may be stored.
+    pub referrer: Option<Cow<'a, str>>,
+    /// Whether the destination has the click id of an advertising network: the visit was paid for.
+    pub paid_click: bool,
     /// The tags of the link.
     pub tags: Vec<Cow<'a, str>>,
     /// How many fields of the payload no column is made from.
@@ -113,6 +116,7 @@ pub(crate) struct Draft<'a, 's> {
     destinations: &'s mut Destinations,
     dialect: &'s Dialect,
     received_at: i64,
+    paid_click: bool,
 }
 
 impl<'a, 's> Draft<'a, 's> {
@@ -127,7 +131,14 @@ impl<'a, 's> Draft<'a, 's> {
             ..LinkEvent::default()
         };
         let Scratch { destinations, dialect } = scratch;
-        Self { event, clean: Cleaner::default(), destinations, dialect, received_at: raw.received_at }
+        Self {
+            event,
+            clean: Cleaner::default(),
+            destinations,
+            dialect,
+            received_at: raw.received_at,
+            paid_click: false,
+        }
     }
 
     /// Marks what its platform sends to everybody who tries it out.
@@ -176,6 +187,7 @@ impl<'a, 's> Draft<'a, 's> {
                 if destination.blanked {
                     self.clean.note("blanked:link.destination_url");
                 }
+                self.paid_click |= destination.paid_click;
                 found = destination.utm;
             }
             None if url.trim().is_empty() => {}
@@ -267,12 +279,20 @@ impl<'a, 's> Draft<'a, 's> {
         mut self,
         findings: Findings,
         visitor: Visitor<'a>,
-        referrer: Cow<'a, str>,
+        referrer: Option<Cow<'a, str>>,
         tags: Vec<Cow<'a, str>>,
     ) -> Adapted<'a> {
         findings.wrong.iter().for_each(|path| self.clean.bad_field(path));
         let (trace, unreadable) = self.clean.into_notes();
         self.event.trace = trace;
-        Adapted { event: self.event, visitor, referrer, tags, unread_fields: findings.unread, unreadable }
+        Adapted {
+            event: self.event,
+            visitor,
+            referrer,
+            paid_click: self.paid_click,
+            tags,
+            unread_fields: findings.unread,
+            unreadable,
+        }
     }
 }

@@ -207,9 +207,8 @@ pub(crate) fn adapt<'a>(
     draft.event.browser = draft.clean.said("client.agent.browser", agent.browser.or_empty().name);
     let visitor = draft.visitor("", &Given::Absent, Given::Absent, is_bot(agent.kind.as_str()));
     let referral = click.referral.or_empty();
-    let referrer = referral.hostname.or_empty();
-    let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
-    if referrer.is_empty()
+    let referrer = clean::referrer(referral.hostname);
+    if referrer.as_deref().unwrap_or_default().is_empty()
         && let Some(class) = class(referral.origin.or_empty().kind.as_str())
     {
         draft.event.referrer_class = class.into();

@@ -167,8 +167,7 @@ pub(crate) fn adapt<'a>(
     draft.event.country = draft.clean.country("visit.visitLocation.countryCode", location.country);
     draft.event.region = draft.clean.said("visit.visitLocation.regionName", location.region);
     let visitor = draft.visitor("", &Given::Absent, visit.user_agent, visit.bot.ok());
-    let referrer = visit.referer.or_empty();
-    let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
+    let referrer = clean::referrer(visit.referer);
     let tags = url.tags.or_empty().into_iter().filter_map(Given::ok).collect();
     Ok(draft.finish(findings, visitor, referrer, tags))
 }

@@ -112,8 +112,9 @@ pub(crate) fn adapt<'a>(
     draft.destination(if is_null(&destination) { "" } else { &destination }, utm);
     draft.event.country = draft.clean.country("country", body.country);
     let visitor = draft.visitor("Host", &body.host, or_nothing(body.user_agent), None);
-    let referrer = body.referrer.or_empty();
-    let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
+    // Its word for a visitor whose browser named no page is the text "null".
+    let unreferred = |text: Cow<'a, str>| if is_null(&text) { Cow::Borrowed("") } else { text };
+    let referrer = clean::referrer(body.referrer.map(unreferred));
     Ok(draft.finish(findings, visitor, referrer, Vec::new()))
 }
 

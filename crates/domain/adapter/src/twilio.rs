@@ -115,5 +115,9 @@ pub(crate) fn adapt<'a>(
     draft.link(Given::Absent, Given::Is(domain), Given::Is(slug));
     draft.destination(data.link.as_str(), Utm::default());
     let visitor = draft.visitor("", &Given::Absent, data.user_agent, None);
-    Ok(draft.finish(findings, visitor, Cow::Borrowed(""), Vec::new()))
+    // Twilio names no referrer, and its links are in text messages.
+    if event_type != EventType::Lifecycle {
+        draft.event.channel = "sms".into();
+    }
+    Ok(draft.finish(findings, visitor, None, Vec::new()))
 }

@@ -206,8 +206,8 @@ impl<'p> Step<'p> {
                     ip: adapted.visitor.ip,
                     user_agent: &adapted.visitor.user_agent,
                     bot: adapted.visitor.bot,
-                    referrer: Some(&adapted.referrer),
-                    paid_click: false,
+                    referrer: adapted.referrer.as_deref(),
+                    paid_click: adapted.paid_click,
                     tags: &adapted.tags,
                     salt,
                 };

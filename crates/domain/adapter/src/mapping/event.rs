@@ -117,8 +117,7 @@ pub(crate) fn adapt<'a>(
     draft.event.browser = draft.clean.said("browser", text(Field::Browser));
     let bot = mapping.holds(Fact::Bot, &found);
     let visitor = draft.visitor("ip", &text(Field::Ip), text(Field::UserAgent), bot);
-    let referrer = text(Field::Referrer).or_empty();
-    let referrer = if clean::is_sentinel(&referrer) { Cow::Borrowed("") } else { referrer };
+    let referrer = clean::referrer(text(Field::Referrer));
     for (name, from) in &mapping.extra {
         let value = draft.clean.said("extra", from.of(&found));
         if draft.event.extra.get(name).is_empty() {

@@ -78,7 +78,7 @@ impl Answer {
 async fn post(client: &Client, ingest: &str, source: &str, body: &[u8]) -> Answer {
     let scheme = if source == "own" { Scheme::StandardWebhooks } else { Scheme::Dub };
     let secret = Secret::new("first", if source == "own" { OWN_SECRET } else { DUB_SECRET });
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let now = jiff::Timestamp::now().as_second();
     let id = format!("msg_{now}_{}", body.len());
     let begun = Instant::now();
     let mut request = client.post(format!("{ingest}/v1/webhooks/{source}")).body(body.to_vec());

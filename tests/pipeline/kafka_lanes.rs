@@ -87,9 +87,9 @@ impl Broker {
 /// A name that no earlier run used.
 pub(crate) fn fresh(name: &str) -> String {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = jiff::Timestamp::now();
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    format!("test-{name}-{}-{count}", since.as_millis())
+    format!("test-{name}-{}-{count}", now.as_millisecond())
 }
 
 /// Takes a lane as `process` does, for events and marks.
@@ -396,7 +396,7 @@ fn headers_nulls_and_times_arrive_as_they_were_sent() {
     assert_eq!(record.headers().get("other"), None);
     let all: Vec<(&str, &[u8])> = record.headers().iter().collect();
     assert_eq!(all, [("cut", &b"1"[..]), ("raw-hi", &b"42"[..]), ("empty", &b""[..])]);
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    let now = jiff::Timestamp::now().as_millisecond();
     assert!((now - record.timestamp_ms()).abs() < 60_000);
 }
 

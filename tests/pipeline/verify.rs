@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use signature::{Message, Scheme, Secret, Signer};
@@ -98,7 +98,7 @@ secrets = [{ id = "a", file = "partner" }]
 }
 
 fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+    jiff::Timestamp::now().as_second()
 }
 
 /// What a sender puts on the wire.

@@ -73,8 +73,8 @@ impl Databases {
     }
 
     async fn at(name: &str, url: &str, engine: Option<Arc<Engine>>) -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let database = format!("t_{name}_{}", since.as_micros());
+        let now = jiff::Timestamp::now();
+        let database = format!("t_{name}_{}", now.as_microsecond());
         let settings = Settings {
             url: url.to_owned(),
             password: std::env::var("HOOKLINE_TEST_CLICKHOUSE_PASSWORD").unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -260,7 +260,7 @@ impl Sender {
     }
 
     fn sign(&self, id: &str, body: &[u8]) -> anyhow::Result<signature::Signed> {
-        let timestamp = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+        let timestamp = jiff::Timestamp::now().as_second();
         let (url, content_type) = (self.signed_url.as_str(), self.content_type.as_str());
         Ok(self.signer.sign(&Message { method: "POST", url, content_type, id, timestamp, body })?)
     }

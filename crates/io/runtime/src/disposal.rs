@@ -32,6 +32,26 @@ pub fn drop_aside<T: Send + 'static>(what: impl Into<String>, value: T) {
     }
 }
 
+/// Counts something among what does not end ([`still_ending`]) for as long as it lives.
+#[derive(Debug)]
+pub struct Mark(u64);
+
+impl Mark {
+    /// `what` names it.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        ending().insert(id, (what.into(), Instant::now()));
+        Self(id)
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        ending().remove(&self.0);
+    }
+}
+
 /// What is being dropped now, and for how long.
 #[must_use]
 pub fn still_ending() -> Vec<(String, Duration)> {

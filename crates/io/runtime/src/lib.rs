@@ -1,6 +1,7 @@
 //! What every service needs around its work: metrics, health, logs, a clean stop, and lanes that are watched.
 
 pub mod beats;
+pub mod clock;
 pub mod disposal;
 pub mod health;
 pub mod lanes;

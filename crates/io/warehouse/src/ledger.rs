@@ -87,6 +87,15 @@ fn join(ranges: &mut Vec<Range<u64>>, next: Range<u64>) {
     }
 }
 
+/// How far a lane is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// One past the last raw offset that is settled.
+    pub end: u64,
+    /// All that the lane received before it is settled, in milliseconds since 1970.
+    pub through_ms: i64,
+}
+
 impl Warehouse {
     /// The books of every lane. Right when `missing` and `repeated` are 0 everywhere.
     ///
@@ -102,23 +111,24 @@ impl Warehouse {
         self.rows("read the ledger", sql).await
     }
 
-    /// One past the last raw offset that is settled, by lane, as `report` said last.
+    /// How far each lane is settled, as `report` said last.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses.
-    pub async fn settled(&self, incarnation: &str) -> Result<BTreeMap<u16, u64>, WarehouseError> {
+    pub async fn settled(&self, incarnation: &str) -> Result<BTreeMap<u16, Settled>, WarehouseError> {
         #[derive(Row, Deserialize)]
-        struct Settled {
+        struct Lane {
             lane: u16,
             raw_hi: u64,
+            through_ms: i64,
         }
         let sql = format!(
-            "SELECT lane, max(raw_hi) AS raw_hi FROM {}.lane_watermarks WHERE incarnation = {} GROUP BY lane",
+            "SELECT lane, max(raw_hi) AS raw_hi, toUnixTimestamp64Milli(max(watermark)) AS through_ms FROM {}.lane_watermarks WHERE incarnation = {} GROUP BY lane",
             self.database(Side::Production),
             quote(incarnation),
         );
-        let rows: Vec<Settled> = self.rows("read how far lanes are settled", sql).await?;
-        Ok(rows.into_iter().map(|row| (row.lane, row.raw_hi)).collect())
+        let rows: Vec<Lane> = self.rows("read how far lanes are settled", sql).await?;
+        Ok(rows.into_iter().map(|row| (row.lane, Settled { end: row.raw_hi, through_ms: row.through_ms })).collect())
     }
 
     /// What was acknowledged as lost, by lane and offset.

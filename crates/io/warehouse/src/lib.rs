@@ -33,7 +33,7 @@ pub use dead_letters::{
 };
 pub use error::WarehouseError;
 pub use layout::{Analyst, Layout};
-pub use ledger::{Faults, LaneLedger, Life, Loss, NO_MORE, ranges};
+pub use ledger::{Faults, LaneLedger, Life, Loss, NO_MORE, Settled, ranges};
 pub use logs::LaneWatermark;
 pub use migrate::Migration;
 pub use replay::{ChangedColumn, KeyRow, RowDiff, Shadow};

@@ -267,6 +267,16 @@ const COMPLETENESS: &[(&str, &str, &str)] = &[
     ("source", "LowCardinality(String)", "the configured source"),
     ("complete_through", "DateTime64(3, 'UTC')", "everything received before it is in these tables"),
     ("missing", "Int64", "raw offsets without a row, over all sources (see ledger)"),
+    (
+        "waiting_minutes",
+        "UInt32",
+        "for how many whole minutes the oldest record without a row has waited; 0 while complete_through is less than a minute old",
+    ),
+    (
+        "state",
+        "LowCardinality(String)",
+        "complete; waiting (nothing is lost, and records wait for their rows); or missing (offsets have no row)",
+    ),
     ("last_seen", "DateTime64(3, 'UTC')", "when the source's last record was received"),
     ("records", "UInt64", "records of the last seven days"),
     ("duplicates", "UInt64", "later deliveries among them"),

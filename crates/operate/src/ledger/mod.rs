@@ -13,7 +13,7 @@ use serde::Serialize;
 use warehouse::{LaneLedger, Loss, Warehouse};
 
 use crate::offsets::{self, OffsetRange, split_at};
-use crate::{Error, Installation, Report, Result, blocking};
+use crate::{Error, Installation, Report, Result, blocking, clock};
 use raw::{Kept, Record};
 
 /// Faulty buckets of 65,536 offsets that are looked into for each lane: far more than a person reads.
@@ -59,6 +59,8 @@ pub struct LaneReport {
     pub settled: Option<u64>,
     /// Records that wait in `raw` for their rows; `None` when Kafka does not say, or the life of the topics is over.
     pub waiting: Option<u64>,
+    /// For how many minutes the oldest of them has waited; 0 while that is less than a minute, or none waits.
+    pub waiting_minutes: u64,
     /// Whether there is more than what is named.
     pub more: bool,
     /// Settled records without a row.
@@ -84,11 +86,17 @@ pub struct Repeated {
 
 impl Report for LedgerReport {
     fn needs_attention(&self) -> bool {
-        !self.ok || self.kafka.is_some()
+        !self.ok || self.kafka.is_some() || self.lanes.iter().any(LaneReport::waits)
     }
 }
 
 impl LaneReport {
+    /// Whether records have waited for their rows for longer than any stage takes: nothing is lost, and something stands still.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waiting_minutes >= 2
+    }
+
     fn balances(&self) -> bool {
         self.missing_offsets.is_empty() && self.repeated_offsets.is_empty() && !self.more
     }
@@ -210,7 +218,8 @@ async fn lanes(
             settled.insert(incarnation.clone(), warehouse.settled(&incarnation).await?);
             losses.extend(warehouse.losses(&incarnation).await?);
         }
-        let settled = settled.get(&incarnation).and_then(|lanes| lanes.get(&lane)).copied();
+        let known = settled.get(&incarnation).and_then(|lanes| lanes.get(&lane)).copied();
+        let settled = known.map(|lane| lane.end);
         let faults = match missing != 0 || repeated != 0 {
             true => warehouse.blocks().faults(&incarnation, lane, BUCKETS).await?,
             false => warehouse::Faults::default(),
@@ -218,6 +227,7 @@ async fn lanes(
         let (missing, under_way) = split_at(&faults.missing, settled.unwrap_or(u64::MAX));
         let is_current = current.is_none_or(|current| current == incarnation);
         let kept = kept.get(&lane).filter(|_| is_current).cloned();
+        let waiting = kept.as_ref().map(|kept| kept.to.saturating_sub(settled.unwrap_or(0)));
         let missing_offsets = offsets::ranges(&missing);
         let mut report = LaneReport {
             incarnation,
@@ -228,7 +238,11 @@ async fn lanes(
             repeated: faults.repeated.len(),
             lost,
             settled,
-            waiting: kept.as_ref().map(|kept| kept.to.saturating_sub(settled.unwrap_or(0))),
+            waiting,
+            waiting_minutes: match (waiting, known) {
+                (Some(1..), Some(known)) => minutes_since(known.through_ms),
+                _ => 0,
+            },
             more: faults.more,
             missing_offsets,
             under_way: offsets::ranges(&under_way),
@@ -241,6 +255,11 @@ async fn lanes(
         lanes.push(report);
     }
     Ok((lanes, losses))
+}
+
+/// Whole minutes since a time in milliseconds.
+fn minutes_since(at_ms: i64) -> u64 {
+    u64::try_from(clock::now().0.saturating_sub(at_ms) / 60_000).unwrap_or(0)
 }
 
 /// What the first `most` records of these ranges are.

@@ -96,7 +96,10 @@ pub async fn start_anew(installation: &Installation, word: Option<Word>) -> Resu
 }
 
 /// How much of each lane has no row yet.
-async fn still_waiting(installation: &Installation, settled: BTreeMap<u16, u64>) -> Result<Vec<Waiting>> {
+async fn still_waiting(
+    installation: &Installation,
+    settled: BTreeMap<u16, warehouse::Settled>,
+) -> Result<Vec<Waiting>> {
     let (cluster, lanes) = (installation.cluster.clone(), installation.plan.lanes);
     blocking(move || {
         let positions = Positions::open(&cluster, GROUP, KAFKA_TIMEOUT)?;
@@ -105,7 +108,7 @@ async fn still_waiting(installation: &Installation, settled: BTreeMap<u16, u64>)
             let raw_end = positions.watermarks(Topic::Raw, lane).ok().map(|range| range.end.unsigned_abs());
             let committed = reported.last_committed(Topic::Events, lane).ok().flatten();
             let progress = committed.and_then(|committed| committed.metadata.parse::<Progress>().ok());
-            let settled = settled.get(&lane).copied().unwrap_or(0).max(progress.unwrap_or_default().raw_hi);
+            let settled = settled.get(&lane).map_or(0, |lane| lane.end).max(progress.unwrap_or_default().raw_hi);
             Waiting { lane, raw_end, settled, lost: raw_end.map(|end| end.saturating_sub(settled)) }
         };
         Ok((0..lanes).map(lane).collect())

@@ -2,9 +2,10 @@
 
 mod open;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kafka::lane::End;
+use runtime::clock::now_ms;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 
@@ -63,9 +64,4 @@ fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> 
         open.report(now_ms());
     }
     if open.has_progress() { open.commit() } else { Ok(()) }
-}
-
-/// The wall clock, in milliseconds since 1970: only metrics look at it.
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

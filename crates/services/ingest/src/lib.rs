@@ -180,7 +180,7 @@ impl Ingest {
 
 /// Keeps readiness in step with the brokers, and the gauges in step with what is held.
 async fn watch(edge: Arc<Edge>, component: Component, shutdown: Shutdown) {
-    let mut was_up = None;
+    let (mut was_up, mut was_silent) = (None, Vec::new());
     while !shutdown.is_stopping() {
         let up = edge.producer.is_up();
         if was_up != Some(up) {
@@ -207,6 +207,19 @@ async fn watch(edge: Arc<Edge>, component: Component, shutdown: Shutdown) {
         let (metrics, (records, bytes)) = (&edge.metrics, edge.producer.waiting());
         metrics.open_connections.set(edge.connections.open() as f64);
         metrics.buffered_bytes.set(edge.memory.used() as f64);
+        let silent = edge.producer.silent();
+        if silent.is_empty() != was_silent.is_empty() {
+            match silent.is_empty() {
+                true => tracing::info!(service = SERVICE, "every partition of raw acknowledges again"),
+                false => tracing::warn!(
+                    service = SERVICE,
+                    partitions = ?silent,
+                    "partitions of raw do not acknowledge; requests for them are answered 503, others are taken"
+                ),
+            }
+        }
+        metrics.silent_partitions.set(silent.len() as f64);
+        was_silent = silent;
         metrics.waiting_records.set(records as f64);
         metrics.waiting_bytes.set(bytes as f64);
         for source in edge.sources.iter() {

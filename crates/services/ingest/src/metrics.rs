@@ -117,6 +117,7 @@ pub(crate) struct IngestMetrics {
     pub(crate) open_connections: Gauge,
     pub(crate) refused_connections: IntCounterVec,
     pub(crate) buffered_bytes: Gauge,
+    pub(crate) silent_partitions: Gauge,
     pub(crate) waiting_records: Gauge,
     pub(crate) waiting_bytes: Gauge,
 }
@@ -192,6 +193,11 @@ impl IngestMetrics {
             open_connections: single(metrics.gauge("open_connections", "Connections of senders", &[])?),
             refused_connections,
             buffered_bytes: single(metrics.gauge("buffered_bytes", "Memory that requests hold", &[])?),
+            silent_partitions: single(metrics.gauge(
+                "silent_partitions",
+                "Partitions of raw that do not acknowledge now: requests for them are answered 503.",
+                &[],
+            )?),
             waiting_records: single(metrics.gauge(
                 "waiting_records",
                 "Records that wait for the log's acknowledgement",

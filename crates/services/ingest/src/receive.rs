@@ -1,7 +1,7 @@
 //! One request, from its bytes to its answer.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use adapter::{Element, Undecodable, fallback_key};
 use axum::http::request::Parts;
@@ -154,7 +154,7 @@ impl<'e> Delivery<'e> {
                 return Err(problem);
             }
         };
-        let received_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let received_at = runtime::clock::since_1970();
         let now = received_at.as_secs() as i64;
         let coding = Coding::of(&self.parts.headers);
         // Signatures cover the bytes on the wire. Some senders sign before their HTTP client compresses, so the content counts as well.

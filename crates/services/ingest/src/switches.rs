@@ -6,13 +6,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use adapter::{Element, Undecodable};
 use kafka::Cluster;
 use kafka::control::{Follower, Kind, State, Switch};
 use kafka::lane::pause;
 use prometheus::GaugeVec;
+use runtime::clock::now_ms;
 use runtime::{Component, Lag, Shutdown, Telemetry};
 
 use crate::answer::Problem;
@@ -113,10 +114,6 @@ fn retry_after(until: i64, now_ms: i64) -> Duration {
             Duration::from_secs(left.max(1)).min(RETRY_AT_MOST)
         }
     }
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 impl Gate {

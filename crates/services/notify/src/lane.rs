@@ -2,9 +2,10 @@
 
 mod open;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kafka::lane::End;
+use runtime::clock::now_ms;
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 use tokio::runtime::Handle;
@@ -77,9 +78,4 @@ fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> 
     }
     open.collect()?;
     open.commit(now_ms())
-}
-
-/// The wall clock, in milliseconds since 1970: when something is sent, and nothing else, is decided by it.
-pub(crate) fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use event::DeliveryStage;
 use notification::destination::{Outgoing, People, SecretText, Step, Verdict};
+use runtime::clock::now_ms;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use crate::lane::now_ms;
 use crate::metrics::{Circuit, NotifyMetrics};
 use crate::outbox::{Outcome, PendingDelivery};
 use crate::retry;

@@ -3,10 +3,10 @@
 mod open;
 mod transaction;
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kafka::lane::End;
+use runtime::clock::{monotonic_ms, now_ms};
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 
@@ -77,11 +77,5 @@ fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> 
 
 /// Both clocks, for what must not follow one that jumps.
 fn reading() -> Reading {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    Reading { wall_ms: now_ms(), monotonic_ms: START.elapsed().as_millis() as i64 }
-}
-
-/// The wall clock, in milliseconds since 1970: only ticks and the age of blocks look at it.
-fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    Reading { wall_ms: now_ms(), monotonic_ms: monotonic_ms() }
 }

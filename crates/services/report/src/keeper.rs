@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use kafka::Topic;
 use kafka::positions::Positions;
 use prometheus::{Gauge, GaugeVec};
+use runtime::clock::now_ms;
 use runtime::{Component, Shutdown, Telemetry};
 use warehouse::{Faults, LaneLedger, LaneWatermark, REPORTS, Report, Side};
 
@@ -41,6 +42,7 @@ pub(crate) struct KeeperMetrics {
     reports_to_close: GaugeVec,
     ledger_missing: GaugeVec,
     repeated: GaugeVec,
+    waiting: GaugeVec,
     dead_letters_open: GaugeVec,
 }
 
@@ -58,6 +60,10 @@ impl KeeperMetrics {
             )?,
             ledger_missing: gauge("ledger_missing_records", "Offsets of raw that are settled and have no row")?,
             repeated: gauge("ledger_repeated_records", "Rows beyond the first for an offset of raw")?,
+            waiting: gauge(
+                "ledger_waiting_seconds",
+                "For how long the oldest record without a row waits, once that is over a minute; 0 before",
+            )?,
             dead_letters_open: telemetry.metrics.gauge(
                 "dead_letters_open",
                 "Dead letters that were neither redriven nor discarded; source \"other\" beyond the first hundred",
@@ -68,15 +74,17 @@ impl KeeperMetrics {
 
     /// The gauges that have no labels are there from the start.
     fn show(&self) {
-        for family in [&self.complete_through, &self.reports_to_close, &self.ledger_missing, &self.repeated] {
+        for family in
+            [&self.complete_through, &self.reports_to_close, &self.ledger_missing, &self.repeated, &self.waiting]
+        {
             only(family);
         }
     }
 
     /// Another instance says it now: an old figure must not stand beside its own.
     pub(crate) fn forget(&self) {
-        let Self { complete_through, reports_to_close, ledger_missing, repeated, dead_letters_open } = self;
-        for family in [complete_through, reports_to_close, ledger_missing, repeated, dead_letters_open] {
+        let Self { complete_through, reports_to_close, ledger_missing, repeated, waiting, dead_letters_open } = self;
+        for family in [complete_through, reports_to_close, ledger_missing, repeated, waiting, dead_letters_open] {
             family.reset();
         }
     }
@@ -97,11 +105,13 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
     metrics.show();
     let (mut balanced, mut closed, mut tidied) = (None::<Instant>, None::<Instant>, None::<Instant>);
     let mut published = BTreeSet::new();
+    let mut through_ms = now_ms();
     let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
     while !shutdown.is_stopping() {
         component.allow(TURN_WITHIN);
         let turn = async {
             let complete = settle(&settings, &metrics).await?;
+            through_ms = complete.map_or(through_ms, |Millis(at)| at);
             if due(&balanced, BALANCE) {
                 balance(&settings, &metrics).await?;
                 count_dead_letters(&settings, &metrics, &mut published).await?;
@@ -117,7 +127,10 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
             }
             Ok::<(), KeepError>(())
         };
-        match turn.await {
+        let turned = turn.await;
+        // Whether or not that could be asked: records that wait go on waiting.
+        only(&metrics.waiting).set(waiting_ms(now_ms(), through_ms) as f64 / 1_000.0);
+        match turned {
             Ok(()) => component.ready(),
             Err(error) => {
                 tracing::warn!(
@@ -133,6 +146,13 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
             () = shutdown.given() => {}
         }
     }
+}
+
+/// For how long the oldest record without a row waits; nothing while that is what an idle lane takes to say that it is idle.
+fn waiting_ms(now_ms: i64, through_ms: i64) -> i64 {
+    const USUAL_MS: i64 = 60_000;
+    let waiting = now_ms.saturating_sub(through_ms);
+    if waiting < USUAL_MS { 0 } else { waiting }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +224,7 @@ async fn balance(settings: &Settings, metrics: &KeeperMetrics) -> Result<(), Kee
         if !settled.contains_key(incarnation) {
             settled.insert(incarnation.clone(), settings.warehouse.settled(incarnation).await?);
         }
-        let settled = settled.get(incarnation).and_then(|lanes| lanes.get(lane)).copied();
+        let settled = settled.get(incarnation).and_then(|lanes| lanes.get(lane)).map(|lane| lane.end);
         // Of an earlier life of the topics nothing is under way any more.
         let settled = settled.unwrap_or(if incarnation == current { 0 } else { u64::MAX });
         let faults = settings.warehouse.blocks().faults(incarnation, *lane, BUCKETS).await?;

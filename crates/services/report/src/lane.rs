@@ -1,7 +1,6 @@
 //! One lane: blocks in the order of their cuts.
 
-use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use event::{Cut, LinkEvent};
 use kafka::Topic;
@@ -9,6 +8,7 @@ use kafka::lane::{
     End, Fence, Isolation, LaneProducer, LaneReader, Position, Record, ScanError, TxnError, Writes, first_committed,
 };
 use kafka::positions::Positions;
+use runtime::clock::{monotonic_ms, now_ms};
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 use tokio::runtime::Handle;
@@ -264,12 +264,7 @@ async fn other_lives(warehouse: &Warehouse, incarnation: &str) -> Result<Vec<Lif
 
 /// Both clocks.
 fn now() -> Moment {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-    Moment {
-        monotonic_ms: START.elapsed().as_millis() as i64,
-        wall_ms: wall.map_or(0, |since| since.as_millis() as i64),
-    }
+    Moment { monotonic_ms: monotonic_ms(), wall_ms: now_ms() }
 }
 
 /// What a record of `events` before a position is.

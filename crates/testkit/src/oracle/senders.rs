@@ -10,12 +10,15 @@ use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use traffic::load::locked;
 use traffic::{Platform, Sender, canonical, dub};
 
 /// A body that nobody took for so long will not be taken any more.
 const GIVE_UP: Duration = Duration::from_secs(600);
+/// Bodies of one sender that are sent again while it goes on with others: a partition without a leader must not keep it.
+const IN_RETRY: usize = 64;
 /// Bodies of late that may come again.
 const NEAR: usize = 64;
 /// Bodies of any time before that may come again.
@@ -138,6 +141,7 @@ impl Senders {
         let seed = seed.wrapping_mul(1_000).wrapping_add(number as u64);
         let mut random = StdRng::seed_from_u64(seed);
         let (mut clicks, mut events) = (dub::Generator::new(seed), canonical::Generator::new(seed));
+        let mut retried = JoinSet::new();
         while !self.stop.load(Ordering::Relaxed) {
             let begun = Instant::now();
             let (body, again) = match random.random_range(0..100) {
@@ -161,13 +165,22 @@ impl Senders {
             if random.random_range(0..50) == 0 {
                 // The same body through two doors at once, as from two machines of the platform.
                 let (one, other) = (random.random(), random.random());
-                tokio::try_join!(self.deliver(&body, one), self.deliver(&body, other))?;
                 self.ledger.again.fetch_add(size as u64, Ordering::Relaxed);
-            } else {
-                self.deliver(&body, random.random()).await?;
+                retried.spawn(Arc::clone(&self).deliver(body.clone(), one, 0));
+                retried.spawn(Arc::clone(&self).deliver(body, other, 0));
+            } else if self.attempt(&body, random.random()).await?.is_some() {
+                retried.spawn(Arc::clone(&self).deliver(body, random.random(), 1));
+            }
+            while let Some(done) =
+                if retried.len() > IN_RETRY { retried.join_next().await } else { retried.try_join_next() }
+            {
+                done.context("a delivery has panicked")??;
             }
             let due = begun + Duration::from_secs_f64(size as f64 / per_second);
             tokio::time::sleep_until(due.into()).await;
+        }
+        while let Some(done) = retried.join_next().await {
+            done.context("a delivery has panicked")??;
         }
         Ok(())
     }
@@ -191,44 +204,52 @@ impl Senders {
         Body { platform: 1, bytes, ids }
     }
 
-    /// Attempts until a 202, each at a door of chance.
-    async fn deliver(&self, body: &Body, seed: u64) -> anyhow::Result<()> {
+    /// Attempts until a 202, each at a door of chance; `failed` were made before.
+    async fn deliver(self: Arc<Self>, body: Body, seed: u64, failed: u32) -> anyhow::Result<()> {
         let (mut random, begun) = (StdRng::seed_from_u64(seed), Instant::now());
-        let doors = &self.doors[body.platform];
-        for failed in 0_u32.. {
-            let number = random.random_range(0..doors.len());
-            let door = &doors[number];
-            self.ledger.attempted.fetch_add(body.ids.len() as u64, Ordering::Relaxed);
-            let heard = match door.attempt_once(&body.bytes).await {
-                Ok(answer) if answer.status.is_success() => {
-                    if let Some(door) = locked(&self.taking).get_mut(number) {
-                        let now = Instant::now();
-                        *door = Taking { last: now, longest: door.longest.max(now - door.last) };
-                    }
-                    return self.taken(body, &answer.text);
-                }
-                Ok(answer) => {
-                    ensure!(
-                        answer.status.as_u16() == 503,
-                        "{} answered a sound body neither 202 nor 503: {} {}",
-                        door.url(),
-                        answer.status,
-                        answer.text
-                    );
-                    self.ledger.refused.fetch_add(1, Ordering::Relaxed);
-                    answer.text
-                }
-                Err(error) => {
-                    self.ledger.unanswered.fetch_add(1, Ordering::Relaxed);
-                    format!("{error:#}")
-                }
-            };
+        for failed in failed.. {
+            if failed > 0 {
+                tokio::time::sleep(Duration::from_millis(100) * failed.min(10)).await;
+            }
+            let Some(heard) = self.attempt(&body, random.random()).await? else { return Ok(()) };
             if begun.elapsed() > GIVE_UP {
                 bail!("a body was not taken for {GIVE_UP:?}: {heard}");
             }
-            tokio::time::sleep(Duration::from_millis(100) * (failed + 1).min(10)).await;
         }
         Ok(())
+    }
+
+    /// One attempt, at a door of chance. Returns what was heard if it was not taken.
+    async fn attempt(&self, body: &Body, seed: u64) -> anyhow::Result<Option<String>> {
+        let doors = &self.doors[body.platform];
+        let number = StdRng::seed_from_u64(seed).random_range(0..doors.len());
+        let door = &doors[number];
+        self.ledger.attempted.fetch_add(body.ids.len() as u64, Ordering::Relaxed);
+        match door.attempt_once(&body.bytes).await {
+            Ok(answer) if answer.status.is_success() => {
+                if let Some(door) = locked(&self.taking).get_mut(number) {
+                    let now = Instant::now();
+                    *door = Taking { last: now, longest: door.longest.max(now - door.last) };
+                }
+                self.taken(body, &answer.text)?;
+                Ok(None)
+            }
+            Ok(answer) => {
+                ensure!(
+                    answer.status.as_u16() == 503,
+                    "{} answered a sound body neither 202 nor 503: {} {}",
+                    door.url(),
+                    answer.status,
+                    answer.text
+                );
+                self.ledger.refused.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(answer.text))
+            }
+            Err(error) => {
+                self.ledger.unanswered.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(format!("{error:#}")))
+            }
+        }
     }
 
     fn taken(&self, body: &Body, receipt: &str) -> anyhow::Result<()> {

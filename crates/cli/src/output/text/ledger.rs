@@ -43,6 +43,14 @@ impl Text for LedgerReport {
             line!(page, "No lane has settled anything yet.");
         }
         self.lanes.iter().for_each(|lane| faults(page, lane, self));
+        for LaneReport { lane, waiting, waiting_minutes, .. } in self.lanes.iter().filter(|lane| lane.waits()) {
+            line!(
+                page,
+                "WAITING   lane {lane}: {} records, the oldest for {waiting_minutes} minutes; none is lost. See \
+                 docs/runbooks/lane-stalled.md",
+                waiting.unwrap_or_default()
+            );
+        }
         for Loss { lane, first_offset, last_offset, at, who, why } in &self.losses {
             let range = match *last_offset + 1 {
                 warehouse::NO_MORE => {
@@ -60,6 +68,7 @@ impl Text for LedgerReport {
                 line!(page, "Next: {first}");
                 others.iter().for_each(|command| line!(page, "      {command}"));
             }
+            None if self.lanes.iter().any(LaneReport::waits) => {}
             None if self.kafka.is_none() => line!(page, "The ledger balances: every settled record is one row."),
             None => {}
         }

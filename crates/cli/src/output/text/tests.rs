@@ -50,6 +50,7 @@ fn lane(lane: u16) -> LaneReport {
         lost: 0,
         settled: Some(1_000),
         waiting: Some(7),
+        waiting_minutes: 0,
         more: false,
         missing_offsets: Vec::new(),
         under_way: Vec::new(),
@@ -70,6 +71,20 @@ fn a_ledger_that_balances() {
         next: Vec::new(),
     };
     snapshot!("ledger_balances", report);
+}
+
+#[test]
+fn a_ledger_with_a_lane_that_stands_still() {
+    let report = LedgerReport {
+        ok: true,
+        incarnation: Some("018f".into()),
+        kafka: None,
+        lanes: vec![lane(0), LaneReport { waiting: Some(9_187), waiting_minutes: 6, ..lane(1) }],
+        losses: Vec::new(),
+        next: Vec::new(),
+    };
+    assert!(report.needs_attention(), "nothing is missing, and a lane stands still");
+    snapshot!("ledger_waiting", report);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! From request to acknowledgement: what waits, what each record came to, and the one wait of a request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use rdkafka::error::RDKafkaErrorCode;
@@ -46,13 +46,49 @@ pub(super) struct Request {
     admission: Arc<Admission>,
 }
 
+/// The records of a partition that the client has and has not reported.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    left: AtomicUsize,
+    /// The last report was that a record was not acknowledged: whether the partition has a leader has to be seen first.
+    late: AtomicBool,
+}
+
+impl Flight {
+    /// As many records are handed over now.
+    pub(super) fn depart(&self, records: usize) {
+        self.left.fetch_add(records, Ordering::AcqRel);
+    }
+
+    /// Whether all that was handed over is reported.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether the last report was that a record was not acknowledged.
+    pub(super) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// The flight of the next client: nothing is under way, and what is known of the partition stays known.
+    pub(super) fn next(&self) -> Self {
+        Self { left: AtomicUsize::new(0), late: AtomicBool::new(self.is_late()) }
+    }
+
+    /// A record is reported. Returns whether it was the last one.
+    fn land(&self, is_late: bool) -> bool {
+        self.late.store(is_late, Ordering::Relaxed);
+        self.left.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
 /// The place of one record in its request: what the client carries for it.
 pub(super) struct Ticket {
     request: Arc<Request>,
     place: u32,
     bytes: u32,
     /// The records of its partition that the client has, this one among them; none before it is handed over.
-    under_way: Option<Arc<AtomicUsize>>,
+    under_way: Option<Arc<Flight>>,
 }
 
 impl Request {
@@ -76,28 +112,28 @@ impl Request {
 
 impl Ticket {
     /// The record is handed over; `under_way` counts it already.
-    pub(super) fn handed_over(&mut self, under_way: &Arc<AtomicUsize>) {
+    pub(super) fn handed_over(&mut self, under_way: &Arc<Flight>) {
         self.under_way = Some(Arc::clone(under_way));
     }
 
     /// Returns whether it was the last one of its partition that was under way: the next batch can go.
     pub(super) fn delivered(&self, offset: i64) -> bool {
-        self.settle(offset)
+        self.settle(offset, false)
     }
 
     /// As [`Self::delivered`], for a record that is not known to be stored.
     pub(super) fn failed(&self, code: RDKafkaErrorCode) -> bool {
-        self.settle(code as i64 - CODES)
+        self.settle(code as i64 - CODES, true)
     }
 
-    fn settle(&self, value: i64) -> bool {
+    fn settle(&self, value: i64, is_late: bool) -> bool {
         let request = &self.request;
         request.admission.leave(1, self.bytes as usize);
         request.slots[self.place as usize].store(value, Ordering::Release);
         if request.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             request.done.notify_one();
         }
-        self.under_way.as_ref().is_some_and(|under_way| under_way.fetch_sub(1, Ordering::AcqRel) == 1)
+        self.under_way.as_ref().is_some_and(|under_way| under_way.land(is_late))
     }
 }
 
@@ -209,7 +245,8 @@ mod tests {
         let admission = Admission::new(10, 1000);
         admission.enter(3, 30).unwrap();
         let request = Request::new([4, 5, 6].into_iter(), &admission);
-        let under_way = Arc::new(AtomicUsize::new(2));
+        let under_way = Arc::new(Flight::default());
+        under_way.depart(2);
         let ticket = |place| {
             let mut ticket = request.ticket(place, 10);
             ticket.handed_over(&under_way);

@@ -7,7 +7,6 @@
 //! a partition at a time, and the next one gathers here: batches also grow by themselves with the time that brokers take.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -15,13 +14,16 @@ use std::time::{Duration, Instant};
 use rdkafka::message::OwnedHeaders;
 
 use super::EdgeRecord;
-use super::delivery::{Request, Ticket};
+use super::delivery::{Flight, Request, Ticket};
 use crate::topics::Topic;
 
 /// Records and bytes after which a batch is full: it stays below the client's own bounds, so that it is sent as one.
 const FULL: (usize, usize) = (10_000, 900_000);
 /// What the framing of a record may take beside its bytes.
 const FRAMING: usize = 64;
+/// A partition whose records are under way for so long is silent: acknowledgements take milliseconds. It is less than the time in
+/// which a record fails, so that requests are answered at once rather than held until then.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// A buffer that grew larger than this is not kept: every partition has one, and few batches are larger.
 const KEPT: usize = 256 << 10;
 
@@ -37,7 +39,9 @@ pub(super) struct Gather {
 struct Lane {
     batches: VecDeque<Batch>,
     /// Records that the client has and has not reported.
-    under_way: Arc<AtomicUsize>,
+    under_way: Arc<Flight>,
+    /// When the last batch was handed to the client.
+    handed_at: Option<Instant>,
     /// The buffers of the last batch, to be used again.
     spare: Option<Batch>,
 }
@@ -50,7 +54,7 @@ pub(super) struct Batch {
     records: Vec<Gathered>,
     weight: usize,
     /// What counts them once they are due.
-    under_way: Arc<AtomicUsize>,
+    under_way: Arc<Flight>,
 }
 
 struct Gathered {
@@ -91,10 +95,21 @@ impl Gather {
     }
 
     /// Takes copies of the records of one request, in order.
-    pub(super) fn push<N: AsRef<str>, V: AsRef<[u8]>>(&self, request: &Arc<Request>, records: &[EdgeRecord<'_, N, V>]) {
+    ///
+    /// # Errors
+    /// The partition of one of them, when it is silent; then nothing is taken.
+    pub(super) fn push<N: AsRef<str>, V: AsRef<[u8]>>(
+        &self,
+        request: &Arc<Request>,
+        records: &[EdgeRecord<'_, N, V>],
+    ) -> Result<(), u16> {
         let since = Instant::now();
         let mut wake = false;
         let mut lanes = self.lanes();
+        let silent = |partition: u16| lanes.get(usize::from(partition)).is_some_and(|lane| lane.is_silent(since));
+        if let Some(record) = records.iter().find(|record| silent(record.partition)) {
+            return Err(record.partition);
+        }
         for (at, record) in records.iter().enumerate() {
             let partition = usize::from(record.partition);
             if lanes.len() <= partition {
@@ -118,12 +133,19 @@ impl Gather {
             // The first record sets the moment at which a batch is due, and the one behind it says that it is full: due now. While
             // the client has a batch, the last report of that wakes.
             let due_changes = first && lane.batches.len() <= 2;
-            wake |= due_changes && lane.under_way.load(Ordering::Acquire) == 0;
+            wake |= due_changes && lane.under_way.is_over();
         }
         drop(lanes);
         if wake {
             self.wake();
         }
+        Ok(())
+    }
+
+    /// The partitions that are silent at `now`.
+    pub(super) fn silent(&self, now: Instant) -> Vec<u16> {
+        let lanes = self.lanes();
+        (0..).zip(lanes.iter()).filter(|(_, lane)| lane.is_silent(now)).map(|(partition, _)| partition).collect()
     }
 
     /// The batches that the client may have now, and when the next one is due. A batch waits for `linger` since its first
@@ -132,7 +154,7 @@ impl Gather {
         let (mut ready, mut next) = (Vec::new(), None::<Instant>);
         for lane in self.lanes().iter_mut() {
             let Some(first) = lane.batches.front() else { continue };
-            if lane.under_way.load(Ordering::Acquire) > 0 {
+            if !lane.under_way.is_over() {
                 continue;
             }
             let due = first.records.first().map_or(now, |record| record.since + linger);
@@ -141,7 +163,8 @@ impl Gather {
                 continue;
             }
             if let Some(mut batch) = lane.batches.pop_front() {
-                lane.under_way.fetch_add(batch.records.len(), Ordering::AcqRel);
+                lane.under_way.depart(batch.records.len());
+                lane.handed_at = Some(now);
                 batch.under_way = Arc::clone(&lane.under_way);
                 ready.push(batch);
             }
@@ -151,7 +174,7 @@ impl Gather {
 
     /// What was handed over so far is the business of a client that is given up: nothing waits for its reports any more.
     pub(super) fn forget_under_way(&self) {
-        self.lanes().iter_mut().for_each(|lane| lane.under_way = Arc::default());
+        self.lanes().iter_mut().for_each(|lane| lane.under_way = Arc::new(lane.under_way.next()));
         self.wake();
     }
 
@@ -160,7 +183,7 @@ impl Gather {
         let take = |lane: &mut Lane| {
             let mut batches: Vec<Batch> = lane.batches.drain(..).collect();
             for batch in &mut batches {
-                lane.under_way.fetch_add(batch.records.len(), Ordering::AcqRel);
+                lane.under_way.depart(batch.records.len());
                 batch.under_way = Arc::clone(&lane.under_way);
             }
             batches
@@ -179,6 +202,14 @@ impl Gather {
 }
 
 impl Lane {
+    /// Whether its records are not acknowledged: some are under way for long; or the last ones failed, and others are to show
+    /// first whether the partition is well again.
+    fn is_silent(&self, now: Instant) -> bool {
+        let is_waiting = !self.under_way.is_over();
+        let for_long = self.handed_at.is_some_and(|at| now.saturating_duration_since(at) >= SILENT_AFTER);
+        (is_waiting && for_long) || (self.under_way.is_late() && (is_waiting || !self.batches.is_empty()))
+    }
+
     /// The batch that a record of `weight` joins.
     fn open(&mut self, partition: u16, weight: usize) -> &mut Batch {
         let full =
@@ -232,8 +263,16 @@ mod tests {
         let admission = Admission::new(100_000, 100_000_000);
         admission.enter(records.len(), records.iter().map(EdgeRecord::bytes).sum()).unwrap();
         let request = Request::new(records.iter().map(|record| record.partition), &admission);
-        gather.push(&request, &records);
+        gather.push(&request, &records).unwrap();
         Delivery::of(request)
+    }
+
+    /// Whether a request with one record for each of these partitions is taken, or which one refuses it.
+    fn taken(gather: &Gather, partitions: &[u16]) -> Result<(), u16> {
+        let record =
+            |partition| EdgeRecord { topic: Topic::Raw, partition, key: b"k", payload: b"p", headers: NO_HEADERS };
+        let records: Vec<_> = partitions.iter().map(|partition| record(*partition)).collect();
+        gather.push(&Request::new(partitions.iter().copied(), &Admission::new(100, 100_000)), &records)
     }
 
     /// What is due at `now`, as partitions and payloads; the tickets go to `flying`.
@@ -310,6 +349,30 @@ mod tests {
         assert_eq!(handed(&gather, due(), &mut flying), [], "b is under way");
         flying.remove(0).delivered(7);
         assert_eq!(handed(&gather, due(), &mut flying), [(3, b"c".to_vec())]);
+    }
+
+    #[test]
+    fn a_partition_that_does_not_acknowledge_refuses_until_one_record_gets_through_and_others_take_on() {
+        let (gather, mut flying) = (Gather::default(), Vec::new());
+        let _one = push(&gather, 1, &[b"a"]);
+        let long_ago = Instant::now() - SILENT_AFTER;
+        assert_eq!(handed(&gather, long_ago + SILENT_AFTER + LINGER, &mut flying).len(), 1);
+        gather.lanes()[1].handed_at = Some(long_ago);
+        assert_eq!(gather.silent(Instant::now()), [1], "its record is under way for long");
+        assert_eq!((taken(&gather, &[1]), taken(&gather, &[0, 1]), taken(&gather, &[0])), (Err(1), Err(1), Ok(())));
+        assert_eq!(
+            handed(&gather, Instant::now() + LINGER, &mut flying).len(),
+            1,
+            "of a refused request nothing is kept"
+        );
+        flying.remove(0).failed(RDKafkaErrorCode::MessageTimedOut);
+        assert_eq!(gather.silent(Instant::now()), [0; 0], "one may try now");
+        assert_eq!((taken(&gather, &[1]), taken(&gather, &[1])), (Ok(()), Err(1)), "one at a time");
+        gather.forget_under_way();
+        assert_eq!(taken(&gather, &[1]), Err(1), "another client has not shown that the partition is well");
+        assert_eq!(handed(&gather, Instant::now() + LINGER, &mut flying).len(), 1);
+        flying.remove(1).delivered(1);
+        assert_eq!((taken(&gather, &[1]), taken(&gather, &[1])), (Ok(()), Ok(())));
     }
 
     #[test]

@@ -95,6 +95,12 @@ pub enum EdgeError {
     /// No broker is reachable. Nothing of the request was sent.
     #[error("Kafka is not reachable; nothing of the request was sent")]
     Down,
+    /// A partition does not acknowledge, while others may. Nothing of the request was sent.
+    #[error("partition {partition} of {} does not acknowledge; nothing of the request was sent", Topic::Raw.name())]
+    Silent {
+        /// The partition.
+        partition: u16,
+    },
     /// A record is larger than Kafka takes (2,000,000 bytes with its headers). Nothing of the request was sent.
     #[error("record {at} of the request has {bytes} bytes, more than Kafka takes; nothing of the request was sent")]
     TooLarge {
@@ -240,7 +246,7 @@ impl EdgeProducer {
     /// Takes the records of one request, all or none, in order. Never waits.
     ///
     /// # Errors
-    /// At once, when the queue is full or no broker is reachable.
+    /// At once, when the queue is full, no broker is reachable, or a partition of the request does not acknowledge.
     pub fn send<N: AsRef<str>, V: AsRef<[u8]>>(&self, records: &[EdgeRecord<'_, N, V>]) -> Result<Delivery, EdgeError> {
         if !self.is_up() {
             return Err(EdgeError::Down);
@@ -256,7 +262,10 @@ impl EdgeProducer {
         let admission = &self.shared.admission;
         admission.enter(records.len(), bytes)?;
         let request = Request::new(records.iter().map(|record| record.partition), admission);
-        self.shared.gather.push(&request, records);
+        if let Err(partition) = self.shared.gather.push(&request, records) {
+            admission.leave(records.len(), bytes);
+            return Err(EdgeError::Silent { partition });
+        }
         Ok(Delivery::of(request))
     }
 
@@ -264,6 +273,12 @@ impl EdgeProducer {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.shared.health.up.load(Ordering::Relaxed)
+    }
+
+    /// The partitions that do not acknowledge now: requests for them are refused until one gets through.
+    #[must_use]
+    pub fn silent(&self) -> Vec<u16> {
+        self.shared.gather.silent(Instant::now())
     }
 
     /// Records and bytes that wait for acknowledgement.
@@ -318,6 +333,7 @@ fn connect(
 ) -> Result<Client, ClientError> {
     let role = "edge";
     let timeout = options.delivery_timeout.as_millis().to_string();
+    let request_timeout = (options.delivery_timeout.as_millis() * 4 / 7).max(100).to_string();
     // The bound is `Admission`; the client's own queue is a little larger, so that it never refuses in the middle of a request.
     let max_messages = (options.max_records * 2).clamp(1000, 10_000_000).to_string();
     let max_kbytes = (options.max_bytes / 1024 * 2).clamp(16 * 1024, 2_000_000).to_string();
@@ -340,7 +356,8 @@ fn connect(
                 ("acks", "all"),
                 ("enable.idempotence", "true"),
                 ("message.timeout.ms", &timeout),
-                ("request.timeout.ms", &timeout),
+                // Less than a record's time: what a broker that stands still has not answered goes to the next leader.
+                ("request.timeout.ms", &request_timeout),
             ],
         )?
         .create_with_context(EdgeContext {
@@ -424,7 +441,7 @@ fn take_reports(shared: &Shared) {
 
 fn replace(shared: &Shared, old: &Client) {
     let Shared { cluster, options, health, gather, .. } = shared;
-    health.up.store(false, Ordering::Relaxed);
+    // Whether brokers answer is not another question than before: while one partition is without a leader, others go on.
     let number = health.current.load(Ordering::Relaxed) + 1;
     match connect(cluster, options, health, gather, number) {
         Ok(new) => {

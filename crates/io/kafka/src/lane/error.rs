@@ -1,5 +1,7 @@
 //! Why a transaction did not go through.
 
+use std::time::Duration;
+
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 
@@ -56,6 +58,13 @@ pub enum TxnError {
 }
 
 impl TxnError {
+    /// The client has not returned from a call.
+    pub(super) fn hung(id: &str, doing: &'static str, asked_for: Duration) -> Self {
+        let reason = format!("the client was to answer within {asked_for:?} and has not; it is left behind");
+        tracing::error!(id, doing, reason, "the producer of a lane hangs; the lane opens again with another");
+        TxnError::Fatal { id: id.into(), doing, reason }
+    }
+
     /// Where there is no transaction to abort, an abortable error is a fatal one.
     pub(super) fn unless_abortable(self) -> Self {
         match self {

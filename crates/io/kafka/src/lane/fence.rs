@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
-use runtime::disposal::Aside;
 
+use super::bounded::BoundedClient;
 use super::error::{TxnError, classify};
 use super::pause;
 use super::producer::{LaneContext, LaneProducer};
@@ -102,7 +102,10 @@ impl Fence {
         let producer: BaseProducer<LaneContext> = config
             .create_with_context(LaneContext::new(id))
             .map_err(|source| no_client(id, ClientError::refused(id, source)))?;
-        let producer = Aside::new("a lane's producer", producer);
+        let producer = BoundedClient::new(id, producer).map_err(|error| {
+            let reason = format!("the system gives no thread: {error}");
+            TxnError::Fatal { id: id.into(), doing: "make the producer", reason }
+        })?;
         init(&producer, id, txn_timeout)?;
         let mut producer = LaneProducer::new(cluster.clone(), id.to_owned(), producer, txn_timeout, writes);
         producer.seal()?;
@@ -114,13 +117,14 @@ fn no_client(id: &str, error: ClientError) -> TxnError {
     TxnError::Fatal { id: id.into(), doing: "make the producer", reason: error.to_string() }
 }
 
-fn init(producer: &BaseProducer<LaneContext>, id: &str, txn_timeout: Duration) -> Result<(), TxnError> {
+fn init(producer: &BoundedClient, id: &str, txn_timeout: Duration) -> Result<(), TxnError> {
     let started = Instant::now();
     let mut attempt = 0;
     loop {
         attempt += 1;
         // The call waits for the coordinator itself; the predecessor's open transaction is aborted inside it.
-        match producer.init_transactions(txn_timeout) {
+        let answer = producer.call(txn_timeout, move |producer| producer.init_transactions(txn_timeout));
+        match answer.ok_or_else(|| TxnError::hung(id, "take the fence", txn_timeout))? {
             Ok(()) => {
                 tracing::debug!(id, attempt, took = ?started.elapsed(), "fence taken");
                 return Ok(());

@@ -1,5 +1,6 @@
 //! One lane of a stage: its fenced, transactional producer and its reader. Blocking, for the thread of that lane.
 
+mod bounded;
 mod end;
 mod error;
 mod fence;

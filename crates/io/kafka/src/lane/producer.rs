@@ -1,7 +1,7 @@
 //! The transactional producer of a lane.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -10,8 +10,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::clock::now_ms;
 use runtime::disposal::Aside;
 
+use super::bounded::{ASKED_FOR, BoundedClient};
 use super::error::{TxnError, classify};
 use super::fence::Writes;
 use super::{End, pause};
@@ -142,11 +144,11 @@ impl ProducerContext for LaneContext {
 pub struct LaneProducer {
     cluster: Cluster,
     id: String,
-    producer: Aside<BaseProducer<LaneContext>>,
+    producer: BoundedClient,
     txn_timeout: Duration,
     /// When the open transaction began, by the wall clock, as the broker counts: a machine's sleep counts too.
-    opened: Option<SystemTime>,
-    groups: Vec<(String, ConsumerGroupMetadata)>,
+    opened_ms: Option<i64>,
+    groups: Vec<(String, Arc<ConsumerGroupMetadata>)>,
     writes: Writes,
 }
 
@@ -160,11 +162,11 @@ impl LaneProducer {
     pub(super) fn new(
         cluster: Cluster,
         id: String,
-        producer: Aside<BaseProducer<LaneContext>>,
+        producer: BoundedClient,
         txn_timeout: Duration,
         writes: Writes,
     ) -> Self {
-        Self { cluster, id, producer, txn_timeout, opened: None, groups: Vec::new(), writes }
+        Self { cluster, id, producer, txn_timeout, opened_ms: None, groups: Vec::new(), writes }
     }
 
     /// The transactional id.
@@ -179,9 +181,9 @@ impl LaneProducer {
     /// When the producer is fenced or broken, or a transaction is open already.
     pub fn begin(&mut self) -> Result<(), TxnError> {
         *self.producer.context().reports() = Reports::default();
-        self.opened = None;
+        self.opened_ms = None;
         self.producer.begin_transaction().map_err(|error| self.classify("begin", &error).unless_abortable())?;
-        self.opened = Some(SystemTime::now());
+        self.opened_ms = Some(now_ms());
         Ok(())
     }
 
@@ -321,7 +323,7 @@ impl LaneProducer {
         }
         let deadline = Instant::now() + self.txn_timeout;
         loop {
-            match self.producer.commit_transaction(self.txn_timeout) {
+            match self.ask("commit", |producer, within| producer.commit_transaction(within))? {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                     tracing::warn!(id = self.id, %error, "the commit is not answered yet; asking again");
@@ -352,7 +354,11 @@ impl LaneProducer {
         }
         let deadline = Instant::now() + self.txn_timeout;
         loop {
-            match self.producer.send_offsets_to_transaction(&offsets, &self.groups[place].1, self.txn_timeout) {
+            let (offsets, group) = (offsets.clone(), Arc::clone(&self.groups[place].1));
+            let sent = self.ask("commit its position", move |producer, within| {
+                producer.send_offsets_to_transaction(&offsets, &group, within)
+            });
+            match sent? {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error))
                     if error.is_retriable() && !error.txn_requires_abort() && Instant::now() < deadline =>
@@ -363,6 +369,17 @@ impl LaneProducer {
                 Err(error) => return Err(self.classify("commit its position", &error)),
             }
         }
+    }
+
+    /// Makes a call that waits for a coordinator, within the time that is given to it.
+    fn ask(
+        &self,
+        doing: &'static str,
+        call: impl FnOnce(&BaseProducer<LaneContext>, Duration) -> Result<(), KafkaError> + Send + 'static,
+    ) -> Result<Result<(), KafkaError>, TxnError> {
+        let within = ASKED_FOR.min(self.txn_timeout);
+        let answer = self.producer.call(within, move |producer| call(producer, within));
+        answer.ok_or_else(|| TxnError::hung(&self.id, doing, within))
     }
 
     /// The place of a group's metadata. A consumer that only has the group's id gives it; nobody joins.
@@ -379,7 +396,7 @@ impl LaneProducer {
             .map_err(|error| fatal(error.to_string()))?;
         let consumer = Aside::new("a client that names a group", consumer);
         let metadata = consumer.group_metadata().ok_or_else(|| fatal("the client gave no group metadata".into()))?;
-        self.groups.push((group.to_owned(), metadata));
+        self.groups.push((group.to_owned(), Arc::new(metadata)));
         Ok(self.groups.len() - 1)
     }
 
@@ -398,8 +415,9 @@ impl LaneProducer {
             // The client's abort waits for what is in flight, whose reports somebody must take meanwhile. In short steps it need not
             // be another thread: an abort that ran out of time goes on where it stood.
             self.producer.poll(Duration::ZERO);
-            let step = if self.producer.in_flight_count() > 0 { Duration::from_millis(5) } else { self.txn_timeout };
-            match self.producer.abort_transaction(step) {
+            let in_flight = self.producer.in_flight_count() > 0;
+            let step = if in_flight { Duration::from_millis(5) } else { ASKED_FOR.min(self.txn_timeout) };
+            match self.ask("abort", move |producer, within| producer.abort_transaction(step.min(within)))? {
                 Ok(()) => {
                     self.producer.poll(Duration::ZERO);
                     return Ok(());
@@ -448,7 +466,8 @@ impl LaneProducer {
     }
 
     fn classify(&self, doing: &'static str, error: &KafkaError) -> TxnError {
-        let open = self.opened.and_then(|opened| opened.elapsed().ok()).unwrap_or_default();
+        let open = self.opened_ms.map_or(0, |opened| now_ms() - opened);
+        let open = Duration::from_millis(u64::try_from(open).unwrap_or(0));
         match classify(&self.producer, &self.id, doing, error) {
             // A transaction that outlives its timeout is ended by the broker, which fences its producer to do so: nobody else need
             // have the lane. If somebody has, taking the fence again costs a restart, never an event.

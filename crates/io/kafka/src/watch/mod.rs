@@ -10,10 +10,11 @@ mod judge;
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use runtime::clock::now_ms;
 use runtime::disposal::Aside;
 use runtime::progress::{Input, LaneId, LaneProgress, Seen};
 use runtime::{Component, Lag, Shutdown, Telemetry};
@@ -210,7 +211,7 @@ impl Watch {
         else {
             return;
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let now = now_ms();
         let millis = match (records, seen.read_ms) {
             (0, _) => 0,
             // Nothing was read since the lane was opened.

@@ -40,6 +40,8 @@ SELECT
     source,
     through AS complete_through,
     holes AS missing,
+    toUInt32(greatest(intDiv(now64(3)::Decimal64(3) - through::Decimal64(3), 60), 0)) AS waiting_minutes,
+    multiIf(missing != 0, 'missing', waiting_minutes > 0, 'waiting', 'complete') AS state,
     max(received_at) AS last_seen,
     count() AS records,
     countIf(outcome = 'duplicate') AS duplicates,

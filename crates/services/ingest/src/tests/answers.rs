@@ -322,7 +322,7 @@ async fn each_event_of_a_batch_has_its_own_result() {
     let door = Door::open(vec![canonical], Http::default()).await;
     let good = r#"{"id":"1","type":"click","time":"2026-11-23T10:00:00Z","link":{"id":"l"}}"#;
     let body = format!("[{good},{{\"id\":\"2\"}},{good}]");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let now = jiff::Timestamp::now().as_second();
     let secret = Secret::new("first", secret);
     let headers = signature::sign(&Scheme::StandardWebhooks, &secret, "msg_1", now, body.as_bytes()).unwrap();
     let mut request = door.client.post(format!("http://{}/v1/webhooks/own?dry_run=1", door.address)).body(body);

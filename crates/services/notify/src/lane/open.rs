@@ -9,9 +9,9 @@ use kafka::Topic;
 use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError, Writes, read_all_committed};
 use kafka::positions::{Committed, Positions};
 use notification::Planner;
+use runtime::clock::now_ms;
 use tokio::runtime::Handle;
 
-use super::now_ms;
 use crate::metrics::NotifyMetrics;
 use crate::outbox::{Outbox, Outcome};
 use crate::worker::Workers;

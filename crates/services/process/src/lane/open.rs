@@ -10,6 +10,7 @@ use kafka::lane::{
 };
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
+use runtime::clock::now_ms;
 
 use super::transaction::view;
 use crate::advance::Advance;
@@ -151,7 +152,7 @@ fn restore(settings: &Settings, lane: u16, metrics: &ProcessMetrics) -> Result<(
         }
         Start::Fresh | Start::Restored(_) => {}
     }
-    let mut carried = start.carried(super::now_ms());
+    let mut carried = start.carried(now_ms());
     hold_raw(cluster, &positions, lane, &mut carried)?;
     if kept.is_none() {
         tell_lost_marks(settings, lane, first.unwrap_or(carried.seen.raw_hi), &carried)?;
@@ -161,7 +162,7 @@ fn restore(settings: &Settings, lane: u16, metrics: &ProcessMetrics) -> Result<(
 
 /// About how many records of `raw` the window covers: as many marks as a restore may have to read.
 fn in_window(settings: &Settings, positions: &Positions, lane: u16) -> Result<u64, End> {
-    let since = super::now_ms().saturating_sub(settings.longest_window.as_millis() as i64);
+    let since = now_ms().saturating_sub(settings.longest_window.as_millis() as i64);
     let end = positions.watermarks(Topic::Raw, lane)?.end;
     Ok(positions.offset_at(Topic::Raw, lane, since)?.map_or(0, |from| end.abs_diff(from)))
 }

@@ -10,9 +10,10 @@ use event::{LinkEvent, Outcome};
 use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
 use runtime::Shutdown;
+use runtime::clock::now_ms;
 
 use super::open::{OpenLane, unusable};
-use super::{now_ms, reading};
+use super::reading;
 use crate::clock::needed_from;
 use crate::fuse::{self, Blown};
 use crate::metrics::ProcessMetrics;

@@ -124,8 +124,8 @@ impl<'a> Cleaner<'a> {
         }
     }
 
-    /// A host name: lower case, punycode, without a final dot and without the port that browsers leave out. One that is no
-    /// host name, or is an address, is noted and passed over.
+    /// A host name: lower case, punycode, without a final dot and without the port that browsers leave out. One that is
+    /// no host name, or is an address, is noted and passed over.
     pub(crate) fn host(&mut self, field: &'static str, given: Given<Cow<'a, str>>) -> Cow<'a, str> {
         let text = trimmed(given.or_empty());
         let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
@@ -175,7 +175,8 @@ pub(crate) fn is_sentinel(text: &str) -> bool {
     text.len() <= 9 && SENTINELS.iter().any(|sentinel| sentinel.eq_ignore_ascii_case(text.trim()))
 }
 
-/// What a sender says of the page that a visitor came from: `''` where it says that there was none, `None` where it does not say.
+/// What a sender says of the page that a visitor came from: `''` where it says that there was none, `None` where it
+/// does not say.
 pub(crate) fn referrer(given: Given<Cow<'_, str>>) -> Option<Cow<'_, str>> {
     const DIRECT: [&str; 5] = ["", "(direct)", "direct", "(none)", "none"];
     let text = given.ok()?;

@@ -16,7 +16,8 @@ const MAX_REMEMBERED_URL: usize = 2_048;
 /// The longest path that is stored, in bytes.
 const MAX_PATH: usize = 2_048;
 
-/// What advertising networks add to the links that they are paid for. `fbclid` is not one of them: it is on unpaid links, too.
+/// What advertising networks add to the links that they are paid for. `fbclid` is not one of them: it is on unpaid
+/// links, too.
 const PAID_CLICK_IDS: [&str; 8] = ["gclid", "wbraid", "gbraid", "dclid", "msclkid", "ttclid", "li_fat_id", "twclid"];
 
 /// A destination URL, reduced to what may be stored.
@@ -129,8 +130,8 @@ fn parse(url: &str, keep_query_params: &[String]) -> Option<Destination> {
     Some(found)
 }
 
-/// The URL with what several encoders did to its query taken back: `&amp;` is `&`, and a `?`, `;` or encoded `&` before a UTM
-/// field parts parameters, in a path without a query too.
+/// The URL with what several encoders did to its query taken back: `&amp;` is `&`, and a `?`, `;` or encoded `&` before
+/// a UTM field parts parameters, in a path without a query too.
 fn mended(url: &str) -> Cow<'_, str> {
     let bytes = url.as_bytes();
     let suspicious = bytes.iter().enumerate().any(|(at, byte)| match byte {

@@ -24,8 +24,8 @@ pub struct Adapted<'a> {
     pub event: LinkEvent<'a>,
     /// Who came. In memory only: never to be logged or stored.
     pub visitor: Visitor<'a>,
-    /// The referring URL or host as it was given; `''` when the sender says that nothing referred, `None` when it does not say.
-    /// Only its host may be stored.
+    /// The referring URL or host as it was given; `''` when the sender says that nothing referred, `None` when it does
+    /// not say. Only its host may be stored.
     pub referrer: Option<Cow<'a, str>>,
     /// Whether the destination has the click id of an advertising network: the visit was paid for.
     pub paid_click: bool,

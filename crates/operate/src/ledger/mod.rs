@@ -91,7 +91,8 @@ impl Report for LedgerReport {
 }
 
 impl LaneReport {
-    /// Whether records have waited for their rows for longer than any stage takes: nothing is lost, and something stands still.
+    /// Whether records have waited for their rows for longer than any stage takes: nothing is lost, and something
+    /// stands still.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.waiting_minutes >= 2
@@ -125,8 +126,8 @@ impl LaneReport {
     }
 }
 
-/// Reads the ledger. Of each lane, `details` of the missing records are looked at, as far as `raw` still holds them. When Kafka
-/// does not answer, the report says so and holds what ClickHouse knows.
+/// Reads the ledger. Of each lane, `details` of the missing records are looked at, as far as `raw` still holds them.
+/// When Kafka does not answer, the report says so and holds what ClickHouse knows.
 ///
 /// # Errors
 /// When ClickHouse does not answer.

@@ -148,7 +148,8 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
     }
 }
 
-/// For how long the oldest record without a row waits; nothing while that is what an idle lane takes to say that it is idle.
+/// For how long the oldest record without a row waits; nothing while that is what an idle lane takes to say that it is
+/// idle.
 fn waiting_ms(now_ms: i64, through_ms: i64) -> i64 {
     const USUAL_MS: i64 = 60_000;
     let waiting = now_ms.saturating_sub(through_ms);
@@ -197,8 +198,8 @@ async fn settle(settings: &Settings, metrics: &KeeperMetrics) -> Result<Option<M
     Ok(complete)
 }
 
-/// How far a lane is complete in ClickHouse: to the last cut that was reported; and where nothing lies between that cut and
-/// what `process` has seen, to the time that `process` has seen.
+/// How far a lane is complete in ClickHouse: to the last cut that was reported; and where nothing is between that cut
+/// and what `process` has seen, to the time that `process` has seen.
 fn settled(processed: Option<Progress>, reported: Option<Progress>) -> Option<Progress> {
     match (processed, reported) {
         (Some(processed), Some(reported)) if processed.raw_hi == reported.raw_hi => Some(processed),
@@ -207,8 +208,8 @@ fn settled(processed: Option<Progress>, reported: Option<Progress>) -> Option<Pr
     }
 }
 
-/// Adds the books up, and names the first offsets that are wrong. What is not settled yet is under way, not missing: a block
-/// that holds test data is two inserts, and between them its offsets have a gap.
+/// Adds the books up, and names the first offsets that are wrong. What is not settled yet is under way, not missing: a
+/// block that holds test data is two inserts, and between them its offsets have a gap.
 async fn balance(settings: &Settings, metrics: &KeeperMetrics) -> Result<(), KeepError> {
     let (mut missing, mut repeated) = (0, 0);
     let mut settled = BTreeMap::new();

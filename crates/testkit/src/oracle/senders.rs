@@ -1,4 +1,5 @@
-//! Platforms that send without pause, retry until they are answered 202, and send some events again, soon or much later.
+//! Platforms that send without pause, retry until they are answered 202, and send some events again, soon or much
+//! later.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +18,8 @@ use traffic::{Platform, Sender, canonical, dub};
 
 /// A body that nobody took for so long will not be taken any more.
 const GIVE_UP: Duration = Duration::from_secs(600);
-/// Bodies of one sender that are sent again while it goes on with others: a partition without a leader must not keep it.
+/// Bodies of one sender that are sent again while it goes on with others: a partition without a leader must not keep
+/// it.
 const IN_RETRY: usize = 64;
 /// Bodies of late that may come again.
 const NEAR: usize = 64;

@@ -1,10 +1,10 @@
 //! Records gather by partition until the client can send them at once.
 //!
-//! The client (librdkafka 2.12) keeps the next batch of an idempotent partition back while more than four of its records wait
-//! for their acknowledgement, and its broker thread polls without a pause for as long as that batch is due
-//! (`rd_kafka_toppar_producer_serve`: the moment to wake up is set before what is in flight is looked at). Where brokers
-//! acknowledge later than the client lingers, that burns CPU for nothing. So the client gets one batch of
-//! a partition at a time, and the next one gathers here: batches also grow by themselves with the time that brokers take.
+//! The client (librdkafka 2.12) keeps the next batch of an idempotent partition back while more than four of its
+//! records wait for their acknowledgement, and its broker thread polls without a pause for as long as that batch is due
+//! (`rd_kafka_toppar_producer_serve`: the moment to wake up is set before what is in flight is looked at). Where
+//! brokers acknowledge later than the client lingers, that burns CPU for nothing. So the client gets one batch of a
+//! partition at a time, and the next one gathers here: batches also grow by themselves with the time that brokers take.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,8 +21,8 @@ use crate::topics::Topic;
 const FULL: (usize, usize) = (10_000, 900_000);
 /// What the framing of a record may take beside its bytes.
 const FRAMING: usize = 64;
-/// A partition whose records are under way for so long is silent: acknowledgements take milliseconds. It is less than the time in
-/// which a record fails, so that requests are answered at once rather than held until then.
+/// A partition whose records are under way for so long is silent: acknowledgements take milliseconds. It is less than
+/// the time in which a record fails, so that requests are answered at once rather than held until then.
 const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// A buffer that grew larger than this is not kept: every partition has one, and few batches are larger.
 const KEPT: usize = 256 << 10;
@@ -130,8 +130,8 @@ impl Gather {
                 ticket,
                 since,
             });
-            // The first record sets the moment at which a batch is due, and the one behind it says that it is full: due now. While
-            // the client has a batch, the last report of that wakes.
+            // The first record sets the moment at which a batch is due, and the one behind it says that it is full: due
+            // now. While the client has a batch, the last report of that wakes.
             let due_changes = first && lane.batches.len() <= 2;
             wake |= due_changes && lane.under_way.is_over();
         }
@@ -148,8 +148,8 @@ impl Gather {
         (0..).zip(lanes.iter()).filter(|(_, lane)| lane.is_silent(now)).map(|(partition, _)| partition).collect()
     }
 
-    /// The batches that the client may have now, and when the next one is due. A batch waits for `linger` since its first
-    /// record, unless it is full.
+    /// The batches that the client may have now, and when the next one is due. A batch waits for `linger` since its
+    /// first record, unless it is full.
     pub(super) fn due(&self, now: Instant, linger: Duration) -> (Vec<Batch>, Option<Instant>) {
         let (mut ready, mut next) = (Vec::new(), None::<Instant>);
         for lane in self.lanes().iter_mut() {
@@ -172,7 +172,8 @@ impl Gather {
         (ready, next)
     }
 
-    /// What was handed over so far is the business of a client that is given up: nothing waits for its reports any more.
+    /// What was handed over so far is the business of a client that is given up: nothing waits for its reports any
+    /// more.
     pub(super) fn forget_under_way(&self) {
         self.lanes().iter_mut().for_each(|lane| lane.under_way = Arc::new(lane.under_way.next()));
         self.wake();
@@ -202,8 +203,8 @@ impl Gather {
 }
 
 impl Lane {
-    /// Whether its records are not acknowledged: some are under way for long; or the last ones failed, and others are to show
-    /// first whether the partition is well again.
+    /// Whether its records are not acknowledged: some are under way for long; or the last ones failed, and others are
+    /// to show first whether the partition is well again.
     fn is_silent(&self, now: Instant) -> bool {
         let is_waiting = !self.under_way.is_over();
         let for_long = self.handed_at.is_some_and(|at| now.saturating_duration_since(at) >= SILENT_AFTER);

@@ -174,10 +174,11 @@ impl ProducerContext for EdgeContext {
 const MAX_RECORD: usize = 1_900_000;
 /// How often the brokers are asked while nothing is delivered.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// How long a client may go without an answer from any broker before another one is tried: the first wait, and the longest.
-/// It doubles with each client that gets no answer either, since then it is Kafka that is away.
+/// How long a client may go without an answer from any broker before another one is tried: the first wait, and the
+/// longest. It doubles with each client that gets no answer either, since then it is Kafka that is away.
 const GIVE_UP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
-/// Clients that were given up and have not ended. With as many, no further one is given up: each holds threads and memory.
+/// Clients that were given up and have not ended. With as many, no further one is given up: each holds threads and
+/// memory.
 const MOST_ENDING: usize = 16;
 
 /// Ended on a thread of its own, whichever thread uses it last: its end can wait for an answer that never comes.
@@ -201,8 +202,9 @@ impl Shared {
 
 /// Takes the records of requests and tells when the in-sync replicas have them.
 ///
-/// Idempotent, `acks=all`, in order within a partition. Three threads belong to it: one hands gathered records to the client, one
-/// takes delivery reports, one asks the brokers once a second while nothing is delivered. It finds the brokers again by itself.
+/// Idempotent, `acks=all`, in order within a partition. Three threads belong to it: one hands gathered records to the
+/// client, one takes delivery reports, one asks the brokers once a second while nothing is delivered. It finds the
+/// brokers again by itself.
 pub struct EdgeProducer {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -287,7 +289,8 @@ impl EdgeProducer {
         self.shared.admission.waiting()
     }
 
-    /// On stop: waits until nothing is waiting for acknowledgement, at most `timeout`. Returns how many records are left.
+    /// On stop: waits until nothing is waiting for acknowledgement, at most `timeout`. Returns how many records are
+    /// left.
     pub async fn flush(&self, timeout: Duration) -> usize {
         let deadline = Instant::now() + timeout;
         loop {
@@ -334,7 +337,8 @@ fn connect(
     let role = "edge";
     let timeout = options.delivery_timeout.as_millis().to_string();
     let request_timeout = (options.delivery_timeout.as_millis() * 4 / 7).max(100).to_string();
-    // The bound is `Admission`; the client's own queue is a little larger, so that it never refuses in the middle of a request.
+    // The bound is `Admission`; the client's own queue is a little larger, so that it never refuses in the middle of a
+    // request.
     let max_messages = (options.max_records * 2).clamp(1000, 10_000_000).to_string();
     let max_kbytes = (options.max_bytes / 1024 * 2).clamp(16 * 1024, 2_000_000).to_string();
     cluster
@@ -416,7 +420,8 @@ fn send(client: &Client, record: Ready<'_>) {
     }
 }
 
-/// Takes delivery reports as they come, and replaces a client that has ended itself, has lost a partition, or gets no answer.
+/// Takes delivery reports as they come, and replaces a client that has ended itself, has lost a partition, or gets no
+/// answer.
 fn take_reports(shared: &Shared) {
     let health = &shared.health;
     let beat = shared.options.beats.register("edge", "edge-reports");
@@ -441,14 +446,15 @@ fn take_reports(shared: &Shared) {
 
 fn replace(shared: &Shared, old: &Client) {
     let Shared { cluster, options, health, gather, .. } = shared;
-    // Whether brokers answer is not another question than before: while one partition is without a leader, others go on.
+    // Whether brokers answer is not another question than before: while one partition is without a leader, others go
+    // on.
     let number = health.current.load(Ordering::Relaxed) + 1;
     match connect(cluster, options, health, gather, number) {
         Ok(new) => {
             health.current.store(number, Ordering::Relaxed);
             *shared.client.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-            // What the old one still holds is reported as failed, here or when it ends. Nothing waits for that: neither this
-            // thread for its broker threads, nor a partition for its reports.
+            // What the old one still holds is reported as failed, here or when it ends. Nothing waits for that: neither
+            // this thread for its broker threads, nor a partition for its reports.
             old.purge(PurgeConfig::default().queue().inflight().non_blocking());
             old.poll(Duration::from_millis(100));
             gather.forget_under_way();

@@ -1,11 +1,12 @@
 //! Calls of the client that can hang, each with a bound that is ours.
 //!
-//! A transactional call of librdkafka waits for the client's main thread without a limit; its `timeout` is a wish. When the search for a
-//! coordinator fails (its broker is killed or paused at that moment), the request waits for the next change of any broker's state
-//! (`rd_kafka_coord_req_handle_FindCoordinator` of 2.12.1: "rely on state broadcast to trigger retry") and has no deadline. Once all
-//! brokers are well again nothing changes any more: `rd_kafka_send_offsets_to_transaction` has been seen to wait until its process was
-//! ended, on three brokers of which one was killed, with all the brokers ready. So these calls are made on a thread that the lane can
-//! leave behind: the lane opens again with another client, and the fence makes whatever the old one still sends void.
+//! A transactional call of librdkafka waits for the client's main thread without a limit; its `timeout` is a wish. When
+//! the search for a coordinator fails (its broker is killed or paused at that moment), the request waits for the next
+//! change of any broker's state (`rd_kafka_coord_req_handle_FindCoordinator` of 2.12.1: "rely on state broadcast to
+//! trigger retry") and has no deadline. Once all brokers are well again nothing changes any more:
+//! `rd_kafka_send_offsets_to_transaction` has been seen to wait until its process was ended, on three brokers of which
+//! one was killed, with all the brokers ready. So these calls are made on a thread that the lane can leave behind: the
+//! lane opens again with another client, and the fence makes whatever the old one still sends void.
 
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +52,8 @@ impl BoundedClient {
         Ok(Self { client, calls, left_behind })
     }
 
-    /// Makes a call that was told to take at most `timeout`. `None` when it did not return: the client is of no more use.
+    /// Makes a call that was told to take at most `timeout`. `None` when it did not return: the client is of no more
+    /// use.
     pub(super) fn call<R: Send + 'static>(
         &self,
         timeout: Duration,

@@ -97,7 +97,7 @@ async fn unsettled(explainer: &Explainer, id: &str) -> Result<Vec<(String, u16, 
     blocking(move || {
         let mut found = Vec::new();
         for (lane, kept) in kept {
-            let from = settled.get(&lane).copied().unwrap_or(0).clamp(kept.from, kept.to);
+            let from = settled.get(&lane).map_or(0, |lane| lane.end).clamp(kept.from, kept.to);
             let to = kept.to.min(from + LOOKED_THROUGH);
             read_all_committed::<Infallible>(
                 &cluster,

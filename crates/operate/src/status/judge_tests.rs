@@ -37,6 +37,7 @@ fn lane() -> LaneReport {
         lost: 0,
         settled: Some(1_000),
         waiting: Some(0),
+        waiting_minutes: 0,
         more: false,
         missing_offsets: Vec::new(),
         under_way: Vec::new(),

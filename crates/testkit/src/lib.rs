@@ -1,5 +1,5 @@
-//! What tests share: a whole Hookline seen from outside, hostile bodies, the crash oracle. Events and senders come from
-//! `traffic`.
+//! What tests share: a whole Hookline seen from outside, hostile bodies, the crash oracle, receivers of messages.
+//! Events and senders come from `traffic`.
 
 pub mod clickhouse;
 pub mod clock;
@@ -7,6 +7,7 @@ pub mod detection;
 pub mod hostile;
 pub mod house;
 pub mod oracle;
+pub mod receiver;
 
 pub use house::{House, Program};
 pub use traffic::{Sender, Sent, http};

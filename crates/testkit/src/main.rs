@@ -3,17 +3,23 @@
 //! `hookline-testkit detect --rules FILE.toml [--planned PLANNED.csv] COUNTS.csv > ALERTS.csv` runs the spike evaluator
 //! over counts; `hookline-testkit world SEED KEYS WEEKS COUNTS.csv TRUTH.csv` makes up links of known truth;
 //! `hookline-testkit score TRUTH.csv ALERTS.csv` compares. docs/detection.md has the formats and figures.
+//!
+//! `hookline-testkit receiver slack` stands for Slack (or another platform): point a destination at it, and look at its
+//! page.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use hookline_testkit::detection::{self, Truth};
+use hookline_testkit::receiver::{Behaviour, Platform, Receiver};
 
 const USAGE: &str = "usage:
   hookline-testkit detect --rules FILE.toml [--planned PLANNED.csv] COUNTS.csv > ALERTS.csv
   hookline-testkit world SEED KEYS WEEKS COUNTS.csv TRUTH.csv
-  hookline-testkit score TRUTH.csv ALERTS.csv";
+  hookline-testkit score TRUTH.csv ALERTS.csv
+  hookline-testkit receiver slack|teams|pagerduty|github|jira|hubspot|webhook|smtp [--listen HOST:PORT]
+      [--answers well|busy|refuses|rejects|broken|gone|redirects|hangs|resets]";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,7 +36,38 @@ fn main() -> Result<()> {
             let score = truth.score(&detection::read_alerts(&text(alerts)?)?);
             write!(std::io::stdout(), "{score}").context("the score cannot be written")
         }
+        ["receiver", platform, rest @ ..] => receive(platform, rest),
         _ => bail!("{USAGE}"),
+    }
+}
+
+fn receive(platform: &str, words: &[&str]) -> Result<()> {
+    let Some(platform) = Platform::parse(platform) else { bail!("unknown platform {platform}\n{USAGE}") };
+    let (mut listen, mut behaviour) = ("127.0.0.1:9900", Behaviour::Well);
+    for pair in words.chunks(2) {
+        match pair {
+            ["--listen", address] => listen = address,
+            ["--answers", name] => match Behaviour::parse(name) {
+                Some(known) => behaviour = known,
+                None => bail!("unknown answer {name}\n{USAGE}"),
+            },
+            _ => bail!("{USAGE}"),
+        }
+    }
+    let receiver = Receiver::listen(platform, listen, |request, status, faults| {
+        let mut out = std::io::stdout().lock();
+        // It goes on without a terminal.
+        drop(writeln!(out, "{} {} -> {status}", request.method, request.path));
+        faults.iter().for_each(|fault| drop(writeln!(out, "  breaks the platform's rules: {fault}")));
+        request.body.lines().for_each(|line| drop(writeln!(out, "  {line}")));
+    })?;
+    receiver.behave(behaviour);
+    let address = receiver.address;
+    let mut out = std::io::stdout();
+    writeln!(out, "Look at http://{address}/. Ctrl-C ends it. A destination that sends here:\n")?;
+    writeln!(out, "[destination.try]\nowner = \"...\"\n{}\n", platform.section(address))?;
+    loop {
+        std::thread::park();
     }
 }
 

@@ -12,12 +12,9 @@ use crate::problem::{Place, Sink, did_you_mean};
 pub(crate) const ADAPTERS: [&str; 9] =
     ["dub", "canonical", "cloudevents", "bitly", "rebrandly", "shortio", "shlink", "twilio", "mapping"];
 
-/// The kinds of destinations of the language that this version does not have.
-const LATER_DESTINATIONS: [&str; 2] = ["smtp", "jira"];
-
-/// The kinds of destinations of the language.
+/// The kinds of destinations of the language: this version has all of them.
 pub(crate) fn destinations() -> Vec<&'static str> {
-    KINDS.iter().map(|kind| kind.name).chain(LATER_DESTINATIONS).collect()
+    KINDS.iter().map(|kind| kind.name).collect()
 }
 
 /// Whether a part is refused or passed over.

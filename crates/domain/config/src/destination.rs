@@ -1,7 +1,7 @@
 //! Destinations: where messages go.
 
 use jiff::civil::{Time, Weekday};
-use notification::destination::{Form, Kind, Setting, Value, Values};
+use notification::destination::{Form, Kind, Reach, Setting, Value, Values};
 
 use crate::availability::{self, Part};
 use crate::owners::Declared;
@@ -94,7 +94,6 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
     let kind = kind_name.as_ref().and_then(|(kind, _)| notification::destination::kind(kind));
     let Some(kind) = kind else {
         if let Some((unavailable, _)) = &kind_name {
-            check_unavailable(&section, unavailable);
             // Of a kind that is unknown, every key would look wrong.
             if availability::destinations().contains(&unavailable.as_str()) {
                 section.finish();
@@ -102,7 +101,8 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
         }
         return None;
     };
-    let (allow_private, proxy) = if kind.http { http(&section) } else { (false, None) };
+    let allow_private = kind.reach != Reach::File && section.flag("allow_private").unwrap_or(false);
+    let proxy = if kind.reach == Reach::Http { proxy(&section) } else { None };
     let values = settings(&section, kind);
     section.finish();
     if !available {
@@ -112,15 +112,15 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
     Some(Destination { name, owner: owner?, kind, values, allow_private, proxy, max, open, fields })
 }
 
-/// What every destination takes that talks HTTP.
-fn http(section: &Section<'_>) -> (bool, Option<SecretText>) {
+/// The proxy through which a destination is reached that talks HTTP.
+fn proxy(section: &Section<'_>) -> Option<SecretText> {
     let proxy = section.secret_or_text("proxy").and_then(Resolved::value);
     if proxy.is_some() {
         let message =
             format!("{} is reached through a proxy: which addresses it connects to is not checked", section.title);
         section.reading.sink.warn(section.place("proxy"), message, "let the proxy refuse private addresses");
     }
-    (section.flag("allow_private").unwrap_or(false), proxy)
+    proxy
 }
 
 /// What the section says of its kind's settings, and whether secrets were looked up.
@@ -217,27 +217,6 @@ fn setting_of(section: &Section<'_>, setting: &Setting, key: &'static str, read:
         read.values.set(setting.key, value);
     }
     sound
-}
-
-/// Type-checks what the kinds need that this version does not have.
-fn check_unavailable(section: &Section<'_>, kind: &str) {
-    match kind {
-        "smtp" => {
-            for key in ["host", "from", "user"] {
-                section.text(key);
-            }
-            section.texts("to");
-            section.integer("port", 1..=65_535);
-            section.secret("password");
-        }
-        "jira" => {
-            for key in ["url", "project", "user"] {
-                section.text(key);
-            }
-            section.secret("token");
-        }
-        _ => {}
-    }
 }
 
 fn read_open(section: Section<'_>) -> Option<OpenHours> {

@@ -25,6 +25,8 @@ pub struct Owner {
     pub teams: Option<String>,
     /// The login at GitHub, by which it is mentioned.
     pub github: Option<String>,
+    /// The account id at Jira, by which it is mentioned.
+    pub jira: Option<String>,
 }
 
 /// Who does what about the workflow as a whole: what `hookline handbook` prints.
@@ -90,6 +92,7 @@ pub(crate) fn read_owners(section: &Section<'_>) -> Vec<Owner> {
             slack: fields.parsed("slack", slack_id),
             teams: fields.text("teams"),
             github: fields.text("github"),
+            jira: fields.text("jira"),
         });
         fields.finish();
     }

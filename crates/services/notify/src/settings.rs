@@ -83,7 +83,8 @@ impl Settings {
         let destinations = config.destinations.iter().map(destination).collect::<Result<_, _>>()?;
         let people = config.owners.iter().map(|owner| {
             let (slack, teams, github) = (owner.slack.clone(), owner.teams.clone(), owner.github.clone());
-            (owner.id.clone(), Person { name: owner.name.clone(), slack, teams, github })
+            let (jira, email) = (owner.jira.clone(), owner.email.clone());
+            (owner.id.clone(), Person { name: owner.name.clone(), slack, teams, github, jira, email })
         });
         Ok(Self { cluster, plan, ids, rules, silences, destinations, people: people.collect() })
     }

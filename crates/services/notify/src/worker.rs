@@ -19,6 +19,7 @@ use crate::outbox::{Outcome, PendingDelivery};
 use crate::retry;
 use crate::transport::file;
 use crate::transport::http::Http;
+use crate::transport::mail;
 use crate::{Destination, SERVICE, Settings};
 
 /// Steps of one attempt: more than any destination takes.
@@ -30,6 +31,7 @@ const BEHIND_MS: i64 = 250;
 struct Carrier {
     destination: Box<dyn notification::destination::Destination>,
     http: Http,
+    allow_private: bool,
     people: Arc<People>,
     pace: Arc<Pace>,
 }
@@ -40,6 +42,7 @@ impl Carrier {
         Ok(Self {
             destination: (destination.kind.build)(&destination.values).map_err(|fault| fault.message)?,
             http: Http::new(destination.allow_private, proxy)?,
+            allow_private: destination.allow_private,
             people: Arc::new(settings.people.clone()),
             pace: Pace::of(&destination.name),
         })
@@ -60,6 +63,10 @@ impl Carrier {
             let answer = match self.destination.step(&outgoing, &answers) {
                 Step::End(verdict) => return verdict,
                 Step::Append(row) => file::append(row).await,
+                Step::Mail(mail) => {
+                    self.pace.wait(self.destination.pace_ms()).await;
+                    mail::send(&mail, self.allow_private).await
+                }
                 Step::Http(request) => {
                     self.pace.wait(self.destination.pace_ms()).await;
                     self.http.send(request).await
@@ -123,7 +130,7 @@ impl Workers {
                 name: destination.name.clone(),
                 owner: destination.owner.clone(),
                 carrier: Carrier::new(settings, destination),
-                rejects_may_be_refusals: destination.kind.name == "webhook",
+                rejects_may_be_refusals: matches!(destination.kind.name, "webhook" | "smtp"),
                 circuit: metrics.circuit(&destination.name),
                 tell: tell.clone(),
                 queue: BTreeMap::new(),

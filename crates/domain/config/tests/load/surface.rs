@@ -54,6 +54,8 @@ fn example() -> Config {
         ("PAGERDUTY_KEY", "k"),
         ("HUBSPOT_TOKEN", "l"),
         ("GITHUB_TOKEN", "m"),
+        ("SMTP_PASSWORD", "n"),
+        ("JIRA_TOKEN", "o"),
         ("KAFKA_PASSWORD", "c"),
         ("CLICKHOUSE_PASSWORD", "d"),
         ("HOOKLINE_CONSOLE_TOKEN", "e"),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::settings::SecretText;
 use crate::message::Message;
 
-/// Somebody who can be mentioned: ids by platform, since names do not ping.
+/// An owner who can be mentioned: ids by platform, since names do not ping.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
     /// The name for people.
@@ -19,6 +20,10 @@ pub struct Person {
     pub teams: Option<String>,
     /// The login at GitHub.
     pub github: Option<String>,
+    /// The account id at Jira.
+    pub jira: Option<String>,
+    /// The mail address.
+    pub email: Option<String>,
 }
 
 /// Owners by their id.
@@ -89,6 +94,57 @@ pub struct Row {
     pub fields: Vec<String>,
 }
 
+/// A mail to some people, the same for all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// The server that takes it.
+    pub server: MailServer,
+    /// Its `Message-ID`, without brackets: the same on every attempt.
+    pub id: String,
+    /// The `Message-ID` of the mail that opened the thread, where this one belongs to a thread.
+    pub answers: Option<String>,
+    /// The address of the sender.
+    pub from: String,
+    /// The addresses of those who get it.
+    pub to: Vec<String>,
+    /// The addresses of those who get a copy.
+    pub copy: Vec<String>,
+    /// One line.
+    pub subject: String,
+    /// The `List-Id`, without brackets: by what a reader sorts.
+    pub list: String,
+    /// The body as text.
+    pub text: String,
+    /// The body as HTML.
+    pub html: String,
+}
+
+/// A mail server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailServer {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// When the connection is encrypted.
+    pub tls: MailTls,
+    /// Name and password, where it asks for them.
+    pub login: Option<(String, SecretText)>,
+    /// A file with the certificates (PEM) that it is trusted by, beside those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+/// When the connection to a mail server is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailTls {
+    /// From its beginning.
+    Implicit,
+    /// By STARTTLS, before anything is said. A server that has none is refused.
+    StartTls,
+    /// Never.
+    None,
+}
+
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -96,6 +152,8 @@ pub enum Step {
     Http(Request),
     /// Append a row, and ask again.
     Append(Row),
+    /// Send a mail, and ask again.
+    Mail(Box<Mail>),
     /// That was it.
     End(Verdict),
 }
@@ -103,7 +161,7 @@ pub enum Step {
 /// What a receiver said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status; 0 for a file.
+    /// The HTTP status, or the code of a mail server; 0 for a file.
     pub status: u16,
     /// Names, in small letters, and values.
     pub headers: Vec<(String, String)>,

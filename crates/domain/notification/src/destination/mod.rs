@@ -9,7 +9,7 @@ mod settings;
 mod testing;
 mod text;
 
-pub use exchange::{Answer, Outgoing, People, Person, Request, Row, Step, Verdict};
+pub use exchange::{Answer, Mail, MailServer, MailTls, Outgoing, People, Person, Request, Row, Step, Verdict};
 pub use settings::{Fault, Form, SecretText, Setting, Value, Values};
 
 /// A kind of destination.
@@ -21,10 +21,21 @@ pub struct Kind {
     pub settings: &'static [Setting],
     /// Whether each key of a rule has a message of its own there, which is opened, updated and closed: tickets, incidents.
     pub keyed: bool,
-    /// Whether it talks HTTP: such destinations take `allow_private` and `proxy` as well.
-    pub http: bool,
+    /// How its messages travel.
+    pub reach: Reach,
     /// Makes one of what its section says.
     pub build: fn(&Values) -> Result<Box<dyn Destination>, Fault>,
+}
+
+/// How messages travel. Over a network, a destination takes `allow_private` as well; over HTTP, also `proxy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// By requests.
+    Http,
+    /// By mail.
+    Mail,
+    /// Into a file.
+    File,
 }
 
 /// A place that messages go to. Pure: it decides what to send and what an answer means.
@@ -47,7 +58,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! { webhook, csv, slack, teams, pagerduty, github_issues, hubspot }
+kinds! { webhook, csv, slack, teams, pagerduty, github_issues, hubspot, smtp, jira }
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -47,6 +47,8 @@ pub(super) fn people() -> People {
         slack: Some("U0ANN".to_owned()),
         teams: Some("ann@example.com".to_owned()),
         github: Some("ann-gh".to_owned()),
+        jira: Some("5b10a2844c20165700ede21g".to_owned()),
+        email: Some("ann@example.com".to_owned()),
     };
     People::from([("ann".to_owned(), ann)])
 }

@@ -3,3 +3,4 @@
 pub(crate) mod address;
 pub(crate) mod file;
 pub(crate) mod http;
+pub(crate) mod mail;

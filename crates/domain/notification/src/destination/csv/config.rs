@@ -1,13 +1,13 @@
 //! The section of a CSV file.
 
 use super::render::Csv;
-use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values};
 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "csv",
     settings: &[Setting { key: "path", form: Form::Path, required: Some("name the file to append to"), example: "alerts.csv" }],
     keyed: false,
-    http: false,
+    reach: Reach::File,
     build,
 };
 

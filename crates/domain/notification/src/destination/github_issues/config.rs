@@ -1,7 +1,7 @@
 //! The section of GitHub issues.
 
 use super::render::GitHub;
-use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values};
 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "github-issues",
@@ -16,7 +16,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "api", form: Form::Text, required: None, example: "https://github.example.com/api/v3" },
     ],
     keyed: true,
-    http: true,
+    reach: Reach::Http,
     build,
 };
 

@@ -1,7 +1,7 @@
 //! The section of HubSpot.
 
 use super::render::HubSpot;
-use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values};
 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "hubspot",
@@ -16,7 +16,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "api", form: Form::Text, required: None, example: "https://api.hubapi.com" },
     ],
     keyed: false,
-    http: true,
+    reach: Reach::Http,
     build,
 };
 

@@ -1,7 +1,7 @@
 //! The section of PagerDuty.
 
 use super::render::PagerDuty;
-use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values};
 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "pagerduty",
@@ -21,7 +21,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "api", form: Form::Text, required: None, example: "https://events.eu.pagerduty.com" },
     ],
     keyed: true,
-    http: true,
+    reach: Reach::Http,
     build,
 };
 

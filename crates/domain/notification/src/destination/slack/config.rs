@@ -1,7 +1,7 @@
 //! The section of Slack: `url` of an incoming webhook, or `token` and `channel`.
 
 use super::render::{Slack, Way};
-use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values};
 
 const OTHERWISE: &str =
     "write url = { env = \"VARIABLE\" }, or token = { env = \"VARIABLE\" } and channel = \"C…\" for updates and threads";
@@ -15,7 +15,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "api", form: Form::Text, required: None, example: "https://slack.com/api" },
     ],
     keyed: false,
-    http: true,
+    reach: Reach::Http,
     build,
 };
 

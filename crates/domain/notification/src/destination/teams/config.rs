@@ -1,7 +1,7 @@
 //! The section of Microsoft Teams.
 
 use super::render::Teams;
-use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values};
 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "teams",
@@ -12,7 +12,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         example: "https://prod-1.westeurope.logic.azure.com/workflows/x",
     }],
     keyed: false,
-    http: true,
+    reach: Reach::Http,
     build,
 };
 

@@ -3,7 +3,7 @@
 use signature::{Scheme, Secret, Signer};
 
 use super::render::Webhook;
-use crate::destination::{Destination, Fault, Form, Kind, Setting, Values};
+use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values};
 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "webhook",
@@ -22,7 +22,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         },
     ],
     keyed: false,
-    http: true,
+    reach: Reach::Http,
     build,
 };
 

@@ -1,0 +1,70 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+async fn post(receiver: &Receiver, path: &str, body: &Value) -> Result<(u16, String), reqwest::Error> {
+    let client = crate::http::client(Duration::from_secs(1)).unwrap();
+    let url = format!("http://{}{path}", receiver.address);
+    let request = client.post(url).header("authorization", "Bearer x").json(body).send().await?;
+    Ok((request.status().as_u16(), request.text().await?))
+}
+
+#[tokio::test]
+async fn slack_edits_what_it_was_given_and_shows_threads_without_markup_of_senders() {
+    let slack = Receiver::start(Platform::Slack).unwrap();
+    let message = |text: &str| {
+        json!({ "channel": "C1", "text": "x", "blocks": [
+            { "type": "header", "text": { "type": "plain_text", "text": text } },
+            { "type": "section", "text": { "type": "mrkdwn", "text": "<@U0ANN>" } },
+        ] })
+    };
+    let (status, said) = post(&slack, "/api/chat.postMessage", &message("first <!channel>")).await.unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, &said["ok"]), (200, &json!(true)));
+    let mut reply = message("reply");
+    reply["thread_ts"] = said["ts"].clone();
+    post(&slack, "/api/chat.postMessage", &reply).await.unwrap();
+    let mut edit = message("second");
+    edit["ts"] = said["ts"].clone();
+    post(&slack, "/api/chat.update", &edit).await.unwrap();
+    edit["ts"] = "1.2".into();
+    assert!(post(&slack, "/api/chat.update", &edit).await.unwrap().1.contains("message_not_found"));
+    let page = slack.page();
+    assert!(page.contains("<h3>second</h3>") && page.contains("(edited)") && page.contains("1 replies"), "{page}");
+    assert!(page.contains("class=pill>@U0ANN") && !page.contains("<!channel>"), "{page}");
+    assert_eq!(slack.faults(), Vec::<String>::new());
+    let (_, said) = post(&slack, "/api/chat.postMessage", &message(&"x".repeat(151))).await.unwrap();
+    assert!(said.contains("invalid_blocks") && slack.faults()[0].contains("151 characters"), "{said}");
+}
+
+#[tokio::test]
+async fn a_receiver_answers_as_it_is_told_to() {
+    let jira = Receiver::start(Platform::Jira).unwrap();
+    jira.next([
+        Behaviour::Busy,
+        Behaviour::Gone,
+        Behaviour::Redirects,
+        Behaviour::Broken,
+        Behaviour::Resets,
+        Behaviour::Hangs,
+    ]);
+    let ask = || post(&jira, "/rest/api/3/search/jql", &json!({}));
+    for status in [429, 410, 307, 500] {
+        assert_eq!(ask().await.unwrap().0, status);
+    }
+    assert!(!ask().await.unwrap_err().is_timeout(), "it ends the connection");
+    assert!(ask().await.unwrap_err().is_timeout(), "it hangs");
+    assert_eq!(jira.requests().len(), 6);
+}
+
+#[tokio::test]
+async fn every_platform_names_its_section_and_shows_an_empty_page() {
+    for (name, platform) in Platform::ALL {
+        let receiver = Receiver::start(platform).unwrap();
+        assert_eq!(Platform::parse(name), Some(platform));
+        assert!(platform.section(receiver.address).contains(&receiver.address.to_string()), "{name}");
+        assert!(receiver.page().contains("<section"), "{name}");
+    }
+}

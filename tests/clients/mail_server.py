@@ -53,7 +53,7 @@ class Handler:
                 "listener": self.name,
                 "from": envelope.mail_from,
                 "to": envelope.rcpt_tos,
-                "tls": session.ssl is not None,
+                "tls": server.transport.get_extra_info("sslcontext") is not None,
                 "login": bool(session.authenticated),
                 "headers": {name: str(value) for name, value in mail.items()},
                 "text": mail.get_body(("plain",)).get_content(),

@@ -127,6 +127,10 @@ impl Double for Jira {
         }
     }
 
+    fn writes(&self, request: &Request) -> bool {
+        request.method != "GET" && !matches!(request.parts().last(), Some(&("jql" | "bulkfetch")))
+    }
+
     fn fails(&self, how: Behaviour) -> Response {
         match how {
             Behaviour::Busy => {

@@ -221,6 +221,10 @@ pub(crate) trait Double: Send {
     fn take(&mut self, request: &Request) -> Response;
     /// Its way to say that something is wrong.
     fn fails(&self, how: Behaviour) -> Response;
+    /// Whether a request changes something. Bad moments are for those: what is only read again proves little.
+    fn writes(&self, request: &Request) -> bool {
+        request.method != "GET"
+    }
     /// What arrived, as the platform shows it: the inside of a page.
     fn show(&self) -> String;
 }
@@ -228,7 +232,7 @@ pub(crate) trait Double: Send {
 /// What all connections of a receiver share.
 pub(crate) struct Shared {
     pub(crate) double: Box<dyn Double>,
-    /// How the next requests are answered, then how all others are.
+    /// How the next requests are answered that change something, then how all others are.
     next: VecDeque<Behaviour>,
     then: Behaviour,
     requests: Vec<Request>,
@@ -243,7 +247,8 @@ impl Shared {
         let faults = self.double.faults(request);
         self.faults.extend(faults.iter().cloned());
         self.requests.push(request.clone());
-        (self.next.pop_front().unwrap_or(self.then), faults)
+        let next = if self.double.writes(request) { self.next.pop_front() } else { None };
+        (next.unwrap_or(self.then), faults)
     }
 
     /// Answers a request; without an answer, the connection hangs or ends.
@@ -264,10 +269,6 @@ impl Shared {
         };
         (self.listener)(request, response.as_ref().map_or(0, |response| response.status), &faults);
         (behaviour, response)
-    }
-
-    pub(crate) fn told(&self, request: &Request, status: u16, faults: &[String]) {
-        (self.listener)(request, status, faults);
     }
 }
 
@@ -323,7 +324,7 @@ impl Receiver {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How the next requests are answered; those after them as before.
+    /// How the next requests that change something are answered; those after them as before.
     pub fn next(&self, behaviours: impl IntoIterator<Item = Behaviour>) {
         self.shared().next.extend(behaviours);
     }

@@ -183,7 +183,9 @@ async fn resolve(server: &MailServer, allow_private: bool) -> Result<Vec<SocketA
 /// What the server said, if it said something.
 fn answer(error: &Error) -> Option<Answer> {
     let status = u16::from(error.status()?);
-    Some(Answer { status, body: with_causes(error), ..Answer::default() })
+    // What the server said is the cause; the error repeats the code beside it.
+    let body = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    Some(Answer { status, body, ..Answer::default() })
 }
 
 fn broken(error: &Error) -> Verdict {

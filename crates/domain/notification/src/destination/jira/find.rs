@@ -65,7 +65,7 @@ impl Jira {
         };
         let newest = match issues(newest) {
             Err(end) => return Search::Failed(end),
-            Ok(issues) => issues.first().and_then(|issue| number(issue)).unwrap_or(0),
+            Ok(issues) => issues.first().and_then(number).unwrap_or(0),
         };
         let Some(fetched) = answers.get(2) else {
             let keys: Vec<String> =

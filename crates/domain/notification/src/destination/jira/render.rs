@@ -101,7 +101,7 @@ impl Jira {
                 }
             }
         }
-        if ends && !(found.done && !opens) {
+        if ends && (opens || !found.done) {
             return self.transition(key, Move::ToDone, done);
         }
         None

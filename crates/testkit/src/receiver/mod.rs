@@ -229,6 +229,9 @@ pub(crate) trait Double: Send {
     fn show(&self) -> String;
 }
 
+/// What is told of each request, its answer's status and what is wrong with it.
+type Listener = dyn Fn(&Request, u16, &[String]) + Send;
+
 /// What all connections of a receiver share.
 pub(crate) struct Shared {
     pub(crate) double: Box<dyn Double>,
@@ -238,7 +241,7 @@ pub(crate) struct Shared {
     requests: Vec<Request>,
     faults: Vec<String>,
     /// Told of each request, with how it is answered.
-    listener: Box<dyn Fn(&Request, u16, &[String]) + Send>,
+    listener: Box<Listener>,
 }
 
 impl Shared {

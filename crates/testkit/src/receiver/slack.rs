@@ -185,7 +185,7 @@ fn markdown(text: &str) -> String {
                 } else {
                     pill(&format!("@{shown}"))
                 });
-                out.push_str(&rest.replace("&lt;", "&lt;").replace('\n', "<br>"));
+                out.push_str(&rest.replace('\n', "<br>"));
             }
             None => out.push_str(&part.replace('\n', "<br>")),
         }

@@ -106,7 +106,7 @@ impl Double for Teams {
                     _ => {
                         let text = block["text"].as_str().unwrap_or_default();
                         let name = text.strip_prefix("<at>").and_then(|text| text.strip_suffix("</at>"));
-                        let shown = name.map_or_else(|| escaped(text), |name| pill(name));
+                        let shown = name.map_or_else(|| escaped(text), pill);
                         let _ = write!(out, "<p>{shown}</p>");
                     }
                 }

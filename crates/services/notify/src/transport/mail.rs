@@ -1,7 +1,7 @@
 //! One mail to a server: bounded in time, to public addresses only, encrypted as its destination says.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::address::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
@@ -12,6 +12,7 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use notification::destination::{Answer, Mail, MailServer, MailTls, Verdict};
+use runtime::clock::since_1970;
 use runtime::with_causes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -205,7 +206,7 @@ fn compose(mail: &Mail) -> Result<Vec<u8>, Verdict> {
     let mut builder = lettre::Message::builder()
         .from(Mailbox::new(Some("Hookline".to_owned()), address(&mail.from)?))
         .message_id(Some(format!("<{}>", mail.id)))
-        .date(SystemTime::now())
+        .date(UNIX_EPOCH + since_1970())
         .subject(mail.subject.clone())
         .raw_header(raw("Auto-Submitted", "auto-generated"))
         .raw_header(raw("List-Id", &format!("<{}>", mail.list)));

@@ -12,7 +12,7 @@ views="database = 'hookline' AND engine = 'View'"
 tables="database = 'hookline' AND engine != 'View' AND name NOT LIKE '%\\_closed'"
 # The order that readers need: events first, then reports, then what watches over them.
 order="indexOf(['events','clicks','event_duplicates','dead_letters','where_is','campaign_channel_daily','link_hourly','qr_placement_daily',
-  'affiliate_landing_daily','bio_launch_daily','daily_visitors','weekly_pack','monthly_pack','completeness','ledger','closed_days'], name) AS place"
+  'affiliate_landing_daily','bio_launch_daily','daily_visitors','visitor_pace_daily','weekly_pack','monthly_pack','completeness','ledger','closed_days'], name) AS place"
 pipe="replaceAll(comment, '|', '\\\\|')"
 
 section() { # condition

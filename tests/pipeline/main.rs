@@ -49,3 +49,4 @@ mod verify;
 mod visitors;
 mod warehouse_blocks;
 mod warehouse_reports;
+mod workflow;

@@ -310,6 +310,63 @@ async fn reports_equal_a_count_by_hand_while_days_are_open_closed_and_late() {
     databases.drop().await;
 }
 
+#[tokio::test]
+async fn visitors_who_open_three_links_within_two_seconds_are_counted_as_by_hand_and_stay_human() {
+    let databases = Databases::new("pace").await;
+    let mut events = traffic(0, 3_000);
+    shift_to_recent(&mut events);
+    for (at, event) in (0_i64..).zip(&mut events) {
+        // Few visitors within a minute, so that some are as close as two seconds and most are not.
+        event.event_time.0 = event.event_time.0 / DAY * DAY + at * 7_919 % 60_000;
+        event.visitor = event.visitor.min(1) * (1 + at.unsigned_abs() * 31 % 7);
+        event.campaign = ["spring", "autumn"][usize::try_from(at % 2).unwrap()].into();
+    }
+    databases.warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+
+    let counted = |event: &&LinkEvent<'static>| {
+        event.outcome == Outcome::Event && event.r#type.is_visit() && human(event) && event.visitor != 0
+    };
+    let visits: Vec<&LinkEvent<'_>> = events.iter().filter(counted).collect();
+    let mut hurried = std::collections::BTreeSet::new();
+    for first in &visits {
+        let near = visits.iter().filter(|other| {
+            let later = other.event_time.0 - first.event_time.0;
+            other.visitor == first.visitor && date(other) == date(first) && (0..=2_000).contains(&later)
+        });
+        let links: std::collections::BTreeSet<_> = near.map(|event| &event.link_id).collect();
+        if links.len() >= 3 {
+            hurried.insert((date(first), first.visitor));
+        }
+    }
+    let mut expected: BTreeMap<Vec<String>, [std::collections::BTreeSet<u64>; 2]> = BTreeMap::new();
+    let mut clicks = Counts::new();
+    for event in &visits {
+        let key = vec![date(event), event.campaign.to_string()];
+        let is_hurried = hurried.contains(&(date(event), event.visitor));
+        let known = expected.entry(key.clone()).or_default();
+        known[0].insert(event.visitor);
+        let row = clicks.entry(key).or_insert_with(|| vec![0, 0]);
+        row[0] += 1;
+        if is_hurried {
+            known[1].insert(event.visitor);
+            row[1] += 1;
+        }
+    }
+    let expected: Counts = expected
+        .into_iter()
+        .map(|(key, known)| {
+            let clicks = clicks[&key].clone();
+            let visitors = known.iter().map(|set| set.len() as i64);
+            (key, visitors.chain(clicks).collect())
+        })
+        .collect();
+    let [all, few] = [0, 1].map(|column| expected.values().map(|row| row[column]).sum::<i64>());
+    assert!(few > 5 && few < all, "{few} of {all} are hurried: the test would prove nothing");
+    let measures = ["visitors", "hurried_visitors", "clicks", "hurried_clicks"];
+    assert_eq!(shown(&databases, &["day", "campaign"], &measures, "visitor_pace_daily").await, expected);
+    databases.drop().await;
+}
+
 fn today() -> Day {
     jiff::tz::TimeZone::UTC.to_datetime(jiff::Timestamp::now()).date()
 }

@@ -17,7 +17,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{check, dlq, explain, handbook, ledger, migrate, replay, send, status, switches};
+use commands::{check, dlq, explain, handbook, ledger, migrate, replay, review, send, status, switches};
 use services::Service;
 
 /// Signed webhooks in, trustworthy ClickHouse tables and calm alerts out.
@@ -61,6 +61,8 @@ enum Command {
     Explain(explain::Args),
     /// The workflow record: who owns what, what is sent by whom, how to pause
     Handbook(handbook::Args),
+    /// The periodic review, with data: what is unused, silenced, old or wrong, and what to do
+    Review(review::Args),
     /// Whether every record is one row, and which are not
     Ledger(ledger::Args),
     /// Dead letters: list, show, redrive, discard
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Handbook(args) => handbook::run(&args),
+        Command::Review(args) => review::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod migrate;
 pub mod offsets;
 pub mod replay;
+pub mod review;
 mod schemas;
 pub mod status;
 pub mod switches;

@@ -8,6 +8,7 @@ pub(crate) mod handbook;
 pub(crate) mod ledger;
 pub(crate) mod migrate;
 pub(crate) mod replay;
+pub(crate) mod review;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod switches;

@@ -11,7 +11,7 @@ use crate::clean;
 use crate::destination::Utm;
 use crate::edge::{Keyed, key_part, object, parse};
 use crate::json::{Findings, Given, Pairs, Path, Shape, objects};
-use crate::mapped::{Adapted, Draft, Scratch};
+use crate::mapped::{Adapted, Draft, Scratch, Visitor};
 use crate::time::Claim;
 
 /// The JSON Schema (2020-12) of an event in the canonical format.
@@ -134,6 +134,8 @@ objects! {
         os = "os": Text<'a>,
         browser = "browser": Text<'a>,
         bot = "bot": bool,
+        method = "method": Text<'a>,
+        purpose = "purpose": Text<'a>,
     }
     ErrorFields { kind = "kind": Text<'a>, detail = "detail": Text<'a>, }
     Conversion {
@@ -251,7 +253,9 @@ pub(crate) fn map<'a>(
     draft.event.device = draft.clean.device("visitor.device", visitor.device);
     draft.event.os = draft.clean.said("visitor.os", visitor.os);
     draft.event.browser = draft.clean.said("visitor.browser", visitor.browser);
+    let (method, purpose) = (visitor.method.or_empty(), visitor.purpose.or_empty());
     let visitor = draft.visitor("visitor.ip", &visitor.ip, visitor.user_agent, visitor.bot.ok());
+    let visitor = Visitor { method, purpose, ..visitor };
     let referrer = clean::referrer(body.referrer);
     let tags = link.tags.or_empty().into_iter().filter_map(Given::ok).collect();
     Ok(draft.finish(findings, visitor, referrer, tags))

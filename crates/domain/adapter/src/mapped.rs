@@ -46,6 +46,10 @@ pub struct Visitor<'a> {
     pub user_agent: Cow<'a, str>,
     /// What the platform thinks: whether it was a bot.
     pub bot: Option<bool>,
+    /// The method of the request that followed the link, `''` when not given.
+    pub method: Cow<'a, str>,
+    /// What the browser followed the link for (`Sec-Purpose`, `Purpose`, `X-Purpose`), `''` when it says nothing.
+    pub purpose: Cow<'a, str>,
 }
 
 /// What the configuration says about the payloads of all sources.
@@ -271,7 +275,7 @@ impl<'a, 's> Draft<'a, 's> {
                 None
             }
         };
-        Visitor { ip, user_agent: user_agent.or_empty(), bot }
+        Visitor { ip, user_agent: user_agent.or_empty(), bot, ..Visitor::default() }
     }
 
     /// Hands the event on, with what is off in the payload in its trace.

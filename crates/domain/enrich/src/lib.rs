@@ -7,6 +7,7 @@
 
 mod agent;
 mod channel;
+mod fetch;
 mod network;
 mod referrer;
 pub mod visitor;
@@ -53,6 +54,10 @@ pub struct Hints<'h> {
     pub user_agent: &'h str,
     /// What the platform thinks: whether the visitor is a bot.
     pub bot: Option<bool>,
+    /// The method of the request that followed the link, `''` when unknown.
+    pub method: &'h str,
+    /// What the browser says that it followed the link for, `''` when it says nothing.
+    pub purpose: &'h str,
     /// The referring URL or host; `''` when the sender says that nothing referred, `None` when it does not say.
     pub referrer: Option<&'h str>,
     /// Whether the link carried the click id of an advertising network: the visit was paid for.
@@ -152,6 +157,8 @@ impl Enricher {
             (Counted::Internal, format!("referrer:{pattern}").into())
         } else if let Some(reason) = agent.bot {
             (Counted::Bot, reason.into())
+        } else if let Some(reason) = fetch::reason(hints.method, hints.purpose) {
+            (Counted::Bot, Cow::Borrowed(reason))
         } else if hints.bot == Some(true) {
             (Counted::Bot, Cow::Borrowed("platform"))
         } else {
@@ -159,6 +166,10 @@ impl Enricher {
         };
         event.counted = counted;
         event.counted_by = by;
+        // Whatever they said, the lists were asked: which ones they were, is part of the verdict.
+        if !hints.user_agent.is_empty() {
+            event.trace.push(Cow::Borrowed(list_version()));
+        }
     }
 }
 

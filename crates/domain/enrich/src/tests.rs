@@ -27,6 +27,68 @@ fn enriched(mut event: LinkEvent<'static>, hints: Hints<'_>) -> LinkEvent<'stati
 
 const GOOGLEBOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 
+/// The cells of the rows of a table in docs/labels.md, the first table behind a heading.
+fn documented(heading: &str) -> Vec<Vec<String>> {
+    let text = include_str!("../../../../docs/labels.md");
+    let (_, section) = text.split_once(heading).unwrap();
+    let table = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
+    table.skip(2).map(cells).collect()
+}
+
+#[test]
+fn every_referrer_of_the_documentation_has_the_class_that_it_says() {
+    let rows = documented("## From where: the referrer");
+    assert_eq!(rows.len(), 7);
+    for row in rows {
+        let event = LinkEvent { r#type: EventType::Click, ..LinkEvent::default() };
+        let event = enriched(event, Hints { referrer: Some(&row[2]), ..Hints::default() });
+        assert_eq!(event.referrer_class, row[3], "{row:?}");
+    }
+}
+
+#[test]
+fn every_channel_of_the_documentation_comes_by_the_rule_that_it_says() {
+    let rows = documented("## By which way: the channel");
+    assert!(rows.len() > 20);
+    for row in rows.iter().filter(|row| row[2] != "(configured)") {
+        let given: HashMap<&str, &str> = row[2].split("; ").filter_map(|pair| pair.split_once('=')).collect();
+        let said = |key: &str| given.get(key).copied().unwrap_or_default().to_owned();
+        let event = LinkEvent {
+            r#type: EventType::Click,
+            qr_id: said("qr_id").into(),
+            utm_medium: said("utm_medium").into(),
+            utm_source: said("utm_source").into(),
+            ..LinkEvent::default()
+        };
+        let referrer = given.get("referrer").map(|given| if *given == "none" { "" } else { given });
+        let user_agent = given.get("user_agent").copied().unwrap_or_default();
+        let hints = Hints { referrer, user_agent, paid_click: given.contains_key("paid_click"), ..Hints::default() };
+        let event = enriched(event, hints);
+        let traced = event.trace.iter().find(|line| line.starts_with("channel:")).map_or("", |line| line);
+        assert_eq!((&*event.channel, traced), (&*row[3], &*row[4]), "{row:?}");
+    }
+}
+
+#[test]
+fn a_request_without_a_reader_counts_as_a_bot_and_the_lists_that_were_asked_are_noted() {
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
+    for (method, purpose, counted, by) in [
+        ("GET", "", Counted::Human, ""),
+        ("HEAD", "", Counted::Bot, "method:HEAD"),
+        ("GET", "prefetch;prerender", Counted::Bot, "purpose:prerender"),
+    ] {
+        let event = LinkEvent { r#type: EventType::Click, ..LinkEvent::default() };
+        let event = enriched(event, Hints { method, purpose, user_agent: FIREFOX, ..Hints::default() });
+        assert_eq!((event.counted, &*event.counted_by), (counted, by));
+        assert_eq!(event.trace.last().map(|line| &**line), Some(list_version()));
+    }
+    let event = enriched(LinkEvent::default(), Hints::default());
+    assert!(event.trace.is_empty(), "nothing was asked: {:?}", event.trace);
+}
+
 #[test]
 fn internal_goes_before_bot_and_bot_before_human() {
     let counted = |hints: Hints<'_>| {
@@ -112,7 +174,7 @@ fn the_channel_comes_from_the_sender_then_qr_then_medium_then_referrer() {
     let instagram = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Instagram 350.0.0";
     let in_app = enriched(click(), Hints { user_agent: instagram, referrer: Some(""), ..Hints::default() });
     assert_eq!(in_app.channel, "social");
-    assert_eq!(in_app.trace, ["channel:in_app_browser"]);
+    assert_eq!(in_app.trace, ["channel:in_app_browser", list_version()]);
     let created = LinkEvent { r#type: EventType::Lifecycle, ..click() };
     assert_eq!(channel(created, ""), says("", ""), "nobody came, so nothing brought anybody");
 }

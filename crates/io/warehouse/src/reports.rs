@@ -188,4 +188,25 @@ pub static REPORTS: &[Report] = &[
         needs_identifiers: false,
         definition: 0,
     },
+    Report {
+        name: "visitor_pace_daily",
+        doc: "Daily visitors by campaign, and those of them who opened three links within two seconds, as scanners of mail do: a \
+              sign, not a verdict",
+        columns: &[
+            DAY,
+            column("campaign", LOW, "the campaign, '' when unknown"),
+            column("visitors", COUNT, "distinct daily visitors that are known; never to be summed"),
+            column(
+                "hurried_visitors",
+                COUNT,
+                "those who opened three different links of a domain within two seconds on that day",
+            ),
+            column("clicks", COUNT, "human clicks and scans whose visitor is known"),
+            column("hurried_clicks", COUNT, "clicks and scans of hurried visitors, part of clicks"),
+        ],
+        key: "campaign",
+        live: include_str!("reports/visitor_pace_daily.sql"),
+        needs_identifiers: true,
+        definition: 0,
+    },
 ];

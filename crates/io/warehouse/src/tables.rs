@@ -129,7 +129,7 @@ pub(crate) fn tables() -> Vec<Table> {
         columns,
         report: None,
     };
-    let reports = REPORTS.iter().zip(5..).map(|(report, version)| Table {
+    let reports = REPORTS.iter().zip((5..=10).chain(13..)).map(|(report, version)| Table {
         version,
         name: closed_table(report),
         sql: include_str!("migrations/closed_report.sql"),

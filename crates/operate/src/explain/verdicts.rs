@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use super::columns::{Columns, number, text, texts};
 
+/// How the versions of the lists of bots begin in the trace.
+const LISTS: &str = "bots-";
+
 /// What a stage decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StageVerdict {
@@ -147,7 +150,7 @@ impl Context<'_> {
 
     fn label(&self, row: &Columns) -> StageVerdict {
         let (counted, by) = (text(row, "counted"), text(row, "counted_by"));
-        let mut because = vec![Because { what: "counted".into(), is: counted.into(), by: self.counted_by(by) }];
+        let mut because = vec![Because { what: "counted".into(), is: counted.into(), by: self.counted_by(row, by) }];
         let owner = text(row, "owner");
         if !owner.is_empty() {
             let of_source = self.config.source(text(row, "source")).is_some_and(|source| source.owner == owner);
@@ -159,7 +162,7 @@ impl Context<'_> {
         if !channel.is_empty() && !traced.iter().any(|line| line.starts_with("channel:")) {
             because.push(Because { what: "channel".into(), is: channel.into(), by: "the sender".into() });
         }
-        for line in traced {
+        for line in traced.into_iter().filter(|line| !line.starts_with(LISTS)) {
             because.push(self.traced(row, line));
         }
         for column in ["campaign", "referrer_class", "country", "device", "partner", "launch"] {
@@ -176,13 +179,18 @@ impl Context<'_> {
         StageVerdict { stage: "label", verdict: format!("counts as {counted}{by}{test}"), because }
     }
 
-    fn counted_by(&self, by: &str) -> String {
+    fn counted_by(&self, row: &Columns, by: &str) -> String {
         match by.split_once(':') {
             _ if by.is_empty() => "no rule or list said otherwise".to_owned(),
             _ if by == "platform" => "the sender says that it is a bot".to_owned(),
             Some(("network", network)) => self.item(&["ignore", "internal", "networks"], network),
             Some(("referrer", host)) => self.item(&["ignore", "internal", "referrer_hosts"], host),
-            _ => format!("the list of bots, version {}", enrich::list_version()),
+            Some(("method" | "purpose", _)) => "what the sender says of the request (docs/labels.md)".to_owned(),
+            _ => {
+                // Those that were asked stand on the row; a row of an earlier build has none.
+                let lists = texts(row, "trace").find(|line| line.starts_with(LISTS));
+                format!("the lists of bots, {}", lists.unwrap_or("version not noted"))
+            }
         }
     }
 

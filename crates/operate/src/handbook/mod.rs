@@ -110,6 +110,11 @@ pub async fn handbook(config: &Config, installation: Option<&Installation>) -> H
     Handbook { ok: missing.is_empty(), config: config.version_hash().to_owned(), parts, missing }
 }
 
+/// What a complete record has and this configuration does not say.
+pub(crate) fn missing(config: &Config) -> Vec<String> {
+    configured::missing(config)
+}
+
 /// How the handbook that the configuration names differs from the configuration; `None` when it does not, or none is
 /// named.
 #[must_use]

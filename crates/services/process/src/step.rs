@@ -206,6 +206,8 @@ impl<'p> Step<'p> {
                     ip: adapted.visitor.ip,
                     user_agent: &adapted.visitor.user_agent,
                     bot: adapted.visitor.bot,
+                    method: &adapted.visitor.method,
+                    purpose: &adapted.visitor.purpose,
                     referrer: adapted.referrer.as_deref(),
                     paid_click: adapted.paid_click,
                     tags: &adapted.tags,

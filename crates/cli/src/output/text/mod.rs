@@ -7,6 +7,7 @@ pub(crate) mod handbook;
 mod ledger;
 mod migrate;
 mod replay;
+mod review;
 mod status;
 mod switches;
 #[cfg(test)]

@@ -57,6 +57,8 @@ impl Alone {
         let cluster = Cluster::new(&engines.house.addresses.kafka);
         let plan = Plan::new(LANES, 1);
         ensure(&cluster, &plan).unwrap();
+        // What is paused stands beside the identity of the pipeline.
+        kafka::control::read_or_create(&cluster, LANES, 1, 1).unwrap();
         Self { cluster, plan, _engines: engines, _turn: turn }
     }
 
@@ -325,6 +327,7 @@ fn sends(name: &str, first_ms: i64, then_every_ms: i64) -> notification::Rule {
             then_every_ms,
             say_when_over: false,
             one_open_per: None,
+            mute: None,
         },
     }
 }
@@ -338,6 +341,8 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) ->
         values: Values::default().with("url", &receiver.url).with("secret", SECRET),
         allow_private: true,
         proxy: None,
+        max: None,
+        open: None,
     };
     let settings = notify::Settings {
         cluster: alone.cluster.clone(),

@@ -7,6 +7,7 @@ mod alerts;
 mod architecture;
 mod brokers;
 mod by_hand;
+mod calm;
 mod clients;
 mod clocks;
 mod days;

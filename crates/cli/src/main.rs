@@ -49,10 +49,14 @@ enum Command {
     Migrate(migrate::Args),
     /// Send signed events to a source, from a file or made up
     Send(send::Args),
-    /// Switch a source off for a while, or say what is switched
+    /// Switch a source, a rule or a destination off for a while, or say what is switched
     Pause(switches::PauseArgs),
-    /// Switch a source back to normal
+    /// Switch something back to normal
     Resume(switches::ResumeArgs),
+    /// Hold new messages of a rule back for a while
+    Silence(switches::SilenceArgs),
+    /// Say that a message is taken care of: nothing follows it but its end
+    Ack(switches::AckArgs),
     /// Say why a delivery is not authentic, from a captured request
     Verify(verify::Args),
     /// Say what is wrong with a configuration, with line numbers
@@ -92,6 +96,8 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Pause(args) => switches::pause(&args),
         Command::Resume(args) => switches::resume(&args),
+        Command::Silence(args) => switches::silence(&args),
+        Command::Ack(args) => switches::acknowledge(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -1,6 +1,6 @@
-//! Sources switched while everything runs, and what is switched and was.
+//! What is switched while everything runs: sources, rules, destinations, silences, messages, and what is switched and was.
 
-use config::did_you_mean;
+use config::{Config, did_you_mean};
 use jiff::Timestamp;
 use kafka::control::{self, Change, Kind, Log, Object, State, Switch};
 use serde::Serialize;
@@ -71,13 +71,13 @@ impl Report for SwitchReport {
 pub struct ListReport {
     /// Whether every record could be read.
     pub ok: bool,
-    /// Each source that is not accepted.
+    /// Each object that is not as usual.
     pub switched: Vec<Listed>,
     /// Records that this version cannot read.
     pub unreadable: Vec<String>,
 }
 
-/// A source that is switched.
+/// An object that is switched.
 #[derive(Debug, Clone, Serialize)]
 pub struct Listed {
     /// How.
@@ -111,17 +111,36 @@ impl Report for HistoryReport {
     }
 }
 
-/// Switches a source.
+/// Switches an object.
 ///
 /// # Errors
-/// When the configuration has no such source, or Kafka fails.
+/// When the configuration has no such object, it cannot be switched so, or Kafka fails.
 pub async fn switch(installation: &Installation, object: Object, switch: Switch) -> Result<SwitchReport> {
-    let Some(source) = installation.config.source(&object.id) else {
-        let names = installation.config.sources.iter().map(|source| source.name.as_str());
-        let hint = did_you_mean(&object.id, names);
-        refuse!("{} has no source {:?}; {hint}", installation.file.display(), object.id);
+    let config = &installation.config;
+    let known: (&str, Option<Vec<&str>>) = match object.kind {
+        Kind::Source => ("source", Some(config.sources.iter().map(|one| one.name.as_str()).collect())),
+        Kind::Rule | Kind::Silence => ("rule", Some(config.rules.iter().map(|one| one.rule.name()).collect())),
+        Kind::Destination => ("destination", Some(config.destinations.iter().map(|one| one.name.as_str()).collect())),
+        // Messages come and go: their ids are in the footers of messages, and in ClickHouse.
+        Kind::Message => ("message", None),
     };
-    let warning = warning(source, &switch);
+    let name = match object.kind {
+        Kind::Silence => object.id.split_once('/').map_or(object.id.as_str(), |(rule, _)| rule),
+        _ => object.id.as_str(),
+    };
+    if let (what, Some(names)) = known
+        && !names.contains(&name)
+        // What is gone from the configuration can still be taken back to normal.
+        && switch.state != State::Accept
+    {
+        let hint = did_you_mean(name, names.iter().copied());
+        refuse!("{} has no {what} {name:?}; {hint}", installation.file.display());
+    }
+    if object.kind != Kind::Source && matches!(switch.state, State::Quarantine | State::Retired) {
+        refuse!("{object} can only be paused: quarantine and retirement are for sources");
+    }
+    let warning = config.source(&object.id).filter(|_| object.kind == Kind::Source);
+    let warning = warning.and_then(|source| warning_of(source, &switch));
     let cluster = installation.cluster.clone();
     let change =
         blocking(move || control::set(&cluster, &object, &switch).during(|| format!("Kafka at {}", cluster.brokers)))
@@ -134,14 +153,29 @@ pub async fn switch(installation: &Installation, object: Object, switch: Switch)
 /// # Errors
 /// When Kafka fails.
 pub async fn list(installation: &Installation) -> Result<ListReport> {
-    let (log, now) = (log(installation).await?, Timestamp::now());
-    let unreadable: Vec<String> = log.switches.unreadable().map(ToString::to_string).collect();
-    let switched = log.switches.iter().filter(|(_, switch)| switch.state_at(now) != State::Accept);
-    let listed = |(id, switch): (&str, &Switch)| Listed {
-        switch: Switched::new(&Object::source(id), switch),
-        configured: installation.config.source(id).is_some(),
-    };
-    Ok(ListReport { ok: unreadable.is_empty(), switched: switched.map(listed).collect(), unreadable })
+    let (mut switched, mut unreadable, now) = (Vec::new(), Vec::new(), Timestamp::now());
+    for kind in Kind::ALL {
+        let log = log(installation, kind).await?;
+        unreadable.extend(log.switches.unreadable().map(ToString::to_string));
+        for (id, switch) in log.switches.iter().filter(|(_, switch)| switch.state_at(now) != State::Accept) {
+            let object = Object::new(kind, id);
+            switched.push(Listed {
+                switch: Switched::new(&object, switch),
+                configured: is_configured(&installation.config, &object),
+            });
+        }
+    }
+    Ok(ListReport { ok: unreadable.is_empty(), switched, unreadable })
+}
+
+fn is_configured(config: &Config, object: &Object) -> bool {
+    match object.kind {
+        Kind::Source => config.source(&object.id).is_some(),
+        Kind::Rule => config.rule(&object.id).is_some(),
+        Kind::Destination => config.destination(&object.id).is_some(),
+        Kind::Silence => config.rule(object.id.split('/').next().unwrap_or_default()).is_some(),
+        Kind::Message => true,
+    }
 }
 
 /// Lists what was ever switched, of one object if it is named.
@@ -149,7 +183,7 @@ pub async fn list(installation: &Installation) -> Result<ListReport> {
 /// # Errors
 /// When Kafka fails.
 pub async fn history(installation: &Installation, of: Option<&Object>) -> Result<HistoryReport> {
-    let log = log(installation).await?;
+    let log = log(installation, Kind::Source).await?;
     let (mut changes, mut unreadable) = (Vec::new(), Vec::new());
     for change in log.changes {
         match change {
@@ -162,13 +196,13 @@ pub async fn history(installation: &Installation, of: Option<&Object>) -> Result
 }
 
 /// Reads everything; records that cannot be read are said and not passed over.
-async fn log(installation: &Installation) -> Result<Log> {
+async fn log(installation: &Installation, kind: Kind) -> Result<Log> {
     let cluster = installation.cluster.clone();
-    blocking(move || control::read_log(&cluster, Kind::Source).during(|| format!("Kafka at {}", cluster.brokers))).await
+    blocking(move || control::read_log(&cluster, kind).during(|| format!("Kafka at {}", cluster.brokers))).await
 }
 
 /// What a pause costs with this sender, if it costs something.
-fn warning(source: &config::Source, switch: &Switch) -> Option<String> {
+fn warning_of(source: &config::Source, switch: &Switch) -> Option<String> {
     if switch.state != State::Pause {
         return None;
     }
@@ -183,7 +217,7 @@ fn warning(source: &config::Source, switch: &Switch) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use config::{Config, Environment};
+    use config::Environment;
     use jiff::ToSpan;
 
     use super::*;
@@ -206,7 +240,7 @@ mod tests {
         let said = |source: &str, state, hours: Option<i64>| {
             let until = hours.map(|hours| at + hours.hours());
             let switch = Switch { state, who: "ana".into(), why: "test".into(), until, at };
-            warning(config.source(source).unwrap(), &switch).unwrap_or_default()
+            warning_of(config.source(source).unwrap(), &switch).unwrap_or_default()
         };
         assert!(said("dub", State::Pause, Some(1)).contains("20 refusals"));
         assert!(said("dub", State::Pause, Some(1)).contains("--quarantine"));

@@ -36,8 +36,6 @@ pub(crate) enum Part {
     PartnerApproved,
     Tag,
     QuietAfter,
-    DestinationMax,
-    DestinationOpen,
     FailuresDigest,
     Naming,
     Catalogue,
@@ -79,17 +77,6 @@ impl Part {
                 Refused,
                 "alerts on silence are not available in this version",
                 "alert on the metric hookline_last_event_timestamp_seconds",
-            ),
-            // Each of these two promises fewer messages than would be sent.
-            Self::DestinationMax => (
-                Refused,
-                "the budget of a destination is not kept in this version: more messages than max would be sent",
-                "leave it out, and bundle with first and then_every in the send of its rules",
-            ),
-            Self::DestinationOpen => (
-                Refused,
-                "open hours are not kept in this version: messages would be sent outside them",
-                "leave it out; [silence.NAME] keeps rules quiet from one time until another",
             ),
             Self::FailuresDigest => (
                 Refused,

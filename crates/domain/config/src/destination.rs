@@ -1,9 +1,9 @@
 //! Destinations: where messages go.
 
-use jiff::civil::{Time, Weekday};
+use notification::Hours;
 use notification::destination::{Form, Kind, Reach, Setting, Value, Values};
 
-use crate::availability::{self, Part};
+use crate::availability;
 use crate::owners::Declared;
 use crate::secret::{Resolved, SecretText};
 use crate::section::Section;
@@ -25,9 +25,9 @@ pub struct Destination {
     pub allow_private: bool,
     /// The proxy through which it is reached. What it connects to is the proxy's business: addresses are not checked then.
     pub proxy: Option<SecretText>,
-    /// The noise budget: above it, messages become a digest. None: it is refused in this version.
+    /// The noise budget: above it, messages become a digest. As many as come when left out.
     pub max: Option<Rate>,
-    /// When it may be disturbed; always when left out. None: it is refused in this version.
+    /// When it may be disturbed; always when left out.
     pub open: Option<OpenHours>,
     /// The only fields that leave; every field of a message when left out.
     pub fields: Option<Vec<String>>,
@@ -36,12 +36,8 @@ pub struct Destination {
 /// When a destination may be disturbed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenHours {
-    /// On these days, from Monday on.
-    pub days: Vec<Weekday>,
-    /// From this time of day, in the configuration's time zone.
-    pub from: Time,
-    /// Until this time of day.
-    pub until: Time,
+    /// Within these hours.
+    pub hours: Hours,
     /// What happens to messages outside.
     pub otherwise: Outside,
 }
@@ -85,11 +81,6 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
     let owner = section.owner("owner", owners);
     let max = section.parsed("max", values::rate);
     let open = section.section("open").and_then(read_open);
-    for (key, part) in [("max", Part::DestinationMax), ("open", Part::DestinationOpen)] {
-        if section.has(key) {
-            availability::check(part, section.place(key), sink);
-        }
-    }
     let fields = section.has("fields").then(|| section.names("fields"));
     let kind = kind_name.as_ref().and_then(|(kind, _)| notification::destination::kind(kind));
     let Some(kind) = kind else {
@@ -101,6 +92,13 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
         }
         return None;
     };
+    for (key, given) in [("max", max.is_some()), ("open", open.is_some())] {
+        if kind.keyed && given {
+            let message = format!("{key} is for messages, and {} opens a ticket for each key", section.title);
+            let hint = "leave it out, and bundle with first and then_every in the send of its rules";
+            section.error(section.place(key), message, hint);
+        }
+    }
     let allow_private = kind.reach != Reach::File && section.flag("allow_private").unwrap_or(false);
     let proxy = if kind.reach == Reach::Http { proxy(&section) } else { None };
     let values = settings(&section, kind);
@@ -225,9 +223,18 @@ fn read_open(section: Section<'_>) -> Option<OpenHours> {
             section.missing(key, "write { days = \"mon-fri\", hours = \"08:00-19:00\", else = \"digest\" }");
         }
     }
-    let (days, hours) = (section.parsed("days", values::days), section.parsed("hours", values::hours));
+    let hours = read_hours(&section, values::hours);
     let otherwise = section.choice("else", &[("digest", Outside::Digest), ("drop", Outside::Drop)]);
     section.finish();
+    Some(OpenHours { hours: hours?, otherwise: otherwise.unwrap_or(Outside::Digest) })
+}
+
+/// `days` and `hours` of a section, in the configuration's time zone.
+pub(crate) fn read_hours(
+    section: &Section<'_>,
+    span: fn(&str) -> Result<(jiff::civil::Time, jiff::civil::Time), String>,
+) -> Option<Hours> {
+    let (days, hours) = (section.parsed("days", values::days), section.parsed("hours", span));
     let (from, until) = hours?;
-    Some(OpenHours { days: days?, from, until, otherwise: otherwise.unwrap_or(Outside::Digest) })
+    Some(Hours { days: days?, from, until, zone: section.reading.zone.clone() })
 }

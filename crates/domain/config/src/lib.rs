@@ -47,7 +47,7 @@ pub use places::Places;
 pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process, Registry, Tls};
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems, did_you_mean};
-pub use rule::{Rule, Sending, Silence};
+pub use rule::{Mute, Rule, Sending, Silence};
 pub use secret::SecretText;
 pub use source::{Quota, Source, WhenOver};
 pub use values::{Rate, Weekly, duration};
@@ -81,6 +81,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// When rules say nothing.
     pub silences: Vec<Silence>,
+    /// Hours in which rules that name them say nothing new.
+    pub mutes: Vec<Mute>,
     /// Where Kafka is.
     pub kafka: Kafka,
     /// Where ClickHouse is.
@@ -216,7 +218,11 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let destinations = destination_section.map(|all| destination::read(&all, &known_owners)).unwrap_or_default();
     let rule_section = section("rule");
     let known_rules = declared(rule_section.as_ref());
-    let rules = rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations)).unwrap_or_default();
+    let mute_section = section("mute");
+    let known_mutes = declared(mute_section.as_ref());
+    let mutes = mute_section.map(|all| rule::read_mutes(&all)).unwrap_or_default();
+    let rules =
+        rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations, &known_mutes)).unwrap_or_default();
     let silences = section("silence").map(|all| rule::read_silences(&all, &known_rules)).unwrap_or_default();
     let workflow = section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners));
     let channels = channels::read(section("channels"));
@@ -245,6 +251,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         destinations,
         rules,
         silences,
+        mutes,
         kafka: platform::read_kafka(section("kafka")),
         clickhouse: platform::read_clickhouse(section("clickhouse")),
         registry: platform::read_registry(section("registry")),

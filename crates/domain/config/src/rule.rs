@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use notification::Hours;
 use rules::{Condition, EventPattern, Field, Per, Trigger, When, WindowError};
 
 use crate::availability::{self, Part};
 use crate::defaults;
+use crate::destination::read_hours;
 use crate::document::{Node, Value};
 use crate::owners::Declared;
 use crate::problem::did_you_mean;
@@ -40,6 +42,17 @@ pub struct Sending {
     pub say_when_over: bool,
     /// One open message per key; none: each stands for itself, but at destinations that open tickets or incidents.
     pub one_open_per: Option<Per>,
+    /// Hours in which nothing new is sent, by the name of their `[mute]`.
+    pub mute: Option<String>,
+}
+
+/// Hours in which rules that name them say nothing new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mute {
+    /// Their name.
+    pub name: String,
+    /// The hours.
+    pub hours: Hours,
 }
 
 /// A time in which rules say nothing.
@@ -57,7 +70,7 @@ pub struct Silence {
     pub why: String,
 }
 
-pub(crate) fn read(sections: &Section<'_>, owners: &Declared, destinations: &Declared) -> Vec<Rule> {
+pub(crate) fn read(sections: &Section<'_>, owners: &Declared, destinations: &Declared, mutes: &Declared) -> Vec<Rule> {
     let mut rules = Vec::new();
     for entry in sections.entries() {
         if !is_name(&entry.key) {
@@ -65,12 +78,18 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared, destinations: &Dec
         }
         let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
         section.title = format!("[rule.{}]", entry.key);
-        rules.extend(read_one(entry.key.clone(), section, owners, destinations));
+        rules.extend(read_one(entry.key.clone(), section, owners, destinations, mutes));
     }
     rules
 }
 
-fn read_one(name: String, section: Section<'_>, owners: &Declared, destinations: &Declared) -> Option<Rule> {
+fn read_one(
+    name: String,
+    section: Section<'_>,
+    owners: &Declared,
+    destinations: &Declared,
+    mutes: &Declared,
+) -> Option<Rule> {
     let sink = section.reading.sink;
     let owner = section.owner("owner", owners);
     if !section.has("when") {
@@ -78,7 +97,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, destinations:
     }
     let when = section.section("when").and_then(read_when);
     let alert = section.section("alert").map(read_alert);
-    let send = section.section("send").map(|send| read_send(send, destinations));
+    let send = section.section("send").map(|send| read_send(send, destinations, mutes));
     if section.has("report") {
         availability::check(Part::Report, section.place("report"), sink);
         if let Some(report) = section.section("report") {
@@ -260,7 +279,7 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn read_send(section: Section<'_>, destinations: &Declared) -> Option<Sending> {
+fn read_send(section: Section<'_>, destinations: &Declared, mutes: &Declared) -> Option<Sending> {
     let to = checked_names(&section, "to", "destination", destinations);
     let day = Duration::from_secs(86_400);
     let first = section.parsed("first", |text| match text {
@@ -271,6 +290,7 @@ fn read_send(section: Section<'_>, destinations: &Declared) -> Option<Sending> {
     let mention = section.choice("mention", &[("link.owner", true), ("nobody", false)]);
     let say_when_over = section.flag("say_when_over").unwrap_or(false);
     let one_open_per = section.choice("one_open_per", &Per::EVERY.map(|per| (per.name(), per)));
+    let mute = section.placed("mute").filter(|(name, at)| mutes.check("mute", name, at, section.reading));
     if first.is_some_and(|first| first > day) {
         section.error(section.place("first"), "first waits for longer than a day", "use \"now\" to \"24h\"");
     }
@@ -282,6 +302,7 @@ fn read_send(section: Section<'_>, destinations: &Declared) -> Option<Sending> {
         then_every: then_every.unwrap_or(defaults::THEN_EVERY),
         say_when_over,
         one_open_per,
+        mute: mute.map(|(name, _)| name),
     })
 }
 
@@ -309,6 +330,23 @@ fn check_report(section: Section<'_>, destinations: &Declared) {
     section.text("on");
     checked_names(&section, "to", "destination", destinations);
     section.finish();
+}
+
+pub(crate) fn read_mutes(sections: &Section<'_>) -> Vec<Mute> {
+    let mut mutes = Vec::new();
+    for entry in sections.entries() {
+        let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
+        section.title = format!("[mute.{}]", entry.key);
+        for key in ["days", "hours"] {
+            if !section.has(key) {
+                section.missing(key, "write days = \"mon-sun\" and hours = \"22:00-07:00\"");
+            }
+        }
+        let hours = read_hours(&section, values::day_or_night);
+        section.finish();
+        mutes.extend(hours.map(|hours| Mute { name: entry.key.clone(), hours }));
+    }
+    mutes
 }
 
 pub(crate) fn read_silences(sections: &Section<'_>, rules: &Declared) -> Vec<Silence> {

@@ -114,6 +114,14 @@ pub(crate) fn hours(text: &str) -> Result<(Time, Time), String> {
     if from < to { Ok((from, to)) } else { Err(wrong()) }
 }
 
+/// A span of a day or a night: `22:00-07:00` ends on the day after.
+pub(crate) fn day_or_night(text: &str) -> Result<(Time, Time), String> {
+    let wrong = || format!("{text:?} is not a span of hours: write it as \"22:00-07:00\"");
+    let (from, to) = text.split_once('-').ok_or_else(wrong)?;
+    let (from, to) = (time_of_day(from.trim())?, time_of_day(to.trim())?);
+    if from == to { Err(wrong()) } else { Ok((from, to)) }
+}
+
 /// A day of the week, by its English name or the first three letters of it.
 fn weekday(text: &str) -> Option<Weekday> {
     const NAMES: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];

@@ -12,15 +12,21 @@
 //! - Test data goes to [`CAPTURE`] and nowhere else.
 //! - A bundle's id and contents are decided once, in one record; every retry sends those.
 //! - What was opened at a destination is ended there: a silence holds starts back, never ends.
+//! - A destination gets no more than its budget, and nothing outside its open hours: what is due then waits, and goes as one
+//!   digest. What ends something that was opened there is not held back by a budget.
 //!
 //! [`destination`] has a folder for each kind of destination.
 
+mod calm;
 pub mod destination;
 mod group;
+mod hours;
 mod message;
 mod plan;
 mod routing;
 
-pub use message::{LinkCount, Message, MessageKind, Thread, Window};
+pub use calm::{Budget, Held, Live, LiveSilence, Open};
+pub use hours::Hours;
+pub use message::{Digested, LinkCount, Message, MessageKind, Thread, Window};
 pub use plan::{Planner, UnreadableHold};
-pub use routing::{CAPTURE, Destination, Routing, Rule, Sending, Silence};
+pub use routing::{CAPTURE, Destination, Mute, Routing, Rule, Sending, Silence};

@@ -1,6 +1,6 @@
 //! What a message says: frozen once, when its bundle is planned, and rendered by each destination as it can show it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use event::keyed_hash_hex;
@@ -54,6 +54,9 @@ pub struct Message {
     pub alert_ids: Vec<String>,
     /// Whether it is about test data.
     pub test: bool,
+    /// What a digest stands for; empty in all other messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digest: Vec<Digested>,
     /// What it belongs to at its destination; none in messages of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<Thread>,
@@ -69,6 +72,8 @@ pub enum MessageKind {
     Summary,
     /// What it is about is over.
     Resolved,
+    /// What its destination did not take when it was due.
+    Digest,
 }
 
 impl MessageKind {
@@ -78,8 +83,22 @@ impl MessageKind {
             Self::Alert => "alert",
             Self::Summary => "summary",
             Self::Resolved => "resolved",
+            Self::Digest => "digest",
         }
     }
+}
+
+/// A message that a digest stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digested {
+    /// The rule that speaks.
+    pub rule: String,
+    /// What it is about: a key, or the owner of the links.
+    pub group: String,
+    /// The id under which it waited.
+    pub bundle_id: String,
+    /// What it would have said, in one line.
+    pub title: String,
 }
 
 /// A link and its events.
@@ -206,9 +225,48 @@ pub(crate) fn compose(context: &MessageContext<'_>, alerts: &AlertGroup) -> Mess
         window: Window { start: instant(alerts.window_start), end: instant(alerts.window_end) },
         alert_ids: alerts.alert_ids[..alerts.alert_ids.len().min(MESSAGE_IDS)].to_vec(),
         test: context.test,
+        digest: Vec::new(),
         thread: None,
     }
 }
+
+/// Lines of a digest; the others are counted.
+const DIGEST_LINES: usize = 20;
+
+/// The one message that stands for some; `why` says why they come as one.
+pub(crate) fn compose_digest(
+    context: &MessageContext<'_>,
+    all: &AlertGroup,
+    digest: Vec<Digested>,
+    why: &str,
+) -> Message {
+    let message = compose(context, all);
+    let rules: BTreeSet<&str> = digest.iter().map(|one| one.rule.as_str()).collect();
+    let of = match rules.len() {
+        1 => format!("of {}", context.rule.name),
+        many => format!("of {many} rules, most of them of {}", context.rule.name),
+    };
+    let events = if message.count == 1 { "1 event".to_owned() } else { format!("{} events", message.count) };
+    let title = format!("digest: {events} in {} messages {of}", digest.len());
+    let mut text = format!("{title}\n{why}\nbetween {} and {}", message.window.start, message.window.end);
+    // Writing to a String cannot fail.
+    for one in digest.iter().take(DIGEST_LINES) {
+        let _ = write!(text, "\n- {}", one.title);
+    }
+    if digest.len() > DIGEST_LINES {
+        let _ = write!(text, "\n- others: {}", digest.len() - DIGEST_LINES);
+    }
+    Message {
+        kind: MessageKind::Digest,
+        instruction: None,
+        attributes: BTreeMap::new(),
+        title,
+        text,
+        digest,
+        ..message
+    }
+}
+
 /// One line.
 fn title(rule: &Rule, kind: MessageKind, alerts: &AlertGroup, links: &[(&str, u64)]) -> String {
     let named = alerts.links.len() as u64;
@@ -224,7 +282,7 @@ fn title(rule: &Rule, kind: MessageKind, alerts: &AlertGroup, links: &[(&str, u6
     match kind {
         MessageKind::Resolved => format!("{}: over{on}", rule.name),
         MessageKind::Summary => format!("{}: {events} more{on}", rule.name),
-        MessageKind::Alert => format!("{}: {events}{on}", rule.name),
+        MessageKind::Alert | MessageKind::Digest => format!("{}: {events}{on}", rule.name),
     }
 }
 
@@ -257,6 +315,6 @@ fn text(context: &MessageContext<'_>, alerts: &AlertGroup, title: &str, links: &
 }
 
 /// A time as ISO 8601 in UTC; one that is beyond the calendar stands as its number.
-fn instant(millis: i64) -> String {
+pub(crate) fn instant(millis: i64) -> String {
     Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |at| at.to_string())
 }

@@ -1,14 +1,20 @@
 //! Which alerts become which message, and when.
 
+mod digest;
+mod gate;
+mod thread;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use event::{Alert, Delivery, DeliveryStage, Millis, Transition, keyed_hash_hex};
+use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
 use serde::{Deserialize, Serialize};
 
-use crate::group::AlertGroup;
-use crate::group::{MAX_KEYS, link};
-use crate::message::{Message, MessageContext, Thread, bundle_id, compose};
+use crate::calm::{Live, Spending, is_start};
+use crate::group::{AlertGroup, link};
+use crate::message::{Message, MessageContext, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
+use gate::Gate;
+use thread::OpenThread;
 
 /// What belongs into one message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,35 +26,6 @@ struct Group {
     test: bool,
 }
 
-/// What is open at a destination for so long after its last message is forgotten, in milliseconds.
-const OPEN_MS: i64 = 7 * 86_400_000;
-
-/// What a group has opened at its destination.
-#[derive(Debug, PartialEq, Eq)]
-struct Open {
-    /// The bundle that opened it.
-    first: String,
-    /// The last bundle that was planned for it.
-    last: String,
-    title: String,
-    /// Events so far.
-    count: u64,
-    /// By what the receiver knows it; empty until it has said so.
-    receipt: String,
-    /// The keys whose condition holds.
-    firing: BTreeSet<String>,
-    /// It is forgotten then.
-    until: i64,
-}
-
-impl Open {
-    fn of(thread: Thread, bundle_id: &str, at: i64) -> Self {
-        let Thread { first, title, count, receipt, firing, .. } = thread;
-        let firing = firing.into_iter().collect();
-        Self { first, last: bundle_id.to_owned(), title, count, receipt, firing, until: at + OPEN_MS }
-    }
-}
-
 /// Where a group stands.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct State {
@@ -56,7 +33,7 @@ struct State {
     /// Until then, the next message of the group waits; 0 if there was none.
     quiet_until: i64,
     /// What is open at the destination.
-    open: Option<Open>,
+    open: Option<OpenThread>,
     /// The offset on `deliveries` from which its records are needed to know it; none before they are written.
     mark: Option<i64>,
 }
@@ -71,12 +48,16 @@ struct Waiting {
     new: AlertGroup,
     due: i64,
     follows: bool,
+    /// Whether its destination did not take it when it was due: it goes in a digest, if others wait as well.
+    deferred: bool,
 }
 
 /// The body of a held record.
 #[derive(Serialize, Deserialize)]
 struct HeldGroup {
     follows: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deferred: bool,
     gathered: AlertGroup,
 }
 
@@ -98,12 +79,28 @@ pub struct Planner {
     silenced: BTreeMap<(Group, String), AlertGroup>,
     /// Groups whose state rests on records that are being written.
     unmarked: BTreeSet<Group>,
+    /// What destinations with a budget were sent lately.
+    spending: Spending,
+    /// What people hold back now.
+    live: Live,
 }
 
 impl Planner {
     /// A planner that knows of no alert yet.
     pub fn new(routing: Routing) -> Self {
-        Self { routing, groups: BTreeMap::new(), silenced: BTreeMap::new(), unmarked: BTreeSet::new() }
+        Self {
+            routing,
+            groups: BTreeMap::new(),
+            silenced: BTreeMap::new(),
+            unmarked: BTreeSet::new(),
+            spending: Spending::default(),
+            live: Live::default(),
+        }
+    }
+
+    /// What people hold back from now on.
+    pub fn set_live(&mut self, live: Live) {
+        self.live = live;
     }
 
     /// Takes the next alert. `now_ms` is the time at which it is taken, in milliseconds since 1970.
@@ -113,8 +110,7 @@ impl Planner {
             return;
         }
         // What went out before the silence has to end: a silence holds starts back only.
-        let silence = self.routing.silence(alert).filter(|_| alert.transition != Transition::Resolved);
-        let silence = silence.map(|silence| format!("silence {}: {}", silence.name, silence.why));
+        let silence = if is_start(alert) { self.held_back(rule, alert, now_ms) } else { None };
         let capture = [CAPTURE.to_owned()];
         for destination in if alert.test { &capture[..] } else { &rule.sending.to } {
             let about = match (self.routing.keyed(rule, destination), rule.sending.mention_link_owner) {
@@ -137,14 +133,23 @@ impl Planner {
                 // A wait counts from the event, not from when the alert was read: a backlog does not wait again.
                 due: if follows { state.quiet_until } else { alert.received_at.0.min(now_ms) + rule.sending.first_ms },
                 follows,
+                deferred: false,
             });
             waiting.new.add(alert);
         }
     }
 
-    /// Whether something is to be sent now.
+    /// Whether something is to be sent now, or to be recorded as waiting for its destination.
     pub fn is_due(&self, now_ms: i64) -> bool {
-        self.groups.values().filter_map(|state| state.waiting.as_ref()).any(|waiting| waiting.due <= now_ms)
+        self.groups.iter().any(|(group, state)| {
+            state.waiting.as_ref().is_some_and(|waiting| {
+                waiting.due <= now_ms
+                    && match self.gate(group, state, waiting, now_ms) {
+                        Gate::Open | Gate::Dropped(_) => true,
+                        Gate::Shut => !waiting.deferred && !state.ends_something(waiting),
+                    }
+            })
+        })
     }
 
     /// Whether alerts were taken that no record says yet.
@@ -166,6 +171,8 @@ impl Planner {
             record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
             records.push(record);
         }
+        self.spending.forget(now_ms, |destination| self.routing.destination(destination)?.max);
+        records.extend(self.digests(now_ms));
         let mut groups = std::mem::take(&mut self.groups);
         groups.retain(|group, state| {
             let known = self.routing.sends(&group.rule, &group.destination, group.test);
@@ -177,6 +184,23 @@ impl Planner {
                     records.push(record);
                     false
                 }
+                Some(waiting) if waiting.due <= now_ms && self.gate(group, state, &waiting, now_ms) == Gate::Shut => {
+                    let deferred = !state.ends_something(&waiting);
+                    if waiting.new.alerts > 0 || deferred != waiting.deferred {
+                        let waiting = Waiting { deferred, ..waiting };
+                        state.waiting = Some(self.hold_new(group, waiting, &mut records, now_ms));
+                    } else {
+                        state.waiting = Some(waiting);
+                    }
+                    true
+                }
+                Some(waiting)
+                    if waiting.due <= now_ms
+                        && let Gate::Dropped(why) = self.gate(group, state, &waiting, now_ms) =>
+                {
+                    records.push(self.dropped(group, waiting, why, now_ms));
+                    known && (state.quiet_until > now_ms || self.stays_open(group, state, now_ms))
+                }
                 Some(waiting) if waiting.due <= now_ms => {
                     let planned = self.plan(group, state, waiting, now_ms);
                     let captured = (group.destination == CAPTURE).then(|| captured(&planned));
@@ -186,16 +210,10 @@ impl Planner {
                     self.unmarked.insert(group.clone());
                     true
                 }
-                Some(mut waiting) => {
-                    if waiting.new.alerts > 0 {
-                        if waiting.held.alerts == 0 {
-                            self.unmarked.insert(group.clone());
-                        }
-                        let new = std::mem::take(&mut waiting.new);
-                        records.push(self.hold(group, &waiting, &new, now_ms));
-                        waiting.held.merge(new);
-                    }
-                    state.waiting = Some(waiting);
+                Some(waiting) => {
+                    let news = waiting.new.alerts > 0;
+                    state.waiting =
+                        Some(if news { self.hold_new(group, waiting, &mut records, now_ms) } else { waiting });
                     true
                 }
                 None => known && (state.quiet_until > now_ms || self.stays_open(group, state, now_ms)),
@@ -205,8 +223,28 @@ impl Planner {
         records
     }
 
+    /// Writes down what came and waits.
+    fn hold_new(
+        &mut self,
+        group: &Group,
+        mut waiting: Waiting,
+        records: &mut Vec<Delivery<'static>>,
+        now_ms: i64,
+    ) -> Waiting {
+        if waiting.held.alerts == 0 {
+            self.unmarked.insert(group.clone());
+        }
+        let new = std::mem::take(&mut waiting.new);
+        records.push(self.hold(group, &waiting, &new, now_ms));
+        if new.alerts > 0 {
+            waiting.held.merge(new);
+        }
+        waiting
+    }
+
     /// The records of the last [`Planner::settle`] are committed, none of them before `offset` of `deliveries`.
     pub fn committed(&mut self, offset: i64) {
+        self.spending.committed(offset);
         for group in std::mem::take(&mut self.unmarked) {
             if let Some(state) = self.groups.get_mut(&group) {
                 state.mark = Some(offset);
@@ -216,7 +254,7 @@ impl Planner {
 
     /// The offset of `deliveries` from which [`Planner::restore`] has to read; none if there is nothing to know.
     pub fn mark(&self) -> Option<i64> {
-        self.groups.values().filter_map(|state| state.mark).min()
+        self.groups.values().filter_map(|state| state.mark).chain(self.spending.mark()).min()
     }
 
     /// Takes a committed record of `deliveries`, in order of offsets.
@@ -249,17 +287,34 @@ impl Planner {
                             new: AlertGroup::default(),
                             due: record.not_before.0,
                             follows: hold.follows,
+                            deferred: false,
                         })
                     }
                 };
-                waiting.held.merge(gathered);
+                waiting.deferred = hold.deferred;
+                if gathered.alerts > 0 {
+                    waiting.held.merge(gathered);
+                }
             }
             DeliveryStage::Planned => {
+                if self.budget(&group).is_some() {
+                    self.spending.spend(&group.destination, &group.rule, record.at.0, Some(offset));
+                }
+                let message = Message::thawed(&record.body).ok();
+                if let Some(message) = message.as_ref().filter(|message| !message.digest.is_empty()) {
+                    self.restore_digest(&group.destination, &message.digest, record.at.0, offset);
+                    return Ok(());
+                }
                 let quiet_until = record.at.0 + self.then_every(&group);
-                let thread = Message::thawed(&record.body).ok().and_then(|message| message.thread);
-                let open = thread.filter(|thread| !thread.ends);
-                let open = open.map(|thread| Open::of(thread, &record.bundle_id, record.at.0));
+                let open = message.and_then(|message| message.thread).filter(|thread| !thread.ends);
+                let open = open.map(|thread| OpenThread::of(thread, &record.bundle_id, record.at.0));
                 self.groups.insert(group, State { waiting: None, quiet_until, open, mark: Some(offset) });
+            }
+            // What was held of it is dropped.
+            DeliveryStage::Silenced => {
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != record.bundle_id);
+                }
             }
             DeliveryStage::Failed => {
                 let of_it = |waiting: &Waiting| waiting.bundle_id == record.bundle_id;
@@ -268,81 +323,9 @@ impl Planner {
                 }
             }
             DeliveryStage::Delivered => self.delivered(record),
-            DeliveryStage::Attempted | DeliveryStage::Silenced => {}
+            DeliveryStage::Attempted => {}
         }
         Ok(())
-    }
-
-    /// Takes a committed record that says by what a receiver knows a message.
-    pub fn delivered(&mut self, record: &Delivery<'_>) {
-        if record.stage != DeliveryStage::Delivered || record.body.is_empty() {
-            return;
-        }
-        let group = Group {
-            rule: record.rule.clone().into_owned(),
-            destination: record.destination.clone().into_owned(),
-            about: record.group.clone().into_owned(),
-            test: record.test,
-        };
-        if let Some(open) = self.groups.get_mut(&group).and_then(|state| state.open.as_mut())
-            && (open.first == record.bundle_id || open.last == record.bundle_id)
-        {
-            open.receipt = record.body.clone().into_owned();
-        }
-    }
-
-    /// Whether what a group has opened is still to be known when nothing is said about it for a while.
-    fn stays_open(&self, group: &Group, state: &State, now_ms: i64) -> bool {
-        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
-        state.open.as_ref().is_some_and(|open| open.until > now_ms && (keyed || !open.firing.is_empty()))
-    }
-
-    /// What a message does to what its group has opened.
-    fn thread(&self, group: &Group, state: &mut State, message: &Message, alerts: &AlertGroup, now_ms: i64) -> Thread {
-        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
-        let test = if group.test { "test" } else { "" };
-        let key = match keyed {
-            // The same at every destination and for ever, so that an end finds its start.
-            true => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test]),
-            false => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test, &group.destination]),
-        };
-        let known = match self.stays_open(group, state, now_ms) || state.quiet_until > now_ms {
-            true => state.open.take(),
-            false => None,
-        };
-        let unknown = known.is_none();
-        let mut open = known.unwrap_or_else(|| Open {
-            first: message.id.clone(),
-            last: message.id.clone(),
-            title: message.title.clone(),
-            count: 0,
-            receipt: String::new(),
-            firing: BTreeSet::new(),
-            until: now_ms,
-        });
-        open.count += message.count;
-        for (key, firing) in &alerts.firing {
-            match firing {
-                true if open.firing.len() < MAX_KEYS => drop(open.firing.insert(key.clone())),
-                true => {}
-                false => drop(open.firing.remove(key)),
-            }
-        }
-        let ends = open.firing.is_empty() && alerts.firing.values().any(|firing| !firing);
-        // An end of what nothing is known about opens nothing.
-        let opens = unknown && alerts.over < alerts.alerts;
-        let thread = Thread {
-            key,
-            opens,
-            ends,
-            first: open.first,
-            title: open.title,
-            count: open.count,
-            receipt: open.receipt,
-            firing: open.firing.into_iter().collect(),
-        };
-        state.open = (!ends).then(|| Open::of(thread.clone(), &message.id, now_ms));
-        thread
     }
 
     fn then_every(&self, group: &Group) -> i64 {
@@ -373,7 +356,7 @@ impl Planner {
     #[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
     fn hold(&self, group: &Group, waiting: &Waiting, new: &AlertGroup, now_ms: i64) -> Delivery<'static> {
         let mut record = self.record(group, waiting.bundle_id.clone(), DeliveryStage::Held, now_ms);
-        let hold = HeldGroup { follows: waiting.follows, gathered: new.clone() };
+        let hold = HeldGroup { follows: waiting.follows, deferred: waiting.deferred, gathered: new.clone() };
         record.not_before = Millis(waiting.due);
         record.first_received_at = new.received();
         record.alert_ids = new.alert_ids.iter().cloned().map(Into::into).collect();
@@ -381,7 +364,7 @@ impl Planner {
         record
     }
 
-    fn plan(&self, group: &Group, state: &mut State, waiting: Waiting, now_ms: i64) -> Delivery<'static> {
+    fn plan(&mut self, group: &Group, state: &mut State, waiting: Waiting, now_ms: i64) -> Delivery<'static> {
         let Waiting { bundle_id, held: mut gathered, new, follows, .. } = waiting;
         gathered.merge(new);
         let mut record = self.record(group, bundle_id, DeliveryStage::Planned, now_ms);
@@ -401,6 +384,9 @@ impl Planner {
             };
             let mut message = compose(&context, &gathered);
             message.thread = Some(self.thread(group, state, &message, &gathered, now_ms));
+            if let Some(notice) = self.spend(group, now_ms) {
+                message.text.push_str(&notice);
+            }
             record.body = message.frozen().into();
         }
         record.first_received_at = gathered.received();

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use event::Alert;
 
+use crate::calm::{Budget, Open};
+use crate::hours::Hours;
+
 /// The destination of test data: what would have been sent is recorded as delivered, and goes nowhere.
 pub const CAPTURE: &str = "capture";
 
@@ -35,6 +38,17 @@ pub struct Sending {
     pub say_when_over: bool,
     /// What one message at a time is open for: a rule's key, such as `link`; none where each stands for itself.
     pub one_open_per: Option<String>,
+    /// When its starts are not sent.
+    pub mute: Option<Mute>,
+}
+
+/// Hours in which rules say nothing new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mute {
+    /// Its name.
+    pub name: String,
+    /// The hours.
+    pub hours: Hours,
 }
 
 /// A place that messages go to.
@@ -48,6 +62,10 @@ pub struct Destination {
     pub fields: Option<Vec<String>>,
     /// Whether each key has a message of its own there, as tickets and incidents do.
     pub keyed: bool,
+    /// How many messages it takes; none: as many as come.
+    pub max: Option<Budget>,
+    /// When it may be disturbed; none: always.
+    pub open: Option<Open>,
 }
 
 /// A time in which rules say nothing.

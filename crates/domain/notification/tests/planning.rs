@@ -22,12 +22,13 @@ fn rule(name: &str, to: &[&str], first_s: i64, then_every_s: i64) -> Rule {
             then_every_ms: then_every_s * 1_000,
             say_when_over: false,
             one_open_per: None,
+            mute: None,
         },
     }
 }
 
 fn destination(name: &str) -> Destination {
-    Destination { name: name.to_owned(), owner: "data".to_owned(), fields: None, keyed: false }
+    Destination { name: name.to_owned(), owner: "data".to_owned(), fields: None, keyed: false, max: None, open: None }
 }
 
 fn routing() -> Routing {

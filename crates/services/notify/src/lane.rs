@@ -2,6 +2,7 @@
 
 mod open;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kafka::lane::End;
@@ -10,6 +11,7 @@ use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 use tokio::runtime::Handle;
 
+use crate::live::LiveSwitches;
 use crate::metrics::NotifyMetrics;
 use crate::{SERVICE, Settings};
 use open::OpenLane;
@@ -33,10 +35,11 @@ pub(crate) fn run(
     partition: u16,
     handle: &Handle,
     metrics: &NotifyMetrics,
+    switches: &Arc<LiveSwitches>,
     component: &Component,
     shutdown: &Shutdown,
 ) -> LaneEnd {
-    let mut open = match OpenLane::open(settings, partition, handle, metrics) {
+    let mut open = match OpenLane::open(settings, partition, handle, metrics, switches) {
         Ok(open) => open,
         Err(end) => return end.into(),
     };
@@ -61,6 +64,7 @@ fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> 
     let mut last_commit = Instant::now();
     while !shutdown.is_stopping() {
         component.beat();
+        open.follow_switches();
         open.take(CHUNK, TURN, now_ms())?;
         open.collect()?;
         let saved = last_commit.elapsed();

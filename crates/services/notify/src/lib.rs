@@ -14,12 +14,15 @@
 //! - The clock decides only when something is sent, never what: a bundle's contents and id are decided in the log.
 
 mod lane;
+mod live;
 mod metrics;
 mod outbox;
 mod retry;
 mod settings;
 mod transport;
 mod worker;
+
+use std::sync::Arc;
 
 use runtime::{LaneSet, Shutdown, Telemetry};
 use tokio::runtime::Handle;
@@ -54,8 +57,10 @@ pub fn start(
     // Whoever installed one before is fine: all that counts is that there is one.
     drop(rustls::crypto::ring::default_provider().install_default());
     let metrics = metrics::NotifyMetrics::new(telemetry, &settings)?;
+    let switches = Arc::<live::LiveSwitches>::default();
+    live::follow(settings.cluster.clone(), Arc::clone(&switches), metrics.held_back.clone(), telemetry, shutdown)?;
     let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component, stop| {
-        lane::run(&settings, partition, &handle, &metrics, component, stop)
+        lane::run(&settings, partition, &handle, &metrics, &switches, component, stop)
     })?;
     Ok(lanes)
 }

@@ -15,6 +15,9 @@ pub(crate) struct NotifyMetrics {
     seconds: HistogramVec,
     oldest: GaugeVec,
     circuits: GaugeVec,
+    /// What people have paused.
+    pub(crate) held_back: GaugeVec,
+    noise: IntCounterVec,
     by_partition: Arc<Mutex<BTreeMap<(String, u16), f64>>>,
     pub(crate) lanes: LaneMetrics,
 }
@@ -43,6 +46,16 @@ impl NotifyMetrics {
                 "Whether a destination is left alone for now, or has refused for good",
                 &["destination"],
             )?,
+            held_back: metrics.gauge(
+                "messages_paused",
+                "1 while a person has paused a rule or a destination",
+                &["kind", "id"],
+            )?,
+            noise: metrics.counter(
+                "rule_messages_total",
+                "Messages by the rule that speaks: planned, and held back by a silence, a pause or an acknowledgement",
+                &["rule", "outcome"],
+            )?,
             by_partition: Arc::default(),
             lanes: metrics.lanes().clone(),
         };
@@ -55,6 +68,12 @@ impl NotifyMetrics {
 
     /// Counts a record that is committed.
     pub(crate) fn count(&self, record: &Delivery<'_>) {
+        let noise = |outcome: &str| self.noise.with_label_values(&[record.rule.as_ref(), outcome]).inc();
+        match record.stage {
+            DeliveryStage::Planned => noise("planned"),
+            DeliveryStage::Silenced => noise("held_back"),
+            _ => {}
+        }
         let outcome = match record.stage {
             DeliveryStage::Held | DeliveryStage::Planned => return,
             DeliveryStage::Attempted => "retried",

@@ -3,8 +3,8 @@
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
-use notification::Routing;
 use notification::destination::{Kind, People, Person, SecretText, Values};
+use notification::{Budget, Mute, Open, Routing};
 
 /// What the lanes of the notifier work by. It stays the same while they run.
 #[derive(Clone)]
@@ -42,6 +42,10 @@ pub struct Destination {
     pub allow_private: bool,
     /// The proxy through which it is reached, if any: addresses are not checked then.
     pub proxy: Option<SecretText>,
+    /// How many messages it takes; none: as many as come.
+    pub max: Option<Budget>,
+    /// When it may be disturbed; none: always.
+    pub open: Option<Open>,
 }
 
 /// The configuration was read without its secrets.
@@ -55,6 +59,8 @@ impl Settings {
     /// # Errors
     /// When it was read without its secrets.
     pub fn from_config(cluster: Cluster, plan: Plan, ids: Ids, config: &config::Config) -> Result<Self, NotLookedUp> {
+        let mutes: Vec<Mute> =
+            config.mutes.iter().map(|mute| Mute { name: mute.name.clone(), hours: mute.hours.clone() }).collect();
         let rules = config.rules.iter().filter(|rule| !rule.rule.is_shadow());
         let rules = rules.filter_map(|rule| {
             let send = rule.send.as_ref()?;
@@ -69,6 +75,7 @@ impl Settings {
                     then_every_ms: send.then_every.as_millis() as i64,
                     say_when_over: send.say_when_over,
                     one_open_per: send.one_open_per.map(|per| per.name().to_owned()),
+                    mute: mutes.iter().find(|mute| Some(&mute.name) == send.mute.as_ref()).cloned(),
                 },
             })
         });
@@ -96,6 +103,8 @@ impl Settings {
             owner: destination.owner.clone(),
             fields: destination.fields.clone(),
             keyed: destination.kind.keyed,
+            max: destination.max,
+            open: destination.open.clone(),
         });
         Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone())
     }
@@ -111,5 +120,10 @@ fn destination(destination: &config::Destination) -> Result<Destination, NotLook
         values,
         allow_private: destination.allow_private,
         proxy: destination.proxy.clone(),
+        max: destination.max.map(|max| Budget { count: max.count, per_ms: max.per.as_millis() as i64 }),
+        open: destination
+            .open
+            .as_ref()
+            .map(|open| Open { hours: open.hours.clone(), drops_outside: open.otherwise == config::Outside::Drop }),
     })
 }

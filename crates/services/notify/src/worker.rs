@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
+use crate::live::LiveSwitches;
 use crate::metrics::{Circuit, NotifyMetrics};
 use crate::outbox::{Outcome, PendingDelivery};
 use crate::retry;
@@ -22,6 +23,8 @@ use crate::transport::http::Http;
 use crate::transport::mail;
 use crate::{Destination, SERVICE, Settings};
 
+/// How long a paused destination is left alone before its task looks again.
+const PAUSED: Duration = Duration::from_millis(500);
 /// Steps of one attempt: more than any destination takes.
 const MAX_STEPS: usize = 32;
 /// How long a message waits before it is looked at again whether one before it of the same thread is out, in milliseconds.
@@ -123,6 +126,7 @@ impl Workers {
         handle: &Handle,
         tell: &mpsc::Sender<Outcome>,
         metrics: &NotifyMetrics,
+        switches: &Arc<LiveSwitches>,
     ) -> Self {
         let start = |destination: &Destination| {
             let (jobs, owed) = unbounded_channel();
@@ -132,6 +136,7 @@ impl Workers {
                 carrier: Carrier::new(settings, destination),
                 rejects_may_be_refusals: matches!(destination.kind.name, "webhook" | "smtp"),
                 circuit: metrics.circuit(&destination.name),
+                switches: Arc::clone(switches),
                 tell: tell.clone(),
                 queue: BTreeMap::new(),
                 given: 0,
@@ -193,6 +198,7 @@ struct Worker {
     /// Whether a receiver that rejects one message after the other is taken for one that refuses all.
     rejects_may_be_refusals: bool,
     circuit: Circuit,
+    switches: Arc<LiveSwitches>,
     tell: mpsc::Sender<Outcome>,
     /// By when it is tried next, then by order.
     queue: BTreeMap<(i64, u64), PendingDelivery>,
@@ -214,7 +220,11 @@ struct Worker {
 impl Worker {
     async fn run(mut self, mut jobs: UnboundedReceiver<PendingDelivery>) {
         loop {
+            let paused = self.switches.get().pauses(&self.name, now_ms());
             let wake = self.queue.first_key_value().map(|((due, _), _)| {
+                if paused {
+                    return PAUSED;
+                }
                 let at = if self.refused { *due } else { (*due).max(self.resume_at) };
                 Duration::from_millis((at - now_ms()).max(0) as u64)
             });
@@ -224,7 +234,12 @@ impl Worker {
                     Some(owed) => self.enqueue(owed),
                     None => return,
                 },
-                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => self.work_off_first().await,
+                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {
+                    // It may have been paused meanwhile.
+                    if !self.switches.get().pauses(&self.name, now_ms()) {
+                        self.work_off_first().await;
+                    }
+                }
             }
         }
     }

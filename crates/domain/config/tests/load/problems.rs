@@ -99,17 +99,19 @@ fn references_to_destinations_rules_and_owners_are_checked() {
 }
 
 #[test]
-fn what_would_be_sent_more_often_than_asked_is_refused() {
-    let destination =
-        |line: &str| format!("[destination.d]\nkind = \"csv\"\nowner = \"growth\"\npath = \"x\"\n{line}\n");
-    let max = "the budget of a destination is not kept in this version: more messages than max would be sent; leave it out, and bundle with first and then_every in the send of its rules";
-    expect(&destination("max = \"30 per hour\""), &[&format!("hookline.toml:16:7: {max}")]);
-    expect(
-        &destination("open = { days = \"mon-fri\", hours = \"08:00-19:00\", else = \"drop\" }"),
-        &[
-            "hookline.toml:16:8: open hours are not kept in this version: messages would be sent outside them; leave it out; [silence.NAME] keeps rules quiet from one time until another",
-        ],
-    );
+fn calm_is_for_messages_and_not_for_tickets() {
+    let tickets = |line: &str| {
+        format!("[destination.d]\nkind = \"pagerduty\"\nowner = \"growth\"\nkey = {{ env = \"DUB_SECRET\" }}\n{line}\n")
+    };
+    let hint = "leave it out, and bundle with first and then_every in the send of its rules";
+    for (key, line, place) in
+        [("max", "max = \"30 per hour\"", 7), ("open", "open = { days = \"mon-fri\", hours = \"08:00-19:00\" }", 8)]
+    {
+        let said = format!(
+            "hookline.toml:16:{place}: {key} is for messages, and [destination.d] opens a ticket for each key; {hint}"
+        );
+        expect(&tickets(line), &[&said]);
+    }
 }
 
 #[test]

@@ -23,8 +23,6 @@ fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
             (14, "the digest of failed deliveries is not sent in this version"),
             (28, "alerts on silence are not available in this version"),
             (55, "approved partner sources are not available in this version"),
-            (66, "the budget of a destination is not kept in this version: more messages than max would be sent"),
-            (71, "open hours are not kept in this version: messages would be sent outside them"),
             (141, "scheduled reports are not available in this version"),
             (145, "alerts on spikes are not available in this version"),
             (156, "partner_approved is not known in this version: every partner would look unapproved"),
@@ -110,6 +108,11 @@ fn the_example_means_what_it_says() {
     assert_eq!((opened.first, opened.then_every), (Duration::ZERO, Duration::from_secs(300)));
     assert!(opened.mention_link_owner);
     assert_eq!(config.silences[0].rules, ["promo-burst"]);
+    let max = config.destination("sales-chat").unwrap().max.unwrap();
+    assert_eq!((max.count, max.per), (30, Duration::from_secs(3_600)));
+    let open = config.destination("marketing-chat").unwrap().open.as_ref().unwrap();
+    assert_eq!((open.hours.days.len(), open.hours.zone.iana_name()), (5, Some("Europe/Berlin")));
+    assert_eq!((config.mutes.len(), opened.mute.as_deref()), (1, Some("nights")));
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(super) fn message(kind: MessageKind) -> Message {
         window: Window { start: "2026-11-29T10:00:00Z".to_owned(), end: "2026-11-29T10:10:00Z".to_owned() },
         alert_ids: vec!["a1".to_owned()],
         test: false,
+        digest: Vec::new(),
         thread: Some(Thread {
             key: "k1".to_owned(),
             opens: kind == MessageKind::Alert,

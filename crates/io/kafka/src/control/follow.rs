@@ -19,6 +19,8 @@ const CONFIRM_EVERY: Duration = Duration::from_secs(2);
 pub struct Follower {
     cluster: Cluster,
     switches: Switches,
+    /// The switches of other kinds that are followed as well.
+    others: Vec<Switches>,
     reader: Option<LaneReader>,
     /// The identity of the pipeline that is followed: the record's bytes.
     identity: Option<Vec<u8>>,
@@ -43,14 +45,26 @@ impl Follower {
     /// Follows the switches of `kind`. No broker is asked yet.
     #[must_use]
     pub fn new(cluster: Cluster, kind: Kind) -> Self {
+        Self::of(cluster, kind, &[])
+    }
+
+    /// Follows the switches of `kind`, and of other kinds beside it. No broker is asked yet.
+    #[must_use]
+    pub fn of(cluster: Cluster, kind: Kind, others: &[Kind]) -> Self {
         let (switches, standing) = (Switches::new(kind), Standing::default());
-        Self { cluster, switches, reader: None, identity: None, standing, asked: None }
+        let others = others.iter().copied().map(Switches::new).collect();
+        Self { cluster, switches, others, reader: None, identity: None, standing, asked: None }
     }
 
     /// What is switched, as far as it is known: look at [`Standing::read`] first.
     #[must_use]
     pub fn switches(&self) -> &Switches {
         &self.switches
+    }
+
+    /// What is switched of every kind that is followed.
+    pub fn all(&self) -> impl Iterator<Item = &Switches> {
+        std::iter::once(&self.switches).chain(&self.others)
     }
 
     /// How far it is.
@@ -62,7 +76,7 @@ impl Follower {
     /// Reads on, waiting at most `wait` for something new (longer while Kafka is away). Returns whether something was switched.
     pub fn turn(&mut self, wait: Duration) -> bool {
         let Some(reader) = self.reader.take() else { return self.read_whole(wait) };
-        match read_on(&reader, &mut self.switches, wait) {
+        match read_on(&reader, &mut self.switches, &mut self.others, wait) {
             Ok(changed) => {
                 self.confirm(&reader);
                 self.reader = Some(reader);
@@ -88,7 +102,7 @@ impl Follower {
     }
 
     fn try_read_whole(&mut self) -> Result<bool, String> {
-        let (mut switches, mut identity) = (self.switches.clone(), None);
+        let (mut switches, mut others, mut identity) = (self.switches.clone(), self.others.clone(), None);
         let scanned =
             read_all_committed::<std::convert::Infallible>(&self.cluster, Topic::Control, 0, None, None, |record| {
                 let key = record.key().unwrap_or_default();
@@ -96,6 +110,7 @@ impl Follower {
                     identity = record.payload().map(<[u8]>::to_vec);
                 }
                 switches.apply(key, record.payload());
+                others.iter_mut().for_each(|other| drop(other.apply(key, record.payload())));
                 Ok(())
             });
         let scanned = scanned.map_err(|error: ScanError<_>| error.to_string())?;
@@ -110,8 +125,8 @@ impl Follower {
         }
         let reader = LaneReader::open(&self.cluster, Topic::Control, 0, scanned.end, Isolation::Committed)
             .map_err(|error| error.to_string())?;
-        let changed = !self.standing.read || self.switches != switches;
-        self.switches = switches;
+        let changed = !self.standing.read || self.switches != switches || self.others != others;
+        (self.switches, self.others) = (switches, others);
         self.identity = identity;
         self.reader = Some(reader);
         let now = Instant::now();
@@ -141,11 +156,18 @@ impl Follower {
     }
 }
 
-fn read_on(reader: &LaneReader, switches: &mut Switches, wait: Duration) -> Result<bool, String> {
+fn read_on(
+    reader: &LaneReader,
+    switches: &mut Switches,
+    others: &mut [Switches],
+    wait: Duration,
+) -> Result<bool, String> {
     let records = reader.fetch(1_000, wait).map_err(|error| error.to_string())?;
     let mut changed = false;
     for record in &records {
-        changed |= switches.apply(record.key().unwrap_or_default(), record.payload());
+        for switches in std::iter::once(&mut *switches).chain(others.iter_mut()) {
+            changed |= switches.apply(record.key().unwrap_or_default(), record.payload());
+        }
     }
     Ok(changed)
 }

@@ -19,17 +19,29 @@ const AUDIT: &str = "audit/";
 pub enum Kind {
     /// A source: who may send.
     Source,
+    /// A rule: it says nothing new while it is paused.
+    Rule,
+    /// A destination: what is for it waits while it is paused.
+    Destination,
+    /// A silence, `RULE` or `RULE/KEY`: it holds while it is paused.
+    Silence,
+    /// A message by its id: nothing but its end follows while it is paused, that is acknowledged.
+    Message,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Source];
+    pub const ALL: [Self; 5] = [Self::Source, Self::Rule, Self::Destination, Self::Silence, Self::Message];
 
     /// Its name, as in keys, metrics and on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Source => "source",
+            Self::Rule => "rule",
+            Self::Destination => "destination",
+            Self::Silence => "silence",
+            Self::Message => "message",
         }
     }
 }
@@ -47,7 +59,13 @@ impl Object {
     /// A source.
     #[must_use]
     pub fn source(name: impl Into<String>) -> Self {
-        Self { kind: Kind::Source, id: name.into() }
+        Self::new(Kind::Source, name)
+    }
+
+    /// An object of a kind.
+    #[must_use]
+    pub fn new(kind: Kind, id: impl Into<String>) -> Self {
+        Self { kind, id: id.into() }
     }
 }
 
@@ -60,14 +78,16 @@ impl fmt::Display for Object {
 impl FromStr for Object {
     type Err = String;
 
-    /// Reads `source/NAME`.
+    /// Reads `source/NAME`, `rule/NAME` and so on.
     fn from_str(text: &str) -> Result<Self, String> {
         let read = || {
             let (kind, id) = text.split_once('/')?;
             let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
             (!id.is_empty()).then(|| Self { kind, id: id.to_owned() })
         };
-        read().ok_or_else(|| format!("{text:?} names nothing that can be switched: write source/NAME"))
+        read().ok_or_else(|| {
+            format!("{text:?} names nothing that can be switched: write source/NAME, rule/NAME or destination/NAME")
+        })
     }
 }
 
@@ -248,6 +268,12 @@ impl Switches {
     #[must_use]
     pub fn new(kind: Kind) -> Self {
         Self { kind, by_id: BTreeMap::new() }
+    }
+
+    /// The kind of objects that it is about.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Takes a record of the topic in. Records about something else are passed over. Returns whether it was about this kind.
@@ -476,7 +502,8 @@ mod tests {
     #[test]
     fn objects_are_named_by_kind_and_id() {
         assert_eq!("source/dub".parse(), Ok(Object::source("dub")));
-        for wrong in ["dub", "rule/x", "source/", "/dub", ""] {
+        assert_eq!("silence/promo/go.example.com/x".parse(), Ok(Object::new(Kind::Silence, "promo/go.example.com/x")));
+        for wrong in ["dub", "rules/x", "source/", "/dub", ""] {
             assert!(wrong.parse::<Object>().unwrap_err().contains("source/NAME"), "{wrong}");
         }
     }

@@ -1,6 +1,6 @@
 //! A lane at work: what it restores, takes, commits and hands out.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use event::wire::Ids;
@@ -12,6 +12,7 @@ use notification::Planner;
 use runtime::clock::now_ms;
 use tokio::runtime::Handle;
 
+use crate::live::LiveSwitches;
 use crate::metrics::NotifyMetrics;
 use crate::outbox::{Outbox, Outcome};
 use crate::worker::Workers;
@@ -32,6 +33,9 @@ pub(super) struct OpenLane<'s> {
     log: u16,
     ids: &'s Ids,
     metrics: &'s NotifyMetrics,
+    switches: &'s Arc<LiveSwitches>,
+    /// The version of what is held back that the planner knows.
+    followed: u64,
     producer: LaneProducer,
     reader: LaneReader,
     planner: Planner,
@@ -55,7 +59,16 @@ impl<'s> OpenLane<'s> {
         partition: u16,
         handle: &Handle,
         metrics: &'s NotifyMetrics,
+        switches: &'s Arc<LiveSwitches>,
     ) -> Result<Self, End> {
+        // What is paused must not be sent in the moment after a start.
+        let deadline = Instant::now() + PATIENCE;
+        while switches.version() == 0 {
+            if Instant::now() > deadline {
+                return Err(End::Retry("what is paused is not known yet".to_owned()));
+            }
+            kafka::lane::pause("the switches", Duration::from_millis(50));
+        }
         let cluster = &settings.cluster;
         let deliveries = (Topic::Deliveries, partition % settings.plan.delivery_partitions.max(1));
         let writes = Writes::records([deliveries]).positions(GROUP);
@@ -64,12 +77,14 @@ impl<'s> OpenLane<'s> {
         let Resumed { planner, outbox, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
-        let workers = Workers::start(settings, handle, &tell, metrics);
+        let workers = Workers::start(settings, handle, &tell, metrics, switches);
         let mut open = Self {
             partition,
             log,
             ids: &settings.ids,
             metrics,
+            switches,
+            followed: 0,
             producer,
             reader,
             planner,
@@ -89,6 +104,15 @@ impl<'s> OpenLane<'s> {
         tracing::info!(service = SERVICE, partition, alerts = start, owed = owed.len(), "the lane is open");
         owed.iter().for_each(|bundle_id| open.hand_out(bundle_id));
         Ok(open)
+    }
+
+    /// Takes over what people hold back now.
+    pub(super) fn follow_switches(&mut self) {
+        let version = self.switches.version();
+        if version != self.followed {
+            self.planner.set_live(self.switches.get().as_ref().clone());
+            self.followed = version;
+        }
     }
 
     /// One past the last alert that is committed.

@@ -73,6 +73,8 @@ fn destination(name: &str, kind: &str, values: Values) -> Destination {
         values,
         allow_private: true,
         proxy: None,
+        max: None,
+        open: None,
     }
 }
 
@@ -90,6 +92,7 @@ fn file(name: &str, path: &Path) -> Destination {
 /// The tasks of some destinations, and what they tell.
 struct Running {
     workers: Workers,
+    switches: Arc<LiveSwitches>,
     outcomes: mpsc::Receiver<Outcome>,
     telemetry: Telemetry,
 }
@@ -109,8 +112,10 @@ impl Running {
         };
         let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();
         let (tell, outcomes) = mpsc::channel();
-        let workers = Workers::start(&settings, &Handle::current(), &tell, &metrics);
-        Self { workers, outcomes, telemetry }
+        let switches = Arc::new(LiveSwitches::default());
+        switches.set(notification::Live::default());
+        let workers = Workers::start(&settings, &Handle::current(), &tell, &metrics, &switches);
+        Self { workers, switches, outcomes, telemetry }
     }
 
     async fn outcome(&self) -> Outcome {
@@ -167,6 +172,7 @@ fn message(bundle_id: &str) -> Message {
         window: Window { start: String::new(), end: String::new() },
         alert_ids: vec!["x".to_owned(), "y".to_owned()],
         test: false,
+        digest: Vec::new(),
         thread: None,
     }
 }
@@ -420,6 +426,21 @@ async fn an_end_waits_for_its_start_and_finds_what_slack_calls_it() {
     assert_eq!(got[0].headers["authorization"], "Bearer xoxb-1");
     // Slack takes one message a second.
     assert!(got.windows(2).all(|two| two[1].at - two[0].at >= Duration::from_millis(900)));
+}
+
+#[tokio::test]
+async fn a_paused_destination_gets_nothing_until_it_goes_on() {
+    let receiver = Receiver::start(|_| StatusCode::OK.into_response()).await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    let mut live = notification::Live::default();
+    let held = notification::Held { who: "ana".to_owned(), why: "launch".to_owned(), until_ms: None };
+    live.destinations.insert("hook".to_owned(), held);
+    running.switches.set(live);
+    running.workers.give(owed("hook", "b1"));
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert!(receiver.got().is_empty());
+    running.switches.set(notification::Live::default());
+    assert_eq!(running.outcome().await.stage, DeliveryStage::Delivered);
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ fn page(outgoing: &Outgoing<'_>) -> String {
         MessageKind::Alert => ("#b3261e", "Alert"),
         MessageKind::Summary => ("#8a5a00", "Going on"),
         MessageKind::Resolved => ("#1e6b33", "Over"),
+        MessageKind::Digest => ("#3d4f8a", "Digest"),
     };
     let mut page = format!(
         "<!doctype html><html><body style=\"font-family:sans-serif;font-size:15px;color:#1c1b1f\">\

@@ -73,6 +73,7 @@ fn card(outgoing: &Outgoing<'_>) -> Value {
         MessageKind::Alert => "alert",
         MessageKind::Summary => "more of the same",
         MessageKind::Resolved => "over",
+        MessageKind::Digest => "digest",
     };
     blocks.push(paragraph(&format!("{state} · {}", message.id), "small", "lighter"));
     card["body"] = blocks.into();

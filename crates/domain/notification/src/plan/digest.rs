@@ -1,0 +1,126 @@
+//! What a destination did not take when it was due, as one message.
+
+use std::collections::BTreeMap;
+
+use event::{Delivery, DeliveryStage};
+
+use super::gate::span;
+use super::{Gate, Group, Planner, State, Waiting};
+use crate::group::AlertGroup;
+use crate::message::{Digested, Message, MessageContext, bundle_id, compose, compose_digest};
+
+/// Messages that one digest stands for; more of them wait for the next.
+const MOST: usize = 500;
+/// What a digest is about, in its record: no owner and no key reads like that.
+const ABOUT: &str = "(digest)";
+
+impl Planner {
+    /// The digests that may go now: of each destination at which something waited, where two or more messages wait.
+    pub(super) fn digests(&mut self, now_ms: i64) -> Vec<Delivery<'static>> {
+        let mut by_destination: BTreeMap<String, (bool, Vec<Group>)> = BTreeMap::new();
+        for (group, state) in &self.groups {
+            let Some(waiting) = &state.waiting else { continue };
+            let known = self.routing.sends(&group.rule, &group.destination, group.test);
+            let joins = waiting.due <= now_ms && known && !group.test && !state.ends_something(waiting);
+            if joins && self.gate(group, state, waiting, now_ms) == Gate::Open {
+                let (deferred, members) = by_destination.entry(group.destination.clone()).or_default();
+                *deferred |= waiting.deferred;
+                members.push(group.clone());
+            }
+        }
+        by_destination.retain(|_, (deferred, members)| *deferred && members.len() > 1);
+        let digests = by_destination.into_iter();
+        digests.filter_map(|(destination, (_, members))| self.digest(&destination, members, now_ms)).collect()
+    }
+
+    fn digest(&mut self, destination: &str, members: Vec<Group>, now_ms: i64) -> Option<Delivery<'static>> {
+        let mut all = AlertGroup::default();
+        let mut digested: Vec<(Digested, u64)> = Vec::new();
+        for group in members.into_iter().take(MOST) {
+            let Some(waiting) = self.groups.get_mut(&group).and_then(|state| state.waiting.take()) else { continue };
+            let Waiting { bundle_id, mut held, new, follows, .. } = waiting;
+            held.merge(new);
+            let rule = self.routing.rule(&group.rule)?;
+            let context = MessageContext {
+                bundle_id: &bundle_id,
+                rule,
+                destination: self.routing.destination(destination),
+                mention: "",
+                test: false,
+                follows,
+            };
+            let title = compose(&context, &held).title;
+            let one = Digested { rule: group.rule.clone(), group: group.about.clone(), bundle_id, title };
+            digested.push((one, held.count));
+            match all.alerts {
+                0 => all = held,
+                _ => all.merge(held),
+            }
+            let quiet_until = now_ms + self.then_every(&group);
+            if let Some(state) = self.groups.get_mut(&group) {
+                state.quiet_until = quiet_until;
+            }
+            self.unmarked.insert(group);
+        }
+        // Most first: by what they count, then by name, so that the same alerts give the same digest.
+        digested.sort_by(|(left, many), (right, more)| more.cmp(many).then(left.bundle_id.cmp(&right.bundle_id)));
+        let speaker = digested.first()?.0.rule.clone();
+        let group = Group { rule: speaker, destination: destination.to_owned(), about: ABOUT.to_owned(), test: false };
+        let first = all.alert_ids.first().map(String::as_str).unwrap_or_default();
+        let id = bundle_id(destination, &group.rule, ABOUT, false, first);
+        let why = self.why_digest(destination, now_ms);
+        let mut record = self.record(&group, id, DeliveryStage::Planned, now_ms);
+        let rule = self.routing.rule(&group.rule)?;
+        let context = MessageContext {
+            bundle_id: &record.bundle_id,
+            rule,
+            destination: self.routing.destination(destination),
+            mention: "",
+            test: false,
+            follows: false,
+        };
+        let mut message: Message =
+            compose_digest(&context, &all, digested.into_iter().map(|(one, _)| one).collect(), &why);
+        if let Some(notice) = self.spend(&group, now_ms) {
+            message.text.push_str(&notice);
+        }
+        record.body = message.frozen().into();
+        record.first_received_at = all.received();
+        record.alert_ids = all.alert_ids.into_iter().map(Into::into).collect();
+        Some(record)
+    }
+
+    /// Why messages come as one, for those who read it.
+    fn why_digest(&self, destination: &str, now_ms: i64) -> String {
+        let Some(place) = self.routing.destination(destination) else { return String::new() };
+        match (place.max, &place.open) {
+            (Some(budget), _) if self.spending.count(destination, budget, now_ms) > 0 => {
+                let (count, per) = (budget.count, span(budget.per_ms));
+                match self.spending.most(destination, budget, now_ms) {
+                    Some((rule, times)) => format!(
+                        "{destination} takes {count} messages in {per}; {rule} has spent most of them ({times})."
+                    ),
+                    None => format!("{destination} takes {count} messages in {per}."),
+                }
+            }
+            (_, Some(_)) => format!("It came while {destination} was closed."),
+            _ => format!("It came while {destination} was paused, or had had enough."),
+        }
+    }
+
+    /// Takes a digest that was planned: what it stands for does not wait any more.
+    pub(super) fn restore_digest(&mut self, destination: &str, digest: &[Digested], at: i64, offset: i64) {
+        for one in digest {
+            let group = Group {
+                rule: one.rule.clone(),
+                destination: destination.to_owned(),
+                about: one.group.clone(),
+                test: false,
+            };
+            let quiet_until = at + self.then_every(&group);
+            let state: &mut State = self.groups.entry(group).or_default();
+            state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != one.bundle_id);
+            (state.quiet_until, state.mark) = (quiet_until, Some(offset));
+        }
+    }
+}

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use traffic::canonical::Generator;
 
 use crate::alerts::{SECRET, wait_for};
+use crate::foreign::{Python, told};
 
 /// What a hostile sender calls a campaign.
 const HOSTILE: &str = "<!channel> <at>A</at> @org/team #12 <!-- x --> `c` =1+1 & <script>";
@@ -118,6 +119,13 @@ fn each_place_shows_the_beginning_and_the_end_once_whatever_it_answered_at_first
             std::fs::write(Path::new(&folder).join(format!("{name}.html")), page).unwrap();
         }
     }
+    // Cards are what their schema says.
+    let cards: Vec<Value> =
+        everywhere.of("teams").requests().iter().map(|one| one.json()["attachments"][0]["content"].take()).collect();
+    let checked = told(&mut Python::with_clients().script("check_cards.py", &[]), &json!(cards).to_string());
+    let wrong: Vec<Vec<String>> = serde_json::from_str(&checked).unwrap();
+    assert!(wrong.len() >= 2 && wrong.iter().all(Vec::is_empty), "{wrong:?}");
+
     // The owner of the link is pinged once, by the first message.
     let pings = |name: &str, word: &str| {
         let requests = everywhere.of(name).requests();

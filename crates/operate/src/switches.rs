@@ -1,4 +1,5 @@
-//! What is switched while everything runs: sources, rules, destinations, silences, messages, and what is switched and was.
+//! What is switched while everything runs: sources, rules, destinations, silences, messages. What is switched now, and
+//! what was.
 
 use config::{Config, did_you_mean};
 use jiff::Timestamp;

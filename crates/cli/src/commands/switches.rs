@@ -1,5 +1,5 @@
-//! `hookline pause`, `resume`, `silence` and `ack`: switch something while everything runs, and see what is switched and
-//! was.
+//! `hookline pause`, `resume`, `silence` and `ack`: switch something while everything runs, and see what is switched
+//! and was.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -12,8 +12,8 @@
 //! - Test data goes to [`CAPTURE`] and nowhere else.
 //! - A bundle's id and contents are decided once, in one record; every retry sends those.
 //! - What was opened at a destination is ended there: a silence holds starts back, never ends.
-//! - A destination gets no more than its budget, and nothing outside its open hours: what is due then waits, and goes as one
-//!   digest. What ends something that was opened there is not held back by a budget.
+//! - A destination gets no more than its budget, and nothing outside its open hours: what is due then waits, and goes
+//!   as one digest. What ends something that was opened there is not held back by a budget.
 //!
 //! [`destination`] has a folder for each kind of destination.
 

@@ -214,7 +214,7 @@ pub(crate) fn compose(context: &MessageContext<'_>, alerts: &AlertGroup) -> Mess
         owner: context.rule.owner.clone(),
         mention: (!context.mention.is_empty()).then(|| context.mention.to_owned()),
         instruction: context.rule.instruction.clone(),
-        text: text(context, alerts, &title, &links),
+        text: text(context, kind, alerts, &title, &links),
         title,
         count: alerts.count,
         alerts: alerts.alerts,
@@ -248,7 +248,7 @@ pub(crate) fn compose_digest(
     };
     let events = if message.count == 1 { "1 event".to_owned() } else { format!("{} events", message.count) };
     let title = format!("digest: {events} in {} messages {of}", digest.len());
-    let mut text = format!("{title}\n{why}\nbetween {} and {}", message.window.start, message.window.end);
+    let mut text = format!("{title}\n{why}\n{}", span(all.window_start, all.window_end));
     // Writing to a String cannot fail.
     for one in digest.iter().take(DIGEST_LINES) {
         let _ = write!(text, "\n- {}", one.title);
@@ -287,11 +287,18 @@ fn title(rule: &Rule, kind: MessageKind, alerts: &AlertGroup, links: &[(&str, u6
 }
 
 /// A few lines for people.
-fn text(context: &MessageContext<'_>, alerts: &AlertGroup, title: &str, links: &[(&str, u64)]) -> String {
+fn text(
+    context: &MessageContext<'_>,
+    kind: MessageKind,
+    alerts: &AlertGroup,
+    title: &str,
+    links: &[(&str, u64)],
+) -> String {
     let mut text = title.to_owned();
     // Writing to a String cannot fail.
-    let _ = write!(text, "\nbetween {} and {}", instant(alerts.window_start), instant(alerts.window_end));
-    if alerts.threshold > 0 {
+    let _ = write!(text, "\n{}", span(alerts.window_start, alerts.window_end));
+    let over = kind == MessageKind::Resolved;
+    if alerts.threshold > 0 && !over {
         let _ = write!(text, ", where the rule asks for {}", alerts.threshold);
     }
     if alerts.over > 0 && alerts.over < alerts.alerts {
@@ -304,7 +311,8 @@ fn text(context: &MessageContext<'_>, alerts: &AlertGroup, title: &str, links: &
     if links.len() > 1 && named < alerts.count {
         let _ = write!(text, "\n- others: {}", alerts.count - named);
     }
-    if let Some(instruction) = &context.rule.instruction {
+    // What is over needs nothing to be done.
+    if let Some(instruction) = context.rule.instruction.as_ref().filter(|_| !over) {
         let _ = write!(text, "\nDo: {instruction}");
     }
     let _ = write!(text, "\nOwner: {}", context.rule.owner);
@@ -312,6 +320,20 @@ fn text(context: &MessageContext<'_>, alerts: &AlertGroup, title: &str, links: &
         let _ = write!(text, "; link owner: {}", context.mention);
     }
     text
+}
+
+/// A span of time as people read it: the day once, where it is one day.
+fn span(from_ms: i64, until_ms: i64) -> String {
+    let day_and_time = |millis: i64| {
+        let at = Timestamp::from_millisecond(millis).ok()?;
+        Some((at.strftime("%F").to_string(), at.strftime("%T").to_string()))
+    };
+    match (day_and_time(from_ms), day_and_time(until_ms)) {
+        (Some((day, from)), Some((_, _))) if from_ms == until_ms => format!("at {day} {from} UTC"),
+        (Some((day, from)), Some((end, until))) if day == end => format!("between {day} {from} and {until} UTC"),
+        (Some((day, from)), Some((end, until))) => format!("between {day} {from} and {end} {until} UTC"),
+        _ => format!("between {} and {}", instant(from_ms), instant(until_ms)),
+    }
 }
 
 /// A time as ISO 8601 in UTC; one that is beyond the calendar stands as its number.

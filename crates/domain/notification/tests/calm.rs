@@ -1,5 +1,5 @@
-//! Few messages: budgets, open hours, what people hold back. Whatever crashes, no alert is lost, and no span of time has
-//! more messages than its budget.
+//! Few messages: budgets, open hours, what people hold back. Whatever crashes, no alert is lost, and no span of time
+//! has more messages than its budget.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its setup too")]
 
 use std::collections::{BTreeMap, HashMap};
@@ -144,7 +144,7 @@ fn held(until_ms: Option<i64>) -> Held {
 fn above_its_budget_a_destination_gets_one_digest_that_names_the_rule_which_spent_it() {
     let mut lane = Lane::new();
     let mut sent = Vec::new();
-    // Each link has a message of its own: four fill the hour, six wait.
+    // Each link has its own message: four fill the hour, six wait.
     for number in 0..10 {
         sent.extend(
             lane.say(&alert("count", number, number, Transition::Fired, START + number as i64 * MINUTE), "chat"),

@@ -1,8 +1,9 @@
-//! What people hold back while everything runs: rules, destinations, silences and acknowledged messages, as `hookline pause`,
-//! `silence` and `ack` said.
+//! What people hold back while everything runs: rules, destinations, silences and acknowledged messages, as
+//! `hookline pause`, `silence` and `ack` said.
 //!
-//! A thread follows the `control` topic and leaves what it learns for lanes and tasks to look at. A lane opens once the topic
-//! was read: an instance that has just started must not send what is held back. One that loses Kafka later keeps what it knew.
+//! A thread follows the `control` topic and leaves what it learns for lanes and tasks to look at. A lane opens once the
+//! topic was read: an instance that has just started must not send what is held back. One that loses Kafka later keeps
+//! what it knew.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -110,7 +110,9 @@ impl Follower {
                     identity = record.payload().map(<[u8]>::to_vec);
                 }
                 switches.apply(key, record.payload());
-                others.iter_mut().for_each(|other| drop(other.apply(key, record.payload())));
+                for other in &mut others {
+                    other.apply(key, record.payload());
+                }
                 Ok(())
             });
         let scanned = scanned.map_err(|error: ScanError<_>| error.to_string())?;

@@ -109,14 +109,18 @@ pub static REPORTS: &[Report] = &[
     },
     Report {
         name: "qr_placement_daily",
-        doc: "QR scans by programme, placement and geography; small groups are shown without their geography",
+        doc: "QR scans by programme, placement and geography; groups of few people are shown without theirs, together with as many others as keep totals from telling them apart",
         columns: &[
             DAY,
             column("programme", LOW, "the QR programme"),
             column("placement", LOW, "where the QR code hangs"),
             column("country", LOW, "ISO 3166-1 alpha-2, '' when unknown or hidden"),
             column("region", LOW, "the region, '' when unknown or hidden"),
-            column("hidden", "Bool", "whether the row unites groups of too few people to show where they are"),
+            column(
+                "hidden",
+                "Bool",
+                "whether the row unites groups that are too small to show where they are, and those that keep them from being told apart",
+            ),
             column("scans", COUNT, "human scans"),
             column("bot_scans", COUNT, "scans of bots"),
             column("internal_scans", COUNT, "scans of our own people and machines"),
@@ -125,7 +129,7 @@ pub static REPORTS: &[Report] = &[
         key: "programme, placement, country, region",
         live: include_str!("reports/qr_placement_daily.sql"),
         needs_identifiers: true,
-        definition: 0,
+        definition: 1,
     },
     Report {
         name: "affiliate_landing_daily",

@@ -26,6 +26,7 @@ mod journey;
 mod kafka_edge;
 mod kafka_lanes;
 mod kills;
+mod labels;
 mod lane_watch;
 mod ledger;
 mod loss;

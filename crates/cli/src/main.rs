@@ -17,7 +17,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{check, dlq, explain, handbook, ledger, migrate, replay, review, send, status, switches};
+use commands::{check, dlq, explain, handbook, ledger, lint, migrate, replay, review, send, status, switches};
 use services::Service;
 
 /// Signed webhooks in, trustworthy ClickHouse tables and calm alerts out.
@@ -67,6 +67,8 @@ enum Command {
     Handbook(handbook::Args),
     /// The periodic review, with data: what is unused, silenced, old or wrong, and what to do
     Review(review::Args),
+    /// Say which links of a list break the naming standard
+    Lint(lint::Args),
     /// Whether every record is one row, and which are not
     Ledger(ledger::Args),
     /// Dead letters: list, show, redrive, discard
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Handbook(args) => handbook::run(&args),
         Command::Review(args) => review::run(&args),
+        Command::Lint(args) => lint::run(&args),
         Command::Ledger(args) => ledger::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Replay(args) => replay::run(&args),

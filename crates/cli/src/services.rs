@@ -95,6 +95,9 @@ impl Services {
                 });
             }
             Service::Process => {
+                let pipeline = platform.pipeline()?;
+                let references =
+                    process::SharedReferences::new(platform.reference_files(), pipeline.references.clone());
                 let settings = process::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
@@ -103,7 +106,8 @@ impl Services {
                     data: platform.window_data.clone(),
                     salts: process::Salts::new(platform.cluster.clone(), platform.plan.raw_retention),
                     longest_window: platform.config.longest_window(),
-                    pipeline: Arc::new(platform.pipeline()),
+                    pipeline: Arc::new(pipeline),
+                    references: Arc::new(references),
                     routes: Arc::new(platform.config.routes()),
                     fuse: process::fuse::Limits {
                         run: platform.config.process.fuse_run,

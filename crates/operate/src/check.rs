@@ -6,7 +6,11 @@ use config::{Config, Environment, Places, Problem, memory_bytes};
 use serde::Serialize;
 
 use crate::Report;
+use crate::clock;
 use crate::handbook::{self, Drift};
+
+mod references;
+mod routes;
 
 /// Events a second that the memory of the dedupe window is told for.
 pub const RATE: u32 = 1_000;
@@ -40,6 +44,8 @@ pub struct Contents {
     pub rules: usize,
     /// How many destinations.
     pub destinations: usize,
+    /// How many route tests.
+    pub tests: usize,
     /// The longest dedupe window, in hours.
     pub window_hours: u64,
     /// What that window takes for [`RATE`] events a second over all lanes, in bytes.
@@ -75,16 +81,22 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
     match Config::load(file, environment) {
         Ok(config) => {
             let window = config.longest_window();
+            let found = references::look(&config, clock::now().0);
+            let mut warnings = findings(&config.warnings);
+            warnings.extend(found.warnings);
+            let mut errors = found.errors;
+            errors.extend(findings(&routes::run(&config)));
             CheckReport {
-                ok: true,
-                version: Some(config.version_hash().to_owned()),
-                errors: Vec::new(),
-                warnings: findings(&config.warnings).into_iter().chain(handbook_drift(file, &config)).collect(),
+                ok: errors.is_empty(),
+                version: errors.is_empty().then(|| config.version_hash().to_owned()),
+                errors,
+                warnings: warnings.into_iter().chain(handbook_drift(file, &config)).collect(),
                 file: file.to_owned(),
                 contents: Some(Contents {
                     sources: config.sources.len(),
                     rules: config.rules.len(),
                     destinations: config.destinations.len(),
+                    tests: config.tests.len(),
                     window_hours: window.as_secs() / 3_600,
                     window_bytes: memory_bytes(RATE, window),
                 }),

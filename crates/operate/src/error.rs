@@ -11,6 +11,9 @@ pub enum Error {
     /// The configuration has errors; each has its file and line.
     #[error(transparent)]
     Configuration(#[from] config::Problems),
+    /// A file that events are labelled by cannot be used.
+    #[error(transparent)]
+    Reference(#[from] process::Unusable),
     /// The request cannot be carried out as it is. The text says what to ask for instead.
     #[error("{0}")]
     Refused(String),

@@ -184,16 +184,24 @@ impl Installation {
         }
     }
 
-    /// What `process` decides by.
+    /// Where the files are that events are labelled by.
     #[must_use]
-    pub fn pipeline(&self) -> process::Pipeline {
+    pub fn reference_files(&self) -> process::ReferenceFiles {
+        process::ReferenceFiles { country: self.config.geo.country.clone(), catalogue: self.config.catalogue.clone() }
+    }
+
+    /// What `process` decides by.
+    ///
+    /// # Errors
+    /// When a file that events are labelled by cannot be used.
+    pub fn pipeline(&self) -> Result<process::Pipeline> {
         let millis = |duration: Duration| duration.as_millis() as u64;
         let rules = |source: &config::Source| process::SourceRules {
             window_ms: millis(source.remember_for),
             dialect: source.dialect.clone(),
             visitors: source.visitors,
         };
-        process::Pipeline {
+        Ok(process::Pipeline {
             sources: self.config.sources.iter().map(|source| (source.name.clone(), rules(source))).collect(),
             gone: process::SourceRules {
                 window_ms: millis(self.config.longest_window()),
@@ -202,8 +210,10 @@ impl Installation {
             },
             adapt: self.config.adapter_options(),
             enrich: self.config.enrich_settings(),
+            references: self.reference_files().read()?,
+            owners: self.config.owners.iter().map(|owner| owner.id.clone()).collect(),
             config_version: self.config.version_hash().to_owned(),
-        }
+        })
     }
 }
 

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod handbook;
 pub mod installation;
 pub mod ledger;
+pub mod lint;
 pub mod migrate;
 pub mod offsets;
 pub mod replay;

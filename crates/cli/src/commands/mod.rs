@@ -6,6 +6,7 @@ pub(crate) mod dlq;
 pub(crate) mod explain;
 pub(crate) mod handbook;
 pub(crate) mod ledger;
+pub(crate) mod lint;
 pub(crate) mod migrate;
 pub(crate) mod replay;
 pub(crate) mod review;

@@ -24,6 +24,11 @@ pub(crate) fn answer<R: Report + Text>(report: &R, json: bool, flag: &str) -> Ou
     Ok(if report.needs_attention() { Verdict::NeedsAttention } else { Verdict::Fine })
 }
 
+/// Prints what a pull request shows of a list of links.
+pub(crate) fn print_markdown(report: &operate::lint::LintReport) {
+    print(format_args!("{}", text::markdown(report)));
+}
+
 /// Prints a report.
 pub(crate) fn show<R: Report + Text>(report: &R, json: bool, flag: &str) -> anyhow::Result<()> {
     if json {

@@ -2,10 +2,9 @@
 
 use std::borrow::Cow;
 
-use event::personal;
+use event::{country, personal};
 
 use crate::Unreadable;
-use crate::country;
 use crate::json::Given;
 
 /// The longest text that is stored, in bytes.

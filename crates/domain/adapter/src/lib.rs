@@ -13,7 +13,6 @@ mod bitly;
 mod canonical;
 mod clean;
 mod cloudevents;
-mod country;
 mod currency;
 mod destination;
 mod dub;

@@ -17,6 +17,9 @@ use crate::mapping::Mapping;
 use crate::spelling;
 use crate::time::{self, Claim, TimeFormat};
 
+/// The most tags of a link that are kept.
+const MAX_TAGS: usize = 32;
+
 /// An event, and what is known beside it that is stored nowhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapted<'a> {
@@ -287,6 +290,8 @@ impl<'a, 's> Draft<'a, 's> {
         tags: Vec<Cow<'a, str>>,
     ) -> Adapted<'a> {
         findings.wrong.iter().for_each(|path| self.clean.bad_field(path));
+        let tags = tags.into_iter().take(MAX_TAGS).map(|tag| self.clean.name("link.tags", Given::Is(tag)));
+        let tags = tags.filter(|tag| !tag.is_empty()).collect();
         let (trace, unreadable) = self.clean.into_notes();
         self.event.trace = trace;
         Adapted {

@@ -1,7 +1,6 @@
 //! What the configuration's language has and this version cannot do yet. The one list: later versions shrink it.
 //!
-//! The rule: a part that somebody would rely on without noticing is refused, with its line. A part whose absence only
-//! costs labels is let through with a warning.
+//! The rule: a part that an owner would rely on without noticing is refused, with its line.
 
 use adapter::Adapter;
 use notification::destination::KINDS;
@@ -17,84 +16,33 @@ pub(crate) fn destinations() -> Vec<&'static str> {
     KINDS.iter().map(|kind| kind.name).collect()
 }
 
-/// Whether a part is refused or passed over.
-#[derive(Clone, Copy)]
-enum Without {
-    /// Somebody would rely on it: an error.
-    Refused,
-    /// Only labels are lost: a warning.
-    PassedOver,
-}
-
-/// A part of the language that is read and type-checked, and does nothing yet.
+/// A part of the language that is read and type-checked, and refused, since an owner would rely on it.
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
     Spike,
     Report,
-    Test,
-    Partner,
-    PartnerApproved,
-    Tag,
     QuietAfter,
     FailuresDigest,
-    Naming,
-    Catalogue,
-    Launch,
 }
 
 impl Part {
-    /// Whether it is refused, what is not there, and what to do instead.
-    fn absence(self) -> (Without, &'static str, &'static str) {
-        use Without::{PassedOver, Refused};
+    /// What is not there, and what to do instead.
+    fn absence(self) -> (&'static str, &'static str) {
         match self {
             Self::Spike => (
-                Refused,
                 "alerts on spikes are not available in this version",
                 "use { count = N, per = \"link\", within = \"5m\" }",
             ),
-            Self::Report => (
-                Refused,
-                "scheduled reports are not available in this version",
-                "the views are in ClickHouse at every moment",
-            ),
-            // A test that never runs would look like one that passes.
-            Self::Test => (
-                Refused,
-                "route tests are not available in this version",
-                "send test data: what rules make of it stands in ClickHouse, in the view hookline_test.deliveries",
-            ),
-            // Without approvals every partner would look unapproved, and rules would fire on all of them.
-            Self::Partner => (Refused, "approved partner sources are not available in this version", ""),
-            Self::PartnerApproved => {
-                (Refused, "partner_approved is not known in this version: every partner would look unapproved", "")
+            Self::Report => {
+                ("scheduled reports are not available in this version", "the views are in ClickHouse at every moment")
             }
-            Self::Tag => (
-                Refused,
-                "tags are not kept on events in this version: the rule would never match",
-                "use campaign or link_kind",
-            ),
             Self::QuietAfter => (
-                Refused,
                 "alerts on silence are not available in this version",
                 "alert on the metric hookline_last_event_timestamp_seconds",
             ),
             Self::FailuresDigest => (
-                Refused,
                 "the digest of failed deliveries is not sent in this version",
                 "they are in ClickHouse: the view deliveries",
-            ),
-            Self::Naming => {
-                (PassedOver, "the naming standard is not checked in this version: no link will be flagged", "")
-            }
-            Self::Catalogue => (
-                PassedOver,
-                "the catalogue is not read in this version: links keep what their platform says of them",
-                "",
-            ),
-            Self::Launch => (
-                PassedOver,
-                "launches are not joined in this version: links keep the launch that their platform names",
-                "",
             ),
         }
     }
@@ -102,10 +50,8 @@ impl Part {
 
 /// Records that a part is asked for that this version does not have.
 pub(crate) fn check(part: Part, at: &Place, sink: &Sink) {
-    match part.absence() {
-        (Without::Refused, message, hint) => sink.error(at, message, hint),
-        (Without::PassedOver, message, hint) => sink.warn(at, message, hint),
-    }
+    let (message, hint) = part.absence();
+    sink.error(at, message, hint);
 }
 
 /// The adapter of that name; none, with the reason recorded, if this version has none.

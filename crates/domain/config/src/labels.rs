@@ -1,65 +1,66 @@
-//! What gives links their labels: `[naming]`, `[catalogue]`, `[partner]` and `[launch]`. Type-checked here; see
-//! [`crate::availability`] for what this version makes of them.
+//! What gives links their labels beside their platform: `[catalogue]`, `[partner]` and `[launch]`.
 
-use crate::availability::{self, Part};
-use crate::document::Value;
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+use enrich::Launch;
+
 use crate::section::Section;
 
-pub(crate) fn check_naming(section: &Section<'_>) {
-    availability::check(Part::Naming, section.at, section.reading.sink);
-    for entry in section.entries() {
-        match (&entry.node.value, entry.key.as_str()) {
-            (Value::Table(aliases), "same_as") => {
-                for alias in &aliases.0 {
-                    let Some(names) = section.section_of(&alias.node, &alias.key) else { continue };
-                    for name in names.entries() {
-                        if !matches!(name.node.value, Value::Text(_)) {
-                            let kind = name.node.value.kind();
-                            section.error(&name.node.at, format!("{} is {kind}, not a text", name.key), "");
-                        }
-                    }
-                }
-            }
-            (Value::Table(_), _) => {
-                if let Some(form) = section.section_of(&entry.node, &entry.key) {
-                    form.required("pattern", "such as \"{quarter}-{region}-{name}\"");
-                    form.text("example");
-                    form.instant("from");
-                    form.finish();
-                }
-            }
-            (Value::Text(_), _) => {}
-            _ => _ = section.texts_of(&entry.node, &entry.key),
-        }
+/// The file of `[catalogue]`. A list at an address is not available in this version.
+pub(crate) fn read_catalogue(section: Option<Section<'_>>) -> Option<PathBuf> {
+    let section = section?;
+    let placed = section.required("file", "name the CSV file of links");
+    let file = section.path("file");
+    let (text, at) = placed?;
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let hint = "fetch it beside Hookline and name the file: it is taken up whenever it is replaced";
+        section.error(&at, "a catalogue at an address is not available in this version", hint);
+        return None;
     }
-}
-
-pub(crate) fn check_catalogue(section: Section<'_>) {
-    availability::check(Part::Catalogue, section.at, section.reading.sink);
-    section.required("file", "name the CSV file of links");
     section.finish();
+    file
 }
 
-pub(crate) fn check_partners(section: &Section<'_>) {
+/// Which sources (`utm_source`) each partner may use.
+pub(crate) fn read_partners(section: Option<Section<'_>>) -> HashMap<String, HashSet<String>> {
+    let mut partners = HashMap::new();
+    let Some(section) = section else { return partners };
     for entry in section.entries() {
-        availability::check(Part::Partner, &entry.at, section.reading.sink);
-        if let Some(partner) = section.section_of(&entry.node, &entry.key) {
-            partner.texts("approved_sources");
-            partner.finish();
+        let Some(mut partner) = section.section_of(&entry.node, &entry.key) else { continue };
+        partner.title = format!("[partner.{}]", entry.key);
+        if partner.texts("approved_sources").is_none() {
+            partner.missing("approved_sources", "list the values of utm_source that the partner may use");
         }
+        let sources = partner.names("approved_sources").iter().map(|source| enrich::fold(source)).collect();
+        partner.finish();
+        partners.insert(entry.key.clone(), sources);
     }
+    partners
 }
 
-pub(crate) fn check_launches(section: &Section<'_>) {
+/// Planned launches.
+pub(crate) fn read_launches(section: Option<Section<'_>>) -> Vec<Launch> {
+    let mut launches = Vec::new();
+    let Some(section) = section else { return launches };
     for entry in section.entries() {
-        availability::check(Part::Launch, &entry.at, section.reading.sink);
-        if let Some(launch) = section.section_of(&entry.node, &entry.key) {
-            launch.texts("links");
-            let (from, until) = (launch.instant("from"), launch.instant("until"));
-            if from.is_some() && until.is_some() && from >= until {
-                launch.error(launch.place("until"), "until lies before from", "");
-            }
-            launch.finish();
+        let Some(mut launch) = section.section_of(&entry.node, &entry.key) else { continue };
+        launch.title = format!("[launch.{}]", entry.key);
+        let links = launch.texts("links");
+        if links.as_ref().is_none_or(Vec::is_empty) {
+            launch.missing("links", "list the links of the launch: links = [\"go.example.com/bio\"]");
         }
+        let (from, until) = (launch.instant("from"), launch.instant("until"));
+        if from.is_some() && until.is_some() && from >= until {
+            launch.error(launch.place("until"), "until lies before from", "");
+        }
+        launch.finish();
+        launches.push(Launch {
+            name: entry.key.clone(),
+            links: links.unwrap_or_default().into_iter().map(|(link, _)| link).collect(),
+            from_ms: from.map_or(i64::MIN, |from| from.as_millisecond()),
+            until_ms: until.map_or(i64::MAX, |until| until.as_millisecond()),
+        });
     }
+    launches
 }

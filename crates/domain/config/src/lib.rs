@@ -15,12 +15,14 @@ mod environment;
 mod fresh;
 mod labels;
 mod mapping;
+mod naming;
 mod owners;
 mod patience;
 mod places;
 mod platform;
 mod privacy;
 mod problem;
+mod route_test;
 mod rule;
 mod scheme;
 mod secret;
@@ -30,7 +32,8 @@ mod values;
 mod version;
 mod window;
 
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -44,9 +47,10 @@ pub use fresh::{Fresh, FreshError};
 pub use owners::{Owner, ReviewEvery, Workflow};
 pub use patience::{Patience, patience};
 pub use places::Places;
-pub use platform::{ClickHouse, Console, Ingest, Kafka, Metrics, Process, Registry, Tls};
+pub use platform::{ClickHouse, Console, Geo, Ingest, Kafka, Metrics, Process, Registry, Tls};
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems, did_you_mean};
+pub use route_test::RouteTest;
 pub use rule::{Mute, Rule, Sending, Silence};
 pub use secret::SecretText;
 pub use source::{Quota, Source, WhenOver};
@@ -75,6 +79,14 @@ pub struct Config {
     pub ignore: Ignore,
     /// `[channels]`.
     pub channels: enrich::Channels,
+    /// `[naming]`.
+    pub naming: enrich::Naming,
+    /// The CSV file of links, if there is one.
+    pub catalogue: Option<PathBuf>,
+    /// Which sources (`utm_source`, folded) each partner may use.
+    pub partners: HashMap<String, HashSet<String>>,
+    /// Planned launches.
+    pub launches: Vec<enrich::Launch>,
     /// Where messages go.
     pub destinations: Vec<Destination>,
     /// Which events alert.
@@ -83,6 +95,8 @@ pub struct Config {
     pub silences: Vec<Silence>,
     /// Hours in which rules that name them say nothing new.
     pub mutes: Vec<Mute>,
+    /// What rules are expected to make of events.
+    pub tests: Vec<RouteTest>,
     /// Where Kafka is.
     pub kafka: Kafka,
     /// Where ClickHouse is.
@@ -93,6 +107,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// The process stage.
     pub process: Process,
+    /// Where the country of an address is looked up.
+    pub geo: Geo,
     /// Metrics and health of every service.
     pub metrics: Metrics,
     /// The console.
@@ -169,6 +185,9 @@ impl Config {
             test_campaigns: test.campaigns.clone(),
             test_tags: test.tags.clone(),
             channels: self.channels.clone(),
+            naming: self.naming.clone(),
+            partners: self.partners.clone(),
+            launches: self.launches.clone(),
         }
     }
 
@@ -226,21 +245,8 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let silences = section("silence").map(|all| rule::read_silences(&all, &known_rules)).unwrap_or_default();
     let workflow = section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners));
     let channels = channels::read(section("channels"));
-    if let Some(naming) = section("naming") {
-        labels::check_naming(&naming);
-    }
-    if let Some(catalogue) = section("catalogue") {
-        labels::check_catalogue(catalogue);
-    }
-    if let Some(partners) = section("partner") {
-        labels::check_partners(&partners);
-    }
-    if let Some(launches) = section("launch") {
-        labels::check_launches(&launches);
-    }
-    if let Some(tests) = section("test") {
-        rule::check_tests(&tests);
-    }
+    let naming = section("naming").map(|naming| naming::read(&naming)).unwrap_or_default();
+    let tests = section("test").map(|all| route_test::read(&all)).unwrap_or_default();
     let config = Config {
         owners,
         workflow,
@@ -248,15 +254,21 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         privacy,
         ignore,
         channels,
+        naming,
+        catalogue: labels::read_catalogue(section("catalogue")),
+        partners: labels::read_partners(section("partner")),
+        launches: labels::read_launches(section("launch")),
         destinations,
         rules,
         silences,
         mutes,
+        tests,
         kafka: platform::read_kafka(section("kafka")),
         clickhouse: platform::read_clickhouse(section("clickhouse")),
         registry: platform::read_registry(section("registry")),
         ingest,
         process: platform::read_process(section("process")),
+        geo: platform::read_geo(section("geo")),
         metrics: platform::read_metrics(section("metrics")),
         console: platform::read_console(section("console")),
         warnings: Vec::new(),

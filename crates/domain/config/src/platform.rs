@@ -124,6 +124,14 @@ impl Default for Process {
     }
 }
 
+/// `[geo]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Geo {
+    /// An MMDB file of countries; relative paths start at the folder of the configuration. It may be replaced while
+    /// everything runs.
+    pub country: Option<PathBuf>,
+}
+
 /// `[metrics]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
@@ -312,6 +320,16 @@ pub(crate) fn read_process(section: Option<Section<'_>>) -> Process {
         number("fuse_percent", 100).and_then(|share| u8::try_from(share).ok()).unwrap_or(process.fuse_percent);
     section.finish();
     process
+}
+
+pub(crate) fn read_geo(section: Option<Section<'_>>) -> Geo {
+    let Some(section) = section else { return Geo::default() };
+    let geo = Geo { country: section.path("country") };
+    if !section.has("country") {
+        section.missing("country", "name an MMDB file of countries, or leave [geo] out");
+    }
+    section.finish();
+    geo
 }
 
 pub(crate) fn read_metrics(section: Option<Section<'_>>) -> Metrics {

@@ -113,7 +113,7 @@ impl Sink {
     }
 }
 
-fn problem(at: &Place, message: String, hint: String) -> Problem {
+pub(crate) fn problem(at: &Place, message: String, hint: String) -> Problem {
     Problem { file: at.origin.name.clone(), line: at.line, column: at.column, message, hint }
 }
 

@@ -159,11 +159,7 @@ pub(crate) fn read_when(section: Section<'_>) -> Option<When> {
                     events.extend(pattern);
                 }
             }
-            ("tag", _) => availability::check(Part::Tag, &entry.at, sink),
             (_, Some(field)) => {
-                if field == Field::PartnerApproved {
-                    availability::check(Part::PartnerApproved, &entry.at, sink);
-                }
                 if field == Field::Country
                     && let Some(text) = texts.iter().find(|text| text.len() != 2 && !text.contains('*'))
                 {
@@ -173,7 +169,7 @@ pub(crate) fn read_when(section: Section<'_>) -> Option<When> {
                 conditions.push(Condition::new(field, texts));
             }
             (key, None) => {
-                let names = Field::ALL.iter().map(|field| field.name()).chain(["event", "tag"]);
+                let names = Field::ALL.iter().map(|field| field.name()).chain(["event"]);
                 let message = format!("unknown field {key:?} in {}", section.title);
                 sink.error(&entry.at, message, nearest_field(key, names));
                 sound = false;
@@ -375,20 +371,4 @@ fn read_silence(name: String, section: Section<'_>, rules: &Declared) -> Option<
     }
     section.finish();
     Some(Silence { name, rules: rules?, from: from?, until: until?, why: why?.0 })
-}
-
-pub(crate) fn check_tests(sections: &Section<'_>) {
-    for entry in sections.entries() {
-        availability::check(Part::Test, &entry.at, sections.reading.sink);
-        let Some(test) = sections.section_of(&entry.node, &entry.key) else { continue };
-        if !matches!(test.node("given").map(|node| &node.value), Some(Value::Table(_))) {
-            test.error(
-                test.place("given"),
-                format!("{} gives no events", test.title),
-                "write given = { event = \"visit\" }",
-            );
-        }
-        test.texts("expect");
-        test.finish();
-    }
 }

@@ -1,26 +1,36 @@
 //! What can be said about an event from itself and the configuration: test data, who it counts as, where it came from, and
 //! which visitor of the day it was.
 //!
-//! [`Enricher::enrich`] is a function of the event, the [`Hints`] and the [`Settings`]; its caches change its speed only.
+//! [`Enricher::enrich`] is a function of the event, the [`Hints`], the [`Settings`] and the [`References`]; its caches
+//! change its speed only.
 //! Nothing in the hints is stored: an address becomes a verdict and a salted hash, a referrer its host, a user agent the name
 //! of a bot.
 
 mod agent;
+mod catalogue;
 mod channel;
+mod country;
 mod fetch;
+mod launch;
+mod naming;
 mod network;
 mod referrer;
 pub mod visitor;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use event::{Counted, EventType, LinkEvent};
 
 use agent::Agent;
 pub use agent::list_version;
+pub use catalogue::{BadList, COLUMNS as CATALOGUE_COLUMNS, Catalogue, Link, MAX_LINKS, expires as catalogue_time};
 pub use channel::{Channels, fold};
+pub use country::{Countries, NotCountries};
+pub use launch::Launch;
+pub use naming::{Alias, Break, Form, NamedField, Naming, Standard};
 pub use network::{Network, NetworkError};
 pub use visitor::Salt;
 
@@ -43,6 +53,21 @@ pub struct Settings {
     pub test_tags: Vec<String>,
     /// Channels that go before our own tables.
     pub channels: Channels,
+    /// The naming standard.
+    pub naming: Naming,
+    /// Which sources (`utm_source`, folded) each partner may use.
+    pub partners: HashMap<String, HashSet<String>>,
+    /// Planned launches.
+    pub launches: Vec<Launch>,
+}
+
+/// Files of the operator's that are replaced while labelling goes on. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct References {
+    /// Which country an address is in.
+    pub countries: Option<Arc<Countries>>,
+    /// What the platform does not say about links.
+    pub catalogue: Option<Arc<Catalogue>>,
 }
 
 /// What is known beside the event, in memory only.
@@ -72,6 +97,8 @@ pub struct Hints<'h> {
 #[derive(Debug)]
 pub struct Enricher {
     settings: Settings,
+    launches: launch::Launches,
+    references: References,
     agents: agent::Agents,
 }
 
@@ -79,12 +106,24 @@ impl Enricher {
     /// Starts with empty caches.
     pub fn new(mut settings: Settings) -> Self {
         settings.internal_referrer_hosts.iter_mut().for_each(|host| host.make_ascii_lowercase());
-        Self { settings, agents: agent::Agents::default() }
+        let launches = launch::Launches::new(std::mem::take(&mut settings.launches));
+        Self { settings, launches, references: References::default(), agents: agent::Agents::default() }
+    }
+
+    /// Labels by these files from now on.
+    pub fn refer_to(&mut self, references: References) {
+        self.references = references;
     }
 
     /// Completes the event. What the sender gave is kept; what is decided here leaves a line in the trace, unless a
     /// column of its own says it.
     pub fn enrich(&mut self, event: &mut LinkEvent<'_>, hints: &Hints<'_>) {
+        let catalogue = self.references.catalogue.as_deref();
+        let link = catalogue.and_then(|list| list.find(&event.domain, &event.slug, &event.link_id));
+        if let Some(link) = link {
+            link.join(event);
+        }
+        self.launches.join(event);
         if event.owner.is_empty()
             && let Some(owner) = self.settings.source_owners.get(event.source.as_ref())
         {
@@ -110,6 +149,14 @@ impl Enricher {
             fill(&mut event.os, agent.os);
             fill(&mut event.browser, agent.browser);
         }
+        if visited
+            && event.country.is_empty()
+            && let (Some(countries), Some(ip)) = (&self.references.countries, hints.ip)
+            && let Some(code) = countries.of(ip)
+        {
+            event.country = Cow::Borrowed(code);
+            event.trace.push(countries.line().to_owned().into());
+        }
         if visited && let (Some(salt), Some(ip)) = (hints.salt, hints.ip) {
             event.visitor = visitor::number(salt, &event.domain, ip, hints.user_agent);
         }
@@ -120,16 +167,22 @@ impl Enricher {
             event.channel = channel.to_owned().into();
             event.trace.push(because.into());
         }
-        self.mark_test(event, hints.tags);
+        self.settings.naming.apply(event);
+        if !event.partner.is_empty() {
+            let approved = self.settings.partners.get(event.partner.as_ref());
+            event.partner_approved = approved.is_some_and(|sources| sources.contains(&fold(&event.utm_source)));
+        }
+        keep_tags(event, hints.tags, link);
+        self.mark_test(event);
         self.count(event, hints, &agent);
     }
 
     /// Marks test data, saying by which rule. What the sender or the adapter marked stays marked.
-    fn mark_test(&self, event: &mut LinkEvent<'_>, tags: &[Cow<'_, str>]) {
+    fn mark_test(&self, event: &mut LinkEvent<'_>) {
         let settings = &self.settings;
         let listed = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
         let prefix = settings.test_slug_prefixes.iter().find(|prefix| event.slug.starts_with(prefix.as_str()));
-        let tag = tags.iter().find(|tag| listed(&settings.test_tags, tag));
+        let tag = event.tags().find(|tag| listed(&settings.test_tags, tag));
         let reason = if listed(&settings.test_sources, &event.source) {
             format!("test:source:{}", event.source)
         } else if let Some(prefix) = prefix {
@@ -171,6 +224,13 @@ impl Enricher {
             event.trace.push(Cow::Borrowed(list_version()));
         }
     }
+}
+
+/// Keeps the tags that the platform and the catalogue give the link, each once.
+fn keep_tags(event: &mut LinkEvent<'_>, given: &[Cow<'_, str>], link: Option<Link<'_>>) {
+    let of_list = link.into_iter().flat_map(|link| link.tags());
+    let more = of_list.filter(|tag| given.iter().all(|known| known != tag));
+    event.keep_tags(given.iter().map(AsRef::as_ref).chain(more));
 }
 
 /// What the sender says goes before what the agent tells.

@@ -13,6 +13,7 @@ fn settings() -> Settings {
         test_slug_prefixes: vec!["qa-".into()],
         test_campaigns: vec!["zz-test".into()],
         test_tags: vec!["qa".into()],
+        ..Settings::default()
     }
 }
 
@@ -228,4 +229,27 @@ fn only_visits_with_a_salt_and_an_address_have_a_visitor() {
     assert_eq!(visitor(click(), Hints { salt: None, ..hints }), 0);
     let created = LinkEvent { r#type: EventType::Lifecycle, ..click() };
     assert_eq!(visitor(created, hints), 0, "whoever made a link did not visit it");
+}
+
+#[test]
+fn a_country_is_looked_up_where_the_sender_names_none_and_the_address_is_gone() {
+    let mut database = maxminddb_writer::Database::default();
+    database.metadata.binary_format_major_version = 2;
+    database.metadata.build_epoch = 1_793_491_200;
+    let germany = database.insert_value(serde_json::json!({"country": {"iso_code": "DE"}})).expect("a value");
+    let network: maxminddb_writer::paths::IpAddrWithMask = "198.51.100.0/24".parse().expect("a network");
+    database.insert_node(network, germany);
+    let countries = Countries::read(database.write_to(Vec::new()).expect("memory")).expect("countries");
+    let mut enricher = Enricher::new(settings());
+    enricher.refer_to(References { countries: Some(Arc::new(countries)), catalogue: None });
+    let mut told = |mut event: LinkEvent<'static>| {
+        let hints = Hints { ip: Some("198.51.100.7".parse().expect("an address")), ..Hints::default() };
+        enricher.enrich(&mut event, &hints);
+        let stored = format!("{event:?}");
+        assert!(!stored.contains("198.51.100.7"), "{stored}");
+        (event.country.into_owned(), event.trace.iter().any(|line| line == "country:mmdb:2026-11-01"))
+    };
+    assert_eq!(told(click()), ("DE".to_owned(), true));
+    assert_eq!(told(LinkEvent { country: "FR".into(), ..click() }), ("FR".to_owned(), false));
+    assert_eq!(told(LinkEvent { r#type: EventType::Lifecycle, ..click() }), (String::new(), false));
 }

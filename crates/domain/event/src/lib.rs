@@ -7,6 +7,7 @@
 
 mod alert;
 pub mod avro;
+pub mod country;
 mod cut;
 mod dead_letter;
 mod delivery;
@@ -25,6 +26,6 @@ pub use cut::Cut;
 pub use dead_letter::DeadLetter;
 pub use delivery::{Delivery, DeliveryStage};
 pub use ids::{AlertId, EventKey, keyed_hash_hex};
-pub use link_event::{Counted, EventType, LinkEvent, Outcome};
+pub use link_event::{Counted, EventType, LinkEvent, Outcome, TAGS};
 pub use progress::{Progress, UnreadableProgress};
 pub use signal::{Signal, SignalBatch};

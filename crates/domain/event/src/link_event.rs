@@ -54,6 +54,31 @@ avro_names! {
     }
 }
 
+/// The key of `extra` that has the tags of the link, with commas between them.
+pub const TAGS: &str = "tags";
+
+impl<'a> LinkEvent<'a> {
+    /// The tags of the link.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        self.extra.get(TAGS).split(',').filter(|tag| !tag.is_empty())
+    }
+
+    /// Keeps the tags of the link in `extra`; a comma in one becomes a blank. Without a tag nothing changes.
+    pub fn keep_tags<'t>(&mut self, tags: impl IntoIterator<Item = &'t str>) {
+        let mut text = String::new();
+        for tag in tags {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.extend(tag.chars().map(|letter| if letter == ',' { ' ' } else { letter }));
+        }
+        if !text.is_empty() {
+            self.extra.0.retain(|(name, _)| name != TAGS);
+            self.extra.add(TAGS, text);
+        }
+    }
+}
+
 impl EventType {
     /// A click or a scan: somebody came.
     pub fn is_visit(self) -> bool {
@@ -118,8 +143,8 @@ avro_record! {
         error_kind: Cow<'a, str> = Low, "destination_unavailable, malformed_target or unexpected_redirect";
         value_minor: i64 = Signed, "the conversion's value in minor units of the currency";
         currency: Cow<'a, str> = Low, "ISO 4217, upper case";
-        extra: Map<'a> = Pairs, "further fields that the sender gave, at most 20";
-        naming_issues: Vec<Cow<'a, str>> = Names, "breaks of the naming standard";
+        extra: Map<'a> = Pairs, "further fields that the sender gave, at most 20; tags of the link, and contact and deal of the catalogue";
+        naming_issues: Vec<Cow<'a, str>> = Names, "breaks of the naming standard, such as campaign:pattern or channel:value";
         trace: Vec<Cow<'a, str>> = Names, "what was decided on the way, in order";
         first_offset: u64 = Unsigned, "duplicates: the raw offset of the first delivery, in the same lane";
         duplicate_delay: i64 = Signed, "duplicates: milliseconds between the first delivery and this one";
@@ -128,7 +153,7 @@ avro_record! {
         detail: Cow<'a, str> = Text, "dead letters and errors: why, in words";
         redrive_of: Cow<'a, str> = Text, "redriven dead letters: lane/offset of the original";
         config_version: Cow<'a, str> = Low, "hash of the configuration that decided";
-        catalogue_version: u64 = Unsigned, "offset of the catalogue entry that was joined, plus one";
+        catalogue_version: u64 = Unsigned, "names the catalogue that the link was found in: a hash of its bytes; 0 when it was in none";
         schema_version: u16 = Short, "version of this schema";
         raw_offset: u64 = Unsigned, "the offset in raw, in the lane that the row names";
         test: bool = Unstored, "test data: rests in the database hookline_test";

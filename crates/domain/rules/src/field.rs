@@ -14,28 +14,48 @@ macro_rules! fields {
             Link,
             /// Whether the partner may use this source: `true` or `false`; never known for events without a partner.
             PartnerApproved,
+            /// A tag of the link: one of them is enough.
+            Tag,
             $($(#[doc = $doc])* $variant,)*
         }
 
         impl Field {
             /// All of them.
-            pub const ALL: &'static [Self] = &[Self::Link, Self::PartnerApproved, $(Self::$variant,)*];
+            pub const ALL: &'static [Self] = &[Self::Link, Self::PartnerApproved, Self::Tag, $(Self::$variant,)*];
 
             /// Its name in a rule.
             pub fn name(self) -> &'static str {
                 match self {
                     Self::Link => "link",
                     Self::PartnerApproved => "partner_approved",
+                    Self::Tag => "tag",
                     $(Self::$variant => $name,)*
                 }
             }
 
-            /// What the event says, `''` when it says nothing.
+            /// Makes an event say it, as a route test does. A link is `domain/slug`, or an id without a `/`.
+            pub fn set(self, event: &mut LinkEvent<'static>, value: &str) {
+                let value = self.spelling(value);
+                match self {
+                    Self::Link => match value.split_once('/') {
+                        Some((domain, slug)) => {
+                            (event.domain, event.slug) = (domain.to_owned().into(), slug.to_owned().into());
+                        }
+                        None => event.link_id = value.into(),
+                    },
+                    Self::PartnerApproved => event.partner_approved = value == "true",
+                    Self::Tag => event.keep_tags([value.as_str()]),
+                    $(Self::$variant => event.$column = value.into(),)*
+                }
+            }
+
+            /// What the event says, `''` when it says nothing; for several tags, all of them with commas.
             pub fn value<'e>(self, event: &'e LinkEvent<'_>) -> Cow<'e, str> {
                 match self {
                     Self::Link => link_name(event),
                     Self::PartnerApproved if event.partner.is_empty() => Cow::Borrowed(""),
                     Self::PartnerApproved => Cow::Borrowed(if event.partner_approved { "true" } else { "false" }),
+                    Self::Tag => Cow::Borrowed(event.extra.get(event::TAGS)),
                     $(Self::$variant => Cow::Borrowed(event.$column.as_ref()),)*
                 }
             }
@@ -98,6 +118,22 @@ impl Field {
     /// The field of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|field| field.name() == name)
+    }
+
+    /// Shows each value that a pattern of this field may mean: a link has a name and its platform's id, and an event
+    /// may have several tags. `''` is shown for what the event does not say, but for tags.
+    pub(crate) fn each_value(self, event: &LinkEvent<'_>, mut show: impl FnMut(&str)) {
+        match self {
+            Self::Link => {
+                let name = link_name(event);
+                show(&name);
+                if name != event.link_id {
+                    show(&event.link_id);
+                }
+            }
+            Self::Tag => event.tags().for_each(show),
+            _ => show(&self.value(event)),
+        }
     }
 
     /// A pattern as events spell this field: hosts in lower case, countries in upper case.

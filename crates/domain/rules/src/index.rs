@@ -1,8 +1,11 @@
 //! All rules, and which of them an event meets.
 
+mod lookup;
+
 use event::{Counted, EventType, LinkEvent, Outcome};
 
 use crate::Rule;
+use lookup::Lookup;
 
 /// The types that the index tells apart, in its order.
 const TYPES: [EventType; 8] = [
@@ -27,12 +30,12 @@ pub struct Verdict<'r> {
     pub why: String,
 }
 
-/// All rules, indexed by the type of event.
+/// All rules, indexed by the type of event and by the values that they ask for.
 #[derive(Debug, Clone, Default)]
 pub struct RuleIndex {
     rules: Vec<Rule>,
-    /// Per type of [`TYPES`]: the rules that can match it, in the order of the configuration.
-    by_type: [Vec<usize>; TYPES.len()],
+    /// Per type of [`TYPES`]: the rules that can match it.
+    by_type: [Lookup; TYPES.len()],
 }
 
 impl RuleIndex {
@@ -40,7 +43,7 @@ impl RuleIndex {
     pub fn new(rules: Vec<Rule>) -> Self {
         let by_type = TYPES.map(|r#type| {
             let candidates = rules.iter().enumerate().filter(|(_, rule)| rule.when().may_match(r#type));
-            candidates.map(|(index, _)| index).collect()
+            Lookup::new(&rules, &candidates.map(|(index, _)| index).collect::<Vec<_>>())
         });
         Self { rules, by_type }
     }
@@ -62,11 +65,11 @@ impl RuleIndex {
 
     /// As [`RuleIndex::matches`], by position in [`RuleIndex::rules`]: for callers that keep a count per rule.
     pub fn matching_indexes<'s>(&'s self, event: &'s LinkEvent<'_>) -> impl Iterator<Item = usize> + 's {
-        let candidates: &[usize] = match TYPES.iter().position(|r#type| *r#type == event.r#type) {
-            Some(slot) if excluded(event).is_none() => &self.by_type[slot],
-            _ => &[],
+        let candidates = match TYPES.iter().position(|r#type| *r#type == event.r#type) {
+            Some(slot) if excluded(event).is_none() => self.by_type[slot].candidates(event),
+            _ => Vec::new(),
         };
-        candidates.iter().copied().filter(|index| self.rules[*index].when().matches(event))
+        candidates.into_iter().filter(|index| self.rules[*index].when().matches(event))
     }
 
     /// The verdict of every rule on an event, with its reason.

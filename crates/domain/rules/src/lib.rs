@@ -34,6 +34,7 @@ mod panes;
 mod per;
 mod rule;
 mod state;
+mod trial;
 mod trigger;
 mod watermark;
 mod when;
@@ -47,6 +48,7 @@ pub use panes::{MAX_WINDOW_MS, MIN_WINDOW_MS, PANE_LENGTHS_MS, WindowError, pane
 pub use per::Per;
 pub use rule::Rule;
 pub use state::{Change, UnreadableState};
+pub use trial::Trial;
 pub use trigger::{Trigger, attributes};
 pub use watermark::EXCLUDED_AFTER_MS;
 pub use when::{Condition, EventPattern, When};

@@ -113,10 +113,9 @@ impl Condition {
     }
 
     fn matches(&self, event: &LinkEvent<'_>) -> bool {
-        let value = self.field.value(event);
-        self.patterns.iter().any(|pattern| pattern.matches(&value))
-            // A link can be named by its platform's id as well.
-            || (self.field == Field::Link && self.patterns.iter().any(|pattern| pattern.matches(&event.link_id)))
+        let mut any = false;
+        self.field.each_value(event, |value| any = any || self.patterns.iter().any(|pattern| pattern.matches(value)));
+        any
     }
 }
 

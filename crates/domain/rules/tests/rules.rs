@@ -280,3 +280,51 @@ proptest! {
         prop_assert_eq!(one == other, version(&one) == version(&other));
     }
 }
+
+#[test]
+fn one_tag_of_several_is_enough_and_no_part_of_one_is() {
+    let mut event = click();
+    event.keep_tags(["q4", "black,friday"]);
+    assert_eq!(event.tags().collect::<Vec<_>>(), ["q4", "black friday"]);
+    for (pattern, expected) in
+        [("q4", true), ("black*", true), ("*friday", true), ("q", false), ("q4,black friday", false)]
+    {
+        assert_eq!(matched(field(Field::Tag, &[pattern]), &event), expected, "{pattern}");
+    }
+    assert!(!matched(field(Field::Tag, &["*"]), &click()), "a link without tags has none");
+}
+
+/// Patterns over few letters, so that rules often match and often share their values.
+fn patterns() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("[ab]{0,2}[*]?[ab]{0,2}[*]?[ab]?", 1..3)
+}
+
+proptest! {
+    /// The index finds exactly what asking every rule finds, in the order of the rules.
+    #[test]
+    fn the_index_agrees_with_asking_every_rule(
+        rules in prop::collection::vec(prop::collection::vec((0..6_usize, patterns()), 0..3), 0..40),
+        values in prop::collection::vec("[ab]{0,4}", 6),
+        kind in 0..3_usize,
+    ) {
+        let fields = [Field::Campaign, Field::Link, Field::Tag, Field::Domain, Field::Country, Field::LinkKind];
+        let rules: Vec<Rule> = rules.into_iter().enumerate().map(|(index, conditions)| {
+            let conditions = conditions.into_iter().map(|(field, patterns)| Condition::new(fields[field], patterns));
+            let kinds = [&["visit"][..], &["click", "error"], &[]][index % 3];
+            Rule::new(format!("r{index}"), "growth", When::new(events(kinds), conditions), None)
+        }).collect();
+        let mut event = LinkEvent {
+            r#type: [EventType::Click, EventType::QrScan, EventType::Error][kind],
+            campaign: values[0].as_str().into(),
+            link_id: values[1].as_str().into(),
+            domain: values[2].as_str().into(),
+            slug: values[3].as_str().into(),
+            link_kind: values[4].as_str().into(),
+            ..LinkEvent::default()
+        };
+        event.keep_tags([values[5].as_str(), values[0].as_str()].into_iter().filter(|tag| !tag.is_empty()));
+        let asked: Vec<usize> = rules.iter().enumerate().filter(|(_, rule)| rule.when().matches(&event)).map(|(index, _)| index).collect();
+        let found: Vec<usize> = RuleIndex::new(rules).matching_indexes(&event).collect();
+        prop_assert_eq!(found, asked);
+    }
+}

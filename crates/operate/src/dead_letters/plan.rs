@@ -130,7 +130,7 @@ mod tests {
             clickhouse: Some(warehouse::Settings::default()),
         };
         let installation = crate::Installation::new(config, &path, overrides).unwrap();
-        let pipeline: Pipeline = installation.pipeline();
+        let pipeline: Pipeline = installation.pipeline().expect("no file is named");
         let control = Control { incarnation: "i".into(), lanes: 4, partitioner: 1, recipes: 1, dedupe_key: [0; 16] };
         plan(&installation.config, &mut Step::new(&pipeline, &control), letter, key, (2, 7), NOW)
     }

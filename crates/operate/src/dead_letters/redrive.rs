@@ -86,7 +86,7 @@ pub async fn redrive(installation: &Installation, request: &Redrive) -> Result<R
     let state = (!request.force && request.filter.offset.is_none()).then_some(DeadLetterState::Open);
     let filter = DeadLetterFilter { state, ..request.filter.clone() };
     let (filter, control) = current(installation, filter).await?;
-    let pipeline = installation.pipeline();
+    let pipeline = installation.pipeline()?;
     let producer = if request.dry_run { None } else { Some(connect(installation).await?) };
     let mut run = Run {
         request,

@@ -106,7 +106,7 @@ pub async fn delivery(installation: &Installation, delivery: &Delivery) -> Resul
     let asked = tokio::time::timeout(ENGINES, Explainer::open(installation)).await;
     let known = asked.ok().and_then(std::result::Result::ok);
     let places = Places::read(&installation.file);
-    let pipeline = installation.pipeline();
+    let pipeline = installation.pipeline()?;
     let control = known.as_ref().map_or_else(nothing_known, |known| known.control.clone());
     let mut step = Step::new(&pipeline, &control);
     let context = Context { config, places: &places };

@@ -114,7 +114,7 @@ impl Explainer {
         Ok(Self {
             warehouse: installation.connect().await?,
             control: installation.identity().await?,
-            pipeline: installation.pipeline(),
+            pipeline: installation.pipeline()?,
             routes: installation.config.routes(),
             places: Places::read(&installation.file),
             salts: blocking(move || Ok(kafka::salts::read(&cluster)?)).await?,

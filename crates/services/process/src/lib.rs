@@ -14,6 +14,7 @@ mod lane;
 mod metrics;
 pub mod opening;
 pub mod position;
+mod references;
 mod salts;
 mod signals;
 mod step;
@@ -31,6 +32,9 @@ use rules::RuleIndex;
 use runtime::{LaneSet, Shutdown, Telemetry};
 
 pub use enrich::Salt;
+pub use references::{
+    ReferenceFiles, Shared as SharedReferences, Unusable, UnusableBecause, read_catalogue, read_countries,
+};
 pub use salts::Salts;
 pub use step::{Decided, Pipeline, RawRecord, Reading, SourceRules, Step};
 
@@ -51,6 +55,8 @@ pub struct Settings {
     pub longest_window: Duration,
     /// The decisions, as configured.
     pub pipeline: Arc<Pipeline>,
+    /// Files that events are labelled by, and that are replaced while lanes run.
+    pub references: Arc<SharedReferences>,
     /// The rules, as configured.
     pub routes: Arc<RuleIndex>,
     /// The schema ids of what is read and written.
@@ -73,7 +79,8 @@ pub fn start(
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
-    let metrics = metrics::ProcessMetrics::new(telemetry, settings.pipeline.source_names())?;
+    let metrics = metrics::ProcessMetrics::new(telemetry, &settings.pipeline)?;
+    settings.references.follow(telemetry, shutdown)?;
     let lanes = LaneSet::start(SERVICE, lanes, telemetry, shutdown, move |lane, component, stop| {
         lane::run(&settings, lane, &metrics, component, stop)
     })?;

@@ -1,13 +1,15 @@
 //! What `process` counts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use adapter::Unreadable;
 use event::Outcome;
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntCounterVec};
 use runtime::{LaneMetrics, Telemetry};
 
-/// Label of sources that the configuration no longer knows.
+use crate::Pipeline;
+
+/// Label of sources and owners that the configuration does not know.
 const OTHER: &str = "other";
 /// Seconds between a first delivery and its duplicate: retries come after seconds, minutes, hours, days.
 const DELAYS: [f64; 12] =
@@ -16,6 +18,10 @@ const DELAYS: [f64; 12] =
 pub(crate) struct ProcessMetrics {
     sources: HashMap<String, SourceMetrics>,
     other: SourceMetrics,
+    /// Alerts that shadow rules would have raised.
+    pub(crate) shadow_alerts: IntCounterVec,
+    naming_issues: IntCounterVec,
+    owners: BTreeSet<String>,
     /// Records whose received time was not believed.
     pub(crate) ingest_clock: IntCounter,
     /// Transactions in which this machine's clock was not believed.
@@ -42,10 +48,7 @@ impl SourceMetrics {
 }
 
 impl ProcessMetrics {
-    pub(crate) fn new<'s>(
-        telemetry: &Telemetry,
-        sources: impl Iterator<Item = &'s str>,
-    ) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(telemetry: &Telemetry, pipeline: &Pipeline) -> Result<Self, prometheus::Error> {
         let outcomes = telemetry.metrics.counter(
             "outcomes_total",
             "Records of raw by what became of them",
@@ -73,13 +76,32 @@ impl ProcessMetrics {
             unreadable: Unreadable::ALL.map(|value| unreadable.with_label_values(&[source, value.name()])),
             duplicate_delay: delays.with_label_values(&[source]),
         };
+        let shadow_alerts = telemetry.metrics.counter(
+            "shadow_alerts_total",
+            "Alerts that rules with shadow = true and each = true would have raised; those that count are in alerts_total",
+            &["rule"],
+        )?;
+        let naming_issues = telemetry.metrics.counter(
+            "naming_issues_total",
+            "Events that break the naming standard, by the owner of their link and what is broken",
+            &["owner", "issue"],
+        )?;
         Ok(Self {
-            sources: sources.map(|source| (source.to_owned(), of(source))).collect(),
+            shadow_alerts,
+            naming_issues,
+            owners: pipeline.owners.clone(),
+            sources: pipeline.source_names().map(|source| (source.to_owned(), of(source))).collect(),
             other: of(OTHER),
             ingest_clock: clocks.with_label_values(&["ingest"]),
             own_clock: clocks.with_label_values(&["process"]),
             lanes: telemetry.metrics.lanes().clone(),
         })
+    }
+
+    /// The counter of breaks of the naming standard. A catalogue may name owners that the configuration does not know.
+    pub(crate) fn naming_issues(&self, owner: &str, issue: &str) -> IntCounter {
+        let owner = if self.owners.contains(owner) { owner } else { OTHER };
+        self.naming_issues.with_label_values(&[owner, issue])
     }
 
     pub(crate) fn source(&self, source: &str) -> &SourceMetrics {

@@ -1,6 +1,6 @@
 //! What becomes of one raw record: the pure part of `process`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use adapter::{Adapted, Adapter, Dialect, Memory, Unreadable};
 use dedupe::{Candidate, Id128, KeyHasher, Verdict};
@@ -31,6 +31,10 @@ pub struct Pipeline {
     pub adapt: adapter::Options,
     /// How events are labelled.
     pub enrich: enrich::Settings,
+    /// The files that they are labelled by, as they were when they were read.
+    pub references: enrich::References,
+    /// The owners that the configuration knows.
+    pub owners: BTreeSet<String>,
     /// Hash of the configuration, stamped on every event.
     pub config_version: String,
 }
@@ -145,13 +149,20 @@ pub struct Step<'p> {
 impl<'p> Step<'p> {
     /// The step under a configuration and a pipeline's identity.
     pub fn new(pipeline: &'p Pipeline, control: &Control) -> Self {
+        let mut enricher = Enricher::new(pipeline.enrich.clone());
+        enricher.refer_to(pipeline.references.clone());
         Self {
             pipeline,
             keys: KeyHasher::new(control.dedupe_key),
-            enricher: Enricher::new(pipeline.enrich.clone()),
+            enricher,
             memory: Memory::new(pipeline.adapt.clone()),
             key: Vec::new(),
         }
+    }
+
+    /// Labels by these files from now on. A lane changes them between transactions only.
+    pub fn refer_to(&mut self, references: enrich::References) {
+        self.enricher.refer_to(references);
     }
 
     /// Reads a record: what it says, or why it cannot be read.
@@ -289,7 +300,8 @@ mod tests {
     fn pipeline(sources: HashMap<String, SourceRules>) -> Pipeline {
         let gone = SourceRules { window_ms: 1, dialect: Dialect::PLAIN, visitors: true };
         let (adapt, enrich) = (adapter::Options::default(), enrich::Settings::default());
-        Pipeline { sources, gone, adapt, enrich, config_version: "0".into() }
+        let references = enrich::References::default();
+        Pipeline { sources, gone, adapt, enrich, references, owners: BTreeSet::new(), config_version: "0".into() }
     }
 
     fn control() -> Control {

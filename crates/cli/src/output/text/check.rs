@@ -12,11 +12,18 @@ impl Text for CheckReport {
         for warning in &self.warnings {
             line!(page, "warning: {}", warning.text);
         }
-        let Some(Contents { sources, rules, destinations, window_hours, window_bytes }) = &self.contents else {
+        let Some(Contents { sources, rules, destinations, tests, window_hours, window_bytes }) =
+            self.contents.as_ref().filter(|_| self.ok)
+        else {
             return;
         };
         let (file, version) = (self.file.display(), self.version.as_deref().unwrap_or_default());
         line!(page, "{file} is fine: {sources} sources, {rules} rules, {destinations} destinations, version {version}");
+        match tests {
+            0 => {}
+            1 => line!(page, "The route test holds."),
+            tests => line!(page, "All {tests} route tests hold."),
+        }
         line!(
             page,
             "The dedupe window of {window_hours} h takes up to {} MB of memory for each {RATE} events a second, over all lanes.",

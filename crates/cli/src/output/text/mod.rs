@@ -5,6 +5,7 @@ mod dead_letters;
 mod explain;
 pub(crate) mod handbook;
 mod ledger;
+mod lint;
 mod migrate;
 mod replay;
 mod review;
@@ -13,6 +14,8 @@ mod switches;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;
+
+pub(crate) use lint::markdown;
 
 use std::fmt;
 use std::io::Write;

@@ -384,6 +384,7 @@ fn configurations_that_are_checked() {
         contents: Some(Contents {
             sources: 2,
             rules: 5,
+            tests: 0,
             destinations: 1,
             window_hours: 168,
             window_bytes: 1_234_000_000,

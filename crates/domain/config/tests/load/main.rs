@@ -6,6 +6,7 @@ mod damage;
 mod environment;
 mod include;
 mod mapping;
+mod naming;
 mod problems;
 mod schemes;
 mod secrets;

@@ -41,6 +41,8 @@ pub(super) struct OpenLane<'s> {
     pub(super) reader: LaneReader,
     pub(super) window: Window<LogStore>,
     pub(super) step: Step<'s>,
+    /// Which files the step labels by.
+    pub(super) references: u64,
     pub(super) salts: LaneSalts<'s>,
     pub(super) signals: Signals,
     pub(super) advance: Advance,
@@ -71,6 +73,7 @@ impl<'s> OpenLane<'s> {
             reader,
             window: Window::new(store),
             step: Step::new(&settings.pipeline, &settings.control),
+            references: 0,
             salts: LaneSalts::new(&settings.salts),
             signals: Signals::new(lane, settings.plan.signal_partitions, &settings.routes),
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),

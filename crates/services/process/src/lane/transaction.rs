@@ -9,6 +9,7 @@ use event::lane::of_name;
 use event::{LinkEvent, Outcome};
 use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
+use rules::{RuleIndex, Trigger};
 use runtime::Shutdown;
 use runtime::clock::now_ms;
 
@@ -77,6 +78,7 @@ impl OpenLane<'_> {
             reader,
             window,
             step,
+            references,
             salts,
             signals,
             advance,
@@ -97,6 +99,9 @@ impl OpenLane<'_> {
         let begun = match transaction {
             Some(begun) => begun,
             None => {
+                if let Some(newer) = settings.references.newer(references) {
+                    step.refer_to(newer);
+                }
                 producer.begin()?;
                 transaction.insert(Begun { at: Instant::now(), records: 0, tally: Tally::default() })
             }
@@ -140,10 +145,10 @@ impl OpenLane<'_> {
             if decided.event.outcome == Outcome::Event {
                 for index in settings.routes.matching_indexes(&decided.event) {
                     let rule = &settings.routes.rules()[index];
-                    // Nobody is to hear of a shadow rule, so its alerts do not stand in the topic.
-                    if !rule.is_shadow()
-                        && let Some(alert) = rule.each_alert(&decided.event)
-                    {
+                    // No destination is to hear of a shadow rule, so its alerts do not stand in the topic.
+                    if rule.is_shadow() && rule.trigger() == Some(&Trigger::Each) {
+                        *begun.tally.shadow_alerts.entry(index).or_default() += 1;
+                    } else if let Some(alert) = rule.each_alert(&decided.event) {
                         value.clear();
                         alert.write(&settings.ids, &mut value);
                         let partition = of_name(rule.name(), settings.plan.alert_partitions);
@@ -244,7 +249,7 @@ impl OpenLane<'_> {
                 );
             }
         }
-        begun.tally.publish(metrics);
+        begun.tally.publish(metrics, &settings.routes);
         metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());
         Ok(())
     }
@@ -310,6 +315,10 @@ struct Tally {
     dead: HashMap<(String, String), u64>,
     /// Values that could not be read, by source.
     unreadable: HashMap<(String, Unreadable), u64>,
+    /// Breaks of the naming standard, by owner and issue.
+    naming: HashMap<(String, String), u64>,
+    /// Alerts that shadow rules would have raised, by the rule's position.
+    shadow_alerts: HashMap<usize, u64>,
     /// Records whose received time was not believed.
     clocks_off: u64,
 }
@@ -320,6 +329,9 @@ impl Tally {
         *self.outcomes.entry((source.to_string(), *outcome)).or_default() += 1;
         if *outcome == Outcome::Duplicate {
             self.delays.push((source.to_string(), *duplicate_delay as f64 / 1_000.0));
+        }
+        for issue in decided.event.naming_issues.iter().filter(|_| *outcome == Outcome::Event) {
+            *self.naming.entry((decided.event.owner.to_string(), issue.to_string())).or_default() += 1;
         }
         for value in &decided.unreadable {
             *self.unreadable.entry((source.to_string(), *value)).or_default() += 1;
@@ -343,10 +355,16 @@ impl Tally {
         )
     }
 
-    fn publish(self, metrics: &ProcessMetrics) {
+    fn publish(self, metrics: &ProcessMetrics, rules: &RuleIndex) {
         metrics.ingest_clock.inc_by(self.clocks_off);
         for ((source, outcome), count) in self.outcomes {
             metrics.source(&source).outcome(outcome).inc_by(count);
+        }
+        for ((owner, issue), count) in self.naming {
+            metrics.naming_issues(&owner, &issue).inc_by(count);
+        }
+        for (index, count) in self.shadow_alerts {
+            metrics.shadow_alerts.with_label_values(&[rules.rules()[index].name()]).inc_by(count);
         }
         for ((source, value), count) in self.unreadable {
             metrics.source(&source).unreadable(value).inc_by(count);

@@ -22,7 +22,7 @@ const SECOND: [u32; 26] = {
 };
 
 /// Whether two bytes are a code, in upper case.
-pub(crate) fn is_code(first: u8, second: u8) -> bool {
+pub fn is_code(first: u8, second: u8) -> bool {
     first.is_ascii_uppercase()
         && second.is_ascii_uppercase()
         && SECOND[usize::from(first - b'A')] & (1 << (second - b'A')) != 0
@@ -30,7 +30,7 @@ pub(crate) fn is_code(first: u8, second: u8) -> bool {
 
 /// The code that a text means. Case does not matter; UK is GB, and EL, as the European Union writes it, is GR: neither is a
 /// code of another country.
-pub(crate) fn read(text: &str) -> Option<&'static str> {
+pub fn read(text: &str) -> Option<&'static str> {
     let upper = match text.as_bytes() {
         [first, second] => [first.to_ascii_uppercase(), second.to_ascii_uppercase()],
         _ => return None,
@@ -38,13 +38,18 @@ pub(crate) fn read(text: &str) -> Option<&'static str> {
     match &upper {
         b"UK" => Some("GB"),
         b"EL" => Some("GR"),
-        [first, second] if is_code(*first, *second) => CODES.split(' ').find(|code| code.as_bytes() == upper),
+        [first, second] if is_code(*first, *second) => {
+            let (codes, _) = CODES.as_bytes().as_chunks::<3>();
+            // The last code has no blank behind it.
+            let at = codes.binary_search_by(|code| code[..2].cmp(&upper)).unwrap_or(codes.len());
+            CODES.get(at * 3..at * 3 + 2)
+        }
         _ => None,
     }
 }
 
 /// Whether a text is a code by which platforms say that they do not know.
-pub(crate) fn is_nowhere(text: &str) -> bool {
+pub fn is_nowhere(text: &str) -> bool {
     ["XX", "ZZ"].iter().any(|nowhere| nowhere.eq_ignore_ascii_case(text))
 }
 

@@ -1,0 +1,348 @@
+//! Files of the operator's that events are labelled by, and that are replaced while lanes run.
+//!
+//! One thread looks at them every second. A file that has changed is read beside the lanes; when it is whole, lanes
+//! label by it from their next transaction on. A file that cannot be used is said, in the log and in a metric, and what
+//! was there before stays in force.
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use enrich::{BadList, Catalogue, Countries, NotCountries, References};
+use prometheus::Gauge;
+use runtime::beats::Beat;
+use runtime::{Shutdown, Telemetry};
+
+use crate::SERVICE;
+
+/// How often the files are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long reading one may take before the thread counts as stuck.
+const READ_WITHIN: Duration = Duration::from_secs(300);
+
+/// Where the files are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReferenceFiles {
+    /// `[geo] country`.
+    pub country: Option<PathBuf>,
+    /// `[catalogue] file`.
+    pub catalogue: Option<PathBuf>,
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", file.display())]
+pub struct Unusable {
+    /// The file.
+    pub file: PathBuf,
+    /// Why.
+    #[source]
+    pub why: UnusableBecause,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableBecause {
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// It names no countries.
+    #[error(transparent)]
+    Countries(#[from] NotCountries),
+    /// It is not a list of links.
+    #[error(transparent)]
+    List(#[from] BadList),
+}
+
+impl ReferenceFiles {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// When one cannot be used.
+    pub fn read(&self) -> Result<References, Unusable> {
+        let countries = self.country.as_deref().map(read_countries).transpose()?;
+        let catalogue = self.catalogue.as_deref().map(read_catalogue).transpose()?;
+        Ok(References { countries, catalogue })
+    }
+}
+
+/// Reads a file of countries.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn read_countries(file: &Path) -> Result<Arc<Countries>, Unusable> {
+    let read = || Ok(Arc::new(Countries::read(fs::read(file)?)?));
+    read().map_err(|why| Unusable { file: file.to_owned(), why })
+}
+
+/// Reads a list of links.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn read_catalogue(file: &Path) -> Result<Arc<Catalogue>, Unusable> {
+    let read = || Ok(Arc::new(Catalogue::read(BufReader::new(File::open(file)?))?));
+    read().map_err(|why| Unusable { file: file.to_owned(), why })
+}
+
+/// What is in force, as the lanes of this process share it.
+#[derive(Debug)]
+pub struct Shared {
+    files: ReferenceFiles,
+    /// Counts the changes, so that a lane sees at a glance that there was none.
+    generation: AtomicU64,
+    current: Mutex<References>,
+}
+
+impl Shared {
+    /// What was read at the start.
+    #[must_use]
+    pub fn new(files: ReferenceFiles, current: References) -> Self {
+        Self { files, generation: AtomicU64::new(1), current: Mutex::new(current) }
+    }
+
+    /// What is in force, if it is newer than `known`; `known` follows.
+    pub(crate) fn newer(&self, known: &mut u64) -> Option<References> {
+        let generation = self.generation.load(Ordering::Acquire);
+        if std::mem::replace(known, generation) == generation {
+            return None;
+        }
+        Some(self.current.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    fn put(&self, change: impl FnOnce(&mut References)) {
+        change(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// When the file of countries in force was built, in seconds since 1970.
+    fn built(&self) -> Option<u64> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.countries.as_ref().map(|countries| countries.built())
+    }
+
+    /// Starts to look at the files. The thread ends after the stop is given.
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        telemetry: &Telemetry,
+        shutdown: &Shutdown,
+    ) -> Result<(), crate::StartError> {
+        let versions = telemetry.metrics.gauge(
+            "reference_timestamp_seconds",
+            "Files that events are labelled by: when the one in force was built (country) or written (catalogue)",
+            &["file"],
+        )?;
+        let refused = telemetry.metrics.gauge(
+            "reference_refused",
+            "1 while the file at its place cannot be used, and the one before it stays in force",
+            &["file"],
+        )?;
+        let gauges = |name| [versions.with_label_values(&[name]), refused.with_label_values(&[name])];
+        let mut slots = Vec::new();
+        if let Some(file) = &self.files.country {
+            let read = |file: &Path, shared: &Shared| {
+                let countries = read_countries(file)?;
+                let built = countries.built();
+                shared.put(|references| references.countries = Some(countries));
+                Ok(built)
+            };
+            let built = self.built();
+            slots.push(Slot::new("country", file, read, built.unwrap_or_default(), gauges("country")));
+        }
+        if let Some(file) = &self.files.catalogue {
+            let read = |file: &Path, shared: &Shared| {
+                // Before it is read: one that is replaced meanwhile is read once more.
+                let written = written(file);
+                let catalogue = read_catalogue(file)?;
+                shared.put(|references| references.catalogue = Some(catalogue));
+                Ok(written)
+            };
+            slots.push(Slot::new("catalogue", file, read, written(file), gauges("catalogue")));
+        }
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let (shared, shutdown) = (Arc::clone(self), shutdown.clone());
+        let beat = telemetry.beats.register("references", "files that events are labelled by");
+        std::thread::Builder::new().name("references".into()).spawn(move || {
+            while !shutdown.is_stopping() {
+                beat.tick();
+                slots.iter_mut().for_each(|slot| slot.look(&shared, &beat));
+                kafka::lane::pause("the next look at the files that events are labelled by", EVERY);
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// When a file was written last, in seconds since 1970.
+fn written(file: &Path) -> u64 {
+    let written = fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    written.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
+}
+
+/// What a file looks like from outside: another file, or other bytes, have another stamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    changed: SystemTime,
+    bytes: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(file: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(file).ok()?;
+        Some(Self { changed: metadata.modified().ok()?, bytes: metadata.len(), inode: metadata.ino() })
+    }
+}
+
+/// Reads a file into what is in force; the time that its metric tells, in seconds since 1970.
+type Read = fn(&Path, &Shared) -> Result<u64, Unusable>;
+
+/// One file that is looked at.
+struct Slot {
+    name: &'static str,
+    file: PathBuf,
+    read: Read,
+    /// As it was when it was read last, used or not.
+    read_as: Option<Stamp>,
+    /// As it was when it was looked at last.
+    seen: Option<Stamp>,
+    version: Gauge,
+    refused: Gauge,
+}
+
+impl Slot {
+    fn new(name: &'static str, file: &Path, read: Read, version_now: u64, [version, refused]: [Gauge; 2]) -> Self {
+        version.set(version_now as f64);
+        refused.set(0.0);
+        let stamp = Stamp::of(file);
+        Self { name, file: file.to_owned(), read, read_as: stamp, seen: stamp, version, refused }
+    }
+
+    /// Reads the file if it has changed and stands still: a file that is being written changes from look to look.
+    fn look(&mut self, shared: &Shared, beat: &Beat) {
+        let stamp = Stamp::of(&self.file);
+        let stands_still = std::mem::replace(&mut self.seen, stamp) == stamp;
+        if !stands_still || stamp == self.read_as {
+            return;
+        }
+        self.read_as = stamp;
+        beat.allow(READ_WITHIN);
+        match (self.read)(&self.file, shared) {
+            Ok(version) => {
+                self.version.set(version as f64);
+                self.refused.set(0.0);
+                tracing::info!(service = SERVICE, file = self.name, version, "labels go by the new file");
+            }
+            Err(error) => {
+                self.refused.set(1.0);
+                tracing::error!(service = SERVICE, file = self.name, "{error}; the one before it stays in force");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use maxminddb_writer::Database;
+    use maxminddb_writer::paths::IpAddrWithMask;
+
+    use super::*;
+
+    fn countries(code: &str, built: u64) -> Vec<u8> {
+        let mut database = Database::default();
+        database.metadata.binary_format_major_version = 2;
+        database.metadata.build_epoch = built;
+        let value = database.insert_value(serde_json::json!({"country": {"iso_code": code}})).expect("a value");
+        database.insert_node("198.51.100.0/24".parse::<IpAddrWithMask>().expect("a network"), value);
+        database.write_to(Vec::new()).expect("memory")
+    }
+
+    /// Waits for a file to be taken up, or not.
+    fn next(shared: &Shared, known: &mut u64, patience: Duration) -> Option<References> {
+        let until = std::time::Instant::now() + patience;
+        while std::time::Instant::now() < until {
+            if let Some(newer) = shared.newer(known) {
+                return Some(newer);
+            }
+            kafka::lane::pause("the file to be taken up", Duration::from_millis(50));
+        }
+        None
+    }
+
+    fn code(references: &References) -> &'static str {
+        let countries = references.countries.as_ref().expect("countries");
+        countries.of("198.51.100.7".parse().expect("an address")).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_taken_up_and_one_that_cannot_be_used_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("country.mmdb");
+        fs::write(&file, countries("DE", 1_000)).expect("written");
+        let files = ReferenceFiles { country: Some(file.clone()), catalogue: None };
+        let shared = Arc::new(Shared::new(files.clone(), files.read().expect("it can be used")));
+        let (telemetry, shutdown) = (Telemetry::new("0").expect("metrics"), Shutdown::default());
+        let metric = |name: &str| {
+            let text = telemetry.metrics.render().expect("metrics");
+            let line =
+                text.lines().find(|line| line.starts_with(&format!("hookline_reference_{name}{{file=\"country\"}}")));
+            line.and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned()
+        };
+        shared.follow(&telemetry, &shutdown).expect("a thread");
+        let mut known = 0;
+        assert_eq!(code(&shared.newer(&mut known).expect("the first")), "DE");
+        assert!(shared.newer(&mut known).is_none(), "nothing has changed");
+        assert_eq!((metric("timestamp_seconds"), metric("refused")), ("1000".into(), "0".into()));
+
+        let next_to_it = folder.path().join("new");
+        fs::write(&next_to_it, countries("FR", 2_000)).expect("written");
+        fs::rename(&next_to_it, &file).expect("replaced");
+        assert_eq!(code(&next(&shared, &mut known, Duration::from_secs(10)).expect("taken up")), "FR");
+        assert_eq!((metric("timestamp_seconds"), metric("refused")), ("2000".into(), "0".into()));
+
+        fs::write(&next_to_it, "not a file of countries").expect("written");
+        fs::rename(&next_to_it, &file).expect("replaced");
+        assert!(next(&shared, &mut known, Duration::from_secs(4)).is_none(), "what was there stays in force");
+        assert_eq!((metric("timestamp_seconds"), metric("refused")), ("2000".into(), "1".into()));
+        assert_eq!(
+            files.read().unwrap_err().to_string().split(": ").nth(1),
+            Some("it is not an MMDB file, or a part of one")
+        );
+
+        fs::remove_file(&file).expect("removed");
+        assert!(
+            next(&shared, &mut known, Duration::from_secs(3)).is_none(),
+            "nor does a file that is gone take it away"
+        );
+        shutdown.stop();
+    }
+
+    #[test]
+    fn a_catalogue_is_replaced_in_the_same_way_and_a_broken_line_leaves_the_one_before_in_force() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("links.csv");
+        fs::write(&file, "link,kind\nl_1,promo\n").expect("written");
+        let files = ReferenceFiles { country: None, catalogue: Some(file.clone()) };
+        let shared = Arc::new(Shared::new(files.clone(), files.read().expect("it can be used")));
+        let (telemetry, shutdown) = (Telemetry::new("0").expect("metrics"), Shutdown::default());
+        shared.follow(&telemetry, &shutdown).expect("a thread");
+        let mut known = 0;
+        let links = |references: References| references.catalogue.expect("a catalogue").len();
+        assert_eq!(shared.newer(&mut known).map(links), Some(1));
+        fs::write(&file, "link,kind\nl_1,promo\nl_2,bio\n").expect("written");
+        assert_eq!(next(&shared, &mut known, Duration::from_secs(10)).map(links), Some(2));
+        fs::write(&file, "link,kind\nl_1,promo\nl_2\n").expect("written");
+        assert!(next(&shared, &mut known, Duration::from_secs(4)).is_none());
+        let why = files.read().unwrap_err().to_string();
+        assert!(
+            why.ends_with("links.csv: line 3: 1 fields, where the head has 2: a comma in a text needs quotation marks"),
+            "{why}"
+        );
+        shutdown.stop();
+    }
+}

@@ -206,7 +206,7 @@ async fn check_placements(databases: &Databases, events: &[LinkEvent<'static>]) 
         ]
         .to_vec()
     };
-    let groups = people_by_group(scans.iter().copied(), &group);
+    let groups = people_by_group(scans.iter().copied(), group);
     let hidden = hidden_groups(&groups, 10);
     let expected = count(scans, |event| {
         let mut key = group(event);
@@ -225,6 +225,9 @@ async fn check_placements(databases: &Databases, events: &[LinkEvent<'static>]) 
 
 /// People outside and our own people of a group: those who are known, and each scan without a visitor.
 type People = [(BTreeSet<u64>, usize); 2];
+
+/// People of one kind by country.
+type Situation = &'static [(&'static str, usize, Counted)];
 
 /// By day, programme, placement, country and region.
 type Groups = BTreeMap<Vec<String>, People>;
@@ -282,7 +285,7 @@ async fn no_group_of_few_people_is_had_by_subtracting_what_is_shown_from_totals(
     let databases = Databases::new("few").await;
     let smallest = databases.layout.smallest_group as usize;
     // Each placement is another situation: people by country, and who they are.
-    let situations: &[(&str, &[(&str, usize, Counted)])] = &[
+    let situations: &[(&str, Situation)] = &[
         ("alone", &[("DE", 40, Counted::Human), ("LI", 1, Counted::Human)]),
         ("two small", &[("DE", 40, Counted::Human), ("LI", 3, Counted::Human), ("VA", 4, Counted::Human)]),
         ("enough small", &[("DE", 40, Counted::Human), ("LI", 6, Counted::Human), ("VA", 7, Counted::Human)]),

@@ -111,6 +111,12 @@ const OF_TODAY: &[&str] = &[
     "intent",
     "campaign",
     "channel",
+    // Another name of a value is written as the value (`[naming] same_as`).
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
     "promo",
     "programme",
     "placement",
@@ -124,6 +130,8 @@ const OF_TODAY: &[&str] = &[
     "os",
     "browser",
     "visitor",
+    // Tags, contact and deal of the catalogue are among the sender's further fields.
+    "extra",
     "naming_issues",
     "trace",
     "config_version",

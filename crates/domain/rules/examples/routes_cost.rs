@@ -39,7 +39,7 @@ fn rule(number: usize) -> Rule {
 }
 
 fn event(number: usize) -> LinkEvent<'static> {
-    let rule = if number % 100 == 0 { number / 100 * 5 } else { 1_000_000 + number };
+    let rule = if number.is_multiple_of(100) { number / 100 * 5 } else { 1_000_000 + number };
     let mut event = LinkEvent {
         r#type: EventType::Click,
         link_kind: "promo".into(),

@@ -445,18 +445,18 @@ async fn visitors_who_open_three_links_within_two_seconds_are_counted_as_by_hand
         event.outcome == Outcome::Event && event.r#type.is_visit() && human(event) && event.visitor != 0
     };
     let visits: Vec<&LinkEvent<'_>> = events.iter().filter(counted).collect();
-    let mut hurried = std::collections::BTreeSet::new();
+    let mut hurried = BTreeSet::new();
     for first in &visits {
         let near = visits.iter().filter(|other| {
             let later = other.event_time.0 - first.event_time.0;
             other.visitor == first.visitor && date(other) == date(first) && (0..=2_000).contains(&later)
         });
-        let links: std::collections::BTreeSet<_> = near.map(|event| &event.link_id).collect();
+        let links: BTreeSet<_> = near.map(|event| &event.link_id).collect();
         if links.len() >= 3 {
             hurried.insert((date(first), first.visitor));
         }
     }
-    let mut expected: BTreeMap<Vec<String>, [std::collections::BTreeSet<u64>; 2]> = BTreeMap::new();
+    let mut expected: BTreeMap<Vec<String>, [BTreeSet<u64>; 2]> = BTreeMap::new();
     let mut clicks = Counts::new();
     for event in &visits {
         let key = vec![date(event), event.campaign.to_string()];

@@ -228,6 +228,7 @@ fn detector(alone: &Alone, rules: &[Rule]) -> Service {
         plan: alone.plan.clone(),
         ids: Ids::FIXED,
         rules: rules.to_vec(),
+        expectations: rules::Expectations::default(),
     };
     let partitions = (0..alone.plan.signal_partitions).collect();
     Service::new(|telemetry, shutdown| detect::start(settings, partitions, telemetry, shutdown).unwrap())
@@ -237,39 +238,99 @@ fn detector(alone: &Alone, rules: &[Rule]) -> Service {
 fn takeovers_of_the_detector_change_neither_the_alerts_nor_their_ids() {
     let alone = Alone::take();
     let rules = counting(&fresh("count"));
+    let running = takeovers(&alone, &rules, &traffic(&rules), 20);
+    wait_for("the last detector to say how far it is", || {
+        running.telemetry.metrics.render().unwrap().contains("hookline_watermark_delay_seconds")
+    });
+    drop(running);
+    // What was learned survives as well. In the same test, since the time of the lanes goes on.
+    let rules = learning(&fresh("learn"));
+    drop(takeovers(&alone, &rules, &weeks(&rules), 4));
+}
+
+/// Runs the batches through detectors that take over from each other, and holds their alerts to those of one that does
+/// not. The last of them.
+fn takeovers(alone: &Alone, rules: &[Rule], batches: &[SignalBatch<'static>], least: usize) -> Service {
     let (from, mut writer) = (alone.end(Topic::Alerts, 0), alone.writer("signals"));
-    let batches = traffic(&rules);
-    let mut said = rules::Detector::new(&rules, LANES);
+    let mut said = rules::Detector::new(rules, LANES);
     let mut expected = HashSet::new();
-    for batch in &batches {
+    for batch in batches {
         for finding in said.take(batch).unwrap().findings {
             assert!(expected.insert(finding.alert.alert_id.into_owned()));
         }
     }
-    assert!(expected.len() > 20, "{} alerts say little", expected.len());
+    assert!(expected.len() >= least, "{} alerts say little", expected.len());
 
-    let mut running = detector(&alone, &rules);
+    let mut running = detector(alone, rules);
     for (round, some) in batches.chunks(batches.len() / 4 + 1).enumerate() {
-        write_signals(&mut writer, &alone.plan, some);
+        some.chunks(2_000).for_each(|some| write_signals(&mut writer, &alone.plan, some));
         if round == 1 {
             // The next owner takes the lanes while this one is at work.
-            let next = detector(&alone, &rules);
+            let next = detector(alone, rules);
             running.tell();
             running = next;
         } else {
             pause("the detector to be in the middle of something", Duration::from_millis(700));
             drop(running);
-            running = detector(&alone, &rules);
+            running = detector(alone, rules);
         }
     }
-    wait_for("all alerts", || alone.alerts(from, &rules).len() >= expected.len());
+    wait_for("all alerts", || alone.alerts(from, rules).len() >= expected.len());
     pause("an alert too many", Duration::from_millis(500));
-    let alerts = alone.alerts(from, &rules);
+    let alerts = alone.alerts(from, rules);
     assert_eq!(alerts.len(), expected.len(), "an alert is told once");
     assert_eq!(alerts.into_iter().collect::<HashSet<_>>(), expected);
-    wait_for("the last detector to say how far it is", || {
-        running.telemetry.metrics.render().unwrap().contains("hookline_watermark_delay_seconds")
-    });
+    running
+}
+
+fn learning(name: &str) -> Vec<Rule> {
+    let spike = rules::Spike {
+        times_hundredths: 300,
+        within_minutes: 5,
+        at_least: 50,
+        quiet_for_minutes: 60,
+        sensitivity: rules::Sensitivity::Normal,
+    };
+    let silence = rules::SilenceRule { quiet_after_minutes: None, least_minutes: 10 };
+    let rule =
+        |kind: &str, alert| Rule::new(format!("{name}-{kind}"), "growth", When::new(vec![], vec![]), Some(alert));
+    vec![
+        rule("spike", rules::Trigger::Spike { spike, per: Per::Link, not_during_launches: false }),
+        rule("silence", rules::Trigger::Silence { silence, per: Per::Source }),
+    ]
+}
+
+/// Fifteen days of one key in batches of five minutes, with a spike on the third and an hour of nothing on the last.
+fn weeks(rules: &[Rule]) -> Vec<SignalBatch<'static>> {
+    let start = 29_500_000 + now_ms() % 1_000_000 / 60;
+    let day = 1_440;
+    let lanes = 0..LANES;
+    let mut batches: Vec<_> =
+        lanes.map(|lane| SignalBatch { lane, watermark: Millis(start * 60_000), signals: vec![] }).collect();
+    for from in (0..15 * day).step_by(5) {
+        for lane in 0..LANES {
+            let mut signals = Vec::new();
+            for minute in (from..from + 5).filter(|minute| minute % i64::from(LANES) == i64::from(lane)) {
+                let spike = (2 * day + 600..2 * day + 620).contains(&minute);
+                if (14 * day + 600..14 * day + 660).contains(&minute) {
+                    continue;
+                }
+                for rule in rules {
+                    signals.push(Signal {
+                        rule: rule.name().to_owned().into(),
+                        rule_version: rule.version().to_owned().into(),
+                        key: "go.example.com/weeks".into(),
+                        pane: Millis((start + minute) * 60_000),
+                        count: if spike { 200 } else { 10 },
+                        sample: format!("event-{minute}").into(),
+                        ..Signal::default()
+                    });
+                }
+            }
+            batches.push(SignalBatch { lane, watermark: Millis((start + from + 5) * 60_000), signals });
+        }
+    }
+    batches
 }
 
 // ---- alerts to messages ----

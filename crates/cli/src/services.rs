@@ -127,6 +127,7 @@ impl Services {
                     plan: platform.plan.clone(),
                     ids: *ids,
                     rules: platform.config.rules.iter().map(|rule| rule.rule.clone()).collect(),
+                    expectations: platform.config.expectations(),
                 };
                 let partitions = share.at_first(platform.plan.signal_partitions);
                 let mut lanes = detect::start(settings, partitions, &platform.telemetry, &platform.shutdown)?;

@@ -16,8 +16,9 @@ use hookline_testkit::receiver::{Behaviour, Platform, Receiver};
 
 const USAGE: &str = "usage:
   hookline-testkit detect --rules FILE.toml [--planned PLANNED.csv] COUNTS.csv > ALERTS.csv
-  hookline-testkit world SEED KEYS WEEKS COUNTS.csv TRUTH.csv
+  hookline-testkit world SEED KEYS WEEKS COUNTS.csv TRUTH.csv [PLANNED.csv]
   hookline-testkit score TRUTH.csv ALERTS.csv
+  hookline-testkit quiet SEED KEYS WEEKS [COUNTS.csv]
   hookline-testkit receiver slack|teams|pagerduty|github|jira|hubspot|webhook|smtp [--listen HOST:PORT]
       [--answers well|busy|refuses|rejects|broken|gone|redirects|hangs|resets]";
 
@@ -26,15 +27,27 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["detect", rest @ ..] => detect(rest),
-        ["world", seed, keys, weeks, counts, truth] => {
+        ["world", seed, keys, weeks, counts, truth, planned @ ..] => {
             let world = detection::World::new(seed.parse()?, keys.parse()?, weeks.parse()?);
             write(counts, |to| world.write_counts(to))?;
-            write(truth, |to| world.write_truth(to))
+            write(truth, |to| world.write_truth(to))?;
+            planned.iter().try_for_each(|planned| write(planned, |to| world.write_planned(to)))
         }
         ["score", truth, alerts] => {
             let truth = Truth::read(&text(truth)?)?;
             let score = truth.score(&detection::read_alerts(&text(alerts)?)?);
             write!(std::io::stdout(), "{score}").context("the score cannot be written")
+        }
+        ["quiet", seed, keys, weeks, counts @ ..] => {
+            let world = detection::World::quiet(seed.parse()?, keys.parse()?, weeks.parse()?);
+            counts.iter().try_for_each(|counts| write(counts, |to| world.write_counts(to)))?;
+            let rules = detection::read_rules("[rule.quiet]\nalert = { silence = \"learned\", per = \"source\" }")?;
+            for rule in &rules {
+                let alerts = world.counts().alerts(rule, &detection::Planned::new());
+                write!(std::io::stdout(), "{}", detection::QuietScore::of(&world, &alerts))
+                    .context("the score cannot be written")?;
+            }
+            Ok(())
         }
         ["receiver", platform, rest @ ..] => receive(platform, rest),
         _ => bail!("{USAGE}"),

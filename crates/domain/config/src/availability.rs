@@ -19,9 +19,7 @@ pub(crate) fn destinations() -> Vec<&'static str> {
 /// A part of the language that is read and type-checked, and refused, since an owner would rely on it.
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
-    Spike,
     Report,
-    QuietAfter,
     FailuresDigest,
 }
 
@@ -29,17 +27,9 @@ impl Part {
     /// What is not there, and what to do instead.
     fn absence(self) -> (&'static str, &'static str) {
         match self {
-            Self::Spike => (
-                "alerts on spikes are not available in this version",
-                "use { count = N, per = \"link\", within = \"5m\" }",
-            ),
             Self::Report => {
                 ("scheduled reports are not available in this version", "the views are in ClickHouse at every moment")
             }
-            Self::QuietAfter => (
-                "alerts on silence are not available in this version",
-                "alert on the metric hookline_last_event_timestamp_seconds",
-            ),
             Self::FailuresDigest => (
                 "the digest of failed deliveries is not sent in this version",
                 "they are in ClickHouse: the view deliveries",

@@ -6,6 +6,7 @@
 //! has an error. What this version cannot do yet is refused or said, by the one list in `availability.rs`; defaults
 //! stand in `defaults.rs`.
 
+mod alert;
 mod availability;
 mod channels;
 mod defaults;
@@ -132,6 +133,24 @@ impl Config {
         let config = read(&root, &Place::whole(&origin), environment, &sink);
         let problems = sink.into_problems();
         if problems.errors.is_empty() { Ok(Self { warnings: problems.warnings, ..config }) } else { Err(problems) }
+    }
+
+    /// What the detector is to expect, beside the rules.
+    pub fn expectations(&self) -> rules::Expectations {
+        let launch = |launch: &enrich::Launch| rules::Launch {
+            links: launch.links.iter().map(|link| rules::Glob::new(link)).collect(),
+            from_ms: launch.from_ms,
+            until_ms: launch.until_ms,
+        };
+        let minutes = |source: &Source| i64::try_from(source.quiet_after?.as_secs() / 60).ok();
+        rules::Expectations {
+            launches: self.launches.iter().map(launch).collect(),
+            quiet_after_minutes: self
+                .sources
+                .iter()
+                .filter_map(|source| Some((source.name.clone(), minutes(source)?)))
+                .collect(),
+        }
     }
 
     /// 12 hex digits that name this configuration: stamped on events as `config_version`.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use notification::Hours;
 use rules::{Condition, EventPattern, Field, Per, Trigger, When, WindowError};
 
+use crate::alert;
 use crate::availability::{self, Part};
 use crate::defaults;
 use crate::destination::read_hours;
@@ -214,17 +215,9 @@ fn patterns(section: &Section<'_>, key: &str, node: &Node) -> Option<Vec<String>
 fn read_alert(section: Section<'_>) -> Option<Trigger> {
     let pers = Per::EVERY.map(|per| (per.name(), per));
     let alert = if section.has("spike") {
-        availability::check(Part::Spike, section.at, section.reading.sink);
-        section.parsed("spike", |text| match text.strip_suffix('x').map(str::parse::<f64>) {
-            Some(Ok(factor)) if factor > 1.0 => Ok(factor),
-            _ => Err(format!("{text:?} is no factor: write it as \"3x\"")),
-        });
-        section.choice("per", &pers);
-        section.duration("within", Duration::from_secs(1)..=Duration::from_secs(7 * 86_400));
-        section.integer("at_least", 1..=i64::MAX);
-        section.duration("quiet_for", Duration::ZERO..=Duration::from_secs(30 * 86_400));
-        section.choice("not_during", &[("launches", ())]);
-        None
+        alert::read_spike(&section, &pers)
+    } else if section.has("silence") {
+        alert::read_silence(&section, &pers)
     } else if section.has("count") {
         read_count(&section, &pers)
     } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use adapter::{ATTRIBUTE_HEADERS, Adapter, Dialect};
 use signature::{Scheme, Secret};
 
-use crate::availability::{self, Part};
+use crate::availability;
 use crate::owners::Declared;
 use crate::patience::{Patience, patience};
 use crate::platform::Ingest;
@@ -31,7 +31,7 @@ pub struct Source {
     pub remember_for: Duration,
     /// How much it may send.
     pub quota: Option<Quota>,
-    /// After how long without an event it counts as silent; learned when left out.
+    /// After how long without an event it counts as silent, for rules with `silence`; learned when left out.
     pub quiet_after: Option<Duration>,
     /// The largest body in bytes, on the wire and after decompression.
     pub max_body: u64,
@@ -122,9 +122,6 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
         let hint = "add public_url = \"https://…/v1/webhooks/…\", the address that the sender was given";
         let message = format!("scheme {:?} signs the URL, which {} does not give", scheme.name(), section.title);
         section.error(section.at, message, hint);
-    }
-    if section.has("quiet_after") {
-        availability::check(Part::QuietAfter, section.place("quiet_after"), sink);
     }
     if let (Some(adapter), Some(scheme)) = (adapter, &scheme) {
         warn_about_window(&section, adapter, scheme, remember_for, quota);

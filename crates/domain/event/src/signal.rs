@@ -13,6 +13,7 @@ avro_record! {
         key: Cow<'a, str> = Text, "what the rule counts per: a link, campaign, partner and so on";
         pane: Millis = Time, "start of the pane, by the lane's received time";
         count: u64 = Unsigned, "events of the pane in this transaction";
+        late: u64 = Unsigned, "how many of them came late: 15 minutes or more after they happened";
         test: bool = Flag, "whether these are test data";
         sample: Cow<'a, str> = Text, "the event key of one of them";
         attributes: Map<'a> = Pairs, "what a message about it needs: link, domain, campaign, owner";

@@ -1,10 +1,13 @@
 //! The rules that count, over the batches of all lanes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use event::{Alert, AlertId, Millis, SignalBatch};
 
+use crate::Glob;
 use crate::evaluator::threshold::{Arrival, KeyState, KeyTransition, Threshold, window};
+use crate::learned::LearnedRule;
 use crate::state::{Change, StateKey, UnreadableState};
 use crate::watermark::WatermarkTracker;
 
@@ -58,10 +61,33 @@ struct KeyEntry {
     stored: bool,
 }
 
+/// A launch that is planned: a spike of its links is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Its links, by key.
+    pub links: Vec<Glob>,
+    /// Its begin, in milliseconds since 1970.
+    pub from_ms: i64,
+    /// Its end, in milliseconds since 1970, not included.
+    pub until_ms: i64,
+}
+
+/// What the configuration says is to be expected, beside the rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expectations {
+    /// Launches that are planned.
+    pub launches: Vec<Launch>,
+    /// By source: after how many minutes without an event it is too quiet.
+    pub quiet_after_minutes: BTreeMap<String, i64>,
+}
+
 /// Evaluates the rules that count for one partition of `signals`: some of the keys, all of the lanes.
 pub struct Detector {
     rules: Vec<RuleState>,
     by_name: HashMap<String, usize>,
+    /// The rules that learn what is usual.
+    learned: Vec<LearnedRule>,
+    learned_by_name: HashMap<String, usize>,
     lanes: WatermarkTracker,
     changed: Vec<(usize, bool, String)>,
     removed: HashSet<(usize, bool, String)>,
@@ -72,10 +98,28 @@ pub struct Detector {
 impl Detector {
     /// A detector for those of `configured` that count, over so many lanes.
     pub fn new(configured: &[crate::Rule], lanes: u16) -> Self {
+        Self::expecting(configured, lanes, Expectations::default())
+    }
+
+    /// The same, with what is to be expected.
+    pub fn expecting(configured: &[crate::Rule], lanes: u16, expectations: Expectations) -> Self {
+        let expectations = Arc::new(expectations);
+        let learned: Vec<LearnedRule> =
+            configured.iter().filter_map(|rule| LearnedRule::of(rule, &expectations)).collect();
+        let learned_by_name = learned.iter().enumerate().map(|(at, rule)| (rule.name.clone(), at)).collect();
         let rules: Vec<RuleState> = configured.iter().filter_map(rule_state).collect();
         let by_name = rules.iter().enumerate().map(|(index, rule)| (rule.name.clone(), index)).collect();
         let (changed, removed, orphans) = Default::default();
-        Self { rules, by_name, lanes: WatermarkTracker::new(lanes), changed, removed, orphans }
+        Self {
+            rules,
+            by_name,
+            learned,
+            learned_by_name,
+            lanes: WatermarkTracker::new(lanes),
+            changed,
+            removed,
+            orphans,
+        }
     }
 
     /// Takes the next batch of the partition, and evaluates what it closes.
@@ -88,6 +132,11 @@ impl Detector {
         }
         let mut taken = BatchResult::default();
         for signal in &batch.signals {
+            let learned = self.learned_by_name.get(signal.rule.as_ref()).and_then(|at| self.learned.get_mut(*at));
+            if let Some(rule) = learned.filter(|rule| rule.version == signal.rule_version) {
+                taken.late += u64::from(!rule.add(batch.lane, signal));
+                continue;
+            }
             let index = self.by_name.get(signal.rule.as_ref()).copied();
             let Some(index) = index.filter(|index| self.rules[*index].version == signal.rule_version) else {
                 taken.unknown += 1;
@@ -119,7 +168,7 @@ impl Detector {
 
     /// Evaluates every pane that ends by `passed` and was not evaluated yet.
     fn close(&mut self, passed: i64, findings: &mut Vec<Finding>) {
-        let Self { rules, changed, removed, .. } = self;
+        let Self { rules, learned, changed, removed, .. } = self;
         let before = findings.len();
         for (index, rule) in rules.iter_mut().enumerate() {
             let (threshold, from) = (rule.threshold, rule.closed);
@@ -144,6 +193,10 @@ impl Detector {
             }
             rule.keys = keys;
         }
+        for rule in learned {
+            let shadow = rule.is_shadow();
+            rule.close(passed, |alert| findings.push(Finding { alert, shadow }));
+        }
         // Keys lie in no order; their alerts are told in one.
         findings[before..].sort_by(|left, right| order(&left.alert).cmp(&order(&right.alert)));
     }
@@ -160,18 +213,20 @@ impl Detector {
 
     /// How many keys are known.
     pub fn keys(&self) -> usize {
-        self.rules.iter().flat_map(|rule| &rule.keys).map(HashMap::len).sum()
+        let learned: usize = self.learned.iter().map(LearnedRule::len).sum();
+        learned + self.rules.iter().flat_map(|rule| &rule.keys).map(HashMap::len).sum::<usize>()
     }
 
     /// How many keys a snapshot would write now.
     pub fn unsaved(&self) -> usize {
-        self.changed.len() + self.removed.len() + self.orphans.len()
+        let learned: usize = self.learned.iter().map(LearnedRule::unsaved).sum();
+        learned + self.changed.len() + self.removed.len() + self.orphans.len()
     }
 
     /// What has changed since the last call: to be stored, together with [`Detector::lanes_snapshot`] and the position of
     /// the last batch, as one.
     pub fn snapshot(&mut self) -> Vec<Change> {
-        let Self { rules, changed, removed, orphans, .. } = self;
+        let Self { rules, learned, changed, removed, orphans, .. } = self;
         let mut changes: Vec<Change> = orphans.drain(..).map(|key| Change { key, value: None }).collect();
         for (index, test, key) in changed.drain(..) {
             let rule = &mut rules[index];
@@ -189,6 +244,7 @@ impl Detector {
             let rule = &rules[index];
             changes.push(Change { key: StateKey::of(&rule.name, &rule.version, &key, test).encode(), value: None });
         }
+        learned.iter_mut().for_each(|rule| rule.snapshot(&mut changes));
         changes
     }
 
@@ -206,7 +262,17 @@ impl Detector {
         for rule in &mut self.rules {
             rule.closed = self.lanes.passed().map(|passed| rule.threshold.closed_at(passed));
         }
+        let passed = self.lanes.passed();
+        self.learned.iter_mut().for_each(|rule| rule.closed_at(passed));
         Ok(())
+    }
+
+    /// Puts together what [`Detector::restore`] took: after the last of its calls, before any batch.
+    ///
+    /// # Errors
+    /// When a key cannot be read, or its profile is missing.
+    pub fn restored(&mut self) -> Result<(), UnreadableState> {
+        self.learned.iter_mut().try_for_each(|rule| rule.restored().map_err(|key| UnreadableState::of_key(&key)))
     }
 
     /// Restores one key, the last value that was stored under it. A key whose rule or version is gone is removed with the
@@ -216,6 +282,10 @@ impl Detector {
     /// When it is not what this version writes.
     pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), UnreadableState> {
         let parsed = StateKey::decode(key)?;
+        let learned = self.learned_by_name.get(parsed.rule).and_then(|at| self.learned.get_mut(*at));
+        if let Some(rule) = learned.filter(|rule| rule.memory == parsed.version) {
+            return rule.restore(&parsed, value).ok_or_else(|| UnreadableState::of_key(parsed.key));
+        }
         let index = self.by_name.get(parsed.rule).copied();
         match index.filter(|index| self.rules[*index].version == parsed.version) {
             Some(index) => {

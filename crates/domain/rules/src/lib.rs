@@ -23,13 +23,17 @@
 //! - A lane that is [`EXCLUDED_AFTER_MS`] behind the foremost is left out, so that one dead lane does not silence every
 //!   rule. Only then does the interleaving matter: what such a lane sends later counts in the windows that are still
 //!   open, and is reported as [`BatchResult::late`].
-//! - A key is kept while its window holds a count, and after it fired for as long as `quiet_for` says.
+//! - Rules that learn (spike, silence) have panes of a minute. What comes late ([`is_late`]) makes no spike and ends a
+//!   silence. Closing a minute walks keys that were touched, that fire, or whose time has come, never all.
+//! - A key of a rule that counts is kept while its window holds a count, and after it fired for as long as `quiet_for` says.
 
+mod codec;
 mod detector;
 mod evaluator;
 mod field;
 mod glob;
 mod index;
+mod learned;
 mod panes;
 mod per;
 mod rule;
@@ -38,17 +42,19 @@ mod trial;
 mod trigger;
 mod watermark;
 mod when;
+mod words;
 
-pub use detector::{BatchResult, Detector, Finding, ForeignLane};
+pub use detector::{BatchResult, Detector, Expectations, Finding, ForeignLane, Launch};
+pub use evaluator::silence::{SilenceChange, SilenceKey, SilenceRule};
 pub use evaluator::spike::{Sensitivity, SpikeChange, SpikeKey, SpikeRule};
 pub use field::Field;
 pub use glob::Glob;
 pub use index::{RuleIndex, Verdict};
 pub use panes::{MAX_WINDOW_MS, MIN_WINDOW_MS, PANE_LENGTHS_MS, WindowError, pane_ms, pane_start};
 pub use per::Per;
-pub use rule::Rule;
+pub use rule::{LATE_MS, Rule, is_late};
 pub use state::{Change, UnreadableState};
 pub use trial::Trial;
-pub use trigger::{Trigger, attributes};
+pub use trigger::{Spike, Trigger, attributes};
 pub use watermark::EXCLUDED_AFTER_MS;
 pub use when::{Condition, EventPattern, When};

@@ -6,6 +6,14 @@ use event::{AlertId, LinkEvent, Signal, Transition, keyed_hash_hex};
 
 use crate::{Per, Trigger, When, attributes, pane_start};
 
+/// An event that was received so long after it happened came late.
+pub const LATE_MS: i64 = 15 * 60_000;
+
+/// Whether an event came late: its sender was away, and sends what it had kept. It makes no spike, and ends a silence.
+pub fn is_late(event: &LinkEvent<'_>) -> bool {
+    event.received_at.0.saturating_sub(event.event_time.0) >= LATE_MS
+}
+
 /// One rule: which events, what makes it speak, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -102,8 +110,21 @@ impl Rule {
     /// `at_ms` is the lane's received time, which never goes back: by the event's own, a count could fall into a pane
     /// that the lane's watermark has already closed.
     pub fn count_of<'e>(&self, event: &'e LinkEvent<'_>, at_ms: i64) -> Option<(Cow<'e, str>, i64)> {
-        let Some(Trigger::Count { per, pane_ms, .. }) = &self.trigger else { return None };
-        Some((per.key(event)?, pane_start(at_ms, *pane_ms)))
+        let trigger = self.trigger.as_ref()?;
+        Some((trigger.per()?.key(event)?, pane_start(at_ms, trigger.pane_ms()?)))
+    }
+
+    /// Under what its keys are kept: the version, but for rules that learn only what they learn by. So a rule that asks
+    /// for more or less keeps what its keys have learned.
+    pub(crate) fn memory(&self) -> String {
+        match &self.trigger {
+            Some(trigger @ (Trigger::Spike { .. } | Trigger::Silence { .. })) => {
+                let mut memory = keyed_hash_hex(&["rule.memory.v1", &self.when.to_string(), &trigger.learns()]);
+                memory.truncate(12);
+                memory
+            }
+            _ => self.version.clone(),
+        }
     }
 
     /// The signal of `count` matches under `key` in the pane that starts at `pane`; `event` is one of them.
@@ -114,6 +135,7 @@ impl Rule {
             key: key.to_owned().into(),
             pane: event::Millis(pane),
             count,
+            late: u64::from(is_late(event)),
             test: event.test,
             sample: event.event_key.clone().into_owned().into(),
             attributes: attributes(event),

@@ -34,16 +34,36 @@ pub(crate) struct StateKey<'a> {
     pub(crate) version: &'a str,
     pub(crate) key: &'a str,
     pub(crate) test: bool,
+    pub(crate) part: StatePart,
+}
+
+/// A key that learns has two records, since most of it changes once an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatePart {
+    /// All there is, or all but the profile.
+    Present,
+    /// The profile.
+    Profile,
 }
 
 impl<'a> StateKey<'a> {
     pub(crate) fn of(rule: &'a str, version: &'a str, key: &'a str, test: bool) -> Self {
-        Self { rule, version, key, test }
+        Self { rule, version, key, test, part: StatePart::Present }
+    }
+
+    pub(crate) fn part(self, part: StatePart) -> Self {
+        Self { part, ..self }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let Self { rule, version, key, test } = self;
-        format!("{rule}\0{version}\0{key}\0{}", if *test { "test" } else { "" }).into_bytes()
+        let Self { rule, version, key, test, part } = self;
+        let last = match (test, part) {
+            (false, StatePart::Present) => "",
+            (true, StatePart::Present) => "test",
+            (false, StatePart::Profile) => "profile",
+            (true, StatePart::Profile) => "test-profile",
+        };
+        format!("{rule}\0{version}\0{key}\0{last}").into_bytes()
     }
 
     /// Rule and version hold no zero byte, so whatever the key holds, it is what stands between them and the last one.
@@ -52,7 +72,14 @@ impl<'a> StateKey<'a> {
             let (rule, rest) = std::str::from_utf8(bytes).ok()?.split_once('\0')?;
             let (version, rest) = rest.split_once('\0')?;
             let (key, test) = rest.rsplit_once('\0')?;
-            matches!(test, "" | "test").then_some(Self { rule, version, key, test: test == "test" })
+            let (test, part) = match test {
+                "" => (false, StatePart::Present),
+                "test" => (true, StatePart::Present),
+                "profile" => (false, StatePart::Profile),
+                "test-profile" => (true, StatePart::Profile),
+                _ => return None,
+            };
+            Some(Self { rule, version, key, test, part })
         };
         read().ok_or_else(|| UnreadableState {
             key: String::from_utf8_lossy(bytes).into_owned(),
@@ -84,6 +111,13 @@ fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Unreadable
         return Err(unreadable(format!("its version is {}, this is {VERSION}", stored.v)));
     }
     serde_json::from_value(stored.state).map_err(|error| unreadable(error.to_string()))
+}
+
+impl UnreadableState {
+    pub(crate) fn of_key(key: &str) -> Self {
+        let reason = "it is no state of a rule that learns, or its profile is missing".to_owned();
+        Self { key: key.to_owned(), reason }
+    }
 }
 
 impl KeyState {
@@ -122,6 +156,8 @@ mod tests {
             for test in [false, true] {
                 let state_key = StateKey::of("promo", "0123456789ab", key, test);
                 assert_eq!(StateKey::decode(&state_key.encode()), Ok(state_key));
+                let profile = state_key.part(StatePart::Profile);
+                assert_eq!(StateKey::decode(&profile.encode()), Ok(profile));
             }
         }
         assert!(StateKey::decode(b"promo\0v").is_err());

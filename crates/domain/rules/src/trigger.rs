@@ -2,7 +2,8 @@
 
 use event::{LinkEvent, Map};
 
-use crate::{Per, WindowError, pane_ms};
+use crate::learned::PANE_MS;
+use crate::{Per, Sensitivity, SilenceRule, SpikeRule, WindowError, pane_ms};
 
 /// What makes a rule speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,49 @@ pub enum Trigger {
         /// After firing for a key, it does not fire for it again for so many milliseconds; 0: it may at once.
         quiet_for_ms: i64,
     },
+    /// Many times the usual of one key, and more than chance explains.
+    Spike {
+        /// What it asks for.
+        spike: Spike,
+        /// What is counted per.
+        per: Per,
+        /// It says nothing about a link in a planned launch.
+        not_during_launches: bool,
+    },
+    /// One key that normally speaks has gone quiet.
+    Silence {
+        /// What it asks for.
+        silence: SilenceRule,
+        /// What is counted per.
+        per: Per,
+    },
+}
+
+/// What a spike rule asks for, in whole numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spike {
+    /// How many times the usual, in hundredths: 300 for `3x`.
+    pub times_hundredths: u32,
+    /// The short window in whole minutes, 1 to 60.
+    pub within_minutes: u8,
+    /// The events that a window must hold, at least 8.
+    pub at_least: u64,
+    /// After it fired for a key it does not fire for it again for so many minutes.
+    pub quiet_for_minutes: i64,
+    /// How much more than chance.
+    pub sensitivity: Sensitivity,
+}
+
+impl Spike {
+    pub(crate) fn rule(&self) -> SpikeRule {
+        SpikeRule {
+            times: f64::from(self.times_hundredths) / 100.0,
+            within_minutes: self.within_minutes.clamp(1, 60),
+            at_least: self.at_least.max(8),
+            quiet_for_minutes: self.quiet_for_minutes,
+            sensitivity: self.sensitivity,
+        }
+    }
 }
 
 impl Trigger {
@@ -38,7 +82,25 @@ impl Trigger {
     pub fn per(&self) -> Option<Per> {
         match self {
             Self::Each => None,
-            Self::Count { per, .. } => Some(*per),
+            Self::Count { per, .. } | Self::Spike { per, .. } | Self::Silence { per, .. } => Some(*per),
+        }
+    }
+
+    /// Length of a pane in milliseconds; none for rules that fire on every event.
+    pub fn pane_ms(&self) -> Option<i64> {
+        match self {
+            Self::Each => None,
+            Self::Count { pane_ms, .. } => Some(*pane_ms),
+            Self::Spike { .. } | Self::Silence { .. } => Some(PANE_MS),
+        }
+    }
+
+    /// What its keys learn by: a rule that differs in nothing of this keeps what they have learned.
+    pub(crate) fn learns(&self) -> String {
+        match self {
+            Self::Spike { per, .. } => format!("spike per={}", per.name()),
+            Self::Silence { per, .. } => format!("silence per={}", per.name()),
+            Self::Each | Self::Count { .. } => self.canonical(),
         }
     }
 
@@ -49,6 +111,20 @@ impl Trigger {
             // The pane is part of it: state in panes of another length cannot be added up.
             Self::Count { count, per, within_ms, pane_ms, quiet_for_ms } => {
                 format!("count={count} per={} within={within_ms} pane={pane_ms} quiet_for={quiet_for_ms}", per.name())
+            }
+            Self::Spike { spike, per, not_during_launches } => format!(
+                "spike={} per={} within={} at_least={} quiet_for={} sensitivity={} launches={}",
+                spike.times_hundredths,
+                per.name(),
+                spike.within_minutes,
+                spike.at_least,
+                spike.quiet_for_minutes,
+                spike.sensitivity.name(),
+                !not_during_launches,
+            ),
+            Self::Silence { silence, per } => {
+                let after = silence.quiet_after_minutes.map_or("learned".to_owned(), |minutes| minutes.to_string());
+                format!("silence={after} per={} least={}", per.name(), silence.least_minutes)
             }
         }
     }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub ids: Ids,
     /// The rules, as configured; those that do not count are left alone.
     pub rules: Vec<rules::Rule>,
+    /// What is to be expected, beside the rules: launches, and how long a source may be quiet.
+    pub expectations: rules::Expectations,
 }
 
 /// Why the service does not start.

@@ -28,7 +28,10 @@ impl Signals {
         let Some((key, pane)) = rule.count_of(event, at_ms) else { return };
         self.counts
             .entry((index, key.clone().into_owned(), pane, event.test))
-            .and_modify(|signal| signal.count += 1)
+            .and_modify(|signal| {
+                signal.count += 1;
+                signal.late += u64::from(rules::is_late(event));
+            })
             .or_insert_with(|| rule.signal(&key, pane, 1, event));
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result, bail, ensure};
-use rules::{Sensitivity, SpikeChange, SpikeKey, SpikeRule};
+use anyhow::{Context, Result, ensure};
+use rules::{SilenceChange, SilenceKey, SilenceRule, SpikeChange, SpikeKey, SpikeRule};
 
-/// A spike of a key, in seconds since 1970.
+use super::rules_file::MeasuredRule;
+
+/// An alert on a key, in seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundSpike {
+pub struct FoundAlert {
     /// The key.
     pub key: String,
     /// When it fired.
@@ -19,11 +21,11 @@ pub struct FoundSpike {
 /// Planned launches: per key, ranges of minutes.
 pub type Planned = HashMap<String, Vec<(i64, i64)>>;
 
-/// Counts by key and minute, late ones left out.
+/// Counts by key and minute.
 pub struct Counts {
     keys: Vec<String>,
-    /// Key and minute, count; sorted.
-    rows: Vec<(u64, u32)>,
+    /// Key and minute, events, and how many of them came late; sorted.
+    rows: Vec<(u64, u32, u32)>,
 }
 
 impl Counts {
@@ -56,9 +58,10 @@ impl Counts {
                     id
                 }
             };
-            let count = u32::try_from(count.saturating_sub(late)).unwrap_or(u32::MAX);
+            ensure!(late <= count, "line {number}: {late} of {count} came late");
             if count > 0 {
-                rows.push((u64::from(id) << 32 | u64::from(minute), count));
+                let [count, late] = [count, late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+                rows.push((u64::from(id) << 32 | u64::from(minute), count, late));
             }
         }
         drop(ids);
@@ -68,40 +71,76 @@ impl Counts {
         Ok(Self { keys, rows })
     }
 
-    /// Counts that are in memory: key, minute since 1970, events.
-    pub fn of(keys: Vec<String>, mut rows: Vec<(u32, u32, u32)>) -> Self {
+    /// Counts that are in memory: key, minute since 1970, events, and how many of them came late.
+    pub fn of(keys: Vec<String>, mut rows: Vec<(u32, u32, u32, u32)>) -> Self {
         rows.sort_unstable();
-        let rows = rows.into_iter().map(|(id, minute, count)| (u64::from(id) << 32 | u64::from(minute), count));
+        let rows = rows.into_iter().map(|(id, at, count, late)| (u64::from(id) << 32 | u64::from(at), count, late));
         Self { keys, rows: rows.collect() }
     }
 
     /// What the rule says of all keys, by key and time.
-    pub fn alerts(&self, rule: &SpikeRule, planned: &Planned) -> Vec<FoundSpike> {
+    pub fn alerts(&self, rule: &MeasuredRule, planned: &Planned) -> Vec<FoundAlert> {
         let end = self.rows.iter().map(|row| row.0 as u32).max().map_or(0, i64::from);
-        let mut found: Vec<FoundSpike> = Vec::new();
+        let mut found: Vec<FoundAlert> = Vec::new();
         for rows in self.rows.chunk_by(|left, right| left.0 >> 32 == right.0 >> 32) {
             let Some(key) = rows.first().and_then(|row| self.keys.get((row.0 >> 32) as usize)) else { continue };
-            let planned = planned.get(key).map_or(&[][..], Vec::as_slice);
-            let mut state = SpikeKey::default();
-            let mut tell = |change| match change {
-                SpikeChange::Fired { at, .. } => {
-                    found.push(FoundSpike { key: key.clone(), fired: at * 60, resolved: None });
-                }
-                SpikeChange::Resolved { at } => {
-                    if let Some(open) = found.last_mut() {
-                        open.resolved = Some(at * 60);
-                    }
+            let minutes = rows.chunk_by(|left, right| left.0 == right.0).filter_map(|minute| {
+                let sum = |of: fn(&(u64, u32, u32)) -> u32| minute.iter().map(of).fold(0, u32::saturating_add);
+                Some((i64::from(minute.first()?.0 as u32), sum(|row| row.1), sum(|row| row.2)))
+            });
+            let mut tell = |at: i64, fired: bool| {
+                if fired {
+                    found.push(FoundAlert { key: key.clone(), fired: at * 60, resolved: None });
+                } else if let Some(open) = found.last_mut() {
+                    open.resolved = Some(at * 60);
                 }
             };
-            for minute in rows.chunk_by(|left, right| left.0 == right.0) {
-                let Some(first) = minute.first() else { continue };
-                let count = minute.iter().fold(0u32, |sum, row| sum.saturating_add(row.1));
-                state.take(rule, i64::from(first.0 as u32), count, planned, &mut tell);
+            match rule {
+                MeasuredRule::Spike(rule) => {
+                    spikes(rule, minutes, planned.get(key).map_or(&[], Vec::as_slice), end, &mut tell);
+                }
+                MeasuredRule::Silence(rule) => silences(rule, minutes, end, &mut tell),
             }
-            state.walk(rule, end, planned, &mut tell);
         }
         found
     }
+}
+
+fn spikes(
+    rule: &SpikeRule,
+    minutes: impl Iterator<Item = (i64, u32, u32)>,
+    planned: &[(i64, i64)],
+    end: i64,
+    tell: &mut impl FnMut(i64, bool),
+) {
+    let mut key = SpikeKey::default();
+    let mut told = |change| match change {
+        SpikeChange::Fired { at, .. } => tell(at, true),
+        SpikeChange::Resolved { at } => tell(at, false),
+    };
+    for (minute, count, late) in minutes {
+        if count > late {
+            key.take(rule, minute, count - late, planned, &mut told);
+        }
+    }
+    key.walk(rule, end, planned, &mut told);
+}
+
+fn silences(
+    rule: &SilenceRule,
+    minutes: impl Iterator<Item = (i64, u32, u32)>,
+    end: i64,
+    tell: &mut impl FnMut(i64, bool),
+) {
+    let mut key = SilenceKey::default();
+    let mut told = |change| match change {
+        SilenceChange::Fired { at, .. } => tell(at, true),
+        SilenceChange::Resolved { at, .. } => tell(at, false),
+    };
+    for (minute, count, _) in minutes {
+        key.take(rule, minute, count, &mut told);
+    }
+    key.walk(rule, end + 1, &mut told);
 }
 
 fn whole(digits: &[u8]) -> Option<i64> {
@@ -109,55 +148,6 @@ fn whole(digits: &[u8]) -> Option<i64> {
         return None;
     }
     digits.iter().try_fold(0i64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
-}
-
-/// The spike rules of a file: each `[rule.NAME]` with `alert = { spike = … }`.
-///
-/// # Errors
-/// When the file is no TOML, has no spike rule, or one of its options is not possible.
-pub fn read_rules(text: &str) -> Result<Vec<SpikeRule>> {
-    let file: toml::Table = text.parse().context("the file is no TOML")?;
-    let rules = file.get("rule").and_then(toml::Value::as_table).context("the file has no [rule.NAME]")?;
-    let mut read = Vec::new();
-    for (name, rule) in rules {
-        if let Some(alert) = rule.get("alert").and_then(toml::Value::as_table)
-            && alert.contains_key("spike")
-        {
-            read.push(read_rule(alert).with_context(|| format!("[rule.{name}]"))?);
-        }
-    }
-    ensure!(
-        !read.is_empty(),
-        "no rule has alert = {{ spike = \"3x\", per = \"link\", within = \"5m\", at_least = 50 }}"
-    );
-    Ok(read)
-}
-
-fn read_rule(alert: &toml::Table) -> Result<SpikeRule> {
-    let text = |key: &str| alert.get(key).and_then(toml::Value::as_str);
-    let times = text("spike").and_then(|text| text.strip_suffix('x')?.parse::<f64>().ok());
-    let times = times.filter(|times| *times > 1.0 && times.is_finite()).context("spike is no factor such as \"3x\"")?;
-    let minutes = |key: &str, default: i64| text(key).map_or(Ok(default), |text| in_minutes(key, text));
-    let within = u8::try_from(minutes("within", 5)?).ok().filter(|within| (1..=60).contains(within));
-    let at_least = alert.get("at_least").map_or(Some(50), toml::Value::as_integer);
-    let sensitivity = text("sensitivity").unwrap_or("normal");
-    let found = Sensitivity::ALL.into_iter().find(|(name, _)| *name == sensitivity);
-    Ok(SpikeRule {
-        times,
-        within_minutes: within.context("within is not 1m to 60m")?,
-        at_least: at_least.and_then(|least| u64::try_from(least).ok()).context("at_least is no count")?.max(8),
-        quiet_for_minutes: minutes("quiet_for", 60)?,
-        sensitivity: found.with_context(|| format!("sensitivity {sensitivity:?} is not calm, normal or keen"))?.1,
-    })
-}
-
-fn in_minutes(key: &str, text: &str) -> Result<i64> {
-    for (unit, minutes) in [("m", 1), ("h", 60), ("d", 1_440)] {
-        if let Some(number) = text.strip_suffix(unit).and_then(|number| number.parse::<u16>().ok()) {
-            return Ok(i64::from(number) * minutes);
-        }
-    }
-    bail!("{key} = {text:?} is not whole minutes, hours or days, such as \"5m\"")
 }
 
 /// Planned launches from `key,begin,end`, in seconds since 1970, with or without a head.
@@ -178,11 +168,11 @@ pub fn read_planned(csv: &str) -> Result<Planned> {
 ///
 /// # Errors
 /// When a line has no such form.
-pub fn read_alerts(csv: &str) -> Result<Vec<FoundSpike>> {
+pub fn read_alerts(csv: &str) -> Result<Vec<FoundAlert>> {
     let read = |fields: Result<Vec<&str>>| {
         let fields = fields?;
         let resolved = if fields[2].is_empty() { None } else { Some(fields[2].parse()?) };
-        Ok(FoundSpike { key: fields[0].to_owned(), fired: fields[1].parse()?, resolved })
+        Ok(FoundAlert { key: fields[0].to_owned(), fired: fields[1].parse()?, resolved })
     };
     lines(csv, 3).map(read).collect()
 }

@@ -1,9 +1,13 @@
 //! Detection measured: counts through the evaluator, made-up worlds of known truth, and a scorer.
 
 mod counts;
+mod quiet;
+mod rules_file;
 mod score;
 mod world;
 
-pub use counts::{Counts, FoundSpike, Planned, read_alerts, read_planned, read_rules};
-pub use score::{Score, Truth};
-pub use world::{TrueLink, World};
+pub use counts::{Counts, FoundAlert, Planned, read_alerts, read_planned};
+pub use quiet::QuietScore;
+pub use rules_file::{MeasuredRule, read_rules};
+pub use score::{Rate, Score, Truth};
+pub use world::{Happening, TrueLink, World};

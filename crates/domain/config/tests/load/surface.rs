@@ -21,13 +21,48 @@ fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
         errors,
         [
             (14, "the digest of failed deliveries is not sent in this version"),
-            (28, "alerts on silence are not available in this version"),
             (141, "scheduled reports are not available in this version"),
-            (145, "alerts on spikes are not available in this version"),
         ]
     );
     let warnings: Vec<_> = problems.warnings.iter().map(|problem| problem.line).collect();
     assert_eq!(warnings, [4, 21, 23], "{problems}");
+}
+
+#[test]
+fn rules_that_learn_mean_what_they_say() {
+    let load = |alert: &str| {
+        let rule = format!("[rule.r]\nowner = \"growth\"\nwhen = {{ event = \"visit\" }}\nalert = {{ {alert} }}\n");
+        let config = format!("{}{rule}", base());
+        load_with(&config, &environment(&[]).without_secrets()).map(|config| config.rules[0].rule.trigger().copied())
+    };
+    let spike = rules::Spike {
+        times_hundredths: 300,
+        within_minutes: 5,
+        at_least: 50,
+        quiet_for_minutes: 60,
+        sensitivity: rules::Sensitivity::Calm,
+    };
+    let words = "spike = \"3x\", per = \"link\", within = \"5m\", at_least = 50, quiet_for = \"1h\", not_during = \"launches\", sensitivity = \"calm\"";
+    let trigger = Trigger::Spike { spike, per: Per::Link, not_during_launches: true };
+    assert_eq!(load(words).unwrap(), Some(trigger));
+    let silence = |after, least_minutes, per| {
+        let silence = rules::SilenceRule { quiet_after_minutes: after, least_minutes };
+        Some(Trigger::Silence { silence, per })
+    };
+    assert_eq!(load("silence = \"learned\", per = \"source\"").unwrap(), silence(None, 10, Per::Source));
+    assert_eq!(load("silence = \"30m\", per = \"link\"").unwrap(), silence(Some(30), 60, Per::Link));
+    for (alert, message) in [
+        ("spike = \"3\", per = \"link\"", "is not a factor"),
+        ("spike = \"3x\"", "per"),
+        ("spike = \"3x\", per = \"link\", within = \"90s\"", "is not whole minutes"),
+        ("spike = \"3x\", per = \"link\", at_least = 2", "at_least"),
+        ("silence = \"soon\", per = \"source\"", "soon"),
+        ("silence = \"10s\", per = \"source\"", "a minute to 30 days"),
+        ("silence = \"learned\"", "per"),
+    ] {
+        let problems = load(alert).unwrap_err().to_string();
+        assert!(problems.contains(message), "{alert}: {problems}");
+    }
 }
 
 fn example() -> Config {

@@ -3,7 +3,7 @@
 //! Only `+ - * / sqrt` on f64 decide, so every machine gets the same result. The formulas are in docs/detection.md.
 
 /// Hours of a week.
-const WEEK: usize = 168;
+pub(super) const WEEK: usize = 168;
 /// Half-life of the level: 8 hours.
 const KEEP: f64 = 0.917_004_043;
 /// In its first 14 days a key's level is not taken to be below its profile.
@@ -22,40 +22,51 @@ pub(crate) struct Usual {
     /// The same, with the neighbouring hours forgiven: what a spike is measured against.
     pub(crate) upper: f64,
     /// The profile of this hour, without the level.
-    profile: f64,
+    pub(crate) profile: f64,
+    /// The least of the profile of this hour and of its neighbours.
+    pub(crate) least: f64,
     /// The present level, 1 is the profile's own.
-    level: f64,
+    pub(crate) level: f64,
     /// Relative variance beyond chance, of windows of 5 and of 60 minutes.
     pub(crate) scatter: [f64; 2],
+}
+
+impl Usual {
+    /// What chance explains in this hour beyond what is expected.
+    pub(crate) fn noise(&self) -> f64 {
+        3.0 * (self.expected + self.scatter[1] * self.expected * self.expected).sqrt() + 3.0
+    }
 }
 
 /// The learned profile of a key that speaks: about 900 bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Profile {
     /// The hour, since 1970, in which the key first had enough events.
-    spoke: i64,
-    counts: [f32; WEEK],
-    weeks: [u8; WEEK],
-    hot: [u8; WEEK / 8],
+    pub(super) spoke: i64,
+    pub(super) counts: [f32; WEEK],
+    pub(super) weeks: [u8; WEEK],
+    pub(super) hot: [u8; WEEK / 8],
     /// Decayed events and decayed profile: their ratio is the level.
-    events: f64,
-    usual: f64,
-    deviation: [f64; 2],
-    square: [f64; 2],
+    pub(super) events: f64,
+    pub(super) usual: f64,
+    pub(super) deviation: [f64; 2],
+    pub(super) square: [f64; 2],
     /// Hot hours in a row.
-    run: u8,
+    pub(super) run: u8,
+    /// Changed since it was stored.
+    pub(crate) unsaved: bool,
 }
 
 /// An hour that has ended.
 pub(crate) struct EndedHour<'a> {
     pub(crate) hour: i64,
     pub(crate) events: u64,
-    /// Its minutes.
-    pub(crate) minutes: &'a [u32; 60],
+    /// Its events by five minutes.
+    pub(crate) fives: &'a [u32; 12],
     /// The rule was firing in it.
     pub(crate) fired: bool,
-    /// A planned launch touched it.
-    pub(crate) planned: bool,
+    /// Whether the profile learns from it. Else only the level follows: it is a planned launch, or a silence.
+    pub(crate) teaches: bool,
 }
 
 impl Profile {
@@ -70,6 +81,7 @@ impl Profile {
             deviation: [0.0; 2],
             square: [0.0; 2],
             run: 0,
+            unsaved: true,
         }
     }
 
@@ -120,7 +132,7 @@ impl Profile {
     pub(crate) fn usual(&self, hour: i64) -> Usual {
         let age = self.age(hour);
         let (profile, own, weight) = self.of_hour(hour);
-        let around = profile.max(self.of_hour(hour - 1).0).max(self.of_hour(hour + 1).0);
+        let (before, after) = (self.of_hour(hour - 1).0, self.of_hour(hour + 1).0);
         let mut level = ((self.events + 0.5) / (self.usual + 0.5)).clamp(0.5, 10.0);
         if age < YOUNG_HOURS {
             level = level.max(1.0);
@@ -134,17 +146,25 @@ impl Profile {
             // Below a hundredth of an event there is nothing to divide by, and the floor of the rule decides.
             learned.clamp(0.01, 2.0) + young + 1.0 / evidence.max(0.01)
         });
-        Usual { expected: level * profile, upper: level * around, profile, level, scatter }
+        Usual {
+            expected: level * profile,
+            upper: level * profile.max(before).max(after),
+            profile,
+            least: profile.min(before).min(after),
+            level,
+            scatter,
+        }
     }
 
     /// Learns from an hour that has ended, of which `usual` was expected.
     pub(crate) fn learn(&mut self, usual: &Usual, ended: &EndedHour<'_>) {
+        self.unsaved = true;
         let (age, at) = (self.age(ended.hour), slot(ended.hour));
         let events = ended.events as f64;
         let expected = usual.expected;
-        let noise = 3.0 * (expected + usual.scatter[1] * expected * expected).sqrt() + 3.0;
+        let noise = usual.noise();
         let of_level = (2.0 * expected).max(expected + noise);
-        if ended.planned {
+        if !ended.teaches {
             self.level(events, usual.profile, age);
             return;
         }
@@ -162,16 +182,18 @@ impl Profile {
         let before = f64::from(self.counts[at]);
         self.counts[at] = (before + share * (taught - before)) as f32;
         self.weeks[at] = self.weeks[at].saturating_add(1);
-        self.level(events.max(expected / 4.0).min(of_level), usual.profile, age);
+        // A hot hour that was not told teaches no level at first: a lasting step that begins at night is told in the morning.
+        if !hot || self.run > 6 || ended.fired {
+            self.level(events.max(expected / 4.0).min(of_level), usual.profile, age);
+        }
         if !ended.fired && usual.level > 0.6 && usual.level < 1.7 {
             let n = age.clamp(1, YOUNG_HOURS) as f64;
             self.scatter(1, events.min(of_level) - expected, expected, n);
             let part = expected / 12.0;
             let noise = 3.0 * (part + usual.scatter[0] * part * part).sqrt() + 3.0;
             let limit = (2.0 * part).max(part + noise);
-            for five in ended.minutes.chunks(5) {
-                let events: u64 = five.iter().map(|count| u64::from(*count)).sum();
-                self.scatter(0, (events as f64).min(limit) - part, part, n * 12.0);
+            for five in ended.fives {
+                self.scatter(0, f64::from(*five).min(limit) - part, part, n * 12.0);
             }
         }
     }

@@ -3,12 +3,15 @@
 use super::profile::{EndedHour, Profile, Usual};
 
 /// Events within an hour from which on a key has a profile.
-const SPEAKS: u64 = 8;
+pub(super) const SPEAKS: u64 = 8;
 /// A key is known so many hours after it spoke, or so many after its first event.
 const KNOWN_HOURS: i64 = 24;
 const IDLE_KNOWN_HOURS: i64 = 168;
 /// The profile of a key without an event for eight weeks is dropped: it wakes as one that is known and has no usual.
 const FORGOTTEN_HOURS: i64 = 8 * 168;
+/// So many minutes before the short window tell a hole: less than half of what was expected came, and that was so much.
+const HOLE_MINUTES: u8 = 15;
+const HOLE_EVENTS: f64 = 10.0;
 /// Minutes in a row below the end's bound after which a spike is over.
 const CALM_MINUTES: u8 = 20;
 
@@ -27,6 +30,15 @@ pub enum Sensitivity {
 impl Sensitivity {
     /// All of them, with their names in a rule.
     pub const ALL: [(&'static str, Self); 3] = [("calm", Self::Calm), ("normal", Self::Normal), ("keen", Self::Keen)];
+
+    /// Its name in a rule.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Normal => "normal",
+            Self::Keen => "keen",
+        }
+    }
 
     fn deviations(self) -> f64 {
         match self {
@@ -63,8 +75,12 @@ pub enum SpikeChange {
         observed: u64,
         /// The length of the window in minutes.
         window: u8,
+        /// What it had to reach.
+        bound: f64,
         /// The least and the most that is usual in such a window.
         usual: (f64, f64),
+        /// The present level; 1 is the profile's own.
+        level: f64,
     },
     /// It is over.
     Resolved {
@@ -77,30 +93,30 @@ pub enum SpikeChange {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SpikeKey {
     /// The hour of the first event, since 1970, and one more; 0: none came.
-    born: u32,
+    pub(super) born: u32,
     /// The last minute with events, or the last one walked while firing.
-    last: u32,
+    pub(super) last: u32,
     /// Events in the hour of `last`, while it does not speak.
-    in_hour: u32,
-    speaking: Option<Box<Speaking>>,
+    pub(super) in_hour: u32,
+    pub(super) speaking: Option<Box<Speaking>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Speaking {
-    profile: Profile,
-    hour: i64,
-    usual: Usual,
+pub(super) struct Speaking {
+    pub(super) profile: Profile,
+    pub(super) hour: i64,
+    pub(super) usual: Usual,
     /// Events of the present hour.
-    events: u64,
+    pub(super) events: u64,
     /// The last 60 minutes, by minute of the hour, and their sum.
-    ring: [u32; 60],
-    sum: u64,
+    pub(super) ring: [u32; 60],
+    pub(super) sum: u64,
     /// The rule was firing in this hour; a planned launch touched it.
-    fired: bool,
-    planned: bool,
-    firing: bool,
-    fired_at: Option<i64>,
-    calm: u8,
+    pub(super) fired: bool,
+    pub(super) planned: bool,
+    pub(super) firing: bool,
+    pub(super) fired_at: Option<i64>,
+    pub(super) calm: u8,
 }
 
 impl SpikeKey {
@@ -163,11 +179,20 @@ impl SpikeKey {
             known.decide(rule, next, false, planned, tell);
         }
     }
+
+    /// The end of the minute up to which the key must be walked even if nothing comes; none: it waits for an event.
+    pub fn wakes(&self) -> Option<i64> {
+        self.speaking.as_ref().filter(|known| known.firing).map(|_| i64::from(self.last) + 2)
+    }
 }
 
 impl Speaking {
     fn new(hour: i64, planned: &[(i64, i64)]) -> Self {
-        let profile = Profile::new(hour);
+        Self { planned: touches(planned, hour), ..Self::with(Profile::new(hour), hour) }
+    }
+
+    /// One that goes on with a profile.
+    pub(super) fn with(profile: Profile, hour: i64) -> Self {
         let usual = profile.usual(hour);
         Self {
             profile,
@@ -177,7 +202,7 @@ impl Speaking {
             ring: [0; 60],
             sum: 0,
             fired: false,
-            planned: touches(planned, hour),
+            planned: false,
             firing: false,
             fired_at: None,
             calm: 0,
@@ -211,17 +236,33 @@ impl Speaking {
     }
 
     fn end_hour(&mut self, at: i64, planned: &[(i64, i64)]) {
+        let mut fives = [0u32; 12];
+        for (five, minutes) in fives.iter_mut().zip(self.ring.chunks(5)) {
+            *five = minutes.iter().fold(0, |sum, minute| sum.saturating_add(*minute));
+        }
         let ended = EndedHour {
             hour: self.hour,
             events: self.events,
-            minutes: &self.ring,
+            fives: &fives,
             fired: self.fired || self.firing,
-            planned: self.planned,
+            teaches: !self.planned,
         };
         self.profile.learn(&self.usual, &ended);
         self.hour = at / 60;
         self.usual = self.profile.usual(self.hour);
         (self.events, self.fired, self.planned) = (0, self.firing, touches(planned, self.hour));
+    }
+
+    /// The short window. After a hole it reaches back over it: what did not come through in the last minutes of the hole
+    /// comes at once, is not late yet, and is no spike.
+    fn short_window(&self, rule: &SpikeRule, minute: i64) -> u8 {
+        let within = rule.within_minutes;
+        let missed = self.usual.expected * f64::from(HOLE_MINUTES) / 60.0;
+        if within + HOLE_MINUTES > 60 || missed < HOLE_EVENTS {
+            return within;
+        }
+        let came = self.within(minute - i64::from(within), i64::from(HOLE_MINUTES));
+        if (came as f64) < missed / 2.0 { within + HOLE_MINUTES } else { within }
     }
 
     fn within(&self, minute: i64, minutes: i64) -> u64 {
@@ -256,17 +297,19 @@ impl Speaking {
             return;
         }
         let z = rule.sensitivity.deviations();
-        for (window, scatter) in [(rule.within_minutes, self.usual.scatter[0]), (60, self.usual.scatter[1])] {
+        for (window, scatter) in [(self.short_window(rule, minute), self.usual.scatter[0]), (60, self.usual.scatter[1])]
+        {
             let observed = if window == 60 { self.sum } else { self.within(minute, i64::from(window)) };
             let usual = self.usual.upper * f64::from(window) / 60.0;
             let deviation = |mean: f64| (mean + scatter * mean * mean).sqrt();
             // The tail of a negative binomial distribution, by Cornish and Fisher.
             let tail = usual + z * deviation(usual) + (z * z - 1.0) / 6.0 * (1.0 + 2.0 * scatter * usual);
-            if observed as f64 >= floor.max(rule.times * usual).max(tail) {
+            let bound = floor.max(rule.times * usual).max(tail);
+            if observed as f64 >= bound {
                 let least = self.usual.expected * f64::from(window) / 60.0;
                 let range = ((least - 2.0 * deviation(least)).max(0.0), usual + 2.0 * deviation(usual));
                 (self.firing, self.fired, self.fired_at, self.calm) = (true, true, Some(end), 0);
-                tell(SpikeChange::Fired { at: end, observed, window, usual: range });
+                tell(SpikeChange::Fired { at: end, observed, window, bound, usual: range, level: self.usual.level });
                 return;
             }
         }

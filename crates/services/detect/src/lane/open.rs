@@ -43,7 +43,8 @@ impl<'s> OpenLane<'s> {
         let alerts = (0..settings.plan.alert_partitions).map(|partition| (Topic::Alerts, partition));
         let writes = Writes::records(alerts.chain([(Topic::DetectorState, partition)])).positions(GROUP);
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
-        let mut detector = Detector::new(&settings.rules, settings.plan.lanes);
+        let expectations = settings.expectations.clone();
+        let mut detector = Detector::expecting(&settings.rules, settings.plan.lanes, expectations);
         let start = resume(settings, partition, &mut detector, metrics).map_err(|end| producer.confirm(end))?;
         let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;
         tracing::info!(service = SERVICE, partition, signals = start, keys = detector.keys(), "the lane is open");
@@ -232,6 +233,7 @@ fn restore(settings: &Settings, partition: u16, detector: &mut Detector) -> Resu
     for (key, value) in &latest {
         detector.restore(key, value).map_err(|error| broken(error.to_string()))?;
     }
+    detector.restored().map_err(|error| broken(error.to_string()))?;
     Ok(Some(signals))
 }
 

@@ -1,0 +1,126 @@
+//! The learned states as bytes. The profile, 900 bytes, is a record beside the rest: it changes once an hour.
+
+use super::profile::{Profile, WEEK};
+use super::silence::{self, SilenceKey};
+use super::spike::{self, SpikeKey};
+use crate::codec::{Reader, Writer};
+
+impl Profile {
+    pub(crate) fn write(&self, to: &mut Writer) {
+        to.i64(self.spoke);
+        self.counts.iter().for_each(|count| to.f32(*count));
+        self.weeks.iter().for_each(|weeks| to.byte(*weeks));
+        self.hot.iter().for_each(|hot| to.byte(*hot));
+        let [short, long] = [0, 1].map(|window| [self.deviation[window], self.square[window]]);
+        [[self.events, self.usual], short, long].as_flattened().iter().for_each(|number| to.f64(*number));
+        to.byte(self.run);
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let mut profile = Self::new(from.i64()?);
+        for at in 0..WEEK {
+            profile.counts[at] = from.f32()?;
+        }
+        for at in 0..WEEK {
+            profile.weeks[at] = from.byte()?;
+        }
+        for hot in &mut profile.hot {
+            *hot = from.byte()?;
+        }
+        (profile.events, profile.usual) = (from.f64()?, from.f64()?);
+        for window in 0..2 {
+            (profile.deviation[window], profile.square[window]) = (from.f64()?, from.f64()?);
+        }
+        profile.run = from.byte()?;
+        profile.unsaved = false;
+        Some(profile)
+    }
+}
+
+impl SpikeKey {
+    /// All but the profile.
+    pub(crate) fn write(&self, to: &mut Writer) {
+        [self.born, self.last, self.in_hour].into_iter().for_each(|number| to.u32(number));
+        let Some(known) = &self.speaking else { return to.byte(0) };
+        let flags = [true, known.fired, known.planned, known.firing].into_iter().enumerate();
+        to.byte(flags.fold(0, |flags, (at, flag)| flags | u8::from(flag) << at));
+        to.i64(known.hour);
+        to.i64(known.fired_at.unwrap_or(i64::MIN));
+        to.byte(known.calm);
+        to.u32(u32::try_from(known.events).unwrap_or(u32::MAX));
+        let filled = known.ring.iter().filter(|count| **count > 0).count();
+        to.byte(u8::try_from(filled).unwrap_or(u8::MAX));
+        for (minute, count) in (0..).zip(&known.ring).filter(|(_, count)| **count > 0) {
+            to.byte(minute);
+            to.u32(*count);
+        }
+    }
+
+    /// What [`SpikeKey::write`] wrote, with the profile that belongs to it.
+    pub(crate) fn read(from: &mut Reader<'_>, profile: Option<Profile>) -> Option<Self> {
+        let mut key = Self { born: from.u32()?, last: from.u32()?, in_hour: from.u32()?, speaking: None };
+        let flags = from.byte()?;
+        if flags == 0 {
+            return Some(key);
+        }
+        let hour = from.i64()?;
+        let mut known = Box::new(spike::Speaking::with(profile?, hour));
+        [known.fired, known.planned, known.firing] = [1, 2, 3].map(|at| flags >> at & 1 == 1);
+        known.fired_at = Some(from.i64()?).filter(|at| *at != i64::MIN);
+        known.calm = from.byte()?;
+        known.events = u64::from(from.u32()?);
+        for _ in 0..from.byte()? {
+            let minute = usize::from(from.byte()?);
+            *known.ring.get_mut(minute)? = from.u32()?;
+        }
+        known.sum = known.ring.iter().map(|count| u64::from(*count)).sum();
+        key.speaking = Some(known);
+        Some(key)
+    }
+
+    pub(crate) fn profile_mut(&mut self) -> Option<&mut Profile> {
+        self.speaking.as_mut().map(|known| &mut known.profile)
+    }
+}
+
+impl SilenceKey {
+    /// All but the profile.
+    pub(crate) fn write(&self, to: &mut Writer) {
+        [self.last, self.in_hour].into_iter().for_each(|number| to.u32(number));
+        to.byte(u8::from(self.quiet));
+        let Some(known) = &self.speaking else { return to.byte(0) };
+        let flags = [true, known.firing, known.trickle, known.fired].into_iter().enumerate();
+        to.byte(flags.fold(0, |flags, (at, flag)| flags | u8::from(flag) << at));
+        [known.hour, known.since, known.recent_since].into_iter().for_each(|number| to.i64(number));
+        to.u32(known.pending);
+        known.fives.iter().for_each(|five| to.u32(*five));
+        let numbers = [known.due, known.longest, known.events, known.profiled, known.tide];
+        numbers.into_iter().chain([known.recent_due, known.recent_came]).for_each(|number| to.f64(number));
+    }
+
+    /// What [`SilenceKey::write`] wrote, with the profile that belongs to it.
+    pub(crate) fn read(from: &mut Reader<'_>, profile: Option<Profile>) -> Option<Self> {
+        let mut key = Self { last: from.u32()?, in_hour: from.u32()?, quiet: from.byte()? == 1, speaking: None };
+        let flags = from.byte()?;
+        if flags == 0 {
+            return Some(key);
+        }
+        let mut known = Box::new(silence::Speaking::with(profile?, from.i64()?));
+        (known.since, known.recent_since) = (from.i64()?, from.i64()?);
+        [known.firing, known.trickle, known.fired] = [1, 2, 3].map(|at| flags >> at & 1 == 1);
+        known.pending = from.u32()?;
+        for five in &mut known.fives {
+            *five = from.u32()?;
+        }
+        (known.due, known.longest) = (from.f64()?, from.f64()?);
+        (known.events, known.profiled, known.tide) = (from.f64()?, from.f64()?, from.f64()?);
+        (known.recent_due, known.recent_came) = (from.f64()?, from.f64()?);
+        known.look();
+        key.speaking = Some(known);
+        Some(key)
+    }
+
+    pub(crate) fn profile_mut(&mut self) -> Option<&mut Profile> {
+        self.speaking.as_mut().map(|known| &mut known.profile)
+    }
+}

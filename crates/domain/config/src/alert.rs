@@ -71,7 +71,7 @@ fn needs_per(section: &Section<'_>) {
 
 /// Whole minutes: counts are taken minute by minute.
 fn minutes(section: &Section<'_>, key: &'static str, time: Duration) -> Option<i64> {
-    if time.as_secs() % 60 != 0 || time.subsec_nanos() != 0 {
+    if !time.as_secs().is_multiple_of(60) || time.subsec_nanos() != 0 {
         section.error(
             section.place(key),
             format!("{key} in {} is not whole minutes", section.title),

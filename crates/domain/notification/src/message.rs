@@ -304,6 +304,10 @@ fn text(
     if alerts.over > 0 && alerts.over < alerts.alerts {
         let _ = write!(text, "; {} of {} alerts say that it is over", alerts.over, alerts.alerts);
     }
+    // What is usual, and what came instead: rules that learn say it.
+    if let Some(why) = alerts.attributes.get("why") {
+        let _ = write!(text, "\n{why}");
+    }
     for (link, count) in links.iter().filter(|_| links.len() > 1) {
         let _ = write!(text, "\n- {link}: {count}");
     }

@@ -41,7 +41,7 @@ impl Writer {
     }
 }
 
-/// Reads a state; none where it ends too early or is no text.
+/// Reads a state; none where it ends too early or is not text.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Reader<'a> {

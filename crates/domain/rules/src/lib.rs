@@ -25,7 +25,8 @@
 //!   open, and is reported as [`BatchResult::late`].
 //! - Rules that learn (spike, silence) have panes of a minute. What comes late ([`is_late`]) makes no spike and ends a
 //!   silence. Closing a minute walks keys that were touched, that fire, or whose time has come, never all.
-//! - A key of a rule that counts is kept while its window holds a count, and after it fired for as long as `quiet_for` says.
+//! - A key of a rule that counts is kept while its window holds a count, and after it fired for as long as `quiet_for`
+//!   says.
 
 mod codec;
 mod detector;

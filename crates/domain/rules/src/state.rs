@@ -115,7 +115,7 @@ fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Unreadable
 
 impl UnreadableState {
     pub(crate) fn of_key(key: &str) -> Self {
-        let reason = "it is no state of a rule that learns, or its profile is missing".to_owned();
+        let reason = "it is not the state of a rule that learns, or its profile is missing".to_owned();
         Self { key: key.to_owned(), reason }
     }
 }

@@ -18,7 +18,7 @@ const ASKED: f64 = 150.0;
 const LEARNING_WEEKS: i64 = 2;
 
 impl World {
-    /// So many sources over so many weeks, at least 6: a silence is a happening of the factor 0, with the events missed.
+    /// So many sources over so many weeks, at least 6. A silence is a happening of the factor 0 with the events missed.
     pub fn quiet(seed: u64, keys: u32, weeks: u32) -> Self {
         let mut world = Self::empty(i64::from(weeks.max(6)));
         for id in 0..keys {

@@ -15,7 +15,7 @@ pub enum MeasuredRule {
 /// The spike and silence rules of a file: each `[rule.NAME]` with `alert = { spike = … }` or `alert = { silence = … }`.
 ///
 /// # Errors
-/// When the file is no TOML, has no such rule, or one of its options is not possible.
+/// When the file is not TOML, has no such rule, or one of its options is not possible.
 pub fn read_rules(text: &str) -> Result<Vec<MeasuredRule>> {
     let file: toml::Table = text.parse().context("the file is no TOML")?;
     let rules = file.get("rule").and_then(toml::Value::as_table).context("the file has no [rule.NAME]")?;

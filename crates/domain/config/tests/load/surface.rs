@@ -157,9 +157,9 @@ fn the_examples_rules_find_the_events_they_are_about() {
         link_kind: link_kind.into(),
         ..LinkEvent::default()
     };
-    assert_eq!(names(&click("proposal")), ["proposal-opened"]);
-    assert_eq!(names(&click("promo")), ["promo-burst"]);
-    assert_eq!(names(&click("bio")), [""; 0]);
+    assert_eq!(names(&click("proposal")), ["proposal-opened", "source-quiet"]);
+    assert_eq!(names(&click("promo")), ["promo-burst", "promo-spike", "source-quiet"]);
+    assert_eq!(names(&click("bio")), ["source-quiet"]);
     assert_eq!(names(&LinkEvent { r#type: EventType::Error, ..LinkEvent::default() }), ["broken-destination"]);
 }
 

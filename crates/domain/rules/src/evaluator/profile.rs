@@ -182,7 +182,7 @@ impl Profile {
         let before = f64::from(self.counts[at]);
         self.counts[at] = (before + share * (taught - before)) as f32;
         self.weeks[at] = self.weeks[at].saturating_add(1);
-        // A hot hour that was not told teaches no level at first: a lasting step that begins at night is told in the morning.
+        // A hot hour that was not told teaches no level at first: a lasting step at night is told in the morning.
         if !hot || self.run > 6 || ended.fired {
             self.level(events.max(expected / 4.0).min(of_level), usual.profile, age);
         }

@@ -253,8 +253,8 @@ impl Speaking {
         (self.events, self.fired, self.planned) = (0, self.firing, touches(planned, self.hour));
     }
 
-    /// The short window. After a hole it reaches back over it: what did not come through in the last minutes of the hole
-    /// comes at once, is not late yet, and is no spike.
+    /// The short window. After a hole it reaches back over it: what did not come through in the last minutes of it
+    /// comes at once, is not late yet, and must not be taken for a spike.
     fn short_window(&self, rule: &SpikeRule, minute: i64) -> u8 {
         let within = rule.within_minutes;
         let missed = self.usual.expected * f64::from(HOLE_MINUTES) / 60.0;

@@ -297,6 +297,11 @@ pub fn silences(history: &History, least: i64, end: i64) -> Vec<(i64, bool)> {
             if watched && !firing && recent_due >= 2.0 * need(longest) && recent_came * 20.0 <= recent_due {
                 (firing, trickle, fired_hour) = (true, true, true);
                 said.push((minute + 1, true));
+            } else if watched && !firing && low > 0.0 && due >= need(longest) && minute + 1 - last > least {
+                // What is needed has become less with the hour.
+                (firing, trickle, fired_hour) = (true, false, true);
+                (recent_due, recent_came) = (due, 0.0);
+                said.push((minute + 1, true));
             }
         }
     }

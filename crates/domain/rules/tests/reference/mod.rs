@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Minute since 1970 → events.
-pub type History = BTreeMap<i64, u64>;
+pub(crate) type History = BTreeMap<i64, u64>;
 
 #[derive(Default)]
 struct Weekly {
@@ -159,7 +159,7 @@ fn spoken(history: &History) -> Option<(i64, History)> {
 }
 
 /// What is said of spikes up to `end`: when, and whether it fired (with the events and the window) or is over.
-pub fn spikes(
+pub(crate) fn spikes(
     history: &History,
     at_least: u64,
     times: f64,
@@ -216,7 +216,7 @@ pub fn spikes(
 }
 
 /// What is said of silences up to the end `end` of a minute: when, and whether it fired.
-pub fn silences(history: &History, least: i64, end: i64) -> Vec<(i64, bool)> {
+pub(crate) fn silences(history: &History, least: i64, end: i64) -> Vec<(i64, bool)> {
     let Some((first, own)) = spoken(history) else { return Vec::new() };
     let mut weekly = Weekly { spoke: first.div_euclid(60), ..Weekly::default() };
     let mut usual = weekly.hour(weekly.spoke);

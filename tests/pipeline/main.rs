@@ -10,6 +10,7 @@ mod by_hand;
 mod calm;
 mod clients;
 mod clocks;
+mod console;
 mod days;
 mod demo;
 mod dlq;

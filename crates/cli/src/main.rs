@@ -17,7 +17,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{check, dlq, explain, handbook, ledger, lint, migrate, replay, review, send, status, switches};
+use commands::{check, console, dlq, explain, handbook, ledger, lint, migrate, replay, review, send, status, switches};
 use services::Service;
 
 /// Signed webhooks in, trustworthy ClickHouse tables and calm alerts out.
@@ -43,6 +43,8 @@ enum Command {
     Report(service::StageArgs),
     /// Turn alerts into few messages and deliver them
     Notify(service::Args),
+    /// What is there and what is wrong, as pages for a browser
+    Console(console::Args),
     /// What is broken, what is lost, what to do next: on one screen
     Status(status::Args),
     /// Create or upgrade the tables in ClickHouse
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => service::run_stage(Service::Detect, &args),
         Command::Report(args) => service::run_stage(Service::Report, &args),
         Command::Notify(args) => service::run(Service::Notify, &args),
+        Command::Console(args) => console::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Send(args) => send::run(&args),

@@ -52,6 +52,11 @@ impl Platform {
         Ok(Self { installation, window_data, telemetry, shutdown })
     }
 
+    /// The installation alone, for what reports on it.
+    pub(crate) fn installation(&self) -> Installation {
+        self.installation.clone()
+    }
+
     /// Creates or checks the topics, and reads who this pipeline is.
     pub(crate) async fn ensure_identity(&self) -> anyhow::Result<Control> {
         let (cluster, plan) = (self.cluster.clone(), self.plan.clone());

@@ -43,8 +43,11 @@ pub(crate) struct Args {
     /// Where metrics and health are served [default: the configuration's, 127.0.0.1:9464 at first]
     #[arg(long, value_name = "ADDR", conflicts_with = "engines_only")]
     metrics: Option<SocketAddr>,
-    /// Local Kafka nodes: with 3 each record is on two disks at least, and two nodes suffice. A data folder keeps its number
-    /// [default: what the data folder has, 1 at first]
+    /// Where the console is [default: the configuration's, 127.0.0.1:8088 at first, or a free port if that is in use]
+    #[arg(long, value_name = "ADDR", conflicts_with = "engines_only")]
+    console: Option<SocketAddr>,
+    /// Local Kafka nodes: with 3 each record is on two disks at least, and two nodes suffice. A data folder keeps its
+    /// number [default: what the data folder has, 1 at first]
     #[arg(long, value_name = "1|3", value_parser = nodes)]
     kafka_nodes: Option<u8>,
     /// Kafka's port on 127.0.0.1, further nodes have the next ones; 0 picks free ones
@@ -70,7 +73,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PER_SECOND", num_args = 0..=1, require_equals = true, conflicts_with = "engines_only",
         default_missing_value = demo::DEFAULT_RATE, value_parser = crate::commands::send::rate)]
     demo: Option<f64>,
-    /// Let the dead letters of a lane whose fuse has blown pass, up to an offset of raw; the message of the lane names both
+    /// Let the dead letters of a lane whose fuse has blown pass, up to an offset of raw; the message of the lane names
+    /// both
     #[arg(long, value_name = "LANE@OFFSET", conflicts_with = "engines_only")]
     past_fuse: Vec<PastFuse>,
     /// Print the addresses as one JSON line once everything is ready
@@ -148,6 +152,7 @@ struct House {
     config_path: PathBuf,
     webhooks: TcpListener,
     metrics: SocketAddr,
+    console: TcpListener,
     demo: Option<Demo>,
 }
 
@@ -162,7 +167,8 @@ impl House {
         let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
         let demo = args.demo.map(|per_second| Demo::of(&config, &config_path, per_second)).transpose()?;
         let webhooks = runtime::listen::bind("webhooks", listen, "--listen").await?;
-        Ok(Self { config, config_path, webhooks, metrics, demo })
+        let console = console(args.console, &config.console.listen).await?;
+        Ok(Self { config, config_path, webhooks, metrics, console, demo })
     }
 
     /// Runs every service until the stop is given or something cannot go on.
@@ -180,6 +186,15 @@ impl House {
         }
         let platform = Platform::new(config, whereabouts, shutdown.clone())?;
         let (metrics, _serving) = serve_metrics(&platform, self.metrics).await?;
+        let console = format!("http://{}", self.console.local_addr().context("the console has no address")?);
+        let mut installation = platform.installation();
+        installation.file = self.config_path.clone();
+        let settings = console::Settings {
+            token: installation.config.console.token.clone(),
+            installation,
+            instances: vec![metrics.to_string()],
+        };
+        let mut console_served = tokio::spawn(console::serve(self.console, settings, shutdown.clone()));
         let stage = demo::Stage {
             ingest: &ingest,
             warehouse: &platform.warehouse,
@@ -204,7 +219,12 @@ impl House {
         let ended = tokio::select! {
             started = started => match started {
                 Ok(()) => {
-                    let addresses = Addresses { ingest: Some(&ingest), metrics: Some(&metrics), ..Addresses::of(engines) };
+                    let addresses = Addresses {
+                        ingest: Some(&ingest),
+                        console: Some(&console),
+                        metrics: Some(&metrics),
+                        ..Addresses::of(engines)
+                    };
                     addresses.note(engines.data())?;
                     addresses.print(args.json).context("cannot print the addresses")?;
                     match demo {
@@ -215,6 +235,10 @@ impl House {
                     tokio::select! {
                         () = shutdown.given() => Ok(()),
                         ended = services.ended() => ended,
+                        ended = &mut console_served => match ended.context("the console panicked") {
+                            Ok(served) => served.context("the console ended"),
+                            Err(error) => Err(error),
+                        },
                         reason = engines.failed() => Err(anyhow::Error::msg(reason)),
                     }
                 }
@@ -251,8 +275,26 @@ impl House {
     }
 }
 
-/// Returns when every component is ready; fails with what is not. One that has halted is not waited for: it has said why, and
-/// the others go on without it, as they do when it halts later.
+/// The console's listener. Where nothing was said about it on the command line, a port that is in use does not keep
+/// `up` from starting: it takes a free one, and the address that is printed says which.
+async fn console(given: Option<SocketAddr>, configured: &str) -> anyhow::Result<TcpListener> {
+    let at = address(given, configured, "[console] listen")?;
+    if given.is_some() {
+        return Ok(runtime::listen::bind("the console", at, "--console").await?);
+    }
+    match TcpListener::bind(at).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!("{at} is in use, so the console has another port; --console ADDR chooses one");
+            Ok(runtime::listen::bind("the console", SocketAddr::new(at.ip(), 0), "--console").await?)
+        }
+        Ok(listener) => Ok(listener),
+        Err(error) => Err(error)
+            .with_context(|| format!("the console cannot listen on {at}; --console ADDR chooses another address")),
+    }
+}
+
+/// Returns when every component is ready; fails with what is not. One that has halted is not waited for: it has said
+/// why, and the others go on without it, as they do when it halts later.
 async fn ready(platform: &Platform) -> anyhow::Result<()> {
     let all = async {
         while !platform.telemetry.health.is_settled() {

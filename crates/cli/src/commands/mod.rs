@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod check;
+pub(crate) mod console;
 pub(crate) mod dlq;
 pub(crate) mod explain;
 pub(crate) mod handbook;

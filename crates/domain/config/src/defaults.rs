@@ -80,7 +80,7 @@ pub(crate) const CLICKHOUSE_USER: &str = "default";
 /// `listen` of `[ingest]`.
 pub(crate) const INGEST_LISTEN: &str = "127.0.0.1:8080";
 /// `listen` of `[console]`.
-pub(crate) const CONSOLE_LISTEN: &str = "127.0.0.1:8081";
+pub(crate) const CONSOLE_LISTEN: &str = "127.0.0.1:8088";
 /// `listen` of `[metrics]`.
 pub(crate) const METRICS_LISTEN: &str = "127.0.0.1:9464";
 

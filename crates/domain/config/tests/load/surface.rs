@@ -172,7 +172,7 @@ fn the_smallest_configuration_gets_the_documented_defaults() {
     assert_eq!((config.clickhouse.url, config.clickhouse.user.as_str()), (None, "default"));
     assert_eq!((config.ingest.listen.as_str(), config.ingest.max_body), ("127.0.0.1:8080", 256 * 1024));
     assert_eq!(config.metrics.listen, "127.0.0.1:9464");
-    assert_eq!(config.console.listen, "127.0.0.1:8081");
+    assert_eq!(config.console.listen, "127.0.0.1:8088");
     assert!(config.console.token.is_none());
     assert_eq!(config.sources[0].remember_for, Duration::from_secs(72 * 3_600));
     assert_eq!(config.privacy.keep.raw, Duration::from_secs(7 * 86_400));

@@ -1,0 +1,127 @@
+//! The console: what [`operate`] reports, as pages for a browser.
+//!
+//! Pages are rendered here and work as links and forms; one small script makes the first page live. A person who
+//! reaches the listener on loopback may read. Every change, the bytes of dead letters and the search for an event want
+//! the token of
+//! `[console]`; a listener that other machines reach wants it for everything.
+
+mod chart;
+mod guard;
+mod pages;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::http::header;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use config::SecretText;
+use operate::Installation;
+use operate::status::{self, StatusReport};
+use runtime::Shutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+
+use guard::Guard;
+
+/// How old a status may be that is shown once more: many may look at the same time, and the engines are asked once.
+const STATUS_KEPT: Duration = Duration::from_secs(2);
+
+/// What the console needs to know.
+pub struct Settings {
+    /// What it is about.
+    pub installation: Installation,
+    /// Addresses of metrics of services that the status shall ask, beside those that the configuration names.
+    pub instances: Vec<String>,
+    /// What changes need; without it the console only reads.
+    pub token: Option<SecretText>,
+}
+
+/// Why a console cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// Other machines could read it, and nothing would hold them off.
+    #[error(
+        "the console would listen on {0}, which other machines can reach, without a token; set [console] token, or listen on 127.0.0.1"
+    )]
+    Open(SocketAddr),
+    /// The listener failed.
+    #[error("the console's listener failed: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// What all pages stand on.
+pub(crate) struct State {
+    installation: Installation,
+    instances: Vec<String>,
+    guard: Guard,
+    status: Mutex<Option<(Instant, Arc<StatusReport>)>>,
+}
+
+impl State {
+    /// The status, at most [`STATUS_KEPT`] old.
+    async fn status(&self) -> Arc<StatusReport> {
+        let mut kept = self.status.lock().await;
+        if let Some((at, report)) = &*kept
+            && at.elapsed() < STATUS_KEPT
+        {
+            return Arc::clone(report);
+        }
+        let report = Arc::new(status::read(&self.installation, &self.instances).await);
+        *kept = Some((Instant::now(), Arc::clone(&report)));
+        report
+    }
+}
+
+/// Serves the console until the stop is given.
+///
+/// # Errors
+/// When other machines reach the listener and the token is missing, or the listener fails.
+pub async fn serve(listener: TcpListener, settings: Settings, shutdown: Shutdown) -> Result<(), ConsoleError> {
+    let address = listener.local_addr()?;
+    if !address.ip().is_loopback() && settings.token.is_none() {
+        return Err(ConsoleError::Open(address));
+    }
+    let router = router(settings, address, shutdown.clone());
+    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.given().await }).await?;
+    Ok(())
+}
+
+fn router(settings: Settings, address: SocketAddr, shutdown: Shutdown) -> Router {
+    let Settings { installation, instances, token } = settings;
+    let guard = Guard::new(address, token);
+    let state = Arc::new(State { installation, instances, guard, status: Mutex::default() });
+    Router::new()
+        .route("/", get(pages::now::page))
+        .route("/live", get(pages::now::live))
+        .route("/ledger", get(pages::ledger::page))
+        .route("/sources", get(pages::sources::page).post(pages::sources::switch))
+        .route("/rules", get(pages::rules::page))
+        .route("/dead-letters", get(pages::letters::page))
+        .route("/dead-letters/bytes", get(pages::letters::bytes))
+        .route("/reports", get(pages::reports::page))
+        .route("/reports/csv", get(pages::reports::csv))
+        .route("/event", get(pages::event::page))
+        .route("/changes", get(pages::changes::page))
+        .route("/sign-in", get(pages::sign_in).post(guard::sign_in))
+        .route("/sign-out", post(guard::sign_out))
+        .route("/console.css", get(style))
+        .route("/console.js", get(script))
+        .layer(from_fn_with_state(Arc::clone(&state), guard::check))
+        .layer(axum::Extension(shutdown))
+        .with_state(state)
+}
+
+async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../assets/console.css"))
+}
+
+async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("../assets/console.js"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Dead letters: by source, stage and reason; their bytes for who is signed in; and the command that redrives them.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Query, State as From};
+use axum::response::{IntoResponse, Response};
+use maud::html;
+use operate::dead_letters;
+use serde::Deserialize;
+use warehouse::{DeadLetterFilter, DeadLetterGroup, DeadLetterState};
+
+use super::{failed, layout, shown, time, wants_token};
+use crate::State;
+use crate::guard::Visitor;
+
+const TITLE: &str = "Dead letters";
+const PATH: &str = "/dead-letters";
+/// Letters whose bytes are shown at once.
+const MOST: u64 = 20;
+
+pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Extension<Visitor>) -> Response {
+    let report = match dead_letters::list(&state.installation, &DeadLetterFilter::default()).await {
+        Ok(report) => report,
+        Err(error) => return failed(TITLE, PATH, &visitor, &error),
+    };
+    let flag = state.installation.flag();
+    let content = html! {
+        h1 { (TITLE) }
+        @if report.open == 0 { p class="state fine" { "None is open." } } @else {
+            p class="state attention" { (report.open) " wait for a decision: redrive them once the cause is mended, or discard them." }
+        }
+        @if !report.groups.is_empty() {
+            div class="wide" tabindex="0" role="region" aria-label="Groups of dead letters" {
+                table {
+                    thead { tr {
+                        @for name in ["source", "stage", "reason", "open", "redriven", "discarded", "first", "last", "bytes"] { th scope="col" { (name) } }
+                    } }
+                    tbody {
+                        @for group in &report.groups {
+                            tr {
+                                th scope="row" { (shown(&group.source)) }
+                                td { (group.stage) }
+                                td { (group.reason) }
+                                @for n in [group.open, group.redriven, group.discarded] { td class="number" { (n) } }
+                                td { (time(group.first_seen)) }
+                                td { (time(group.last_seen)) }
+                                td { a href=(bytes_of(group)) { "Look" span class="hidden" { " at " (group.reason) " of " (shown(&group.source)) } } }
+                            }
+                        }
+                    }
+                }
+            }
+            h2 { "What to do" }
+            p { "First what would happen, then the same with " code { "--apply" } ":" }
+            ul {
+                @for group in report.groups.iter().filter(|group| group.open > 0) {
+                    li { code { "hookline dlq redrive " (flag) " --source " (shown(&group.source)) " --reason " (group.reason) " --dry-run" } }
+                }
+            }
+        }
+    };
+    layout(TITLE, PATH, &visitor, &content).into_response()
+}
+
+fn bytes_of(group: &DeadLetterGroup) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("source", &group.source).append_pair("stage", &group.stage).append_pair("reason", &group.reason);
+    format!("/dead-letters/bytes?{}", query.finish())
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    source: Option<String>,
+    stage: Option<String>,
+    reason: Option<String>,
+}
+
+/// The bytes of dead letters as they came: only for who is signed in.
+pub(crate) async fn bytes(
+    From(state): From<Arc<State>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(which): Query<Which>,
+) -> Response {
+    if !visitor.is_signed_in() {
+        return wants_token(TITLE, PATH, &visitor);
+    }
+    let filter = DeadLetterFilter {
+        source: which.source,
+        stage: which.stage,
+        reason: which.reason,
+        state: Some(DeadLetterState::Open),
+        ..DeadLetterFilter::default()
+    };
+    let report = match dead_letters::show(&state.installation, filter, MOST).await {
+        Ok(report) => report,
+        Err(error) => return failed(TITLE, PATH, &visitor, &error),
+    };
+    let content = html! {
+        h1 { "Bytes of open dead letters" }
+        p class="quiet" { "The oldest " (MOST) " at most, as they came. They may hold personal data." }
+        @if report.letters.is_empty() { p { "None is open." } }
+        @for letter in &report.letters {
+            article class="card" {
+                h2 { "Lane " (letter.row.lane) ", offset " (letter.row.raw_offset) }
+                p { (letter.row.stage) ": " (letter.row.reason) ". " (shown(&letter.row.detail)) }
+                p class="quiet" { "Received " (time(letter.row.received_at)) ", receipt " (shown(&letter.row.request_id)) }
+                @match (&letter.body, &letter.body_hex) {
+                    (Some(body), _) => pre tabindex="0" { (shown(body)) },
+                    (None, Some(hex)) => pre tabindex="0" { (shown(hex)) },
+                    (None, None) => p { "The topic no longer holds it." },
+                }
+            }
+        }
+    };
+    layout(TITLE, PATH, &visitor, &content).into_response()
+}

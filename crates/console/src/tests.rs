@@ -1,0 +1,136 @@
+//! Requests as browsers and their attackers make them; no engine is there, so pages say that.
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
+use config::{Config, Environment};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::*;
+
+const ADDRESS: &str = "127.0.0.1:8088";
+const CONFIG: &str = r#"
+version = 1
+[owner]
+ops = { name = "Ops" }
+[source.dub]
+adapter = "dub"
+owner = "ops"
+secrets = [{ id = "first", env = "DUB" }]
+"#;
+
+fn console(token: Option<&str>) -> Router {
+    let folder = tempfile();
+    let file = folder.join("hookline.toml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let environment = Environment::new([("", ""); 0], jiff::Timestamp::UNIX_EPOCH).without_secrets();
+    let config = Config::load(&file, &environment);
+    let config = config.unwrap_or_else(|problems| panic!("{problems}"));
+    let installation = Installation::without_engines(config, &file).unwrap();
+    let token = token.map(SecretText::new);
+    let settings = Settings { installation, instances: Vec::new(), token };
+    router(settings, ADDRESS.parse().unwrap(), Shutdown::default())
+}
+
+fn tempfile() -> std::path::PathBuf {
+    let folder =
+        std::env::temp_dir().join(format!("hookline-console-{}-{:?}", std::process::id(), std::thread::current().id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+async fn ask(console: &Router, request: Request<Body>) -> (StatusCode, Response) {
+    let response = console.clone().oneshot(request).await.unwrap();
+    (response.status(), response)
+}
+
+fn get_page(path: &str) -> axum::http::request::Builder {
+    Request::get(path).header(header::HOST, ADDRESS)
+}
+
+fn post_form(path: &str) -> axum::http::request::Builder {
+    Request::post(path).header(header::HOST, ADDRESS).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+async fn text(response: Response) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn a_page_under_another_name_is_refused_so_that_no_other_site_can_read_it() {
+    let console = console(None);
+    let rebound = Request::get("/sign-in").header(header::HOST, "attacker.example:8088").body(Body::empty()).unwrap();
+    assert_eq!(ask(&console, rebound).await.0, StatusCode::MISDIRECTED_REQUEST);
+    for host in [ADDRESS, "localhost:8088", "[::1]:8088"] {
+        let known = Request::get("/sign-in").header(header::HOST, host).body(Body::empty()).unwrap();
+        assert_eq!(ask(&console, known).await.0, StatusCode::OK, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_inline_runs_and_nothing_is_kept() {
+    let (_, response) = ask(&console(None), get_page("/sign-in").body(Body::empty()).unwrap()).await;
+    let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+    let page = text(response).await;
+    assert!(!page.contains("style=") && !page.contains("<script>"), "{page}");
+}
+
+#[tokio::test]
+async fn a_change_needs_a_session_its_form_and_a_page_of_ours() {
+    let console = console(Some("s3cret"));
+    let form = "form_key=x&source=dub&state=pause&minutes=&who=ana&why=test";
+    let foreign = post_form("/sources").header("sec-fetch-site", "cross-site").body(Body::from(form)).unwrap();
+    assert_eq!(ask(&console, foreign).await.0, StatusCode::FORBIDDEN);
+    let origin =
+        post_form("/sources").header(header::ORIGIN, "https://attacker.example").body(Body::from(form)).unwrap();
+    assert_eq!(ask(&console, origin).await.0, StatusCode::FORBIDDEN);
+    let (status, response) = ask(&console, post_form("/sources").body(Body::from(form)).unwrap()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text(response).await.contains("session"));
+}
+
+#[tokio::test]
+async fn the_token_opens_a_session_and_a_wrong_one_does_not() {
+    let console = console(Some("s3cret"));
+    let (status, response) = ask(&console, post_form("/sign-in").body(Body::from("token=guess")).unwrap()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(response.headers().get(header::SET_COOKIE).is_none());
+    let (status, response) = ask(&console, post_form("/sign-in").body(Body::from("token=s3cret")).unwrap()).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let pair = cookie.split(';').next().unwrap().to_owned();
+    let event = |cookie: &str| get_page("/event?id=").header(header::COOKIE, cookie).body(Body::empty()).unwrap();
+    assert_eq!(ask(&console, event(&pair)).await.0, StatusCode::OK);
+    assert_eq!(ask(&console, event("hookline_console=guess")).await.0, StatusCode::FORBIDDEN);
+    let out = post_form("/sign-out").header(header::COOKIE, &pair).body(Body::empty()).unwrap();
+    assert_eq!(ask(&console, out).await.0, StatusCode::SEE_OTHER);
+    assert_eq!(ask(&console, event(&pair)).await.0, StatusCode::FORBIDDEN, "the session is over");
+}
+
+#[tokio::test]
+async fn without_a_token_bytes_and_events_are_not_shown_and_it_is_said_what_to_set() {
+    let console = console(None);
+    for path in ["/dead-letters/bytes", "/event?id=req_1"] {
+        let (status, response) = ask(&console, get_page(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(text(response).await.contains("[console] token"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_others_reach_is_refused_without_a_token() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let folder = tempfile();
+    let file = folder.join("open.toml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let environment = Environment::new([("", ""); 0], jiff::Timestamp::UNIX_EPOCH).without_secrets();
+    let config = Config::load(&file, &environment).unwrap_or_else(|problems| panic!("{problems}"));
+    let installation = Installation::without_engines(config, &file).unwrap();
+    let settings = Settings { installation, instances: Vec::new(), token: None };
+    let refused = serve(listener, settings, Shutdown::default()).await;
+    assert!(matches!(refused, Err(ConsoleError::Open(_))), "{refused:?}");
+}

@@ -1,0 +1,95 @@
+//! The console of a running `up`: every page answers, a source is switched through it, and who has no token changes
+//! nothing.
+
+use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use reqwest::{Client, Response, StatusCode};
+use traffic::dub::Generator;
+
+use crate::harness::{Running, SOON, until};
+
+fn client() -> Client {
+    // Already there when another test was first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+async fn page(client: &Client, url: &str, cookie: &str) -> (StatusCode, String) {
+    let answer = client.get(url).header(COOKIE, cookie).send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+async fn post(client: &Client, url: &str, cookie: &str, form: &[(&str, &str)]) -> Response {
+    let encoded = |text: &str| text.replace('%', "%25").replace('+', "%2B").replace('=', "%3D").replace('&', "%26");
+    let pairs: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    let request = client.post(url).header(COOKIE, cookie).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    request.body(pairs.join("&")).send().await.unwrap()
+}
+
+/// What stands between two texts.
+fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
+    text.split_once(before)?.1.split_once(after).map(|(found, _)| found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_what_runs_and_switches_a_source_with_the_token_alone() {
+    let running = Running::everything();
+    let console = running.house.addresses.console.clone().expect("the ready line names the console");
+    let token = std::fs::read_to_string(running.folder.path().join("data/secrets/console")).unwrap();
+    let client = client();
+    let mut clicks = Generator::new(3);
+    let (sender, click) = (running.dub(), clicks.click());
+    assert_eq!(sender.once(&click).await.unwrap().0.as_u16(), 202);
+
+    for (path, words) in [
+        ("/", "What runs"),
+        ("/ledger", "Ledger"),
+        ("/sources", "dub"),
+        ("/rules", "Rules and messages"),
+        ("/dead-letters", "None is open"),
+        ("/reports?name=link_hourly&days=7", "Complete through"),
+        ("/changes", "Nothing has been switched yet"),
+        ("/sign-in", "Token"),
+    ] {
+        let url = format!("{console}{path}");
+        until(SOON, path, || async {
+            let (status, text) = page(&client, &url, "").await;
+            (status == StatusCode::OK && text.contains(words)).then_some(())
+        })
+        .await
+        .unwrap();
+    }
+
+    // Who is not signed in switches nothing, though the form's fields are right.
+    let form = |key| {
+        [("form_key", key), ("source", "dub"), ("state", "pause"), ("minutes", "5"), ("who", "ana"), ("why", "a test")]
+    };
+    let url = format!("{console}/sources");
+    assert_eq!(post(&client, &url, "", &form("")).await.status(), StatusCode::FORBIDDEN);
+    assert_eq!(sender.once(&clicks.click()).await.unwrap().0.as_u16(), 202);
+
+    let signed_in = post(&client, &format!("{console}/sign-in"), "", &[("token", token.trim())]).await;
+    assert_eq!(signed_in.status(), StatusCode::SEE_OTHER);
+    let cookie = signed_in.headers()[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let (_, sources) = page(&client, &url, &cookie).await;
+    let key = between(&sources, "name=\"form_key\" value=\"", "\"").expect("the form of a session").to_owned();
+    let switched = post(&client, &url, &cookie, &form(&key)).await;
+    assert_eq!(switched.status(), StatusCode::SEE_OTHER, "{}", switched.text().await.unwrap());
+    until(SOON, "the source is paused", || async { (sender.once(&click).await.ok()?.0.as_u16() == 503).then_some(()) })
+        .await
+        .unwrap();
+    let (_, changes) = page(&client, &format!("{console}/changes"), &cookie).await;
+    assert!(
+        changes.contains("source/dub") && changes.contains("ana (console)") && changes.contains("a test"),
+        "{changes}"
+    );
+
+    // The event that was sent first, by its key.
+    let id = Generator::click_id(&click);
+    let event = format!("{console}/event?id=click:{id}");
+    until(SOON, "the event is explained", || async {
+        let (status, text) = page(&client, &event, &cookie).await;
+        (status == StatusCode::OK && text.contains("class=\"stages\"")).then_some(())
+    })
+    .await
+    .unwrap();
+}

@@ -25,6 +25,37 @@ async fn post(client: &Client, url: &str, cookie: &str, form: &[(&str, &str)]) -
     request.body(pairs.join("&")).send().await.unwrap()
 }
 
+/// A tool of the browser's test; where one is missing, that is said and the rest of the tests stands.
+async fn tool(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).envs(variables.iter().copied());
+    let output = command.output().await.map_err(|error| format!("{program}: {error}"))?;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(()) } else { Err(format!("{program} {arguments:?}: {said}")) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_real_browser_every_page_is_readable_and_every_action_works() {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    if !std::path::Path::new(&chromium).exists() {
+        println!("LEFT OUT: the console in a browser, since {chromium} is missing");
+        return;
+    }
+    let running = Running::everything();
+    let console = running.house.addresses.console.clone().expect("the ready line names the console");
+    let token = std::fs::read_to_string(running.folder.path().join("data/secrets/console")).unwrap();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tmp/browser");
+    let packages = ["playwright-core@1.65.1", "axe-core@4.14.1"];
+    let install =
+        [&["install", "--silent", "--no-save", "--no-package-lock", "--prefix", folder][..], &packages].concat();
+    std::fs::create_dir_all(folder).unwrap();
+    tool("npm", &install, &[]).await.unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/browser/console.js");
+    let modules = format!("{folder}/node_modules");
+    let variables = [("NODE_PATH", modules.as_str()), ("CHROMIUM", chromium.as_str())];
+    tool("node", &[script, &console, token.trim(), "dub"], &variables).await.unwrap();
+}
+
 /// What stands between two texts.
 fn between<'t>(text: &'t str, before: &str, after: &str) -> Option<&'t str> {
     text.split_once(before)?.1.split_once(after).map(|(found, _)| found)

@@ -99,7 +99,11 @@ fn is_own(headers: &HeaderMap, host: &str) -> bool {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let site = text(HeaderName::from_static("sec-fetch-site"));
     let origin = text(header::ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    site.is_none_or(|site| site == "same-origin") && origin.is_none_or(|origin| origin.eq_ignore_ascii_case(host))
+    match site {
+        // The browser has compared them itself; a page whose referrer is withheld has the origin "null".
+        Some(site) => site == "same-origin",
+        None => origin.is_none_or(|origin| origin.eq_ignore_ascii_case(host)),
+    }
 }
 
 /// Stands before every page.

@@ -110,6 +110,7 @@ fn router(settings: Settings, address: SocketAddr, shutdown: Shutdown) -> Router
         .route("/sign-out", post(guard::sign_out))
         .route("/console.css", get(style))
         .route("/console.js", get(script))
+        .route("/favicon.ico", get(async || axum::http::StatusCode::NO_CONTENT))
         .layer(from_fn_with_state(Arc::clone(&state), guard::check))
         .layer(axum::Extension(shutdown))
         .with_state(state)

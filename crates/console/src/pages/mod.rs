@@ -148,6 +148,7 @@ pub(crate) fn text(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => shown(text),
         serde_json::Value::Null => String::new(),
+        serde_json::Value::Object(none) if none.is_empty() => String::new(),
         other => shown(&other.to_string()),
     }
 }

@@ -50,9 +50,11 @@ async fn now(state: &State) -> Markup {
         (problems(&report))
         section aria-labelledby="parts" {
             h2 id="parts" { "What runs" }
-            table {
-                thead { tr { th scope="col" { "part" } th scope="col" { "state" } th scope="col" { "what it says" } } }
-                tbody { @for part in report.engines.iter().chain(&report.stages) { (row(part)) } }
+            div class="wide" tabindex="0" role="region" aria-label="Parts and their states" {
+                table {
+                    thead { tr { th scope="col" { "part" } th scope="col" { "state" } th scope="col" { "what it says" } } }
+                    tbody { @for part in report.engines.iter().chain(&report.stages) { (row(part)) } }
+                }
             }
         }
         (flow)

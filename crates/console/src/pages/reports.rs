@@ -63,8 +63,8 @@ pub(crate) async fn page(
     let drawn = DRAWN.into_iter().find(|name| report.columns.iter().any(|column| column.name == *name));
     let daily = drawn.map(|name| {
         format!(
-            "SELECT toString(day) AS at, sum({name}) AS n FROM {} WHERE day > today() - {days} GROUP BY day \
-             ORDER BY day WITH FILL FROM today() - {} TO today() + 1",
+            "SELECT toString(at) AS at, n FROM (SELECT day AS at, sum({name}) AS n FROM {} WHERE day > today() - {days} GROUP BY day \
+             ORDER BY at WITH FILL FROM today() - {} TO today() + 1)",
             report.name,
             days - 1
         )

@@ -1,6 +1,6 @@
 //! What the platform does not say about a link: a list of the operator's, joined to each event.
 //!
-//! A million links take about 110 MB: texts that repeat are kept once, and a link is found by its hash alone.
+//! A million links take about 134 MB: texts that repeat are kept once, and a link is found by its hash alone.
 
 mod read;
 #[cfg(test)]

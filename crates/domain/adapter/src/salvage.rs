@@ -134,8 +134,10 @@ where
                 if head.is_ok() {
                     return (element(bytes, ordinal, head, &self.recipe), end);
                 }
-                // Quotes that do not fit can hide events in what looks like a text.
-                self.next_event(start, end, true).unwrap_or(end)
+                // Quotes that do not fit can hide events in what looks like a text; and an event is an object, so a bracket
+                // where one should begin can be a part of the spoiled one and hold what follows.
+                let in_texts = self.bytes.get(start) != Some(&b'[');
+                self.next_event(start, end, in_texts).unwrap_or(end)
             }
             None => self.next_event(start, self.bytes.len(), false).unwrap_or(self.bytes.len()),
         };
@@ -212,7 +214,8 @@ fn past_space(bytes: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
-/// What ends the value at `from`, by brackets and quotes alone: a comma, a bracket, or an object that follows without a comma.
+/// What ends the value at `from`, by brackets and quotes alone: a comma, a bracket, or an object or array that follows
+/// without a comma.
 /// `None` where they do not fit.
 fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
     // A bit for each open bracket: whether it is a square one.
@@ -236,7 +239,7 @@ fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
                 open >>= 1;
                 depth -= 1;
                 let next = past_space(bytes, at + 1);
-                if depth == 0 && bytes.get(next) == Some(&b'{') {
+                if depth == 0 && matches!(bytes.get(next), Some(b'{' | b'[')) {
                     return Some(next);
                 }
             }

@@ -326,6 +326,17 @@ fn a_batch_that_is_made_to_be_slow_is_not() {
     assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
 }
 
+#[test]
+fn an_event_that_closes_and_opens_a_bracket_at_its_beginning_takes_no_neighbour_along() {
+    for source in SOURCES.into_iter().filter(|source| source.1 == Batch::Array) {
+        let mut spoiled = source.event("bad", "\"text\"");
+        spoiled.splice(1..1, *b"}[{");
+        for place in [0, 1] {
+            neighbours_stay(source, 1, place, &spoiled);
+        }
+    }
+}
+
 /// Any bytes in place of any part of an event.
 fn damage() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(VALUES.iter().map(|(value, _)| value.to_vec()).collect::<Vec<_>>());

@@ -1,8 +1,9 @@
 //! Batches that are not JSON as a whole: the events in them that are, and the one that is not as an element of its own.
 //!
-//! Brackets and quotes say where an event ends, whatever stands between them. Where they do not fit each other, since a text
-//! was cut behind a backslash or a quote was not escaped, the next event is looked for: an object after a comma that is a good
-//! event. What lies before it is the spoiled one. No byte of an array is passed over but the commas and the space between.
+//! Brackets and quotes say where an event ends, whatever stands between them. Where they do not fit each other, since a
+//! text was cut behind a backslash or a quote was not escaped, the next event is looked for: an object after a comma
+//! that is a good event. What lies before it is the spoiled one. No byte of an array is passed over but the commas and
+//! the space between.
 
 use crate::Undecodable;
 use crate::edge::{Element, Keyed, MAX_ELEMENTS, element, is_readable, too_many};
@@ -11,12 +12,12 @@ use crate::mend::trimmed;
 
 /// How deep brackets are followed: deeper than any payload that can be read. It bounds how often a byte is looked at.
 const MAX_DEPTH: u32 = 80;
-/// How often, on average, a byte of a batch may be looked at. Real batches need three or four times; one that is made to take
-/// longer is not taken further apart.
+/// How often, on average, a byte of a batch may be looked at. Real batches need three or four times; one that is made
+/// to take longer is not taken further apart.
 const LOOKS: usize = 16;
 
-/// The events of an array, of which `array` holds all from its bracket on. `enveloped` says that it stands in an object, so
-/// that other fields follow it. `read` reads one event, strictly.
+/// The events of an array, of which `array` holds all from its bracket on. `enveloped` says that it stands in an
+/// object, so that other fields follow it. `read` reads one event, strictly.
 ///
 /// # Errors
 /// With `whole`, what is wrong with the body, when nothing in it can be read; and when there are too many events.
@@ -41,8 +42,8 @@ pub(crate) fn events<'b, H>(
     if elements.iter().any(is_readable) { Ok(elements) } else { Err(whole) }
 }
 
-/// Where the value at a path of names starts in a body that need not be JSON. As in a body that is, the last of several equal
-/// keys counts.
+/// Where the value at a path of names starts in a body that need not be JSON. As in a body that is, the last of several
+/// equal keys counts.
 pub(crate) fn value_at(body: &[u8], names: &[impl AsRef<str>]) -> Option<usize> {
     names.iter().try_fold(0, |at, name| field(body, at, name.as_ref()))
 }
@@ -134,8 +135,8 @@ where
                 if head.is_ok() {
                     return (element(bytes, ordinal, head, &self.recipe), end);
                 }
-                // Quotes that do not fit can hide events in what looks like a text; and an event is an object, so a bracket
-                // where one should begin can be a part of the spoiled one and hold what follows.
+                // Quotes that do not fit can hide events in what looks like a text; and an event is an object, so a
+                // bracket where one should begin can be a part of the spoiled one and hold what follows.
                 let in_texts = self.bytes.get(start) != Some(&b'[');
                 self.next_event(start, end, in_texts).unwrap_or(end)
             }
@@ -146,7 +147,8 @@ where
         (element(bytes, ordinal, (self.read)(bytes), &self.recipe), next)
     }
 
-    /// Where the first good event after a comma starts, between two places; in what looks like a text only, if `in_texts`.
+    /// Where the first good event after a comma starts, between two places; in what looks like a text only, if
+    /// `in_texts`.
     fn next_event(&mut self, from: usize, to: usize, in_texts: bool) -> Option<usize> {
         let mut in_text = false;
         let mut at = from;

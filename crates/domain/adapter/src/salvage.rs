@@ -2,7 +2,7 @@
 //!
 //! Brackets and quotes say where an event ends, whatever stands between them. Where they do not fit each other, since a
 //! text was cut behind a backslash or a quote was not escaped, the next event is looked for: an object after a comma
-//! that is a good event. What lies before it is the spoiled one. No byte of an array is passed over but the commas and
+//! that is a good event. What is before it is the spoiled one. No byte of an array is passed over but the commas and
 //! the space between.
 
 use crate::Undecodable;

@@ -11,7 +11,7 @@ use crate::output::{answer, print_markdown};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The list of links: CSV with a head, as [catalogue] takes it
+    /// The list of links: CSV with a head, as the section "catalogue" takes it
     #[arg(value_name = "LINKS.csv")]
     file: PathBuf,
     /// The configuration that has the naming standard

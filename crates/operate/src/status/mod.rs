@@ -1,7 +1,8 @@
 //! How an installation is, on one screen: what is broken, what is lost, what to do next.
 //!
-//! [`read`] asks Kafka, ClickHouse and the services whose addresses are known; [`judge`] makes the report of what they
-//! said. An engine that does not answer is a finding and not an error, so the report is there when it is needed most.
+//! [`read`] asks Kafka, ClickHouse and the services whose addresses are known; [`judge()`] makes the report of what
+//! they said. An engine that does not answer is a finding and not an error, so the report is there when it is needed
+//! most.
 
 mod judge;
 mod log;

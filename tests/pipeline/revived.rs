@@ -38,8 +38,16 @@ async fn up_that_is_killed_under_load_starts_again_at_once_at_the_same_ports() {
     let data = folder.path().join("data");
     let port = || free_address().unwrap().rsplit_once(':').unwrap().1.to_owned();
     let (kafka, clickhouse, listen, metrics) = (port(), port(), free_address().unwrap(), free_address().unwrap());
-    let arguments =
-        ["--kafka-port", &kafka, "--clickhouse-port", &clickhouse, "--listen", &listen, "--metrics", &metrics];
+    // One that is not asked for by name takes another port where its own is in use.
+    let console = free_address().unwrap();
+    let arguments = [
+        ["--kafka-port", &kafka],
+        ["--clickhouse-port", &clickhouse],
+        ["--listen", &listen],
+        ["--metrics", &metrics],
+        ["--console", &console],
+    ]
+    .concat();
     let mut house = House::up_as(&data, &arguments, &[]).unwrap();
     let ingest = house.addresses.ingest.clone().unwrap();
     let stop = Arc::new(AtomicBool::new(false));

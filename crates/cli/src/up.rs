@@ -167,7 +167,8 @@ impl House {
         let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
         let demo = args.demo.map(|per_second| Demo::of(&config, &config_path, per_second)).transpose()?;
         let webhooks = runtime::listen::bind("webhooks", listen, "--listen").await?;
-        let console = console(args.console, &config.console.listen).await?;
+        let console = bind_console(args.console, &config.console.listen).await?;
+        console::may_listen(console.local_addr()?, config.console.token.as_ref())?;
         Ok(Self { config, config_path, webhooks, metrics, console, demo })
     }
 
@@ -277,7 +278,7 @@ impl House {
 
 /// The console's listener. Where nothing was said about it on the command line, a port that is in use does not keep
 /// `up` from starting: it takes a free one, and the address that is printed says which.
-async fn console(given: Option<SocketAddr>, configured: &str) -> anyhow::Result<TcpListener> {
+async fn bind_console(given: Option<SocketAddr>, configured: &str) -> anyhow::Result<TcpListener> {
     let at = address(given, configured, "[console] listen")?;
     if given.is_some() {
         return Ok(runtime::listen::bind("the console", at, "--console").await?);

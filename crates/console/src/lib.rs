@@ -76,15 +76,24 @@ impl State {
     }
 }
 
+/// Whether a console may listen there: on an address that other machines reach it needs a token.
+///
+/// # Errors
+/// When it has none there.
+pub fn may_listen(address: SocketAddr, token: Option<&SecretText>) -> Result<(), ConsoleError> {
+    match address.ip().is_loopback() || token.is_some() {
+        true => Ok(()),
+        false => Err(ConsoleError::Open(address)),
+    }
+}
+
 /// Serves the console until the stop is given.
 ///
 /// # Errors
 /// When other machines reach the listener and the token is missing, or the listener fails.
 pub async fn serve(listener: TcpListener, settings: Settings, shutdown: Shutdown) -> Result<(), ConsoleError> {
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() && settings.token.is_none() {
-        return Err(ConsoleError::Open(address));
-    }
+    may_listen(address, settings.token.as_ref())?;
     let router = router(settings, address, shutdown.clone());
     axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.given().await }).await?;
     Ok(())

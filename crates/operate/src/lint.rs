@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, did_you_mean};
 use csv::{ReaderBuilder, StringRecord, Trim};
-use enrich::{CATALOGUE_COLUMNS, NamedField, catalogue_time};
+use enrich::{CATALOGUE_COLUMNS, NamedField, catalogue_link, catalogue_time};
 use serde::Serialize;
 
 use crate::error::refuse;
@@ -132,7 +132,7 @@ impl Linting<'_> {
         if link.is_empty() {
             self.find(line, ("", "link", ""), "list", "the link is empty".to_owned(), "");
         }
-        let name = as_joined(&link);
+        let name = catalogue_link(&link);
         match self.seen.get(&name) {
             Some(first) => {
                 let message = format!("the link stands in line {first} already");
@@ -213,16 +213,6 @@ impl Linting<'_> {
             let [link, field, value, issue, instead] = [link, field, value, issue, instead].map(str::to_owned);
             self.report.findings.push(Finding { line, link, field, value, issue, message, instead });
         }
-    }
-}
-
-/// The link as the catalogue joins it.
-fn as_joined(link: &str) -> String {
-    let bare = ["https://", "http://"].iter().find_map(|scheme| link.strip_prefix(scheme)).unwrap_or(link);
-    let bare = bare.trim_end_matches('/');
-    match bare.split_once('/') {
-        Some((domain, slug)) => format!("{}/{slug}", domain.to_ascii_lowercase()),
-        None => bare.to_owned(),
     }
 }
 

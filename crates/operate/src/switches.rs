@@ -90,7 +90,11 @@ pub struct Listed {
 
 impl Report for ListReport {
     fn needs_attention(&self) -> bool {
-        let for_a_while = |listed: &Listed| matches!(listed.switch.state, State::Pause | State::Quarantine);
+        // A message that is acknowledged is as it should be.
+        let for_a_while = |listed: &Listed| {
+            matches!(listed.switch.state, State::Pause | State::Quarantine)
+                && !listed.switch.object.starts_with(Kind::Message.name())
+        };
         !self.ok || self.switched.iter().any(for_a_while)
     }
 }

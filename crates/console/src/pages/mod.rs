@@ -9,11 +9,15 @@ pub(crate) mod reports;
 pub(crate) mod rules;
 pub(crate) mod sources;
 
+use std::collections::BTreeMap;
+
 use axum::Extension;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use kafka::control::Kind;
 use maud::{DOCTYPE, Markup, html};
+use operate::switches::{Listed, Switched};
 
 use crate::guard::Visitor;
 
@@ -133,6 +137,22 @@ pub(crate) fn shown(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// What is switched of a kind, by name.
+pub(crate) fn switched<'l>(listed: &'l [Listed], kind: Kind) -> BTreeMap<&'l str, &'l Listed> {
+    let prefix = format!("{}/", kind.name());
+    let named = |listed: &'l Listed| Some((listed.switch.object.strip_prefix(&prefix)?, listed));
+    listed.iter().filter_map(named).collect()
+}
+
+/// A switch in words: what, by whom, since when, why and until when.
+pub(crate) fn held(switch: &Switched) -> Markup {
+    html! {
+        span class="state attention" { (format!("{:?}", switch.state).to_uppercase()) }
+        " by " (shown(&switch.who)) " since " (time(switch.at.as_millisecond())) ": " (shown(&switch.why))
+        @if let Some(until) = switch.until { ", until " (time(until.as_millisecond())) }
+    }
 }
 
 /// A time in milliseconds since 1970, to the second.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State as From;
 use axum::response::{IntoResponse, Response};
+use kafka::control::Kind;
 use maud::{Markup, html};
+use operate::switches::{self, Listed};
 use serde_json::{Map, Value};
 use warehouse::Side;
 
-use super::{failed, layout, shown, text};
+use super::{failed, held, layout, shown, switched, text};
 use crate::State;
 use crate::guard::Visitor;
 
@@ -28,6 +30,10 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
         Ok(warehouse) => warehouse,
         Err(error) => return failed("Rules and messages", "/rules", &visitor, &error),
     };
+    let listed = match switches::list(&state.installation).await {
+        Ok(listed) => listed.switched,
+        Err(error) => return failed("Rules and messages", "/rules", &visitor, &error),
+    };
     let asked = tokio::try_join!(
         warehouse.query(Side::Production, RAISED, &[]),
         warehouse.query(Side::Production, MESSAGES, &[]),
@@ -39,13 +45,14 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
     let raised: BTreeMap<String, &Row> = raised.iter().map(|row| (text(&row["rule"]), row)).collect();
     let content = html! {
         h1 { "Rules and messages" }
-        (rules(&state, &raised))
+        (rules(&state, &raised, &switched(&listed, Kind::Rule)))
+        (paused(&switched(&listed, Kind::Destination)))
         (sent(&messages))
     };
     layout("Rules and messages", "/rules", &visitor, &content).into_response()
 }
 
-fn rules(state: &State, raised: &BTreeMap<String, &Row>) -> Markup {
+fn rules(state: &State, raised: &BTreeMap<String, &Row>, paused: &BTreeMap<&str, &Listed>) -> Markup {
     let rules = &state.installation.config.rules;
     html! {
         @if rules.is_empty() { p { "The configuration has no rule." } } @else {
@@ -65,6 +72,7 @@ fn rules(state: &State, raised: &BTreeMap<String, &Row>) -> Markup {
                                         Some(sending) => { (sending.to.join(", ")) },
                                         None => { "nothing (counted only)" },
                                     }
+                                    @if let Some(listed) = paused.get(rule.rule.name()) { br; (held(&listed.switch)) }
                                 }
                                 td class="number" { (row.map_or_else(|| "0".to_owned(), |row| text(&row["n"]))) }
                                 td { (row.map_or_else(|| "–".to_owned(), |row| text(&row["last"]))) }
@@ -75,6 +83,13 @@ fn rules(state: &State, raised: &BTreeMap<String, &Row>) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// Destinations for which messages wait.
+fn paused(destinations: &BTreeMap<&str, &Listed>) -> Markup {
+    html! {
+        @for (name, listed) in destinations { p { "Destination " strong { (name) } ": " (held(&listed.switch)) } }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Sources: when each was last heard, what is done with it, and the switch.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State as From;
@@ -8,13 +7,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 use jiff::Timestamp;
-use kafka::control::{Object, State as SwitchState, Switch};
+use kafka::control::{Kind, Object, State as SwitchState, Switch};
 use maud::{Markup, html};
 use operate::status::SourceStatus;
 use operate::switches::{self, Listed};
 use serde::Deserialize;
 
-use super::{failed, layout, shown, time};
+use super::{failed, held, layout, switched, time};
 use crate::State;
 use crate::guard::{Visitor, is_of_session};
 
@@ -31,8 +30,7 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
         Ok(listed) => listed,
         Err(error) => return failed("Sources", "/sources", &visitor, &error),
     };
-    let switched: BTreeMap<&str, &Listed> =
-        listed.switched.iter().filter_map(|listed| Some((listed.switch.object.split_once('/')?.1, listed))).collect();
+    let switched = switched(&listed.switched, Kind::Source);
     let content = html! {
         h1 { "Sources" }
         div class="wide" tabindex="0" role="region" aria-label="Sources" {
@@ -60,11 +58,7 @@ fn row(source: &SourceStatus, switched: Option<&Listed>) -> Markup {
             td {
                 @match switched {
                     None => span class="state fine" { "ACCEPT" },
-                    Some(Listed { switch, .. }) => {
-                        span class="state attention" { (format!("{:?}", switch.state).to_uppercase()) }
-                        " by " (shown(&switch.who)) " since " (time(switch.at.as_millisecond())) ": " (shown(&switch.why))
-                        @if let Some(until) = switch.until { ", until " (time(until.as_millisecond())) }
-                    }
+                    Some(Listed { switch, .. }) => (held(switch)),
                 }
             }
         }

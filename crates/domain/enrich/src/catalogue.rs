@@ -13,7 +13,7 @@ use event::{EventType, LinkEvent};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
-pub use read::{BadList, COLUMNS, MAX_LINKS, expires};
+pub use read::{BadList, COLUMNS, MAX_LINKS, expires, link_name};
 
 /// The columns that are joined, in the order of [`Row::fields`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,7 +26,10 @@ use event::{Counted, EventType, LinkEvent};
 
 use agent::Agent;
 pub use agent::list_version;
-pub use catalogue::{BadList, COLUMNS as CATALOGUE_COLUMNS, Catalogue, Link, MAX_LINKS, expires as catalogue_time};
+pub use catalogue::{
+    BadList, COLUMNS as CATALOGUE_COLUMNS, Catalogue, Link, MAX_LINKS, expires as catalogue_time,
+    link_name as catalogue_link,
+};
 pub use channel::{Channels, fold};
 pub use country::{Countries, NotCountries};
 pub use launch::Launch;

@@ -5,15 +5,16 @@ pub mod raw;
 pub mod recover;
 pub mod reset;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use kafka::Cluster;
+use runtime::with_causes;
 use serde::Serialize;
 use warehouse::{LaneLedger, Loss, Warehouse};
 
 use crate::offsets::{self, OffsetRange, split_at};
-use crate::{Error, Installation, Report, Result, blocking, clock};
+use crate::{Installation, Report, Result, blocking, clock};
 use raw::{Kept, Record};
 
 /// Faulty buckets of 65,536 offsets that are looked into for each lane: far more than a person reads.
@@ -91,6 +92,28 @@ impl Report for LedgerReport {
 }
 
 impl LaneReport {
+    /// A lane of which nothing is settled yet.
+    fn unsettled(incarnation: &str, lane: u16, kept: Kept) -> Self {
+        Self {
+            incarnation: incarnation.to_owned(),
+            lane,
+            records: 0,
+            expected: 0,
+            missing: 0,
+            repeated: 0,
+            lost: 0,
+            settled: None,
+            waiting: Some(kept.to - kept.from),
+            waiting_minutes: 0,
+            more: false,
+            missing_offsets: Vec::new(),
+            under_way: Vec::new(),
+            repeated_offsets: Vec::new(),
+            kept: Some(kept),
+            details: Vec::new(),
+        }
+    }
+
     /// Whether records have waited for their rows for longer than any stage takes: nothing is lost, and something
     /// stands still.
     #[must_use]
@@ -146,7 +169,7 @@ pub(crate) async fn read_beside(
     let now = match known {
         Some((life, lanes)) => match raw::kept(&installation.cluster, lanes).await {
             Ok(kept) => Ok((life.to_owned(), kept)),
-            Err(error) => Err((Some(life.to_owned()), in_one_line(&error))),
+            Err(error) => Err((Some(life.to_owned()), with_causes(&error))),
         },
         None => Err((None, "Kafka does not answer".to_owned())),
     };
@@ -187,22 +210,11 @@ async fn report(
 type KeptNow = Result<(String, BTreeMap<u16, Kept>), (Option<String>, String)>;
 
 async fn kept_now(installation: &Installation) -> KeptNow {
-    let control = installation.identity().await.map_err(|error| (None, in_one_line(&error)))?;
+    let control = installation.identity().await.map_err(|error| (None, with_causes(&error)))?;
     match raw::kept(&installation.cluster, control.lanes).await {
         Ok(kept) => Ok((control.incarnation, kept)),
-        Err(error) => Err((Some(control.incarnation), in_one_line(&error))),
+        Err(error) => Err((Some(control.incarnation), with_causes(&error))),
     }
-}
-
-/// An error with its causes.
-fn in_one_line(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
 }
 
 async fn lanes(
@@ -254,6 +266,14 @@ async fn lanes(
         let (still_kept, _) = report.kept_and_gone();
         report.details = details_of(cluster, lane, still_kept, details).await?;
         lanes.push(report);
+    }
+    // A lane that has settled nothing has no row in the ledger, and its records wait all the same.
+    let seen: BTreeSet<u16> =
+        lanes.iter().filter(|lane| current == Some(lane.incarnation.as_str())).map(|lane| lane.lane).collect();
+    if let Some(current) = current {
+        let unsettled = kept.iter().filter(|(lane, kept)| !seen.contains(lane) && kept.to > kept.from);
+        lanes.extend(unsettled.map(|(lane, kept)| LaneReport::unsettled(current, *lane, kept.clone())));
+        lanes.sort_by_key(|lane| lane.lane);
     }
     Ok((lanes, losses))
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -207,7 +209,8 @@ fn what_is_missing_is_repairable_as_long_as_raw_holds_it() {
 fn what_waits_for_a_person_needs_attention_and_is_not_broken() {
     let installation = installation();
     let mut facts = well(&installation);
-    facts.log.as_mut().unwrap().switched.push(("dub".into(), State::Pause, " by ana: plan change".into()));
+    let words = " by ana: plan change";
+    facts.log.as_mut().unwrap().switched.push((Object::source("dub"), State::Pause, words.into()));
     let group = DeadLetterGroup {
         source: "dub".into(),
         stage: "adapt".into(),

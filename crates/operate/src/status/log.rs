@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kafka::control::{self, Kind, State};
+use kafka::control::{self, Kind, Object, State};
 use kafka::lane::first_committed;
 use kafka::positions::{PositionError, Positions};
 use kafka::topics::Plan;
 use kafka::{Cluster, Topic};
+use runtime::with_causes;
 
 use crate::{GROUP, Installation, blocking};
+
+/// What is told of when it is switched: a silence has its end, and a message that is acknowledged is as it should be.
+const SWITCHED: [Kind; 3] = [Kind::Source, Kind::Rule, Kind::Destination];
 
 /// How long Kafka may take for its first answer, and for each one after it.
 const FIRST_ANSWER: Duration = Duration::from_secs(6);
@@ -35,8 +39,9 @@ pub struct LogFacts {
     pub lanes: u16,
     /// Each of [`STAGES`].
     pub stages: Vec<StageFacts>,
-    /// Each source that is switched: what is done with it, and in words by whom, why and until when.
-    pub switched: Vec<(String, State, String)>,
+    /// Each source, rule and destination that is switched: what is done with it, and in words by whom, why and until
+    /// when.
+    pub switched: Vec<(Object, State, String)>,
     /// Records of switches that this version cannot read.
     pub unreadable: Vec<String>,
 }
@@ -119,7 +124,7 @@ pub(super) async fn ask(installation: &Installation, now: i64) -> Result<LogFact
 }
 
 fn look(cluster: &Cluster, plan: &Plan, now: i64) -> Result<LogFacts, String> {
-    let said = |error: &dyn std::error::Error| in_one_line(error);
+    let said = |error: &dyn std::error::Error| with_causes(error);
     let positions = Positions::open(cluster, GROUP, FIRST_ANSWER).map_err(|error| said(&error))?;
     positions.watermarks(Topic::Control, 0).map_err(|error| match &error {
         PositionError::Unknown { source, .. } => source.to_string(),
@@ -128,22 +133,20 @@ fn look(cluster: &Cluster, plan: &Plan, now: i64) -> Result<LogFacts, String> {
     let control = control::read(cluster).map_err(|error| said(&error))?;
     let control = control
         .ok_or("it answers and holds no Hookline: the topic control has no identity; is it the right cluster?")?;
-    let log = control::read_log(cluster, Kind::Source).map_err(|error| said(&error))?;
     let at = Timestamp::from_millisecond(now).unwrap_or_default();
-    let switched = log.switches.iter().filter(|(_, switch)| switch.state_at(at) != State::Accept);
-    let switched = switched.map(|(id, switch)| {
-        let until = switch.until.map(|until| format!(" until {}", until.strftime("%F %H:%MZ"))).unwrap_or_default();
-        (id.to_owned(), switch.state, format!("{until} by {}: {}", switch.who, switch.why))
-    });
+    let (mut switched, mut unreadable) = (Vec::new(), Vec::new());
+    for kind in SWITCHED {
+        let log = control::read_log(cluster, kind).map_err(|error| said(&error))?;
+        unreadable.extend(log.switches.unreadable().map(ToString::to_string));
+        for (id, switch) in log.switches.iter().filter(|(_, switch)| switch.state_at(at) != State::Accept) {
+            let until = switch.until.map(|until| format!(" until {}", until.strftime("%F %H:%MZ"))).unwrap_or_default();
+            let words = format!("{until} by {}: {}", switch.who, switch.why);
+            switched.push((Object::new(kind, id), switch.state, words));
+        }
+    }
     let plan = Plan { lanes: control.lanes, ..plan.clone() };
     let stages = STAGES.into_iter().map(|(name, topic)| stage(cluster, &plan, name, topic)).collect();
-    Ok(LogFacts {
-        switched: switched.collect(),
-        unreadable: log.switches.unreadable().map(ToString::to_string).collect(),
-        incarnation: control.incarnation,
-        lanes: control.lanes,
-        stages,
-    })
+    Ok(LogFacts { switched, unreadable, incarnation: control.incarnation, lanes: control.lanes, stages })
 }
 
 fn stage(cluster: &Cluster, plan: &Plan, name: &'static str, topic: Topic) -> StageFacts {
@@ -151,7 +154,7 @@ fn stage(cluster: &Cluster, plan: &Plan, name: &'static str, topic: Topic) -> St
     let mut partitions: Vec<Result<PartitionFacts, String>> =
         match Positions::open(cluster, &format!("hookline-{name}"), FIRST_ANSWER) {
             Ok(positions) => all.map(|partition| range(&positions, topic, partition)).collect(),
-            Err(error) => all.map(|_| Err(in_one_line(&error))).collect(),
+            Err(error) => all.map(|_| Err(with_causes(&error))).collect(),
         };
     let mut behind: Vec<&mut PartitionFacts> =
         partitions.iter_mut().flatten().filter(|facts| facts.waiting() > 0).collect();
@@ -168,8 +171,8 @@ fn range(positions: &Positions, topic: Topic, partition: u16) -> Result<Partitio
         Topic::Raw => positions.watermarks(topic, partition),
         _ => positions.stable(topic, partition),
     };
-    let range = range.map_err(|error| in_one_line(&error))?;
-    let committed = positions.last_committed(topic, partition).map_err(|error| in_one_line(&error))?;
+    let range = range.map_err(|error| with_causes(&error))?;
+    let committed = positions.last_committed(topic, partition).map_err(|error| with_causes(&error))?;
     let position = committed.map(|committed| committed.next);
     Ok(PartitionFacts { partition, low: range.low, end: range.end, position, later: None, oldest: None })
 }
@@ -187,15 +190,4 @@ fn look_again(cluster: &Cluster, mut facts: LogFacts) -> LogFacts {
         }
     }
     facts
-}
-
-/// An error with its causes.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 //! they said. An engine that does not answer is a finding and not an error, so the report is there when it is needed
 //! most.
 
+mod findings;
 mod judge;
 mod log;
 mod rows;

@@ -182,18 +182,9 @@ impl Building {
 
     /// Keeps a link as events name it: without a scheme and a slash at its end, its host in lower case.
     fn add_link(&mut self, text: &str) -> u16 {
-        let bare = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
-        let bare = bare.trim_end_matches('/');
         let links = &mut self.catalogue.links;
         let before = links.len();
-        match bare.split_once('/') {
-            Some((domain, slug)) => {
-                links.extend(domain.chars().map(|letter| letter.to_ascii_lowercase()));
-                links.push('/');
-                links.push_str(slug);
-            }
-            None => links.push_str(bare),
-        }
+        write_link(text, links);
         (links.len() - before) as u16
     }
 
@@ -254,6 +245,28 @@ impl Building {
 fn tags(text: &str) -> String {
     let tags: Vec<&str> = text.split([',', ';', '|']).map(str::trim).filter(|tag| !tag.is_empty()).collect();
     tags.join(",")
+}
+
+/// Writes a link as events name it.
+fn write_link(text: &str, to: &mut String) {
+    let bare = ["https://", "http://"].iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or(text);
+    let bare = bare.trim_end_matches('/');
+    match bare.split_once('/') {
+        Some((domain, slug)) => {
+            to.extend(domain.chars().map(|letter| letter.to_ascii_lowercase()));
+            to.push('/');
+            to.push_str(slug);
+        }
+        None => to.push_str(bare),
+    }
+}
+
+/// A link as the catalogue knows it: without a scheme and a slash at its end, its host in lower case.
+#[must_use]
+pub fn link_name(text: &str) -> String {
+    let mut name = String::with_capacity(text.len());
+    write_link(text, &mut name);
+    name
 }
 
 /// The moment of a text of the column `expires`, in milliseconds since 1970: a day is its beginning in UTC.

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod gather;
+mod probe;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,10 +14,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
-use runtime::disposal::{Aside, still_ending};
+use runtime::disposal::Aside;
 
 use self::delivery::{Admission, Request, Ticket};
 use self::gather::{Gather, Ready};
+use self::probe::probe;
 use crate::cluster::{ClientError, Cluster, Voice};
 use crate::lane::pause;
 use crate::topics::Topic;
@@ -174,13 +176,6 @@ impl ProducerContext for EdgeContext {
 const MAX_RECORD: usize = 1_900_000;
 /// How often the brokers are asked while nothing is delivered.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// How long a client may go without an answer from any broker before another one is tried: the first wait, and the
-/// longest. It doubles with each client that gets no answer either, since then it is Kafka that is away.
-const GIVE_UP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
-/// Clients that were given up and have not ended. With as many, no further one is given up: each holds threads and
-/// memory.
-const MOST_ENDING: usize = 16;
-
 /// Ended on a thread of its own, whichever thread uses it last: its end can wait for an answer that never comes.
 type Client = Aside<BaseProducer<EdgeContext>>;
 
@@ -446,8 +441,7 @@ fn take_reports(shared: &Shared) {
 
 fn replace(shared: &Shared, old: &Client) {
     let Shared { cluster, options, health, gather, .. } = shared;
-    // Whether brokers answer is not another question than before: while one partition is without a leader, others go
-    // on.
+    // `up` stays as it is: a partition without a leader does not keep the others from being taken.
     let number = health.current.load(Ordering::Relaxed) + 1;
     match connect(cluster, options, health, gather, number) {
         Ok(new) => {
@@ -464,47 +458,5 @@ fn replace(shared: &Shared, old: &Client) {
             tracing::error!(%error, "no new edge producer");
             pause("another try to start the edge producer", PROBE_EVERY);
         }
-    }
-}
-
-/// Keeps [`Health::up`].
-fn probe(shared: &Shared) {
-    let health = &shared.health;
-    let (mut seen, mut number) = (0, 0);
-    let (mut unanswered_since, mut give_up) = (Instant::now(), GIVE_UP.0);
-    let beat = shared.options.beats.register("edge", "edge-probe");
-    while !shared.stop.load(Ordering::Relaxed) {
-        beat.tick();
-        let delivered = health.delivered.load(Ordering::Relaxed);
-        let flowing = health.up.load(Ordering::Relaxed) && delivered != seen;
-        seen = delivered;
-        if !flowing {
-            let client = shared.client();
-            let asked = health.current.load(Ordering::Relaxed);
-            let answer = client.client().fetch_metadata(Some(Topic::Raw.name()), Duration::from_secs(2));
-            let up = answer.is_ok_and(|metadata| {
-                metadata.topics().iter().flat_map(|topic| topic.partitions()).any(|partition| partition.leader() >= 0)
-            });
-            // An answer of a client that was given up meanwhile says nothing about the new one.
-            if asked == health.current.load(Ordering::Relaxed) && health.up.swap(up, Ordering::Relaxed) != up {
-                tracing::info!(up, "the edge's way to Kafka");
-            }
-        }
-        if health.up.load(Ordering::Relaxed) {
-            (unanswered_since, give_up) = (Instant::now(), GIVE_UP.0);
-        } else if number != health.current.load(Ordering::Relaxed) {
-            number = health.current.load(Ordering::Relaxed);
-            unanswered_since = Instant::now();
-        } else if unanswered_since.elapsed() >= give_up {
-            if still_ending().len() < MOST_ENDING {
-                health.unanswered.store(true, Ordering::Relaxed);
-            } else {
-                tracing::error!(
-                    "no broker answers, and {MOST_ENDING} clients that were given up have not ended; restart the process"
-                );
-            }
-            (unanswered_since, give_up) = (Instant::now(), (give_up * 2).min(GIVE_UP.1));
-        }
-        std::thread::park_timeout(if health.up.load(Ordering::Relaxed) { PROBE_EVERY } else { PROBE_EVERY / 4 });
     }
 }

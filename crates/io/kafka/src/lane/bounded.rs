@@ -9,7 +9,7 @@
 //! lane opens again with another client, and the fence makes whatever the old one still sends void.
 
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::producer::BaseProducer;
@@ -53,12 +53,15 @@ impl BoundedClient {
     }
 
     /// Makes a call that was told to take at most `timeout`. `None` when it did not return: the client is of no more
-    /// use.
+    /// use, and each further call returns `None` at once.
     pub(super) fn call<R: Send + 'static>(
         &self,
         timeout: Duration,
         call: impl FnOnce(&BaseProducer<LaneContext>) -> R + Send + 'static,
     ) -> Option<R> {
+        if self.is_left_behind() {
+            return None;
+        }
         let (tell, told) = sync_channel(1);
         let sent = self.calls.send(Box::new(move |client| {
             // Where the lane has gone on, the answer is of no interest any more.
@@ -69,9 +72,12 @@ impl BoundedClient {
         {
             return Some(answer);
         }
-        let mut left_behind = self.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
-        left_behind.get_or_insert_with(|| Mark::new("a lane's producer that does not return from a call"));
+        *lock(&self.left_behind) = Some(Mark::new("a lane's producer that does not return from a call"));
         None
+    }
+
+    fn is_left_behind(&self) -> bool {
+        lock(&self.left_behind).is_some()
     }
 }
 
@@ -80,7 +86,11 @@ fn make(todo: &Receiver<Call>, client: Arc<Aside<BaseProducer<LaneContext>>>, ma
         call(&client);
     }
     drop(client);
-    mark.lock().unwrap_or_else(PoisonError::into_inner).take();
+    lock(mark).take();
+}
+
+fn lock(mark: &Mutex<Option<Mark>>) -> MutexGuard<'_, Option<Mark>> {
+    mark.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -112,6 +122,10 @@ mod tests {
         let error = lane.commit("group", std::slice::from_ref(&position)).unwrap_err();
         assert!(matches!(error, TxnError::Fatal { .. }), "{error}");
         assert!(begun.elapsed() < ASKED_FOR + SLACK * 2, "{:?}", begun.elapsed());
+        // As a lane does before it opens again.
+        let begun = Instant::now();
+        lane.abort().unwrap_err();
+        assert!(begun.elapsed() < SLACK * 2, "a client that hangs is not asked again: {:?}", begun.elapsed());
         drop(lane);
         assert!(still_ending().iter().any(|(what, _)| what.contains("does not return")), "it is counted");
         let mut lane = open().unwrap();

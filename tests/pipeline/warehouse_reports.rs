@@ -5,18 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Counted, EventType, LinkEvent, Millis, Outcome};
-use warehouse::{Closed, Day, OpenDay, REPORTS, Report, Side, WarehouseError};
+use warehouse::{Closed, Day, OpenDay, REPORTS, Report, Side};
 
-use crate::warehouse_blocks::{Databases, NOON, block_of, event};
+use crate::small_audiences::{hidden_groups, people_by_group};
+use crate::warehouse_databases::{Databases, NOON, block_of, event};
 
 const DAY: i64 = 86_400_000;
 
-fn day(days: i64) -> Day {
+pub(crate) fn day(days: i64) -> Day {
     Day::new(2026, 10, 15).unwrap().checked_add(jiff::Span::new().days(days)).unwrap()
 }
 
 /// Events of five days with every type, everybody, and some that count nowhere. Deterministic, and not in any order.
-fn traffic(from: u64, number: u64) -> Vec<LinkEvent<'static>> {
+pub(crate) fn traffic(from: u64, number: u64) -> Vec<LinkEvent<'static>> {
     (from..from + number)
         .map(|offset| {
             // SplitMix64's finaliser: enough to mix the attributes.
@@ -69,7 +70,7 @@ fn traffic(from: u64, number: u64) -> Vec<LinkEvent<'static>> {
         .collect()
 }
 
-fn date(event: &LinkEvent<'_>) -> String {
+pub(crate) fn date(event: &LinkEvent<'_>) -> String {
     jiff::Timestamp::from_millisecond(event.event_time.0).unwrap().strftime("%F").to_string()
 }
 
@@ -90,7 +91,7 @@ fn count<'e>(
     counts
 }
 
-async fn shown(databases: &Databases, keys: &[&str], measures: &[&str], view: &str) -> Counts {
+pub(crate) async fn shown(databases: &Databases, keys: &[&str], measures: &[&str], view: &str) -> Counts {
     let sql = format!("SELECT {}, {} FROM {view}", keys.join(", "), measures.join(", "));
     let rows = databases.warehouse.query(Side::Production, &sql, &[]).await.unwrap();
     let number = rows.len();
@@ -221,133 +222,6 @@ async fn check_placements(databases: &Databases, events: &[LinkEvent<'static>]) 
     assert!(expected.keys().any(|key| key[5] == "true") && expected.keys().any(|key| key[5] == "false"));
     let keys = ["day", "programme", "placement", "country", "region", "hidden"];
     assert_eq!(shown(databases, &keys, &["scans", "raw_scans"], "qr_placement_daily").await, expected);
-}
-
-/// People outside and our own people of a group: those who are known, and each scan without a visitor.
-type People = [(BTreeSet<u64>, usize); 2];
-
-/// People of one kind by country.
-type Situation = &'static [(&'static str, usize, Counted)];
-
-/// By day, programme, placement, country and region.
-type Groups = BTreeMap<Vec<String>, People>;
-
-fn people_by_group<'e>(
-    scans: impl IntoIterator<Item = &'e LinkEvent<'static>>,
-    group: impl Fn(&LinkEvent<'static>) -> Vec<String>,
-) -> Groups {
-    let mut groups = Groups::new();
-    for scan in scans {
-        let people = groups.entry(group(scan)).or_default();
-        let Some(at) = [Counted::Human, Counted::Internal].iter().position(|who| *who == scan.counted) else {
-            continue;
-        };
-        match scan.visitor {
-            0 => people[at].1 += 1,
-            visitor => _ = people[at].0.insert(visitor),
-        }
-    }
-    groups
-}
-
-fn number((known, unknown): &(BTreeSet<u64>, usize)) -> usize {
-    known.len() + unknown
-}
-
-/// The groups whose geography is not shown: small ones, and the next by size until those that are hidden have enough
-/// people.
-fn hidden_groups(groups: &Groups, smallest: usize) -> BTreeSet<Vec<String>> {
-    let small = |people: &People| people.iter().any(|people| (1..smallest).contains(&number(people)));
-    let mut hidden = BTreeSet::new();
-    let placements: BTreeSet<&[String]> = groups.keys().map(|key| &key[..3]).collect();
-    for placement in placements {
-        let in_it =
-            groups.iter().filter(|(key, _)| key[..3] == *placement && (!key[3].is_empty() || !key[4].is_empty()));
-        let mut in_it: Vec<_> = in_it.collect();
-        in_it.sort_by_key(|(key, people)| (!small(people), number(&people[0]), *key));
-        if !in_it.iter().any(|(_, people)| small(people)) {
-            continue;
-        }
-        let mut so_far = 0;
-        for (key, people) in in_it {
-            if small(people) || so_far < smallest {
-                hidden.insert(key.clone());
-            }
-            so_far += number(&people[0]);
-        }
-    }
-    hidden
-}
-
-/// An attacker may read the view and knows all totals, and looks for a country with few people in it.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_group_of_few_people_is_had_by_subtracting_what_is_shown_from_totals() {
-    let databases = Databases::new("few").await;
-    let smallest = databases.layout.smallest_group as usize;
-    // Each placement is another situation: people by country, and who they are.
-    let situations: &[(&str, Situation)] = &[
-        ("alone", &[("DE", 40, Counted::Human), ("LI", 1, Counted::Human)]),
-        ("two small", &[("DE", 40, Counted::Human), ("LI", 3, Counted::Human), ("VA", 4, Counted::Human)]),
-        ("enough small", &[("DE", 40, Counted::Human), ("LI", 6, Counted::Human), ("VA", 7, Counted::Human)]),
-        ("many bots", &[("DE", 40, Counted::Human), ("LI", 2, Counted::Human), ("LI", 90, Counted::Bot)]),
-        ("many of ours", &[("DE", 40, Counted::Human), ("LI", 2, Counted::Human), ("LI", 90, Counted::Internal)]),
-        ("few of ours", &[("DE", 40, Counted::Human), ("LI", 50, Counted::Human), ("LI", 2, Counted::Internal)]),
-        ("one who comes often", &[("DE", 40, Counted::Human), ("LI", 1, Counted::Human)]),
-        ("only few", &[("LI", 3, Counted::Human)]),
-        ("unknown besides", &[("DE", 40, Counted::Human), ("LI", 2, Counted::Human), ("", 30, Counted::Human)]),
-        ("none small", &[("DE", 40, Counted::Human), ("FR", 10, Counted::Human)]),
-    ];
-    let mut events = Vec::new();
-    for (placement, groups) in situations {
-        for (country, people, counted) in *groups {
-            let times = if *placement == "one who comes often" { 50 } else { 1 };
-            for person in 0..*people * times {
-                let offset = events.len() as u64;
-                events.push(LinkEvent {
-                    outcome: Outcome::Event,
-                    r#type: EventType::QrScan,
-                    counted: *counted,
-                    programme: "instore".into(),
-                    placement: (*placement).into(),
-                    country: (*country).into(),
-                    region: "".into(),
-                    visitor: 1 + (person / times) as u64,
-                    ..event(offset)
-                });
-            }
-        }
-    }
-    databases.warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
-    let group = |event: &LinkEvent<'static>| {
-        let names = [&event.programme, &event.placement, &event.country, &event.region].map(|name| name.to_string());
-        std::iter::once(date(event)).chain(names).collect::<Vec<_>>()
-    };
-    let groups = people_by_group(&events, group);
-    let keys = ["placement", "country", "hidden"];
-    let rows = shown(&databases, &keys, &["scans", "raw_scans"], "qr_placement_daily").await;
-    let seen = |placement: &str| {
-        let of_it = rows.keys().filter(|key| key[0] == placement && !key[1].is_empty());
-        of_it.map(|key| key[1].clone()).collect::<Vec<_>>()
-    };
-    for (placement, _) in situations {
-        let of_it = || groups.iter().filter(|(key, _)| key[2] == *placement);
-        for (key, people) in of_it().filter(|(key, _)| seen(placement).contains(&key[3])) {
-            let small = people.iter().any(|people| (1..smallest).contains(&number(people)));
-            assert!(!small, "{placement}: {key:?} is shown");
-        }
-        // What a total leaves when all that is shown is taken from it.
-        let rest = of_it().filter(|(key, _)| !key[3].is_empty() && !seen(placement).contains(&key[3]));
-        let (countries, people) =
-            rest.fold((0, 0), |(countries, people), (_, more)| (countries + 1, people + number(&more[0])));
-        assert!(
-            people == 0 || people >= smallest || seen(placement).is_empty(),
-            "{placement}: {people} people in {countries}"
-        );
-    }
-    assert_eq!(seen("none small"), ["DE", "FR"], "what need not be hidden is shown");
-    assert_eq!(seen("enough small"), ["DE"], "nor more than is needed");
-    let total: i64 = rows.values().map(|measures| measures[1]).sum();
-    assert_eq!(total, events.len() as i64, "no scan is lost");
 }
 
 async fn check_visitors(databases: &Databases, events: &[LinkEvent<'static>]) {
@@ -490,7 +364,7 @@ fn today() -> Day {
 }
 
 /// Moves the traffic to the days before today, with its received times.
-fn shift_to_recent(events: &mut [LinkEvent<'static>]) {
+pub(crate) fn shift_to_recent(events: &mut [LinkEvent<'static>]) {
     let days = (today() - day(0)).get_days();
     for event in events {
         event.event_time.0 += i64::from(days) * DAY;
@@ -579,105 +453,5 @@ async fn old_months_lose_their_identifiers_and_nothing_else() {
     assert_eq!(databases.number(Side::Production, kept).await, 600);
     assert_eq!(databases.number(Side::Production, "SELECT sum(records) FROM ledger").await, 1_200);
     assert_eq!(warehouse.tidy(Side::Production, layout).await.unwrap(), Vec::<String>::new());
-    databases.drop().await;
-}
-
-#[tokio::test]
-async fn live_reports_and_the_ledger_read_projections_and_predicates_reach_them() {
-    let databases = Databases::new("projections").await;
-    databases.warehouse.blocks().insert(&block_of("inc", 0, 1, &traffic(0, 2_000))).await.unwrap();
-    for (sql, projection, key) in [
-        (
-            "SELECT campaign, sum(clicks) FROM campaign_channel_daily WHERE day >= '2026-10-13' AND campaign = 'spring' GROUP BY campaign",
-            "by_campaign_day",
-            "campaign",
-        ),
-        ("SELECT hour, clicks FROM link_hourly WHERE link_id = 'l_3'", "by_link_hour", "link_id"),
-        ("SELECT lane, sum(missing) FROM ledger GROUP BY lane", "by_lane_bucket", ""),
-        ("SELECT max(raw_offset) FROM records WHERE incarnation = 'inc' AND lane = 0", "by_lane_bucket", "lane"),
-    ] {
-        let plan =
-            databases.warehouse.query(Side::Production, &format!("EXPLAIN indexes = 1 {sql}"), &[]).await.unwrap();
-        let plan: String =
-            plan.iter().flat_map(|row| row.values()).map(|line| format!("{}\n", line.as_str().unwrap())).collect();
-        assert!(plan.contains(&format!("({projection})")), "{sql}\n{plan}");
-        assert!(!plan.contains(".records)"), "reads the rows themselves: {sql}\n{plan}");
-        let keys = plan.split("Keys:").skip(1).any(|keys| keys.contains(key));
-        assert!(keys || key.is_empty(), "{sql}\n{plan}");
-    }
-    databases.drop().await;
-}
-
-#[tokio::test]
-async fn every_view_answers_and_every_table_view_and_column_has_a_comment() {
-    let databases = Databases::new("comments").await;
-    let mut events = traffic(0, 300);
-    shift_to_recent(&mut events);
-    databases.warehouse.blocks().insert(&block_of("inc", 0, 1, &events)).await.unwrap();
-    for side in Side::BOTH {
-        let views = databases
-            .warehouse
-            .query(side, "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine = 'View'", &[])
-            .await
-            .unwrap();
-        assert!(views.len() > 15, "{views:?}");
-        for view in views {
-            let name = view["name"].as_str().unwrap();
-            databases.warehouse.query(side, &format!("SELECT * FROM {name}"), &[]).await.unwrap();
-        }
-        let bare = "SELECT count() FROM system.columns WHERE database = currentDatabase() AND comment = ''";
-        assert_eq!(databases.number(side, bare).await, 0);
-        let bare = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND comment = ''";
-        assert_eq!(databases.number(side, bare).await, 0);
-    }
-    let sql = "SELECT count() FROM where_is WHERE event_key = 'click:7'";
-    assert_eq!(databases.number(Side::Production, sql).await, 1);
-    let source = "SELECT count() FROM completeness WHERE source = 'acme' AND records = 300 AND missing = 0";
-    assert_eq!(databases.number(Side::Production, source).await, 1);
-    let packs = "SELECT sum(clicks) - (SELECT sum(clicks) FROM campaign_channel_daily) FROM monthly_pack";
-    assert_eq!(databases.number(Side::Production, packs).await, 0);
-    databases.drop().await;
-}
-
-#[tokio::test]
-async fn migrations_are_applied_once_by_two_at_once_and_a_changed_text_is_refused() {
-    let databases = Databases::unmigrated("migrate").await;
-    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
-    let pending = warehouse.pending(layout).await.unwrap();
-    assert!(pending.iter().any(|migration| migration.name == "records" && migration.version == 1), "{pending:?}");
-    let (one, two) = tokio::join!(warehouse.migrate(layout), warehouse.migrate(layout));
-    assert!(one.unwrap().len() + two.unwrap().len() >= pending.len());
-    assert_eq!(warehouse.pending(layout).await.unwrap(), []);
-    assert_eq!(warehouse.migrate(layout).await.unwrap(), []);
-
-    // Another retention, and a column that an older version did not have.
-    let database = warehouse.database(Side::Production).to_owned();
-    let longer = warehouse::Layout { events_days: 700, ..layout.clone() };
-    let applied = warehouse.migrate(&longer).await.unwrap();
-    let follows_retention = ["retention of records", "retention of dead_letter_decisions", "view ledger"];
-    assert!(applied.iter().all(|migration| follows_retention.contains(&migration.name.as_str())), "{applied:?}");
-    let ttl = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = 'records' AND engine_full LIKE '%toIntervalDay(700)%'";
-    assert_eq!(databases.number(Side::Production, ttl).await, 1);
-
-    databases.execute(&format!("ALTER TABLE {database}.records DROP COLUMN promo")).await;
-    let forget = "INSERT INTO {}.migrations (version, name, checksum) VALUES (0, 'columns of records', 'older')";
-    databases.execute(&forget.replace("{}", &database)).await;
-    let applied = warehouse.migrate(&longer).await.unwrap();
-    assert_eq!(applied.len(), 1);
-    let order = "SELECT position FROM system.columns WHERE database = currentDatabase() AND table = 'records' AND name IN ('utm_content', 'promo') ORDER BY name DESC";
-    let rows = warehouse.query(Side::Production, order, &[]).await.unwrap();
-    let position = |row: usize| rows[row]["position"].as_i64().unwrap();
-    assert_eq!(position(1), position(0) + 1, "promo follows utm_content again");
-
-    let newer =
-        format!("INSERT INTO {database}.migrations (version, name, checksum) VALUES (9000, 'from_the_future', 'x')");
-    databases.execute(&newer).await;
-    assert!(matches!(warehouse.migrate(layout).await, Err(WarehouseError::Newer { version: 9000, .. })));
-    databases
-        .execute(&format!("ALTER TABLE {database}.migrations DELETE WHERE version = 9000 SETTINGS mutations_sync = 2"))
-        .await;
-    let changed = format!("INSERT INTO {database}.migrations (version, name, checksum) VALUES (1, 'records', 'x')");
-    databases.execute(&changed).await;
-    assert!(matches!(warehouse.pending(layout).await, Err(WarehouseError::Checksum { version: 1, .. })));
     databases.drop().await;
 }

@@ -1,4 +1,4 @@
-//! The language of the house: what every other crate speaks.
+//! The language of the pipeline: what every other crate speaks.
 //!
 //! A record of the `raw` topic ([`raw`]) becomes exactly one [`LinkEvent`] on `events`; rules turn events into
 //! [`SignalBatch`]es and [`Alert`]s; alerts become [`Delivery`] entries. Each is one Avro record declared once, in its own
@@ -10,6 +10,7 @@ pub mod avro;
 pub mod country;
 mod cut;
 mod dead_letter;
+mod declare;
 mod delivery;
 mod ids;
 pub mod lane;

@@ -11,7 +11,7 @@ pub(super) struct Ports {
 }
 
 /// How long nodes wait for each other, in milliseconds.
-struct Patience {
+struct QuorumTimeouts {
     /// Until a silent broker is fenced, and others lead what it led.
     session: u32,
     heartbeat: u32,
@@ -21,7 +21,7 @@ struct Patience {
     backoff: u32,
 }
 
-impl Patience {
+impl QuorumTimeouts {
     /// One node waits for its own past alone. Several share a machine and its moments of heavy load: with 500 ms of
     /// `fetch` and 300 ms of `election`, three nodes on two busy cores elected a controller 158 times in seven minutes,
     /// and after a kill no partition had a leader for 11 s at a time.
@@ -47,7 +47,7 @@ pub(super) fn properties(id: usize, ports: &[Ports], log_dir: &Path) -> String {
     }
     // With three nodes each record is on three disks, and is acknowledged when it is on two.
     let (replication, in_sync) = if ports.len() >= 3 { (3, 2) } else { (1, 1) };
-    let Patience { session, heartbeat, fetch, election, backoff } = Patience::of(ports.len());
+    let QuorumTimeouts { session, heartbeat, fetch, election, backoff } = QuorumTimeouts::of(ports.len());
     // In properties files a backslash escapes; nothing else in a value does.
     let log_dir = log_dir.display().to_string().replace('\\', "\\\\");
     format!(

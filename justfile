@@ -37,6 +37,18 @@ test *args:
 deploy-check *args:
     deploy/check {{ args }}
 
+# The Helm chart: rendered, scored, validated; `just chart --cluster` installs it on a real Kubernetes API server
+chart *args:
+    deploy/helm/check {{ args }}
+
+# Tools of the checks under deploy/, once, into the cache; `just tools --cluster` adds the API server
+tools *args:
+    deploy/helm/tools {{ args }}
+
+# A step of a release: check, notes, binary, chart, sbom, image TAG, checksums, all
+release *args:
+    deploy/release/run {{ args }}
+
 # The data dictionary from the declarations of the records
 data-dictionary:
     docs/generate-data-dictionary.sh

@@ -31,6 +31,7 @@
 mod codec;
 mod detector;
 mod evaluator;
+mod example;
 mod field;
 mod glob;
 mod index;

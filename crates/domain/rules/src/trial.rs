@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use event::{LinkEvent, Millis, SignalBatch, Transition};
+use event::{Alert, LinkEvent, Millis, SignalBatch, Transition};
 
 use crate::{Detector, MAX_WINDOW_MS, Rule, RuleIndex};
 
 /// When the events of a trial happen, in milliseconds since 1970: every pane begins there.
-const START_MS: i64 = 1_800_000_000_000 / MAX_WINDOW_MS * MAX_WINDOW_MS;
+pub(crate) const START_MS: i64 = 1_800_000_000_000 / MAX_WINDOW_MS * MAX_WINDOW_MS;
 /// How far back the usual traffic goes: four times the longest week that a baseline looks at.
 const BEFORE_MS: i64 = 28 * 86_400_000;
 /// The most spans of usual traffic that are played.
@@ -37,34 +37,50 @@ impl Trial {
             fired.extend(each.map(|rule| rule.name()));
         }
         let counting: Vec<Rule> = rules.into_iter().filter(|rule| rule.per().is_some()).cloned().collect();
-        if counting.is_empty() {
-            return fired;
+        let alerts = self.play(&counting).into_iter();
+        let found: BTreeSet<String> =
+            alerts.filter(|alert| alert.transition == Transition::Fired).map(|alert| alert.rule.into_owned()).collect();
+        fired.extend(found.iter().filter_map(|name| index.rule(name)).map(Rule::name));
+        fired
+    }
+
+    /// The alerts that a rule raises about these events.
+    #[must_use]
+    pub fn alerts(&self, rule: &Rule) -> Vec<Alert<'static>> {
+        match rule.per() {
+            Some(_) => self.play(std::slice::from_ref(rule)),
+            None => (0..self.count.min(1)).filter_map(|_| rule.each_alert(&self.event)).collect(),
         }
-        let mut detector = Detector::new(&counting, 1);
-        let mut found: BTreeSet<String> = BTreeSet::new();
+    }
+
+    /// What rules that count say about these events, and about no event before.
+    fn play(&self, counting: &[Rule]) -> Vec<Alert<'static>> {
+        if counting.is_empty() {
+            return Vec::new();
+        }
+        let mut detector = Detector::new(counting, 1);
+        let mut found = Vec::new();
         let mut play = |batch: &SignalBatch<'_>| {
             // There is one lane, and it is number 0.
             let taken = detector.take(batch).unwrap_or_default();
-            let starts = taken.findings.into_iter().map(|finding| finding.alert);
-            let starts = starts.filter(|alert| alert.transition == Transition::Fired && alert.window_end.0 > START_MS);
-            found.extend(starts.map(|alert| alert.rule.into_owned()));
+            let alerts = taken.findings.into_iter().map(|finding| finding.alert);
+            found.extend(alerts.filter(|alert| alert.window_end.0 > START_MS));
         };
         if self.usual > 0 {
             let spans = (BEFORE_MS / self.within_ms.max(1)).min(SPANS);
             for span in (1..=spans).rev() {
-                play(&self.batch(&counting, START_MS - span * self.within_ms, self.usual));
+                play(&self.batch(counting, START_MS - span * self.within_ms, self.usual));
             }
         }
         // Ten seconds at a time, so that panes close as they do when events come one by one.
         let steps = (self.within_ms / 10_000).clamp(1, 10_000);
         for step in 0..steps {
             let (from, to) = (self.count * step as u64 / steps as u64, self.count * (step + 1) as u64 / steps as u64);
-            play(&self.batch(&counting, START_MS + self.within_ms * step / steps, to - from));
+            play(&self.batch(counting, START_MS + self.within_ms * step / steps, to - from));
         }
         let end = Millis(START_MS + self.within_ms + 2 * MAX_WINDOW_MS);
         play(&SignalBatch { lane: 0, watermark: end, signals: Vec::new() });
-        fired.extend(found.iter().filter_map(|name| index.rule(name)).map(Rule::name));
-        fired
+        found
     }
 
     /// What `process` would send for so many events at a time.

@@ -413,6 +413,7 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) ->
         silences: Vec::new(),
         destinations: vec![hook],
         people: People::new(),
+        templates: notification::Templates::default(),
     };
     let handle = receiver.runtime.handle().clone();
     let service =

@@ -1,10 +1,11 @@
 //! Destinations: where messages go.
 
-use notification::Hours;
 use notification::destination::{Form, Kind, Reach, Setting, Value, Values};
+use notification::{Hours, Template};
 
 use crate::availability;
 use crate::owners::Declared;
+use crate::rule::read_template;
 use crate::secret::{Resolved, SecretText};
 use crate::section::Section;
 use crate::source::is_name;
@@ -21,6 +22,8 @@ pub struct Destination {
     pub kind: &'static Kind,
     /// What its kind needs; none only when secrets were not looked up.
     pub values: Option<Values>,
+    /// The same with an example in the place of each secret: for what is only shown.
+    pub stand_in: Values,
     /// Whether the address may be a private one.
     pub allow_private: bool,
     /// The proxy through which it is reached. What it connects to is the proxy's business: addresses are not checked then.
@@ -31,6 +34,8 @@ pub struct Destination {
     pub open: Option<OpenHours>,
     /// The only fields that leave; every field of a message when left out.
     pub fields: Option<Vec<String>>,
+    /// Title and text of its messages, where they are the owner's own; a rule's go before them.
+    pub template: Option<Template>,
 }
 
 /// When a destination may be disturbed.
@@ -81,6 +86,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
     let owner = section.owner("owner", owners);
     let max = section.parsed("max", values::rate);
     let open = section.section("open").and_then(read_open);
+    let template = read_template(&section);
     let fields = section.has("fields").then(|| section.names("fields"));
     let kind = kind_name.as_ref().and_then(|(kind, _)| notification::destination::kind(kind));
     let Some(kind) = kind else {
@@ -106,8 +112,8 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared) -> Option<Des
     if !available {
         return None;
     }
-    let values = values?.known();
-    Some(Destination { name, owner: owner?, kind, values, allow_private, proxy, max, open, fields })
+    let (stand_in, values) = values.map(|read| (read.stand_in.clone(), read.known()))?;
+    Some(Destination { name, owner: owner?, kind, values, stand_in, allow_private, proxy, max, open, fields, template })
 }
 
 /// The proxy through which a destination is reached that talks HTTP.
@@ -124,6 +130,7 @@ fn proxy(section: &Section<'_>) -> Option<SecretText> {
 /// What the section says of its kind's settings, and whether secrets were looked up.
 struct Read {
     values: Values,
+    stand_in: Values,
     looked_up: bool,
 }
 
@@ -135,7 +142,7 @@ impl Read {
 
 /// Reads and checks every setting of a kind. None if something is wrong, which is recorded.
 fn settings(section: &Section<'_>, kind: &Kind) -> Option<Read> {
-    let mut read = Read { values: Values::default(), looked_up: true };
+    let mut read = Read { values: Values::default(), stand_in: Values::default(), looked_up: true };
     let mut sound = true;
     let mut done = Vec::new();
     for setting in kind.settings {
@@ -212,6 +219,8 @@ fn setting_of(section: &Section<'_>, setting: &Setting, key: &'static str, read:
     };
     let sound = value.is_some();
     if let Some(value) = value {
+        let is_secret = matches!(setting.form, Form::Secret | Form::SecretOrText);
+        read.stand_in.set(setting.key, if is_secret { text(setting.example.to_owned()) } else { value.clone() });
         read.values.set(setting.key, value);
     }
     sound

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use notification::Hours;
+use notification::{Hours, Template};
 use rules::{Condition, EventPattern, Field, Per, Trigger, When, WindowError};
 
 use crate::alert;
@@ -26,6 +26,8 @@ pub struct Rule {
     pub send: Option<Sending>,
     /// What the people who get the message should do (`do`): words, or the path of a runbook.
     pub instruction: Option<String>,
+    /// Title and text of its messages, where they are the owner's own.
+    pub template: Option<Template>,
 }
 
 /// What a rule sends, and when.
@@ -106,6 +108,7 @@ fn read_one(
         }
     }
     let instruction = section.text("do");
+    let template = read_template(&section);
     let shadow = section.flag("shadow").unwrap_or(false);
     match (section.has("alert"), section.has("send")) {
         (false, true) => {
@@ -133,7 +136,7 @@ fn read_one(
     // An alert or a send that could not be read is recorded; the rule must not come out as one without it.
     let alert = alert.map_or(Some(None), |alert| alert.map(Some))?;
     let send = send.map_or(Some(None), |send| send.map(Some))?.filter(|_| !shadow);
-    Some(Rule { rule: rules::Rule::new(name, owner?, when?, alert).in_shadow(shadow), send, instruction })
+    Some(Rule { rule: rules::Rule::new(name, owner?, when?, alert).in_shadow(shadow), send, instruction, template })
 }
 
 /// The conditions of `when`. An unknown field is a problem with a suggestion.
@@ -172,7 +175,7 @@ pub(crate) fn read_when(section: Section<'_>) -> Option<When> {
             (key, None) => {
                 let names = Field::ALL.iter().map(|field| field.name()).chain(["event"]);
                 let message = format!("unknown field {key:?} in {}", section.title);
-                sink.error(&entry.at, message, nearest_field(key, names));
+                sink.error(&entry.at, message, nearest(key, names));
                 sound = false;
             }
         }
@@ -180,7 +183,7 @@ pub(crate) fn read_when(section: Section<'_>) -> Option<When> {
     sound.then(|| When::new(events, conditions))
 }
 
-fn nearest_field<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+fn nearest<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     match did_you_mean(key, names.clone()) {
         hint if hint.is_empty() => format!("one of: {}", names.collect::<Vec<_>>().join(", ")),
         hint => hint,
@@ -262,6 +265,21 @@ fn read_count(section: &Section<'_>, pers: &[(&'static str, Per)]) -> Option<Tri
             None
         }
     }
+}
+
+/// Title and text of messages (`template`), filled with made-up values to see that they can be.
+pub(crate) fn read_template(section: &Section<'_>) -> Option<Template> {
+    let own = section.section("template")?;
+    let template = Template { title: own.text("title"), text: own.text("text") };
+    if template == Template::default() {
+        own.error(own.at, format!("{} says nothing", own.title), "write title = \"…\", text = \"…\" or both");
+    }
+    if let Err(fault) = template.check() {
+        let hint = fault.unknown.map(|(name, known)| nearest(&name, known.iter().copied())).unwrap_or_default();
+        own.error(own.place(fault.key), format!("the {} of {}: {}", fault.key, own.title, fault.message), hint);
+    }
+    own.finish();
+    Some(template)
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -11,6 +11,8 @@ const MAX_LINKS: usize = 10_000;
 pub(crate) const MAX_KEYS: usize = 1_000;
 /// Samples that are kept.
 const MAX_SAMPLES: usize = 5;
+/// Links of which is kept what is usual.
+const MAX_USUAL: usize = 20;
 /// Bytes of a name or key that are kept: 5,000 of them, each byte escaped, fit a record.
 const MAX_TEXT: usize = 160;
 /// Alert ids that a bundle names.
@@ -31,6 +33,9 @@ pub(crate) struct AlertGroup {
     pub(crate) other_links: u64,
     /// Event keys.
     pub(crate) samples: Vec<String>,
+    /// By link, what came instead of what is usual: of rules that learn.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) usual: BTreeMap<String, String>,
     /// What the first alert says about its event.
     pub(crate) attributes: BTreeMap<String, String>,
     /// The count that the rule asks for.
@@ -58,6 +63,8 @@ impl AlertGroup {
         if let Some(link) = link(alert) {
             links.insert(short(&link), count);
         }
+        let why = alert.attributes.get("why");
+        let usual = link(alert).filter(|_| !over && !why.is_empty()).map(|link| (short(&link), short(why)));
         let attributes = alert.attributes.0.iter();
         let ids = std::mem::take(&mut self.alert_ids);
         self.merge(AlertGroup {
@@ -66,6 +73,7 @@ impl AlertGroup {
             count,
             links,
             other_links: 0,
+            usual: usual.into_iter().collect(),
             samples: if alert.sample.is_empty() { Vec::new() } else { vec![short(&alert.sample)] },
             attributes: attributes.map(|(name, value)| (name.to_string(), short(value))).collect(),
             threshold: alert.threshold,
@@ -96,6 +104,11 @@ impl AlertGroup {
                     *self.links.entry(link).or_default() += count;
                 } else {
                     self.other_links += count;
+                }
+            }
+            for (link, why) in other.usual {
+                if self.usual.len() < MAX_USUAL || self.usual.contains_key(&link) {
+                    self.usual.insert(link, why);
                 }
             }
             for (key, firing) in other.firing {

@@ -23,10 +23,14 @@ mod group;
 mod hours;
 mod message;
 mod plan;
+mod preview;
 mod routing;
+mod template;
 
 pub use calm::{Budget, Held, Live, LiveSilence, Open};
 pub use hours::Hours;
 pub use message::{Digested, LinkCount, Message, MessageKind, Thread, Window};
 pub use plan::{Planner, UnreadableHold};
+pub use preview::{first_write, preview};
 pub use routing::{CAPTURE, Destination, Mute, Routing, Rule, Sending, Silence};
+pub use template::{ATTRIBUTES, Template, TemplateFault, Templates, VARIABLES};

@@ -9,9 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::group::AlertGroup;
 use crate::routing::{Destination, Rule};
+use crate::template::Template;
 
 /// Links that a message names.
 const TOP_LINKS: usize = 10;
+/// Event keys that the text of a message names.
+const TEXT_SAMPLES: usize = 3;
 /// Alert ids that a message names; the record that plans it names more.
 const MESSAGE_IDS: usize = 100;
 
@@ -74,6 +77,8 @@ pub enum MessageKind {
     Resolved,
     /// What its destination did not take when it was due.
     Digest,
+    /// A person takes care of it: for receivers that know such a state.
+    Acknowledged,
 }
 
 impl MessageKind {
@@ -84,6 +89,7 @@ impl MessageKind {
             Self::Summary => "summary",
             Self::Resolved => "resolved",
             Self::Digest => "digest",
+            Self::Acknowledged => "acknowledged",
         }
     }
 }
@@ -139,6 +145,9 @@ pub struct Thread {
     /// The keys whose condition holds after this message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub firing: Vec<String>,
+    /// Whether the receiver was told that a person takes care of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub acknowledged: bool,
 }
 
 impl Message {
@@ -184,6 +193,8 @@ pub(crate) struct MessageContext<'m> {
     pub(crate) test: bool,
     /// Whether it follows another message of its group.
     pub(crate) follows: bool,
+    /// What it says instead of our own words.
+    pub(crate) template: Option<&'m Template>,
 }
 
 /// The id of the bundle of a group that starts with this alert.
@@ -206,28 +217,35 @@ pub(crate) fn compose(context: &MessageContext<'_>, alerts: &AlertGroup) -> Mess
     };
     let links = if leaves("link") { alerts.top_links(TOP_LINKS) } else { Vec::new() };
     let title = title(context.rule, kind, alerts, &links);
+    let samples = if leaves("event_key") { alerts.samples.clone() } else { Vec::new() };
+    // What is usual, and what came instead, may name the link.
+    let says_why = leaves("why") || leaves("link");
     let known = alerts.attributes.iter().filter(|(name, _)| leaves(name));
-    Message {
+    let mut message = Message {
         id: context.bundle_id.to_owned(),
         kind,
         rule: context.rule.name.clone(),
         owner: context.rule.owner.clone(),
         mention: (!context.mention.is_empty()).then(|| context.mention.to_owned()),
         instruction: context.rule.instruction.clone(),
-        text: text(context, kind, alerts, &title, &links),
+        text: text(context, kind, alerts, &title, &links, &samples, says_why),
         title,
         count: alerts.count,
         alerts: alerts.alerts,
         over: alerts.over,
         links: links.into_iter().map(|(link, count)| LinkCount { link: link.to_owned(), count }).collect(),
-        sample_event_keys: if leaves("event_key") { alerts.samples.clone() } else { Vec::new() },
+        sample_event_keys: samples,
         attributes: known.map(|(name, value)| (name.clone(), value.clone())).collect(),
         window: Window { start: instant(alerts.window_start), end: instant(alerts.window_end) },
         alert_ids: alerts.alert_ids[..alerts.alert_ids.len().min(MESSAGE_IDS)].to_vec(),
         test: context.test,
         digest: Vec::new(),
         thread: None,
+    };
+    if let Some(template) = context.template {
+        template.apply(&mut message, alerts.threshold);
     }
+    message
 }
 
 /// Lines of a digest; the others are counted.
@@ -282,17 +300,22 @@ fn title(rule: &Rule, kind: MessageKind, alerts: &AlertGroup, links: &[(&str, u6
     match kind {
         MessageKind::Resolved => format!("{}: over{on}", rule.name),
         MessageKind::Summary => format!("{}: {events} more{on}", rule.name),
-        MessageKind::Alert | MessageKind::Digest => format!("{}: {events}{on}", rule.name),
+        MessageKind::Alert | MessageKind::Digest | MessageKind::Acknowledged => {
+            format!("{}: {events}{on}", rule.name)
+        }
     }
 }
 
 /// A few lines for people.
+#[allow(clippy::too_many_arguments, reason = "what a message may say")]
 fn text(
     context: &MessageContext<'_>,
     kind: MessageKind,
     alerts: &AlertGroup,
     title: &str,
     links: &[(&str, u64)],
+    samples: &[String],
+    says_why: bool,
 ) -> String {
     let mut text = title.to_owned();
     // Writing to a String cannot fail.
@@ -304,16 +327,24 @@ fn text(
     if alerts.over > 0 && alerts.over < alerts.alerts {
         let _ = write!(text, "; {} of {} alerts say that it is over", alerts.over, alerts.alerts);
     }
-    // What is usual, and what came instead: rules that learn say it.
-    if let Some(why) = alerts.attributes.get("why") {
+    // What is usual, and what came instead: rules that learn say it, of several links beside each.
+    let why_of_each = links.len() > 1 && alerts.usual.len() > 1;
+    if let Some(why) = alerts.attributes.get("why").filter(|_| says_why && !why_of_each) {
         let _ = write!(text, "\n{why}");
     }
     for (link, count) in links.iter().filter(|_| links.len() > 1) {
         let _ = write!(text, "\n- {link}: {count}");
+        if let Some(why) = alerts.usual.get(*link).filter(|_| says_why && why_of_each) {
+            let _ = write!(text, " ({why})");
+        }
     }
     let named: u64 = links.iter().map(|(_, count)| count).sum();
     if links.len() > 1 && named < alerts.count {
         let _ = write!(text, "\n- others: {}", alerts.count - named);
+    }
+    if let (false, Some(first)) = (over, samples.first()) {
+        let _ = write!(text, "\nSample events: {first}");
+        samples.iter().take(TEXT_SAMPLES).skip(1).for_each(|sample| drop(write!(text, ", {sample}")));
     }
     // What is over needs nothing to be done.
     if let Some(instruction) = context.rule.instruction.as_ref().filter(|_| !over) {

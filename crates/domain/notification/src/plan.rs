@@ -1,5 +1,6 @@
 //! Which alerts become which message, and when.
 
+mod acknowledge;
 mod digest;
 mod gate;
 mod thread;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calm::{Live, Spending, is_start};
 use crate::group::{AlertGroup, link};
-use crate::message::{Message, MessageContext, bundle_id, compose};
+use crate::message::{Message, MessageContext, MessageKind, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
 use gate::Gate;
 use thread::OpenThread;
@@ -141,7 +142,7 @@ impl Planner {
 
     /// Whether something is to be sent now, or to be recorded as waiting for its destination.
     pub fn is_due(&self, now_ms: i64) -> bool {
-        self.groups.iter().any(|(group, state)| {
+        let waits = self.groups.iter().any(|(group, state)| {
             state.waiting.as_ref().is_some_and(|waiting| {
                 waiting.due <= now_ms
                     && match self.gate(group, state, waiting, now_ms) {
@@ -149,7 +150,8 @@ impl Planner {
                         Gate::Shut => !waiting.deferred && !state.ends_something(waiting),
                     }
             })
-        })
+        });
+        waits || self.has_acknowledgement(now_ms)
     }
 
     /// Whether alerts were taken that no record says yet.
@@ -172,6 +174,7 @@ impl Planner {
             records.push(record);
         }
         self.spending.forget(now_ms, |destination| self.routing.destination(destination)?.max);
+        records.extend(self.acknowledgements(now_ms));
         records.extend(self.digests(now_ms));
         let mut groups = std::mem::take(&mut self.groups);
         groups.retain(|group, state| {
@@ -305,6 +308,10 @@ impl Planner {
                     self.restore_digest(&group.destination, &message.digest, record.at.0, offset);
                     return Ok(());
                 }
+                if message.as_ref().is_some_and(|message| message.kind == MessageKind::Acknowledged) {
+                    self.restore_acknowledgement(&group);
+                    return Ok(());
+                }
                 let quiet_until = record.at.0 + self.then_every(&group);
                 let open = message.and_then(|message| message.thread).filter(|thread| !thread.ends);
                 let open = open.map(|thread| OpenThread::of(thread, &record.bundle_id, record.at.0));
@@ -374,6 +381,7 @@ impl Planner {
                 (true, false) => &group.about,
                 (false, _) => "",
             };
+            let template = self.routing.template(&group.rule, &group.destination);
             let context = MessageContext {
                 bundle_id: &record.bundle_id,
                 rule,
@@ -381,9 +389,15 @@ impl Planner {
                 mention,
                 test: group.test,
                 follows,
+                template: template.as_ref(),
             };
             let mut message = compose(&context, &gathered);
             message.thread = Some(self.thread(group, state, &message, &gathered, now_ms));
+            let own_text = template.as_ref().is_some_and(|template| template.text.is_some());
+            let in_all = message.thread.as_ref().map_or(0, |thread| thread.count);
+            if message.kind == MessageKind::Summary && in_all > message.count && !own_text {
+                message.text.push_str(&format!("\nIn all: {in_all} events since the first message."));
+            }
             if let Some(notice) = self.spend(group, now_ms) {
                 message.text.push_str(&notice);
             }

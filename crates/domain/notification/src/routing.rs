@@ -1,11 +1,12 @@
 //! What is sent where: the part of the configuration that bundling looks at.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use event::Alert;
 
 use crate::calm::{Budget, Open};
 use crate::hours::Hours;
+use crate::template::{Template, Templates};
 
 /// The destination of test data: what would have been sent is recorded as delivered, and goes nowhere.
 pub const CAPTURE: &str = "capture";
@@ -89,6 +90,9 @@ pub struct Routing {
     rules: HashMap<String, Rule>,
     destinations: HashMap<String, Destination>,
     silences: Vec<Silence>,
+    templates: Templates,
+    /// Destinations that know that something is acknowledged.
+    acknowledging: BTreeSet<String>,
 }
 
 impl Routing {
@@ -98,7 +102,39 @@ impl Routing {
             rules: rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
             destinations: destinations.into_iter().map(|one| (one.name.clone(), one)).collect(),
             silences,
+            templates: Templates::default(),
+            acknowledging: BTreeSet::new(),
         }
+    }
+
+    /// The same, with the destinations that know that something is acknowledged.
+    #[must_use]
+    pub fn with_acknowledging(self, destinations: impl IntoIterator<Item = String>) -> Self {
+        Self { acknowledging: destinations.into_iter().collect(), ..self }
+    }
+
+    pub(crate) fn is_acknowledging(&self, destination: &str) -> bool {
+        self.acknowledging.contains(destination)
+    }
+
+    /// The same, with titles and texts of the owners' own.
+    #[must_use]
+    pub fn with_templates(self, templates: Templates) -> Self {
+        Self { templates, ..self }
+    }
+
+    /// The template of a rule's messages to a destination; none where our own words go.
+    pub(crate) fn template(&self, rule: &str, destination: &str) -> Option<Template> {
+        self.templates.of(rule, destination)
+    }
+
+    /// The same, with nothing that holds a message back: silences, mutes, budgets, open hours.
+    #[must_use]
+    pub(crate) fn unrestrained(mut self) -> Self {
+        self.silences.clear();
+        self.rules.values_mut().for_each(|rule| rule.sending.mute = None);
+        self.destinations.values_mut().for_each(|one| (one.max, one.open) = (None, None));
+        self
     }
 
     pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {

@@ -41,6 +41,11 @@ fn hours(from: Time, until: Time) -> Hours {
 }
 
 fn routing() -> Routing {
+    routing_of(false)
+}
+
+/// `log` may be a place that knows that something is acknowledged.
+fn routing_of(acknowledging: bool) -> Routing {
     let destination = |name: &str, max: Option<Budget>, open: Option<Open>| Destination {
         name: name.to_owned(),
         owner: "data".to_owned(),
@@ -61,7 +66,8 @@ fn routing() -> Routing {
         destination("drops", None, Some(Open { hours: office(), drops_outside: true })),
         destination("log", None, None),
     ];
-    Routing::new(rules, destinations, vec![])
+    let routing = Routing::new(rules, destinations, vec![]);
+    routing.with_acknowledging(acknowledging.then(|| "log".to_owned()))
 }
 
 fn alert(rule: &str, number: usize, link: usize, transition: Transition, at: i64) -> Alert<'static> {
@@ -245,6 +251,39 @@ fn an_acknowledged_message_is_followed_by_its_end_alone() {
     }
     assert_eq!(lane.silenced("log").len(), 4);
     assert_eq!(lane.say(&alert("count", 9, 0, Transition::Resolved, START + 3 * HOUR), "log").len(), 1);
+}
+
+#[test]
+fn a_place_that_knows_of_acknowledgements_is_told_once_and_before_the_end_whatever_crashes() {
+    let acknowledging = || Planner::new(routing_of(true));
+    let mut lane = Lane { planner: acknowledging(), ..Lane::new() };
+    let first = lane.say(&alert("count", 0, 0, Transition::Fired, START), "log").remove(0);
+    let other = lane.say(&alert("count", 1, 1, Transition::Fired, START), "log").remove(0);
+    let crash = |lane: &mut Lane| {
+        let mut planner = acknowledging();
+        planner.set_live(lane.live.clone());
+        let kept = lane.deliveries.iter().enumerate().skip(lane.needed);
+        kept.for_each(|(offset, record)| planner.restore(record, offset as i64).unwrap());
+        lane.planner = planner;
+    };
+    let mut live = Live::default();
+    live.acknowledged.insert(first.id.clone(), held(None));
+    lane.live(live);
+    assert!(lane.planner.is_due(START + MINUTE));
+    let told = lane.commit(START + MINUTE);
+    assert_eq!(told.len(), 1, "what is open at other links is not told");
+    let told = Message::thawed(&told[0].body).unwrap();
+    let (opened, thread) = (first.thread.clone().unwrap(), told.thread.clone().unwrap());
+    assert_eq!((told.kind, &thread.key, thread.ends), (MessageKind::Acknowledged, &opened.key, false));
+    assert!(told.id != first.id && told.id != other.id && told.text.contains("acknowledged by"), "{}", told.text);
+    for round in 0..3 {
+        let now = START + (round + 2) * MINUTE;
+        assert!(!lane.planner.is_due(now) && lane.commit(now).is_empty(), "{round}");
+        crash(&mut lane);
+    }
+    let over = lane.say(&alert("count", 9, 0, Transition::Resolved, START + HOUR), "log").remove(0);
+    let end = over.thread.unwrap();
+    assert!(end.ends && end.key == opened.key);
 }
 
 #[test]

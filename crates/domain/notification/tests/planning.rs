@@ -227,7 +227,39 @@ fn a_message_says_what_happened_where_and_what_to_do() {
     assert_eq!(body["sample_event_keys"].as_array().unwrap().len(), 5);
     assert_eq!(body["alert_ids"].as_array().unwrap().len(), 7);
     assert_eq!(body["window"]["start"], "2025-11-24T16:00:00Z");
-    assert!(body["text"].as_str().unwrap().contains("Do: Call within the hour."));
+    let text = body["text"].as_str().unwrap();
+    assert!(text.contains("Do: Call within the hour."));
+    assert!(text.contains("\nSample events: event-0, event-1, event-2\n"), "{text}");
+    // What follows says how many there were in all.
+    planner.take(&alert("proposal-opened", 9, START + 100_000), START + 100_000);
+    let (_, more) = planned(&mut planner, START + 400_000).remove(0);
+    assert!(more["text"].as_str().unwrap().ends_with("In all: 8 events since the first message."), "{more}");
+}
+
+#[test]
+fn of_several_links_each_says_what_is_usual_for_it_and_a_narrow_destination_hears_none_of_it() {
+    let narrow = Destination { fields: Some(vec!["country".to_owned()]), ..destination("log") };
+    let mut planner = Planner::new(Routing::new(
+        vec![rule("spike", &["hook", "log"], 60, 300)],
+        vec![destination("hook"), narrow],
+        vec![],
+    ));
+    for number in 0..2 {
+        let mut spike = alert("spike", number, START);
+        spike.transition = Transition::Fired;
+        spike.attributes.add("why", format!("{}00 clicks in 5 min; usual is 2 to 9", number + 1));
+        planner.take(&spike, START);
+    }
+    let bodies = planned(&mut planner, START + 60_000);
+    let text = |to: &str| {
+        let (_, body) = bodies.iter().find(|(record, _)| record.destination == to).unwrap();
+        body["text"].as_str().unwrap().to_owned()
+    };
+    for line in ["- go.example.com/s0: 1 (100 clicks in 5 min; usual is 2 to 9)", "- go.example.com/s1: 1 (200 clicks"]
+    {
+        assert!(text("hook").contains(line), "{}", text("hook"));
+    }
+    assert!(!text("log").contains("usual") && !text("log").contains("event-"), "{}", text("log"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
 use notification::destination::{Kind, People, Person, SecretText, Values};
-use notification::{Budget, Mute, Open, Routing};
+use notification::{Budget, Mute, Open, Routing, Templates};
 
 /// What the lanes of the notifier work by. It stays the same while they run.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct Settings {
     pub destinations: Vec<Destination>,
     /// Who can be mentioned.
     pub people: People,
+    /// Titles and texts of the owners' own.
+    pub templates: Templates,
 }
 
 /// A place that messages go to.
@@ -59,26 +61,7 @@ impl Settings {
     /// # Errors
     /// When it was read without its secrets.
     pub fn from_config(cluster: Cluster, plan: Plan, ids: Ids, config: &config::Config) -> Result<Self, NotLookedUp> {
-        let mutes: Vec<Mute> =
-            config.mutes.iter().map(|mute| Mute { name: mute.name.clone(), hours: mute.hours.clone() }).collect();
-        let rules = config.rules.iter().filter(|rule| !rule.rule.is_shadow());
-        let rules = rules.filter_map(|rule| {
-            let send = rule.send.as_ref()?;
-            Some(notification::Rule {
-                name: rule.rule.name().to_owned(),
-                owner: rule.rule.owner().to_owned(),
-                instruction: rule.instruction.clone(),
-                sending: notification::Sending {
-                    to: send.to.clone(),
-                    mention_link_owner: send.mention_link_owner,
-                    first_ms: send.first.as_millis() as i64,
-                    then_every_ms: send.then_every.as_millis() as i64,
-                    say_when_over: send.say_when_over,
-                    one_open_per: send.one_open_per.map(|per| per.name().to_owned()),
-                    mute: mutes.iter().find(|mute| Some(&mute.name) == send.mute.as_ref()).cloned(),
-                },
-            })
-        });
+        let rules = rules_of(config);
         let silences = config.silences.iter().map(|silence| notification::Silence {
             name: silence.name.clone(),
             rules: silence.rules.clone(),
@@ -86,14 +69,17 @@ impl Settings {
             until_ms: silence.until.as_millisecond(),
             why: silence.why.clone(),
         });
-        let (rules, silences) = (rules.collect(), silences.collect());
         let destinations = config.destinations.iter().map(destination).collect::<Result<_, _>>()?;
-        let people = config.owners.iter().map(|owner| {
-            let (slack, teams, github) = (owner.slack.clone(), owner.teams.clone(), owner.github.clone());
-            let (jira, email) = (owner.jira.clone(), owner.email.clone());
-            (owner.id.clone(), Person { name: owner.name.clone(), slack, teams, github, jira, email })
-        });
-        Ok(Self { cluster, plan, ids, rules, silences, destinations, people: people.collect() })
+        Ok(Self {
+            cluster,
+            plan,
+            ids,
+            rules,
+            silences: silences.collect(),
+            destinations,
+            people: people_of(config),
+            templates: templates_of(config),
+        })
     }
 
     /// What bundling looks at.
@@ -106,8 +92,65 @@ impl Settings {
             max: destination.max,
             open: destination.open.clone(),
         });
-        Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone())
+        let routing = Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone());
+        let acknowledging = self.destinations.iter().filter(|one| one.kind.acknowledges).map(|one| one.name.clone());
+        routing.with_templates(self.templates.clone()).with_acknowledging(acknowledging)
     }
+}
+
+/// The rules of a configuration that send, as bundling looks at them.
+pub(crate) fn rules_of(config: &config::Config) -> Vec<notification::Rule> {
+    let mutes: Vec<Mute> =
+        config.mutes.iter().map(|mute| Mute { name: mute.name.clone(), hours: mute.hours.clone() }).collect();
+    let rules = config.rules.iter().filter(|rule| !rule.rule.is_shadow());
+    let rules = rules.filter_map(|rule| {
+        let send = rule.send.as_ref()?;
+        Some(notification::Rule {
+            name: rule.rule.name().to_owned(),
+            owner: rule.rule.owner().to_owned(),
+            instruction: rule.instruction.clone(),
+            sending: notification::Sending {
+                to: send.to.clone(),
+                mention_link_owner: send.mention_link_owner,
+                first_ms: send.first.as_millis() as i64,
+                then_every_ms: send.then_every.as_millis() as i64,
+                say_when_over: send.say_when_over,
+                one_open_per: send.one_open_per.map(|per| per.name().to_owned()),
+                mute: mutes.iter().find(|mute| Some(&mute.name) == send.mute.as_ref()).cloned(),
+            },
+        })
+    });
+    rules.collect()
+}
+
+fn templates_of(config: &config::Config) -> Templates {
+    let rules = config.rules.iter().filter_map(|rule| Some((rule.rule.name().to_owned(), rule.template.clone()?)));
+    let destinations = config.destinations.iter();
+    let destinations = destinations.filter_map(|one| Some((one.name.clone(), one.template.clone()?)));
+    Templates { rules: rules.collect(), destinations: destinations.collect() }
+}
+
+/// The owners of a configuration, as messages mention them.
+pub fn people_of(config: &config::Config) -> People {
+    let people = config.owners.iter().map(|owner| {
+        let (slack, teams, github) = (owner.slack.clone(), owner.teams.clone(), owner.github.clone());
+        let (jira, email) = (owner.jira.clone(), owner.email.clone());
+        (owner.id.clone(), Person { name: owner.name.clone(), slack, teams, github, jira, email })
+    });
+    people.collect()
+}
+
+/// The routing of a configuration for previews: what is sent where, and nothing that holds it back.
+pub fn preview_routing(config: &config::Config) -> Routing {
+    let destinations = config.destinations.iter().map(|destination| notification::Destination {
+        name: destination.name.clone(),
+        owner: destination.owner.clone(),
+        fields: destination.fields.clone(),
+        keyed: destination.kind.keyed,
+        max: None,
+        open: None,
+    });
+    Routing::new(rules_of(config), destinations.collect(), Vec::new()).with_templates(templates_of(config))
 }
 
 fn destination(destination: &config::Destination) -> Result<Destination, NotLookedUp> {

@@ -444,3 +444,21 @@ fn channels_are_named_and_their_spellings_are_one() {
     let text = format!("{}[channels]\nsource = {{ Acme-News = \"email\" }}\n", base());
     assert_eq!(sound(&text).enrich_settings().channels.source["acmenews"], "email");
 }
+
+#[test]
+fn a_template_is_filled_before_anything_is_sent() {
+    let rule = "when = { event = \"visit\" }\nalert = { each = true }\nsend = { to = [\"log\"] }\n";
+    let with = |template: &str| errors(&format!("{}{RULE}{rule}template = {template}\n", base()));
+    assert_eq!(with(r#"{ title = "{{ rule }} on {{ link }}", text = "{{ event.campaign }}" }"#), [""; 0]);
+    let one = |template: &str| -> String {
+        let mut found = with(template);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    };
+    let unknown = one(r#"{ text = "{{ event.campain }}" }"#);
+    assert!(unknown.contains("it names event.campain") && unknown.ends_with("did you mean \"campaign\"?"), "{unknown}");
+    assert!(one(r#"{ title = "{{ coumt }}" }"#).ends_with("did you mean \"count\"?"));
+    assert!(one(r#"{ title = "{{ rule" }"#).starts_with("hookline.toml:17:"));
+    assert!(one(r#"{ subject = "x", title = "y" }"#).contains("unknown key \"subject\""));
+    assert!(one("{}").contains("says nothing"));
+}

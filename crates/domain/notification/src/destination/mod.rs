@@ -6,7 +6,7 @@
 mod exchange;
 mod settings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod text;
 
 pub use exchange::{Answer, Mail, MailServer, MailTls, Outgoing, People, Person, Request, Row, Step, Verdict};
@@ -21,6 +21,8 @@ pub struct Kind {
     pub settings: &'static [Setting],
     /// Whether each key of a rule has a message of its own there, which is opened, updated and closed: tickets, incidents.
     pub keyed: bool,
+    /// Whether it knows that a person takes care of something, and is told so.
+    pub acknowledges: bool,
     /// How its messages travel.
     pub reach: Reach,
     /// Makes one of what its section says.

@@ -9,7 +9,7 @@ use crate::message::{LinkCount, Message, MessageKind, Thread, Window};
 pub(super) const HOSTILE: &str =
     "<!channel> <@U1> @org/team #12 <!-- x --> *b* `c` <at>A</at> [l](http://x) =1+1 & \u{0}";
 
-pub(super) fn message(kind: MessageKind) -> Message {
+pub(crate) fn message(kind: MessageKind) -> Message {
     Message {
         id: "b1".to_owned(),
         kind,
@@ -38,11 +38,12 @@ pub(super) fn message(kind: MessageKind) -> Message {
             count: 7,
             receipt: String::new(),
             firing: Vec::new(),
+            acknowledged: false,
         }),
     }
 }
 
-pub(super) fn people() -> People {
+pub(crate) fn people() -> People {
     let ann = Person {
         name: "Ann".to_owned(),
         slack: Some("U0ANN".to_owned()),

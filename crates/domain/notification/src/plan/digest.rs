@@ -41,6 +41,7 @@ impl Planner {
             let Waiting { bundle_id, mut held, new, follows, .. } = waiting;
             held.merge(new);
             let rule = self.routing.rule(&group.rule)?;
+            let template = self.routing.template(&group.rule, destination);
             let context = MessageContext {
                 bundle_id: &bundle_id,
                 rule,
@@ -48,6 +49,7 @@ impl Planner {
                 mention: "",
                 test: false,
                 follows,
+                template: template.as_ref(),
             };
             let title = compose(&context, &held).title;
             let one = Digested { rule: group.rule.clone(), group: group.about.clone(), bundle_id, title };
@@ -78,6 +80,7 @@ impl Planner {
             mention: "",
             test: false,
             follows: false,
+            template: None,
         };
         let mut message: Message =
             compose_digest(&context, &all, digested.into_iter().map(|(one, _)| one).collect(), &why);

@@ -25,15 +25,32 @@ pub(super) struct OpenThread {
     pub(super) receipt: String,
     /// The keys whose condition holds.
     pub(super) firing: BTreeSet<String>,
+    /// Whether the receiver was told that a person takes care of it.
+    pub(super) acknowledged: bool,
     /// It is forgotten then.
     pub(super) until: i64,
 }
 
 impl OpenThread {
     pub(super) fn of(thread: Thread, bundle_id: &str, at: i64) -> Self {
-        let Thread { first, title, count, receipt, firing, .. } = thread;
+        let Thread { first, title, count, receipt, firing, acknowledged, .. } = thread;
         let firing = firing.into_iter().collect();
-        Self { first, last: bundle_id.to_owned(), title, count, receipt, firing, until: at + OPEN_MS }
+        Self { first, last: bundle_id.to_owned(), title, count, receipt, firing, acknowledged, until: at + OPEN_MS }
+    }
+
+    /// As a message stands in it that neither opens nor ends it.
+    pub(super) fn thread(&self, key: String) -> Thread {
+        Thread {
+            key,
+            opens: false,
+            ends: false,
+            first: self.first.clone(),
+            title: self.title.clone(),
+            count: self.count,
+            receipt: self.receipt.clone(),
+            firing: self.firing.iter().cloned().collect(),
+            acknowledged: self.acknowledged,
+        }
     }
 }
 
@@ -62,6 +79,17 @@ impl Planner {
         state.open.as_ref().is_some_and(|open| open.until > now_ms && (keyed || !open.firing.is_empty()))
     }
 
+    /// By what the messages of a group belong together at its destination.
+    pub(super) fn thread_key(&self, group: &Group) -> String {
+        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
+        let test = if group.test { "test" } else { "" };
+        match keyed {
+            // The same at every destination and for ever, so that an end finds its start.
+            true => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test]),
+            false => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test, &group.destination]),
+        }
+    }
+
     /// What a message does to what its group has opened.
     pub(super) fn thread(
         &self,
@@ -71,13 +99,7 @@ impl Planner {
         alerts: &AlertGroup,
         now_ms: i64,
     ) -> Thread {
-        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
-        let test = if group.test { "test" } else { "" };
-        let key = match keyed {
-            // The same at every destination and for ever, so that an end finds its start.
-            true => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test]),
-            false => keyed_hash_hex(&["thread.v1", &group.rule, &group.about, test, &group.destination]),
-        };
+        let key = self.thread_key(group);
         let known = match self.stays_open(group, state, now_ms) || state.quiet_until > now_ms {
             true => state.open.take(),
             false => None,
@@ -90,6 +112,7 @@ impl Planner {
             count: 0,
             receipt: String::new(),
             firing: BTreeSet::new(),
+            acknowledged: false,
             until: now_ms,
         });
         open.count += message.count;
@@ -112,6 +135,7 @@ impl Planner {
             count: open.count,
             receipt: open.receipt,
             firing: open.firing.into_iter().collect(),
+            acknowledged: open.acknowledged,
         };
         state.open = (!ends).then(|| OpenThread::of(thread.clone(), &message.id, now_ms));
         thread

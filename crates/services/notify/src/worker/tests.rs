@@ -108,6 +108,7 @@ impl Running {
             rules: Vec::new(),
             silences: Vec::new(),
             destinations,
+            templates: notification::Templates::default(),
             people: People::new(),
         };
         let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();

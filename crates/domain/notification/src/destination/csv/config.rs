@@ -7,6 +7,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
     name: "csv",
     settings: &[Setting { key: "path", form: Form::Path, required: Some("name the file to append to"), example: "alerts.csv" }],
     keyed: false,
+    acknowledges: false,
     reach: Reach::File,
     build,
 };

@@ -16,6 +16,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "api", form: Form::Text, required: None, example: "https://api.hubapi.com" },
     ],
     keyed: false,
+    acknowledges: false,
     reach: Reach::Http,
     build,
 };

@@ -31,6 +31,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         },
     ],
     keyed: true,
+    acknowledges: false,
     reach: Reach::Http,
     build,
 };

@@ -21,6 +21,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "api", form: Form::Text, required: None, example: "https://events.eu.pagerduty.com" },
     ],
     keyed: true,
+    acknowledges: true,
     reach: Reach::Http,
     build,
 };

@@ -1,5 +1,5 @@
-//! Events for PagerDuty: a start triggers, what follows triggers the same again, the end resolves. All by one key, so what is
-//! sent twice counts once.
+//! Events for PagerDuty: a start triggers, what follows triggers the same again, `hookline ack` acknowledges, the end
+//! resolves. All by one key, so what is sent twice counts once.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::destination::text::{cut, one_line};
 use crate::destination::{Answer, Destination, Outgoing, Request, Step, Verdict};
+use crate::message::MessageKind;
 
 const SUMMARY: usize = 1_024;
 /// PagerDuty asks for a few minutes where it says nothing.
@@ -25,11 +26,14 @@ impl Destination for PagerDuty {
             None => (outgoing.message.id.as_str(), false, false),
         };
         let mut events = Vec::new();
-        if !only_ends {
+        let action = |action: &str| json!({ "routing_key": self.key, "event_action": action, "dedup_key": dedup_key });
+        if outgoing.message.kind == MessageKind::Acknowledged {
+            events.push(action("acknowledge"));
+        } else if !only_ends {
             events.push(self.trigger(outgoing, dedup_key));
         }
         if ends {
-            events.push(json!({ "routing_key": self.key, "event_action": "resolve", "dedup_key": dedup_key }));
+            events.push(action("resolve"));
         }
         match answers {
             [.., last] if !last.is_success() => judge(last),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::testing::{answer, built, message, name, request, step, verdict};
 use super::super::{Destination, Step, Values, Verdict};
-use crate::message::MessageKind::{Alert, Resolved, Summary};
+use crate::message::MessageKind::{Acknowledged, Alert, Resolved, Summary};
 
 fn pagerduty() -> Box<dyn Destination> {
     built("pagerduty", &Values::default().with("key", &"k".repeat(32)))
@@ -32,6 +32,15 @@ fn what_began_and_ended_in_one_message_is_triggered_and_resolved() {
     assert_eq!(body(step(&*pagerduty(), &brief, "", &[]))["event_action"], "trigger");
     assert_eq!(body(step(&*pagerduty(), &brief, "", std::slice::from_ref(&ok)))["event_action"], "resolve");
     let end = verdict(step(&*pagerduty(), &brief, "", &[ok.clone(), ok]));
+    assert_eq!(end, Verdict::Delivered { status: 202, receipt: "k1".to_owned() });
+}
+
+#[test]
+fn an_acknowledgement_acknowledges_by_the_same_key() {
+    let ok = answer(202, r#"{"status":"success"}"#);
+    let said = body(step(&*pagerduty(), &message(Acknowledged), "", &[]));
+    assert_eq!((&said["event_action"], &said["dedup_key"], &said["payload"]), (&"acknowledge".into(), &"k1".into(), &Value::Null));
+    let end = verdict(step(&*pagerduty(), &message(Acknowledged), "", &[ok]));
     assert_eq!(end, Verdict::Delivered { status: 202, receipt: "k1".to_owned() });
 }
 

@@ -15,6 +15,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "api", form: Form::Text, required: None, example: "https://slack.com/api" },
     ],
     keyed: false,
+    acknowledges: false,
     reach: Reach::Http,
     build,
 };

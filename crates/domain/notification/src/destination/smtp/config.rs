@@ -27,6 +27,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         Setting { key: "ca", form: Form::Path, required: None, example: "ca.pem" },
     ],
     keyed: false,
+    acknowledges: false,
     reach: Reach::Mail,
     build,
 };

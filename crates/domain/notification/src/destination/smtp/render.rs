@@ -87,6 +87,7 @@ fn page(outgoing: &Outgoing<'_>) -> String {
         MessageKind::Summary => ("#8a5a00", "Going on"),
         MessageKind::Resolved => ("#1e6b33", "Over"),
         MessageKind::Digest => ("#3d4f8a", "Digest"),
+        MessageKind::Acknowledged => ("#605d62", "Taken care of"),
     };
     let mut page = format!(
         "<!doctype html><html><body style=\"font-family:sans-serif;font-size:15px;color:#1c1b1f\">\

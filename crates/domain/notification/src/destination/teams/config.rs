@@ -12,6 +12,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         example: "https://prod-1.westeurope.logic.azure.com/workflows/x",
     }],
     keyed: false,
+    acknowledges: false,
     reach: Reach::Http,
     build,
 };

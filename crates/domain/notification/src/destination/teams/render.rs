@@ -74,6 +74,7 @@ fn card(outgoing: &Outgoing<'_>) -> Value {
         MessageKind::Summary => "more of the same",
         MessageKind::Resolved => "over",
         MessageKind::Digest => "digest",
+        MessageKind::Acknowledged => "taken care of",
     };
     blocks.push(paragraph(&format!("{state} · {}", message.id), "small", "lighter"));
     card["body"] = blocks.into();

@@ -22,6 +22,7 @@ pub(in crate::destination) const KIND: Kind = Kind {
         },
     ],
     keyed: false,
+    acknowledges: false,
     reach: Reach::Http,
     build,
 };

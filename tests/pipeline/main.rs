@@ -40,6 +40,7 @@ mod outage;
 mod platforms;
 mod receivers;
 mod registry;
+mod rehearse;
 mod revived;
 mod senders;
 mod senders_guide;

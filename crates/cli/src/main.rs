@@ -17,7 +17,10 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use commands::{check, console, dlq, explain, handbook, ledger, lint, migrate, replay, review, send, status, switches};
+use commands::{
+    check, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse, replay, review, send, status,
+    switches,
+};
 use services::Service;
 
 /// Signed webhooks in, trustworthy ClickHouse tables and calm alerts out.
@@ -63,6 +66,10 @@ enum Command {
     Verify(verify::Args),
     /// Say what is wrong with a configuration, with line numbers
     Check(check::Args),
+    /// What a rule would send to each of its destinations; nothing is sent
+    Preview(preview::Args),
+    /// Try a running system: made-up events as test data, down to rows and messages
+    Rehearse(rehearse::Args),
     /// Why an event is as it is: the verdict of each stage, and what gave it
     Explain(explain::Args),
     /// The workflow record: who owns what, what is sent by whom, how to pause
@@ -105,6 +112,8 @@ fn main() -> ExitCode {
         Command::Ack(args) => switches::acknowledge(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Preview(args) => preview::run(&args),
+        Command::Rehearse(args) => rehearse::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Handbook(args) => handbook::run(&args),
         Command::Review(args) => review::run(&args),

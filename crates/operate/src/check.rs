@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::Report;
 use crate::clock;
 use crate::handbook::{self, Drift};
+use crate::preview::preview;
 
 mod references;
 mod routes;
@@ -27,6 +28,9 @@ pub struct CheckReport {
     pub errors: Vec<Finding>,
     /// What is worth knowing.
     pub warnings: Vec<Finding>,
+    /// What messages with a template would say, about made-up events.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<Filled>,
     /// The file.
     #[serde(skip)]
     pub file: PathBuf,
@@ -70,6 +74,17 @@ pub struct Finding {
     pub text: String,
 }
 
+/// A message with a template, filled with made-up values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Filled {
+    /// The rule.
+    pub rule: String,
+    /// Where it would go.
+    pub destination: String,
+    /// All lines, the title first.
+    pub text: String,
+}
+
 impl Report for CheckReport {
     fn needs_attention(&self) -> bool {
         !self.warnings.is_empty()
@@ -91,6 +106,7 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
                 version: errors.is_empty().then(|| config.version_hash().to_owned()),
                 errors,
                 warnings: warnings.into_iter().chain(handbook_drift(file, &config)).collect(),
+                templates: filled(&config),
                 file: file.to_owned(),
                 contents: Some(Contents {
                     sources: config.sources.len(),
@@ -107,10 +123,30 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
             version: None,
             errors: findings(&problems.errors),
             warnings: findings(&problems.warnings),
+            templates: Vec::new(),
             file: file.to_owned(),
             contents: None,
         },
     }
+}
+
+/// The first message of each rule to each destination where one of the two has a template.
+fn filled(config: &Config) -> Vec<Filled> {
+    let mut all = Vec::new();
+    for rule in &config.rules {
+        let to = |name: &str| config.destination(name).is_some_and(|one| one.template.is_some());
+        let has = rule.template.is_some() || rule.send.iter().flat_map(|send| &send.to).any(|name| to(name));
+        let Some(preview) = has.then(|| preview(config, rule.rule.name(), clock::now()).ok()).flatten() else {
+            continue;
+        };
+        let own = preview.messages.into_iter().filter(|one| one.message != "resolved");
+        all.extend(own.filter(|one| rule.template.is_some() || to(&one.destination)).map(|one| Filled {
+            rule: rule.rule.name().to_owned(),
+            destination: one.destination,
+            text: one.text,
+        }));
+    }
+    all
 }
 
 /// The stored handbook against the configuration.

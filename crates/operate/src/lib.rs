@@ -15,6 +15,8 @@ pub mod ledger;
 pub mod lint;
 pub mod migrate;
 pub mod offsets;
+pub mod preview;
+pub mod rehearse;
 pub mod replay;
 pub mod review;
 mod schemas;

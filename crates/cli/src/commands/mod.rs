@@ -9,6 +9,8 @@ pub(crate) mod handbook;
 pub(crate) mod ledger;
 pub(crate) mod lint;
 pub(crate) mod migrate;
+pub(crate) mod preview;
+pub(crate) mod rehearse;
 pub(crate) mod replay;
 pub(crate) mod review;
 pub(crate) mod send;

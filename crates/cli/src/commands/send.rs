@@ -124,7 +124,7 @@ pub(crate) fn choose<'c>(config: &'c Config, path: &Path, named: Option<&str>) -
 }
 
 /// The address of a listener, for a client on this machine.
-fn listening_at(listen: &str) -> anyhow::Result<String> {
+pub(crate) fn listening_at(listen: &str) -> anyhow::Result<String> {
     let (host, port) = listen.rsplit_once(':').with_context(|| format!("[ingest] listen = {listen:?} has no port"))?;
     match (host, port) {
         (_, "0") => bail!("ingest listens on a port that was free: give its address with --ingest URL"),

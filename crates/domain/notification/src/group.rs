@@ -134,6 +134,11 @@ impl AlertGroup {
         links
     }
 
+    /// Whether it is about what did not come: a rule that counts never says less than it asks for.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.over < self.alerts && (self.count == 0 || self.count < self.threshold)
+    }
+
     /// When the oldest event was received.
     pub(crate) fn received(&self) -> Millis {
         Millis(self.first_received_at)

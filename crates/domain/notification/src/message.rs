@@ -216,7 +216,10 @@ pub(crate) fn compose(context: &MessageContext<'_>, alerts: &AlertGroup) -> Mess
         (false, false) => MessageKind::Alert,
     };
     let links = if leaves("link") { alerts.top_links(TOP_LINKS) } else { Vec::new() };
-    let title = title(context.rule, kind, alerts, &links);
+    let title = match alerts.is_quiet() {
+        true => quiet_title(context.rule, alerts, leaves),
+        false => title(context.rule, kind, alerts, &links),
+    };
     let samples = if leaves("event_key") { alerts.samples.clone() } else { Vec::new() };
     // What is usual, and what came instead, may name the link.
     let says_why = leaves("why") || leaves("link");
@@ -285,6 +288,21 @@ pub(crate) fn compose_digest(
     }
 }
 
+/// One line about what did not come.
+fn quiet_title(rule: &Rule, alerts: &AlertGroup, leaves: impl Fn(&str) -> bool) -> String {
+    let quiet: Vec<&String> = alerts.firing.iter().filter(|(_, firing)| **firing).map(|(key, _)| key).collect();
+    // A key leaves where the field does that it is of.
+    let may_leave = |key: &String| {
+        let known = alerts.attributes.iter().any(|(name, value)| value == key && leaves(name));
+        leaves("link") || known
+    };
+    match quiet.as_slice() {
+        [key] if may_leave(key) => format!("{}: {key} is quiet", rule.name),
+        [] | [_] => format!("{}: too quiet", rule.name),
+        several => format!("{}: {} are quiet", rule.name, several.len()),
+    }
+}
+
 /// One line.
 fn title(rule: &Rule, kind: MessageKind, alerts: &AlertGroup, links: &[(&str, u64)]) -> String {
     let named = alerts.links.len() as u64;
@@ -321,7 +339,7 @@ fn text(
     // Writing to a String cannot fail.
     let _ = write!(text, "\n{}", span(alerts.window_start, alerts.window_end));
     let over = kind == MessageKind::Resolved;
-    if alerts.threshold > 0 && !over {
+    if alerts.threshold > 0 && !over && !alerts.is_quiet() {
         let _ = write!(text, ", where the rule asks for {}", alerts.threshold);
     }
     if alerts.over > 0 && alerts.over < alerts.alerts {

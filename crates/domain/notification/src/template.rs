@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use minijinja::{Environment, Template as Compiled, UndefinedBehavior, Value, context};
 
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
 
 /// Steps that a template may take: a message with ten links takes some hundred.
 const FUEL: u64 = 50_000;
@@ -150,6 +150,11 @@ impl Template {
         let rest = message.text.split_once('\n').map_or("", |(_, rest)| rest).to_owned();
         let values =
             Values { title: message.title.clone(), text: rest.clone(), threshold, message: Some(message.clone()) };
+        // An end says so in our words, unless the template asks what the message is.
+        let asks = [&self.title, &self.text].into_iter().flatten().any(|source| names_type(source));
+        if message.kind == MessageKind::Resolved && !asks {
+            return;
+        }
         let mut failed = None;
         let mut fill = |source: &Option<String>| {
             let compiled = ENVIRONMENT.template_from_str(source.as_deref()?);
@@ -202,6 +207,11 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_recursion_limit(50);
     environment
 });
+
+fn names_type(source: &str) -> bool {
+    let compiled = ENVIRONMENT.template_from_str(source);
+    compiled.is_ok_and(|compiled| compiled.undeclared_variables(false).contains("type"))
+}
 
 fn is_function(name: &str) -> bool {
     ENVIRONMENT.globals().any(|(known, _)| known == name)

@@ -237,6 +237,21 @@ fn a_message_says_what_happened_where_and_what_to_do() {
 }
 
 #[test]
+fn what_did_not_come_is_said_as_such() {
+    let mut planner =
+        Planner::new(Routing::new(vec![rule("quiet", &["hook"], 60, 300)], vec![destination("hook")], vec![]));
+    let mut quiet = alert("quiet", 0, START);
+    (quiet.transition, quiet.key) = (Transition::Fired, "short-links".into());
+    (quiet.observed, quiet.threshold) = (0, 63);
+    quiet.attributes.add("why", "short-links: nothing since 9:51");
+    planner.take(&quiet, START);
+    let (_, body) = planned(&mut planner, START + 60_000).remove(0);
+    assert_eq!(body["title"], "quiet: short-links is quiet");
+    let text = body["text"].as_str().unwrap();
+    assert!(text.contains("nothing since 9:51") && !text.contains("asks for"), "{text}");
+}
+
+#[test]
 fn of_several_links_each_says_what_is_usual_for_it_and_a_narrow_destination_hears_none_of_it() {
     let narrow = Destination { fields: Some(vec!["country".to_owned()]), ..destination("log") };
     let mut planner = Planner::new(Routing::new(

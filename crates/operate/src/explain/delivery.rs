@@ -180,7 +180,7 @@ fn nothing_known() -> Control {
 
 impl Raw {
     /// The record that ingest would append.
-    fn made(element: &Element<'_>, source: &config::Source, at: i64, secret: &str) -> Self {
+    pub(crate) fn made(element: &Element<'_>, source: &config::Source, at: i64, secret: &str) -> Self {
         let headers = RawHeaders {
             source: source.name.as_str().into(),
             adapter: source.adapter.name().into(),

@@ -1,7 +1,8 @@
 //! What is wrong with a configuration.
 
-use operate::check::{CheckReport, Contents, RATE};
+use operate::check::{CheckReport, Contents, Filled, RATE};
 
+use super::preview::printable;
 use super::{Page, Text, line};
 
 impl Text for CheckReport {
@@ -11,6 +12,10 @@ impl Text for CheckReport {
         }
         for warning in &self.warnings {
             line!(page, "warning: {}", warning.text);
+        }
+        for Filled { rule, destination, text } in &self.templates {
+            line!(page, "A made-up message of {rule} to {destination}, by its template:");
+            text.lines().for_each(|text| line!(page, "    {}", printable(text)));
         }
         let Some(Contents { sources, rules, destinations, tests, window_hours, window_bytes }) =
             self.contents.as_ref().filter(|_| self.ok)

@@ -7,6 +7,8 @@ pub(crate) mod handbook;
 mod ledger;
 mod lint;
 mod migrate;
+mod preview;
+mod rehearse;
 mod replay;
 mod review;
 mod status;

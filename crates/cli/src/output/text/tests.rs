@@ -376,6 +376,7 @@ fn configurations_that_are_checked() {
         text: format!("hookline.toml:3:5: {message}; {hint}"),
     };
     let report = CheckReport {
+        templates: Vec::new(),
         ok: true,
         version: Some("1f2e".into()),
         errors: Vec::new(),

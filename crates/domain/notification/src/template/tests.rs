@@ -48,6 +48,14 @@ fn what_cannot_be_filled_leaves_our_words_and_says_so() {
             message.text
         );
     }
+    // An end is said in our words, unless the template looks at what a message is.
+    let ended = |title: &str| {
+        let mut over = message(MessageKind::Resolved);
+        template(title, "").apply(&mut over, 3);
+        over.title
+    };
+    assert_eq!(ended("{{ count }} clicks"), message(MessageKind::Resolved).title);
+    assert_eq!(ended("{% if type == 'resolved' %}over{% endif %}"), "over");
     // What gives nothing at all says nothing: ours.
     assert_eq!(applied(" {{ event.nothing }} ", "").title, message(MessageKind::Alert).title);
     // A title is one line.

@@ -92,6 +92,10 @@ impl AlertGroup {
 
     /// Adds what other alerts came to, later ones.
     pub(crate) fn merge(&mut self, other: AlertGroup) {
+        // Of nothing there is no time: its zeros would begin every window in 1970.
+        if other.alerts == 0 {
+            return;
+        }
         if self.alerts == 0 {
             *self = AlertGroup { alert_ids: std::mem::take(&mut self.alert_ids), ..other.clone() };
         } else {

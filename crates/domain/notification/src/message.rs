@@ -351,7 +351,8 @@ fn text(
         let _ = write!(text, "\n{why}");
     }
     for (link, count) in links.iter().filter(|_| links.len() > 1) {
-        let _ = write!(text, "\n- {link}: {count}");
+        // How many came matters while they come.
+        let _ = if over { write!(text, "\n- {link}") } else { write!(text, "\n- {link}: {count}") };
         if let Some(why) = alerts.usual.get(*link).filter(|_| says_why && why_of_each) {
             let _ = write!(text, " ({why})");
         }
@@ -362,14 +363,16 @@ fn text(
     }
     if let (false, Some(first)) = (over, samples.first()) {
         let _ = write!(text, "\nSample events: {first}");
-        samples.iter().take(TEXT_SAMPLES).skip(1).for_each(|sample| drop(write!(text, ", {sample}")));
+        for sample in samples.iter().take(TEXT_SAMPLES).skip(1) {
+            let _ = write!(text, ", {sample}");
+        }
     }
     // What is over needs nothing to be done.
     if let Some(instruction) = context.rule.instruction.as_ref().filter(|_| !over) {
         let _ = write!(text, "\nDo: {instruction}");
     }
     let _ = write!(text, "\nOwner: {}", context.rule.owner);
-    if !context.mention.is_empty() {
+    if !context.mention.is_empty() && context.mention != context.rule.owner {
         let _ = write!(text, "; link owner: {}", context.mention);
     }
     text
@@ -382,11 +385,16 @@ fn span(from_ms: i64, until_ms: i64) -> String {
         Some((at.strftime("%F").to_string(), at.strftime("%T").to_string()))
     };
     match (day_and_time(from_ms), day_and_time(until_ms)) {
-        (Some((day, from)), Some((_, _))) if from_ms == until_ms => format!("at {day} {from} UTC"),
+        (Some((day, from)), Some((end, until))) if (&day, &from) == (&end, &until) => format!("at {day} {from} UTC"),
         (Some((day, from)), Some((end, until))) if day == end => format!("between {day} {from} and {until} UTC"),
         (Some((day, from)), Some((end, until))) => format!("between {day} {from} and {end} {until} UTC"),
         _ => format!("between {} and {}", instant(from_ms), instant(until_ms)),
     }
+}
+
+/// A time in ISO 8601 and UTC, as people read it.
+pub(crate) fn readable(instant: &str) -> String {
+    instant.parse::<Timestamp>().map_or_else(|_| instant.to_owned(), |at| at.strftime("%F %T UTC").to_string())
 }
 
 /// A time as ISO 8601 in UTC; one that is beyond the calendar stands as its number.

@@ -218,6 +218,7 @@ fn a_message_says_what_happened_where_and_what_to_do() {
     }
     let (record, body) = planned(&mut planner, START + 60_000).remove(0);
     assert_eq!(record.first_received_at, Millis(START));
+    assert!(body["text"].as_str().unwrap().contains("\nat 2025-11-24 16:00:00 UTC"), "within one second: {body}");
     assert_eq!((record.owner.as_ref(), record.rule.as_ref()), ("data", "proposal-opened"));
     assert_eq!(body["links"][0], serde_json::json!({ "link": "go.example.com/s0", "count": 3 }));
     assert_eq!(body["links"][2], serde_json::json!({ "link": "go.example.com/s2", "count": 2 }));
@@ -234,6 +235,18 @@ fn a_message_says_what_happened_where_and_what_to_do() {
     planner.take(&alert("proposal-opened", 9, START + 100_000), START + 100_000);
     let (_, more) = planned(&mut planner, START + 400_000).remove(0);
     assert!(more["text"].as_str().unwrap().ends_with("In all: 8 events since the first message."), "{more}");
+}
+
+#[test]
+fn what_was_held_begins_when_its_first_alert_did() {
+    let mut planner =
+        Planner::new(Routing::new(vec![rule("waits", &["hook"], 60, 300)], vec![destination("hook")], vec![]));
+    planner.take(&alert("waits", 0, START), START);
+    // It is written as held, and planned without anything new.
+    assert_eq!(planner.settle(START + 1_000).len(), 1);
+    let (record, body) = planned(&mut planner, START + 60_000).remove(0);
+    assert_eq!(body["window"]["start"], "2025-11-24T16:00:00Z", "{body}");
+    assert_eq!(record.first_received_at, Millis(START));
 }
 
 #[test]

@@ -124,7 +124,9 @@ impl Double for Slack {
             let replies = threads.get(message.ts.as_str()).map(Vec::as_slice).unwrap_or_default();
             if !replies.is_empty() {
                 // Writing to a String cannot fail.
-                let _ = write!(out, "<div class=thread><small>{} replies</small>", replies.len());
+                let count =
+                    if replies.len() == 1 { "1 reply".to_owned() } else { format!("{} replies", replies.len()) };
+                let _ = write!(out, "<div class=thread><small>{count}</small>");
                 replies.iter().for_each(|reply| out.push_str(&of(reply)));
                 out.push_str("</div>");
             }

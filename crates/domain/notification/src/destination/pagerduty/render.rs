@@ -65,7 +65,8 @@ impl PagerDuty {
                 "component": message.rule,
                 "group": outgoing.name_of(&message.owner),
                 "custom_details": {
-                    "text": cut(&message.text, 8_000),
+                    // Its first line is the summary.
+                    "text": cut(message.text.split_once('\n').map_or("", |(_, rest)| rest), 8_000),
                     "do": message.instruction,
                     "events": message.count,
                     "links": links,

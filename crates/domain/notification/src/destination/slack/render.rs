@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::destination::text::{cut, one_line};
 use crate::destination::{Answer, Destination, Outgoing, Request, Step, Verdict};
-use crate::message::MessageKind;
+use crate::message::{MessageKind, readable};
 
 /// Bytes of a header and of a section: Slack counts characters, of which there are fewer.
 const HEADER: usize = 150;
@@ -172,8 +172,8 @@ fn head(outgoing: &Outgoing<'_>) -> Value {
         None => (message.title.as_str(), message.count, message.kind == MessageKind::Resolved),
     };
     let state = match ends {
-        true => format!("Over since {}. {count} events in all.", message.window.end),
-        false => format!("Going on: {count} events until {}.", message.window.end),
+        true => format!("Over since {}. {count} events in all.", readable(&message.window.end)),
+        false => format!("Going on: {count} events until {}.", readable(&message.window.end)),
     };
     let blocks = json!([
         { "type": "header", "text": plain(&one_line(title), HEADER) },

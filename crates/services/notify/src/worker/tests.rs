@@ -188,6 +188,7 @@ fn of_thread(destination: &str, bundle_id: &str, first: &str, ends: bool) -> Pen
         title: "promo: 3 events".to_owned(),
         count: 3,
         receipt: String::new(),
+        acknowledged: false,
         firing: Vec::new(),
     };
     let kind = if ends { MessageKind::Resolved } else { MessageKind::Alert };

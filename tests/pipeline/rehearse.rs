@@ -145,7 +145,7 @@ async fn a_rehearsal_holds_down_to_rows_and_messages_and_leaves_production_and_d
 
     // A file that what runs does not have: a rule that says nothing is found.
     written(&config, "[rule.new]\nowner = \"me\"\nwhen = { event = \"lead\" }\nalert = { each = true }\n");
-    let (code, report) = tool(&config, &["rehearse", "--patience", "8"]).await.unwrap();
+    let (code, report) = tool(&config, &["rehearse", "--patience", "20"]).await.unwrap();
     assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report:#}");
     let other = of(&report, "scenarios", "name", "other");
     assert_eq!(other["problems"][0], "rule new said nothing", "{other}");

@@ -92,7 +92,7 @@ impl AlertGroup {
 
     /// Adds what other alerts came to, later ones.
     pub(crate) fn merge(&mut self, other: AlertGroup) {
-        // Of nothing there is no time: its zeros would begin every window in 1970.
+        // An empty group has no times: its zeros would begin every window in 1970.
         if other.alerts == 0 {
             return;
         }

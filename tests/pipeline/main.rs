@@ -21,6 +21,7 @@ mod foreign;
 mod fuse;
 mod hanging;
 mod harness;
+mod history;
 mod hostile;
 mod installation;
 mod journey;

@@ -18,8 +18,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    check, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse, replay, review, send, status,
-    switches,
+    backtest, check, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse, replay, review, send,
+    status, switches, train,
 };
 use services::Service;
 
@@ -70,7 +70,11 @@ enum Command {
     Preview(preview::Args),
     /// Try a running system: made-up events as test data, down to rows and messages
     Rehearse(rehearse::Args),
-    /// Why an event is as it is: the verdict of each stage, and what gave it
+    /// What rules would have sent over stored history, beside what was sent
+    Backtest(backtest::Args),
+    /// Learn what is usual from stored history, for rules that learn
+    Train(train::Args),
+    /// Why an event is as it is, or why an alert fired: with what gave it, and a chart
     Explain(explain::Args),
     /// The workflow record: who owns what, what is sent by whom, how to pause
     Handbook(handbook::Args),
@@ -114,6 +118,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
+        Command::Backtest(args) => backtest::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Handbook(args) => handbook::run(&args),
         Command::Review(args) => review::run(&args),

@@ -83,7 +83,21 @@ impl Installation {
     /// # Errors
     /// When the configuration has errors, or an engine that is needed is neither configured nor running.
     pub fn find(file: &Path, needs: Needs, brokers: Option<&str>) -> Result<Self> {
-        let config = load(file)?;
+        Ok(Self::find_with_rules(file, needs, brokers, None)?.0)
+    }
+
+    /// The same, with a file of rules in the place of those of the configuration that are called the same; and the names of
+    /// the rules in it.
+    ///
+    /// # Errors
+    /// As for [`Installation::find`].
+    pub fn find_with_rules(
+        file: &Path,
+        needs: Needs,
+        brokers: Option<&str>,
+        rules: Option<&Path>,
+    ) -> Result<(Self, Vec<String>)> {
+        let (config, names) = load(file, rules)?;
         let running = Endpoints::beside(file);
         let brokers = brokers
             .map(str::to_owned)
@@ -101,7 +115,7 @@ impl Installation {
         }
         let overrides =
             Overrides { brokers: Some(brokers.unwrap_or_default()), clickhouse: Some(clickhouse.unwrap_or_default()) };
-        Ok(Self { running, ..Self::new(config, file, overrides)? })
+        Ok((Self { running, ..Self::new(config, file, overrides)? }, names))
     }
 
     /// The installation of a service: the engines are as given, or else as configured.
@@ -218,13 +232,14 @@ impl Installation {
 }
 
 /// Tools need no source's secret, and whoever runs them may not have it; those of the engines may be needed.
-fn load(file: &Path) -> Result<Config> {
+fn load(file: &Path, rules: Option<&Path>) -> Result<(Config, Vec<String>)> {
     let environment = Environment::of_process();
+    let read = |environment: &Environment| Config::load_with_rules(file, rules, environment);
     let fewer = || {
         let engines = environment.clone().with_platform_secrets_only();
-        Config::load(file, &engines).or_else(|_| Config::load(file, &environment.clone().without_secrets()))
+        read(&engines).or_else(|_| read(&environment.clone().without_secrets()))
     };
-    Ok(Config::load(file, &environment).or_else(|problems| fewer().map_err(|_| problems))?)
+    Ok(read(&environment).or_else(|problems| fewer().map_err(|_| problems))?)
 }
 
 /// ClickHouse as the configuration names it.

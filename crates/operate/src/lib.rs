@@ -4,12 +4,14 @@
 //! Each tool is a function that takes an [`Installation`] and returns a report that can be serialised. Nothing here prints,
 //! reads arguments or ends the process, so the command line and a console can stand on the same functions.
 
+pub mod backtest;
 pub mod check;
 mod clock;
 pub mod dead_letters;
 mod error;
 pub mod explain;
 pub mod handbook;
+mod history;
 pub mod installation;
 pub mod ledger;
 pub mod lint;
@@ -22,6 +24,7 @@ pub mod review;
 mod schemas;
 pub mod status;
 pub mod switches;
+pub mod train;
 
 pub use error::{Error, Result};
 pub use installation::{Endpoints, Installation};

@@ -7,12 +7,14 @@ use config::{Config, Environment};
 use jiff::Timestamp;
 use operate::Installation;
 use operate::explain::{self, Delivery, Selector, Signed};
+use operate::installation::Needs;
 
 use super::arguments::{ToolArgs, lane_and_offset};
 use super::block_on;
 use super::send::choose;
-use crate::exit::Outcome;
+use crate::exit::{Outcome, Verdict};
 use crate::output::answer;
+use crate::output::text::alert::svg;
 use crate::verify::capture::{Capture, bytes_of};
 use crate::verify::{instant, url_of};
 
@@ -25,9 +27,12 @@ use crate::verify::{instant, url_of};
 pub(crate) struct Args {
     #[command(flatten)]
     tool: ToolArgs,
-    /// A receipt, an event key, or a record of raw as LANE:OFFSET
+    /// An alert, a receipt, an event key, or a record of raw as LANE:OFFSET
     #[arg(value_name = "ID", required_unless_present_any = ["request", "file"])]
     id: Option<String>,
+    /// Draw the counts around an alert, what is usual and what fires, into this file
+    #[arg(long, value_name = "FILE", requires = "id")]
+    svg: Option<PathBuf>,
     /// A request as it was captured: raw HTTP, or a HAR file; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "file"])]
     request: Option<PathBuf>,
@@ -48,6 +53,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let (json, flag) = (args.tool.json, args.tool.flag());
     block_on(async {
+        if let Some(outcome) = alert(args).await? {
+            return Ok(outcome);
+        }
         let report = match &args.id {
             Some(id) => {
                 // An event key may hold a colon as well.
@@ -64,6 +72,25 @@ pub(crate) fn run(args: &Args) -> Outcome {
         };
         answer(&report, json, &flag)
     })
+}
+
+/// Explains an alert, if the id is one's.
+async fn alert(args: &Args) -> anyhow::Result<Option<Verdict>> {
+    let Some(id) = args.id.as_ref().filter(|id| lane_and_offset(id).is_err()) else {
+        anyhow::ensure!(args.svg.is_none(), "only an alert can be drawn: name its id");
+        return Ok(None);
+    };
+    let installation = Installation::find(&args.tool.config, Needs::ClickHouse, None)?;
+    let Some(report) = explain::alert(&installation, id).await? else {
+        anyhow::ensure!(args.svg.is_none(), "{id} is not an alert in ClickHouse: only alerts can be drawn");
+        return Ok(None);
+    };
+    if let Some(path) = &args.svg {
+        let chart = report.chart.as_ref();
+        let chart = chart.with_context(|| format!("there is nothing to draw: {}", report.notes.join("; ")))?;
+        std::fs::write(path, svg(&report, chart)).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    answer(&report, args.tool.json, &args.tool.flag()).map(Some)
 }
 
 /// What was captured, and the installation whose configuration has its secrets.

@@ -1,6 +1,7 @@
 //! The operator's commands: a file for each noun, with its arguments and what it asks of `operate`.
 
 pub(crate) mod arguments;
+pub(crate) mod backtest;
 pub(crate) mod check;
 pub(crate) mod console;
 pub(crate) mod dlq;
@@ -16,6 +17,7 @@ pub(crate) mod review;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod switches;
+pub(crate) mod train;
 
 use anyhow::Context;
 use tokio::runtime::Runtime;

@@ -74,6 +74,43 @@ pub(crate) fn read(path: &Path, sink: &Sink) -> Table {
     root
 }
 
+/// What a file of rules alone may hold.
+const OF_RULES: [&str; 5] = ["rule", "mute", "silence", "launch", "test"];
+
+/// Puts a file of rules in the place of what is called the same; what is new is added. The names of its rules.
+pub(crate) fn put_rules(root: &mut Table, path: &Path, sink: &Sink) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in read_file(path, sink).0 {
+        let Value::Table(more) = entry.node.value else {
+            sink.error(&entry.at, format!("{:?} is not part of a file of rules", entry.key), "write [rule.NAME]");
+            continue;
+        };
+        if !OF_RULES.contains(&entry.key.as_str()) {
+            let hint = "a file of rules has [rule.NAME], [mute.NAME], [silence.NAME], [launch.NAME] and [test.NAME]";
+            sink.error(&entry.at, format!("[{}] is not part of a file of rules", entry.key), hint);
+            continue;
+        }
+        if entry.key == "rule" {
+            names.extend(more.0.iter().map(|rule| rule.key.clone()));
+        }
+        let known = match root.0.iter().position(|known| known.key == entry.key) {
+            Some(at) => &mut root.0[at],
+            None => {
+                let node = Node { at: entry.node.at, value: Value::Table(Table::default()) };
+                root.0.push(Entry { key: entry.key, at: entry.at, node });
+                let last = root.0.len() - 1;
+                &mut root.0[last]
+            }
+        };
+        let Value::Table(known) = &mut known.node.value else { continue };
+        for inner in more.0 {
+            known.0.retain(|before| before.key != inner.key);
+            known.0.push(inner);
+        }
+    }
+    names
+}
+
 fn read_file(path: &Path, sink: &Sink) -> Table {
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let origin = Rc::new(Origin { name: path.display().to_string(), folder, environment: false });

@@ -125,14 +125,32 @@ impl Config {
     /// # Errors
     /// All problems of one run, each with its place.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, Problems> {
+        Self::load_with_rules(path, None, environment).map(|(config, _)| config)
+    }
+
+    /// The same, with a file of rules ([rule], [mute], [silence], [launch], [test]) in the place of those that are called
+    /// the same. The names of its rules come as well.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn load_with_rules(
+        path: &Path,
+        rules: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<(Self, Vec<String>), Problems> {
         let sink = Sink::default();
         let mut root = document::read(path, &sink);
+        let names = rules.map(|rules| document::put_rules(&mut root, rules, &sink)).unwrap_or_default();
         environment.override_keys(&mut root, &sink);
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let origin = Rc::new(Origin { name: path.display().to_string(), folder, environment: false });
         let config = read(&root, &Place::whole(&origin), environment, &sink);
         let problems = sink.into_problems();
-        if problems.errors.is_empty() { Ok(Self { warnings: problems.warnings, ..config }) } else { Err(problems) }
+        if problems.errors.is_empty() {
+            Ok((Self { warnings: problems.warnings, ..config }, names))
+        } else {
+            Err(problems)
+        }
     }
 
     /// What the detector is to expect, beside the rules.

@@ -154,6 +154,11 @@ impl Planner {
         waits || self.has_acknowledgement(now_ms)
     }
 
+    /// When the next message is due, whether or not its destination takes it then; none while nothing waits.
+    pub fn next_due(&self) -> Option<i64> {
+        self.groups.values().filter_map(|state| state.waiting.as_ref()).map(|waiting| waiting.due).min()
+    }
+
     /// Whether alerts were taken that no record says yet.
     pub fn has_news(&self) -> bool {
         let news = |state: &State| state.waiting.as_ref().is_some_and(|waiting| waiting.new.alerts > 0);

@@ -33,6 +33,16 @@ macro_rules! fields {
                 }
             }
 
+            /// The columns of an event that it is read from.
+            pub fn columns(self) -> &'static [&'static str] {
+                match self {
+                    Self::Link => &["domain", "slug", "link_id"],
+                    Self::PartnerApproved => &["partner", "partner_approved"],
+                    Self::Tag => &["extra"],
+                    $(Self::$variant => &[stringify!($column)],)*
+                }
+            }
+
             /// Makes an event say it, as a route test does. A link is `domain/slug`, or an id without a `/`.
             pub fn set(self, event: &mut LinkEvent<'static>, value: &str) {
                 let value = self.spelling(value);

@@ -48,14 +48,14 @@ mod words;
 
 pub use detector::{BatchResult, Detector, Expectations, Finding, ForeignLane, Launch};
 pub use evaluator::silence::{SilenceChange, SilenceKey, SilenceRule};
-pub use evaluator::spike::{Sensitivity, SpikeChange, SpikeKey, SpikeRule};
+pub use evaluator::spike::{Band, Sensitivity, SpikeChange, SpikeKey, SpikeRule};
 pub use field::Field;
 pub use glob::Glob;
 pub use index::{RuleIndex, Verdict};
 pub use panes::{MAX_WINDOW_MS, MIN_WINDOW_MS, PANE_LENGTHS_MS, WindowError, pane_ms, pane_start};
 pub use per::Per;
 pub use rule::{LATE_MS, Rule, is_late};
-pub use state::{Change, UnreadableState};
+pub use state::{Change, LearnedRecord, UnreadableState};
 pub use trial::Trial;
 pub use trigger::{Spike, Trigger, attributes};
 pub use watermark::EXCLUDED_AFTER_MS;

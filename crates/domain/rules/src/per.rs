@@ -48,6 +48,19 @@ impl Per {
         Self::EVERY.into_iter().find(|per| per.name() == name)
     }
 
+    /// What its keys are read from; none for all events together.
+    pub fn field(self) -> Option<Field> {
+        match self {
+            Self::Link => Some(Field::Link),
+            Self::Campaign => Some(Field::Campaign),
+            Self::Qr => Some(Field::Qr),
+            Self::Domain => Some(Field::Domain),
+            Self::Partner => Some(Field::Partner),
+            Self::Source => Some(Field::Source),
+            Self::All => None,
+        }
+    }
+
     /// The key that an event counts under.
     ///
     /// None when the event does not say it: events without a campaign are not one campaign, so they count for none.

@@ -88,6 +88,32 @@ impl<'a> StateKey<'a> {
     }
 }
 
+/// A record of the state of a key that learns, as far as others may look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedRecord {
+    /// The rule.
+    pub rule: String,
+    /// Under what it keeps what its keys have learned: another memory is another rule.
+    pub memory: String,
+    /// The key.
+    pub key: String,
+    /// Whether it is test data.
+    pub test: bool,
+    /// The hour since 1970 since which it has learned, if this is the record of its profile.
+    pub since_hour: Option<i64>,
+}
+
+impl LearnedRecord {
+    /// Reads a record of the snapshot; none for what is not the state of a key, or is test data's or a count's.
+    pub fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let StateKey { rule, version, key, test, part } = StateKey::decode(key).ok()?;
+        // Kind and version, then the profile, whose first field is the hour in which the key first spoke.
+        let hour = || value.get(2..10).and_then(|bytes| bytes.try_into().ok()).map(i64::from_le_bytes);
+        let since_hour = if part == StatePart::Profile { Some(hour()?) } else { None };
+        Some(Self { rule: rule.to_owned(), memory: version.to_owned(), key: key.to_owned(), test, since_hour })
+    }
+}
+
 /// What stands under a key.
 #[derive(Serialize, Deserialize)]
 struct Stored<T> {

@@ -57,7 +57,8 @@ pub struct Spike {
 }
 
 impl Spike {
-    pub(crate) fn rule(&self) -> SpikeRule {
+    /// The same in the numbers that decide.
+    pub fn rule(&self) -> SpikeRule {
         SpikeRule {
             times: f64::from(self.times_hundredths) / 100.0,
             within_minutes: self.within_minutes.clamp(1, 60),

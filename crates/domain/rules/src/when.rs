@@ -159,7 +159,7 @@ impl When {
     }
 
     /// Whether an event of this type can match at all.
-    pub(crate) fn may_match(&self, r#type: EventType) -> bool {
+    pub fn may_match(&self, r#type: EventType) -> bool {
         self.events.is_empty() || self.events.iter().any(|pattern| pattern.may_match(r#type))
     }
 

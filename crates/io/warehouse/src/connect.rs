@@ -167,6 +167,29 @@ impl Warehouse {
             .collect()
     }
 
+    /// Answers a read-only query in a format of ClickHouse, a piece at a time as it comes: for answers that are not to be
+    /// held whole. `each` says whether it wants more.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses. Pieces may have come before.
+    pub async fn stream(
+        &self,
+        side: Side,
+        sql: &str,
+        format: &str,
+        mut each: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), WarehouseError> {
+        let client = self.client.clone().with_database(self.database(side));
+        let query = client.query_raw(sql).with_setting("readonly", "2");
+        let mut cursor = query.fetch_bytes(format).map_err(|error| self.error("query", error))?;
+        while let Some(piece) = self.bounded("query", cursor.next()).await? {
+            if !each(&piece) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The rows of a statement of our own.
     pub(crate) async fn rows<T: RowOwned + RowRead>(
         &self,
@@ -211,7 +234,7 @@ impl Warehouse {
 }
 
 /// A text as a literal of SQL.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);
     literal.push('\'');
     for character in text.chars() {

@@ -27,7 +27,7 @@ mod views;
 
 pub use block::{Block, BlockBuilder, BlockId};
 pub use closing::{Closed, Day, OpenDay};
-pub use connect::{Settings, Side, Warehouse};
+pub use connect::{Settings, Side, Warehouse, quote};
 pub use dead_letters::{
     CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decision, OpenDeadLetters,
 };

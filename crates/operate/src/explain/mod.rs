@@ -3,6 +3,7 @@
 //! Nothing here decides anything: the adapters, the step of `process` and the index of rules are asked, the same
 //! functions that made the row.
 
+mod alert;
 mod columns;
 mod delivery;
 mod find;
@@ -25,6 +26,7 @@ use crate::{Installation, Report, Result, blocking};
 use columns::{Columns, number, text};
 use verdicts::Context;
 
+pub use alert::{AlertReport, Chart, Point, alert};
 pub use columns::Difference;
 pub use delivery::{Delivery, Edge, Signed, delivery};
 pub use find::Selector;

@@ -1,6 +1,7 @@
 //! One partition of `signals`: fence, restore, then read, and commit what there is to say.
 
 mod open;
+pub(crate) mod taught;
 
 use std::time::{Duration, Instant};
 

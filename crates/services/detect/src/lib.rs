@@ -9,6 +9,8 @@
 mod lane;
 mod metrics;
 
+pub use lane::taught::{Known, known, teach};
+
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use runtime::{LaneSet, Shutdown, Telemetry};
 use tokio::runtime::Handle;
 
-pub use settings::{Destination, NotLookedUp, Settings, people_of, preview_routing};
+pub use settings::{Destination, NotLookedUp, Settings, people_of, preview_routing, routing};
 
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "notify";

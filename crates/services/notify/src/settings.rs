@@ -61,21 +61,14 @@ impl Settings {
     /// # Errors
     /// When it was read without its secrets.
     pub fn from_config(cluster: Cluster, plan: Plan, ids: Ids, config: &config::Config) -> Result<Self, NotLookedUp> {
-        let rules = rules_of(config);
-        let silences = config.silences.iter().map(|silence| notification::Silence {
-            name: silence.name.clone(),
-            rules: silence.rules.clone(),
-            from_ms: silence.from.as_millisecond(),
-            until_ms: silence.until.as_millisecond(),
-            why: silence.why.clone(),
-        });
+        let (rules, silences) = (rules_of(config), silences_of(config));
         let destinations = config.destinations.iter().map(destination).collect::<Result<_, _>>()?;
         Ok(Self {
             cluster,
             plan,
             ids,
             rules,
-            silences: silences.collect(),
+            silences,
             destinations,
             people: people_of(config),
             templates: templates_of(config),
@@ -96,6 +89,41 @@ impl Settings {
         let acknowledging = self.destinations.iter().filter(|one| one.kind.acknowledges).map(|one| one.name.clone());
         routing.with_templates(self.templates.clone()).with_acknowledging(acknowledging)
     }
+}
+
+/// What bundling looks at, by the configuration alone: no secret of a destination is needed for it.
+pub fn routing(config: &config::Config) -> Routing {
+    let destinations = config.destinations.iter().map(|destination| notification::Destination {
+        name: destination.name.clone(),
+        owner: destination.owner.clone(),
+        fields: destination.fields.clone(),
+        keyed: destination.kind.keyed,
+        max: budget(destination),
+        open: open(destination),
+    });
+    let routing = Routing::new(rules_of(config), destinations.collect(), silences_of(config));
+    let acknowledging = config.destinations.iter().filter(|one| one.kind.acknowledges).map(|one| one.name.clone());
+    routing.with_templates(templates_of(config)).with_acknowledging(acknowledging)
+}
+
+fn silences_of(config: &config::Config) -> Vec<notification::Silence> {
+    let silences = config.silences.iter().map(|silence| notification::Silence {
+        name: silence.name.clone(),
+        rules: silence.rules.clone(),
+        from_ms: silence.from.as_millisecond(),
+        until_ms: silence.until.as_millisecond(),
+        why: silence.why.clone(),
+    });
+    silences.collect()
+}
+
+fn budget(destination: &config::Destination) -> Option<Budget> {
+    destination.max.map(|max| Budget { count: max.count, per_ms: max.per.as_millis() as i64 })
+}
+
+fn open(destination: &config::Destination) -> Option<Open> {
+    let open = destination.open.as_ref()?;
+    Some(Open { hours: open.hours.clone(), drops_outside: open.otherwise == config::Outside::Drop })
 }
 
 /// The rules of a configuration that send, as bundling looks at them.
@@ -163,10 +191,7 @@ fn destination(destination: &config::Destination) -> Result<Destination, NotLook
         values,
         allow_private: destination.allow_private,
         proxy: destination.proxy.clone(),
-        max: destination.max.map(|max| Budget { count: max.count, per_ms: max.per.as_millis() as i64 }),
-        open: destination
-            .open
-            .as_ref()
-            .map(|open| Open { hours: open.hours.clone(), drops_outside: open.otherwise == config::Outside::Drop }),
+        max: budget(destination),
+        open: open(destination),
     })
 }

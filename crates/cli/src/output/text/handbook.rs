@@ -128,7 +128,7 @@ fn tag_name(tag: &str) -> &str {
     tag.split(' ').next().unwrap_or(tag)
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for one in text.chars() {
         match one {

@@ -44,7 +44,7 @@ pub(crate) fn markdown(report: &LintReport) -> String {
 }
 
 /// A text that can neither end its cell nor become markup.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     let mut out = String::new();
     for letter in text.chars() {
         match letter {

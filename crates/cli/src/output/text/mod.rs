@@ -1,5 +1,7 @@
 //! A report as people read it: a file of this folder for each noun of the command line.
 
+pub(crate) mod alert;
+pub(crate) mod backtest;
 mod check;
 mod dead_letters;
 mod explain;
@@ -16,6 +18,7 @@ mod switches;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;
+mod train;
 
 pub(crate) use lint::markdown;
 

@@ -163,6 +163,14 @@ impl SilenceKey {
         }
     }
 
+    /// The least and the most events that are usual in the hour of `minute`; none while the key has no profile, or where
+    /// the rule has a fixed time. As of the last minute that was taken.
+    pub fn usual(&self, minute: i64) -> Option<(f64, f64)> {
+        let known = self.speaking.as_ref()?;
+        let hour = minute.div_euclid(60);
+        Some(known.range(if hour == known.hour { known.usual } else { known.profile.usual(hour) }))
+    }
+
     /// Whether it has fired and is not over.
     pub fn is_firing(&self) -> bool {
         self.quiet || self.speaking.as_ref().is_some_and(|known| known.firing)
@@ -272,10 +280,14 @@ impl Speaking {
         (at <= self.hour_end()).then_some(at)
     }
 
+    fn range(&self, usual: Usual) -> (f64, f64) {
+        let expected = self.level() * usual.profile;
+        let off = 2.0 * (expected + usual.scatter[1] * expected * expected).sqrt();
+        ((expected - off).max(0.0), expected + off)
+    }
+
     fn fire(&mut self, at: i64, since: i64, trickle: bool, tell: &mut impl FnMut(SilenceChange)) {
-        let expected = self.level() * self.usual.profile;
-        let off = 2.0 * (expected + self.usual.scatter[1] * expected * expected).sqrt();
-        let usual = Some(((expected - off).max(0.0), expected + off));
+        let usual = Some(self.range(self.usual));
         let (due, observed) =
             if trickle { (self.recent_due_at(at), self.recent_came as u64) } else { (self.due_at(at), 0) };
         (self.firing, self.fired, self.trickle) = (true, true, trickle);

@@ -89,6 +89,34 @@ pub enum SpikeChange {
     },
 }
 
+/// What is usual in a window of a key, and what a spike must reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Band {
+    /// The least that is usual.
+    pub low: f64,
+    /// The most that is usual.
+    pub high: f64,
+    /// What fires.
+    pub bound: f64,
+}
+
+impl Band {
+    /// By what is usual in the hour, for a window in minutes, whose counts scatter so much.
+    fn of(rule: &SpikeRule, usual: &Usual, window: u8, scatter: f64) -> Self {
+        let z = rule.sensitivity.deviations();
+        let most = usual.upper * f64::from(window) / 60.0;
+        let deviation = |mean: f64| (mean + scatter * mean * mean).sqrt();
+        // The tail of a negative binomial distribution, by Cornish and Fisher.
+        let tail = most + z * deviation(most) + (z * z - 1.0) / 6.0 * (1.0 + 2.0 * scatter * most);
+        let least = usual.expected * f64::from(window) / 60.0;
+        Self {
+            low: (least - 2.0 * deviation(least)).max(0.0),
+            high: most + 2.0 * deviation(most),
+            bound: (rule.at_least as f64).max(rule.times * most).max(tail),
+        }
+    }
+}
+
 /// What is known of one key. 24 bytes and, once it speaks, about 1.3 KB more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SpikeKey {
@@ -178,6 +206,15 @@ impl SpikeKey {
             self.last += 1;
             known.decide(rule, next, false, planned, tell);
         }
+    }
+
+    /// What is usual in a window that ends with `minute`, and what fires there; none while the key has no profile. As of
+    /// the last minute that was taken.
+    pub fn band(&self, rule: &SpikeRule, minute: i64, window: u8) -> Option<Band> {
+        let known = self.speaking.as_ref()?;
+        let hour = minute.div_euclid(60);
+        let usual = if hour == known.hour { known.usual } else { known.profile.usual(hour) };
+        Some(Band::of(rule, &usual, window, usual.scatter[usize::from(window == 60)]))
     }
 
     /// The end of the minute up to which the key must be walked even if nothing comes; none: it waits for an event.
@@ -296,18 +333,12 @@ impl Speaking {
         {
             return;
         }
-        let z = rule.sensitivity.deviations();
         for (window, scatter) in [(self.short_window(rule, minute), self.usual.scatter[0]), (60, self.usual.scatter[1])]
         {
             let observed = if window == 60 { self.sum } else { self.within(minute, i64::from(window)) };
-            let usual = self.usual.upper * f64::from(window) / 60.0;
-            let deviation = |mean: f64| (mean + scatter * mean * mean).sqrt();
-            // The tail of a negative binomial distribution, by Cornish and Fisher.
-            let tail = usual + z * deviation(usual) + (z * z - 1.0) / 6.0 * (1.0 + 2.0 * scatter * usual);
-            let bound = floor.max(rule.times * usual).max(tail);
+            let Band { low, high, bound } = Band::of(rule, &self.usual, window, scatter);
             if observed as f64 >= bound {
-                let least = self.usual.expected * f64::from(window) / 60.0;
-                let range = ((least - 2.0 * deviation(least)).max(0.0), usual + 2.0 * deviation(usual));
+                let range = (low, high);
                 (self.firing, self.fired, self.fired_at, self.calm) = (true, true, Some(end), 0);
                 tell(SpikeChange::Fired { at: end, observed, window, bound, usual: range, level: self.usual.level });
                 return;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use event::{SignalBatch, lane};
 use kafka::Topic;
 use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, TxnError, Writes, read_all_committed,
+    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, Record, TxnError, Writes, read_all_committed,
 };
 use kafka::positions::Positions;
 use rules::{Detector, Finding};
@@ -14,13 +14,13 @@ use crate::metrics::DetectMetrics;
 use crate::{SERVICE, Settings};
 
 /// The group that holds the positions of the detector; it never has members.
-const GROUP: &str = "hookline-detect";
+pub(super) const GROUP: &str = "hookline-detect";
 /// The key of the record that says how far the lanes and this partition have come; no rule has an empty name.
-const PROGRESS: &[u8] = b"\0progress";
+pub(super) const PROGRESS: &[u8] = b"\0progress";
 /// A transaction that takes longer is aborted by the broker, and its lane fenced.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the broker is asked for positions.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct OpenLane<'s> {
     partition: u16,
@@ -216,12 +216,7 @@ fn restore(settings: &Settings, partition: u16, detector: &mut Detector) -> Resu
         let key = record.key().unwrap_or_default();
         match record.payload() {
             Some(lanes) if key == PROGRESS => {
-                let signals = record
-                    .headers()
-                    .get("signals")
-                    .and_then(|text| std::str::from_utf8(text).ok()?.parse::<i64>().ok());
-                let signals = signals.ok_or_else(|| broken("its progress names no position".to_owned()))?;
-                progress = Some((signals, lanes.to_vec()));
+                progress = Some((progress_of(record)?, lanes.to_vec()));
             }
             Some(value) => drop(latest.insert(key.to_vec(), value.to_vec())),
             None => drop(latest.remove(key)),
@@ -237,6 +232,12 @@ fn restore(settings: &Settings, partition: u16, detector: &mut Detector) -> Resu
     Ok(Some(signals))
 }
 
-fn broken(message: String) -> End {
+/// The position that a record of the progress names.
+pub(super) fn progress_of(record: &Record<'_>) -> Result<i64, End> {
+    let signals = record.headers().get("signals").and_then(|text| std::str::from_utf8(text).ok()?.parse::<i64>().ok());
+    signals.ok_or_else(|| broken("its progress names no position".to_owned()))
+}
+
+pub(super) fn broken(message: String) -> End {
     End::Halt { reason: "state_broken", message: format!("{message} ({})", Topic::DetectorState) }
 }

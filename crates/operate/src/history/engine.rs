@@ -1,0 +1,217 @@
+//! Rows into the detector of production.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use event::{Alert, Map, Millis, Signal, SignalBatch};
+use rules::{Detector, EXCLUDED_AFTER_MS, Expectations, Rule, RuleIndex, Trigger};
+
+use super::columns;
+use super::rows::Row;
+
+/// Kinds of events whose matches are remembered; beyond that they are matched again.
+const REMEMBERED: usize = 500_000;
+
+/// Where an event is: what stands in the place of its key until its row is looked up.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(super) lane: u16,
+    pub(super) offset: u64,
+    /// When it was received, in milliseconds since 1970.
+    pub(super) received: Range<i64>,
+}
+
+impl Place {
+    /// The place that a sample of the engine names.
+    pub(crate) fn parse(sample: &str) -> Option<Self> {
+        let mut parts = sample.strip_prefix("\u{1f}")?.split(':').map(str::parse::<i64>);
+        let mut next = || parts.next()?.ok();
+        let (lane, offset, from, to) = (next()?, next()?, next()?, next()?);
+        Some(Self { lane: u16::try_from(lane).ok()?, offset: u64::try_from(offset).ok()?, received: from..to })
+    }
+
+    fn text(first: u64, pane: i64, pane_ms: i64) -> String {
+        format!("\u{1f}{}:{}:{pane}:{}", first >> 48, first & ((1 << 48) - 1), pane + pane_ms)
+    }
+}
+
+/// What a rule counts of the events of a row, without how many they are.
+type Matches = Rc<[(usize, Signal<'static>)]>;
+
+/// The rules that count, over rows in the order of their panes.
+pub(crate) struct Engine {
+    index: RuleIndex,
+    detector: Detector,
+    /// The longest length that divides all panes of the rules.
+    pane_ms: i64,
+    /// The columns that rules ask about.
+    names: Vec<&'static str>,
+    matches: HashMap<Box<[u8]>, Matches>,
+    pane: i64,
+    lane: u16,
+    /// What the present lane adds to the present pane.
+    pending: Vec<(Matches, u64, u64, u64)>,
+    told: Vec<Alert<'static>>,
+    shadow: Vec<Alert<'static>>,
+    /// Whether the event behind a count is named.
+    names_events: bool,
+}
+
+impl Engine {
+    /// The rules among `rules` that count, from a time on (milliseconds since 1970), over rows of so many lanes.
+    pub(crate) fn new(rules: &[Rule], expectations: Expectations, lanes: u16, from_ms: i64) -> Self {
+        let counting: Vec<Rule> = rules.iter().filter(|rule| rule.per().is_some()).cloned().collect();
+        let mut detector = Detector::expecting(&counting, lanes, expectations);
+        // One lane tells the time of all: the others have never spoken, and are not waited for.
+        for watermark in [from_ms - 2 * EXCLUDED_AFTER_MS, from_ms] {
+            let tick = SignalBatch { lane: 0, watermark: Millis(watermark.max(1)), signals: Vec::new() };
+            // There is a lane 0, and nothing has happened yet.
+            let _ = detector.take(&tick);
+        }
+        let pane_ms = counting.iter().filter_map(|rule| rule.trigger().and_then(Trigger::pane_ms)).fold(0, divisor);
+        let (names, index) = (columns::asked(&counting), RuleIndex::new(counting));
+        let (matches, pending, told, shadow) = Default::default();
+        Self {
+            index,
+            detector,
+            pane_ms: pane_ms.max(1),
+            names,
+            matches,
+            pane: i64::MIN,
+            lane: 0,
+            pending,
+            told,
+            shadow,
+            names_events: true,
+        }
+    }
+
+    /// The same, whose alerts and whose state name no event: for what is only learned.
+    pub(crate) fn without_names(mut self) -> Self {
+        self.names_events = false;
+        self
+    }
+
+    /// The rules that count.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        self.index.rules()
+    }
+
+    /// The length of a pane of the rows, in milliseconds.
+    pub(crate) fn pane_ms(&self) -> i64 {
+        self.pane_ms
+    }
+
+    /// The detector itself, for what it has learned.
+    pub(crate) fn into_detector(self) -> Detector {
+        self.detector
+    }
+
+    /// Takes the next row. Rows come by pane, and within one by the first event.
+    pub(crate) fn take(&mut self, row: &Row<'_>) {
+        let lane = (row.first >> 48) as u16;
+        if (row.pane, lane) != (self.pane, self.lane) {
+            self.end_lane();
+            if row.pane != self.pane && self.pane != i64::MIN {
+                self.tick(self.pane + self.pane_ms);
+            }
+            (self.pane, self.lane) = (row.pane, lane);
+        }
+        let matches = self.matches_of(row);
+        if !matches.is_empty() {
+            self.pending.push((matches, row.count, row.late, row.first));
+        }
+    }
+
+    /// Everything before this time has been taken, in milliseconds since 1970.
+    pub(crate) fn pass(&mut self, until_ms: i64) {
+        self.end_lane();
+        self.pane = i64::MIN;
+        self.tick(until_ms);
+    }
+
+    /// What the rules have said since the last call: what is sent, and what shadow rules would say.
+    pub(crate) fn told(&mut self) -> (Vec<Alert<'static>>, Vec<Alert<'static>>) {
+        (std::mem::take(&mut self.told), std::mem::take(&mut self.shadow))
+    }
+
+    fn matches_of(&mut self, row: &Row<'_>) -> Matches {
+        if let Some(known) = self.matches.get(row.bytes) {
+            return Rc::clone(known);
+        }
+        let event = columns::event(&self.names, row.texts());
+        let signal = |at: usize| {
+            let rule = self.index.rules().get(at)?;
+            let (key, _) = rule.count_of(&event, 0)?;
+            Some((at, rule.signal(&key, 0, 0, &event)))
+        };
+        let matches: Matches = self.index.matching_indexes(&event).filter_map(signal).collect();
+        if self.matches.len() < REMEMBERED {
+            self.matches.insert(row.bytes.into(), Rc::clone(&matches));
+        }
+        matches
+    }
+
+    /// Tells the detector what a lane adds to a pane, as `process` does with a transaction.
+    fn end_lane(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let mut signals = Vec::with_capacity(pending.len());
+        for (matches, count, late, first) in &pending {
+            for (at, signal) in matches.iter() {
+                let rule = self.index.rules().get(*at);
+                let pane_ms = rule.and_then(|rule| rule.trigger()?.pane_ms()).unwrap_or(self.pane_ms);
+                signals.push(Signal {
+                    pane: Millis(rules::pane_start(self.pane, pane_ms)),
+                    count: *count,
+                    late: *late,
+                    sample: if self.names_events {
+                        Place::text(*first, self.pane, self.pane_ms)
+                    } else {
+                        String::new()
+                    }
+                    .into(),
+                    ..borrowed(signal)
+                });
+            }
+        }
+        // The lane says no time: others may add to the pane as well.
+        self.feed(&SignalBatch { lane: self.lane, watermark: Millis(0), signals });
+    }
+
+    fn tick(&mut self, until_ms: i64) {
+        self.feed(&SignalBatch { lane: 0, watermark: Millis(until_ms), signals: Vec::new() });
+    }
+
+    fn feed(&mut self, batch: &SignalBatch<'_>) {
+        // Lanes that rows come from were counted before: there is none beyond them.
+        for finding in self.detector.take(batch).unwrap_or_default().findings {
+            if finding.shadow { self.shadow.push(finding.alert) } else { self.told.push(finding.alert) }
+        }
+    }
+}
+
+fn borrowed<'s>(signal: &'s Signal<'static>) -> Signal<'s> {
+    let attributes = signal.attributes.0.iter();
+    let attributes = attributes.map(|(name, value)| (Cow::Borrowed(&**name), Cow::Borrowed(&**value)));
+    Signal {
+        rule: Cow::Borrowed(&*signal.rule),
+        rule_version: Cow::Borrowed(&*signal.rule_version),
+        key: Cow::Borrowed(&*signal.key),
+        pane: signal.pane,
+        count: signal.count,
+        late: signal.late,
+        test: signal.test,
+        sample: Cow::Borrowed(""),
+        attributes: Map(attributes.collect()),
+    }
+}
+
+/// The largest number that divides both.
+fn divisor(left: i64, right: i64) -> i64 {
+    if right == 0 { left } else { divisor(right, left % right) }
+}

@@ -1,5 +1,5 @@
-//! Rules over stored history on the real ClickHouse: a backtest says what the detector said when it ran, and what another
-//! rule would say.
+//! Rules over stored history on the real ClickHouse: a backtest says what the detector said when it ran, and what
+//! another rule would say.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use operate::backtest::{BacktestReport, Options, RuleReport, backtest};
 use operate::installation::Overrides;
 use rules::{Detector, Rule, RuleIndex, is_late};
 
-use crate::warehouse_blocks::{Databases, block_of};
+use crate::warehouse_databases::{Databases, block_of};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -49,7 +49,7 @@ send = { to = ["log"], first = "now", then_every = "1h" }
 fn installation(folder: &Path, databases: &Databases, rules: &str) -> Installation {
     let file = folder.join("hookline.toml");
     let text = format!(
-        "version = 1\n[owner]\nme = {{ name = \"Ann\" }}\n[source.acme]\nadapter = \"canonical\"\nowner = \"me\"\n\
+        "version = 1\n[owner]\nme = {{ name = \"Ann\" }}\n[source.acme]\nadapter = \"dub\"\nowner = \"me\"\n\
          secrets = [{{ id = \"a\", env = \"S\" }}]\n[destination.log]\nkind = \"csv\"\nowner = \"me\"\npath = \"a.csv\"\n\
          [destination.other]\nkind = \"csv\"\nowner = \"me\"\npath = \"b.csv\"\n{rules}"
     );

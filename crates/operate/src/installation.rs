@@ -77,8 +77,8 @@ pub enum Needs {
 }
 
 impl Installation {
-    /// The installation that a configuration is about. The engines are those of the `up` that runs in its folder, or else the
-    /// configured ones; `brokers` takes the place of both. An engine that is not needed may be unknown.
+    /// The installation that a configuration is about. The engines are those of the `up` that runs in its folder, or
+    /// else the configured ones; `brokers` takes the place of both. An engine that is not needed may be unknown.
     ///
     /// # Errors
     /// When the configuration has errors, or an engine that is needed is neither configured nor running.
@@ -86,8 +86,8 @@ impl Installation {
         Ok(Self::find_with_rules(file, needs, brokers, None)?.0)
     }
 
-    /// The same, with a file of rules in the place of those of the configuration that are called the same; and the names of
-    /// the rules in it.
+    /// The same, with a file of rules in the place of those of the configuration that are called the same; and the
+    /// names of the rules in it.
     ///
     /// # Errors
     /// As for [`Installation::find`].

@@ -1,7 +1,9 @@
-//! What is usual, learned from stored history: a new rule need not wait two weeks for what ClickHouse has had for a year.
+//! What is usual, learned from stored history: a new rule need not wait two weeks for what ClickHouse has had for a
+//! year.
 //!
-//! The detector of production goes through the rows, and what its keys know then is written to where a lane of `detect`
-//! restores its state from, under the lane's fence. A key that has learned for as long or longer is left as it is.
+//! The detector of production goes through the rows, and what its keys know then is written to where a lane of
+//! `detect` restores its state from, under the lane's fence. A key that has learned for as long or longer is left as
+//! it is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -84,7 +86,7 @@ pub async fn train(installation: &Installation, options: &Options) -> Result<Tra
     let begun = Instant::now();
     let config = &installation.config;
     for name in &options.rules {
-        refuse_unless!(config.rule(name).is_some(), "there is no rule {name:?} in {}", installation.file.display());
+        refuse_unless!(config.rule(name).is_some(), "{} has no rule {name:?}", installation.file.display());
     }
     let is_meant = |rule: &&Rule| {
         learns(rule) && (options.rules.is_empty() || options.rules.iter().any(|name| name == rule.name()))

@@ -66,7 +66,8 @@ use section::{Reading, Section};
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Of dates in the file that name no zone, and of `pause --until`. Reports are by days of UTC, and everything is stored in UTC.
+    /// Of dates in the file that name no zone, and of `pause --until`. Reports are by days of UTC, and everything is
+    /// stored in UTC.
     pub timezone: TimeZone,
     /// Who owns things.
     pub owners: Vec<Owner>,
@@ -128,8 +129,8 @@ impl Config {
         Self::load_with_rules(path, None, environment).map(|(config, _)| config)
     }
 
-    /// The same, with a file of rules ([rule], [mute], [silence], [launch], [test]) in the place of those that are called
-    /// the same. The names of its rules come as well.
+    /// The same, with a file of rules in the place of those that are called the same: it has `[rule]`, `[mute]`,
+    /// `[silence]`, `[launch]` and `[test]`. The names of its rules come as well.
     ///
     /// # Errors
     /// As for [`Config::load`].

@@ -167,8 +167,8 @@ impl Warehouse {
             .collect()
     }
 
-    /// Answers a read-only query in a format of ClickHouse, a piece at a time as it comes: for answers that are not to be
-    /// held whole. `each` says whether it wants more.
+    /// Answers a read-only query in a format of ClickHouse, a piece at a time as it comes: for answers that are not to
+    /// be held whole. `each` says whether it wants more.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses. Pieces may have come before.

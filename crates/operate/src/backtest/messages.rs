@@ -110,7 +110,7 @@ impl Simulation {
     fn settle(&mut self, now: i64) {
         self.now = now;
         let records = self.planner.settle(now);
-        // There is no log: nothing is read back.
+        // Nothing is read back: these records are not written.
         self.planner.committed(0);
         for record in &records {
             self.keep(record);

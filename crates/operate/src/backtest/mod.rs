@@ -1,7 +1,8 @@
 //! What rules would have sent over stored history, beside what was sent.
 //!
-//! The rules of a configuration, of now or changed, meet the rows of ClickHouse as `process`, `detect` and `notify` would
-//! have met the events: the same index of rules, the same detector, the same planner. Nothing is written or sent.
+//! The rules of a configuration, of now or changed, meet the rows of ClickHouse as `process`, `detect` and `notify`
+//! would have met the events: the same index of rules, the same detector, the same planner. Nothing is written or
+//! sent.
 
 mod before;
 mod messages;
@@ -148,9 +149,9 @@ struct Fired {
 pub async fn backtest(installation: &Installation, options: &Options) -> Result<BacktestReport> {
     let begun = Instant::now();
     let config = &installation.config;
-    refuse_unless!(options.from < options.until, "there is no time between the begin and the end of the span");
+    refuse_unless!(options.from < options.until, "the span ends before it begins: say --since before --until");
     for name in &options.rules {
-        refuse_unless!(config.rule(name).is_some(), "there is no rule {name:?} in {}", installation.file.display());
+        refuse_unless!(config.rule(name).is_some(), "{} has no rule {name:?}", installation.file.display());
     }
     let is_meant = |rule: &Rule| options.rules.is_empty() || options.rules.iter().any(|name| name == rule.name());
     let rules: Vec<Rule> = config.rules.iter().map(|rule| rule.rule.clone()).filter(is_meant).collect();

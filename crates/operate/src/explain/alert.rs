@@ -158,7 +158,9 @@ async fn draw(installation: &Installation, warehouse: &Warehouse, side: Side, re
     let config = &installation.config;
     let Some(rule) = config.rule(&report.rule).map(|rule| &rule.rule) else {
         report.ok = false;
-        report.notes.push(format!("there is no rule {:?} any more: what it counted is not known", report.rule));
+        report
+            .notes
+            .push(format!("the rule {:?} is not configured any more: what it counted is not known", report.rule));
         return Ok(());
     };
     if rule.version() != report.rule_version {

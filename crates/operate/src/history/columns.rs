@@ -138,7 +138,8 @@ pub(super) fn named(places: &[Place]) -> String {
 /// Rows that any of the rules may be about: all that match are among them. None without a rule.
 fn meant(rules: &[&Rule]) -> Option<String> {
     let each: Vec<String> = rules.iter().map(|rule| of_rule(rule)).collect();
-    // Duplicates, dead letters, bots and internal traffic meet no rule; leads and sales do, whoever told of them.
+    // Duplicates, dead letters, bots and internal traffic meet no rule; leads and sales do, also those that a
+    // server told of.
     let any = format!("({})", each.join(" OR "));
     (!each.is_empty())
         .then(|| format!("outcome = 'event' AND (counted = 'human' OR type IN ('lead', 'sale')) AND {any}"))

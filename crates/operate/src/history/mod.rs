@@ -1,10 +1,10 @@
-//! Stored history through the rules that count: rows of ClickHouse become the counts that `process` would have sent, and
-//! the detector of production decides.
+//! Stored history through the rules that count: rows of ClickHouse become the counts that `process` would have sent,
+//! and the detector of production decides.
 //!
-//! Nothing here decides anything. Rows are added up by ClickHouse within the shortest pane of the rules, by what the rules
-//! ask about; `rules` says which of them match, and its detector when a rule fires. What stands on rows is the time of
-//! receipt, and panes are cut by the time at which the log took a record, some milliseconds later: at the edge of a pane
-//! an event may count in the one before.
+//! Nothing here decides anything. Rows are added up by ClickHouse within the shortest pane of the rules, by what the
+//! rules ask about; `rules` says which of them match, and its detector when a rule fires. What stands on rows is the
+//! time of receipt, and panes are cut by the time at which the log took a record, some milliseconds later: at the edge
+//! of a pane an event may count in the one before.
 
 mod columns;
 mod engine;
@@ -164,7 +164,8 @@ impl<'w> Reading<'w> {
         }
     }
 
-    /// Puts what is known about the event behind each alert into it: rows that were added up have only what rules ask for.
+    /// Puts what is known about the event behind each alert into it: rows that were added up have only what rules ask
+    /// for.
     async fn name(&self, alerts: &mut [Alert<'static>]) -> Result<()> {
         let places: HashSet<Place> = alerts.iter().filter_map(|alert| Place::parse(&alert.sample)).collect();
         let places: Vec<Place> = places.into_iter().collect();

@@ -99,7 +99,7 @@ fn words_of(rule: &RuleReport) -> Vec<String> {
         words.push("what fired was another version of it".to_owned());
     }
     if rule.held_back > 0 {
-        words.push(format!("{} alerts are held back (silences, mutes, closed hours)", rule.held_back));
+        words.push(format!("held back (silences, mutes, closed hours): {}", rule.held_back));
     }
     if let Some(most) = rule.most.first().filter(|most| most.alerts > 1) {
         words.push(format!("most for {} ({} of {})", most.key, most.alerts, rule.alerts));

@@ -14,9 +14,9 @@ impl Text for TrainReport {
             self.events,
             self.seconds
         );
-        line!(page, "{:<26} {:>9} {:>9} {:>9} {:>9}  {:<21}", "rule", "taught", "replaced", "kept", "firing", "since");
+        line!(page, "{:<26} {:>9} {:>9} {:>9} {:>9}  {}", "rule", "taught", "replaced", "kept", "firing", "since");
         for RuleTraining { rule, taught, replaced, kept, firing, since } in &self.rules {
-            line!(page, "{rule:<26} {taught:>9} {replaced:>9} {kept:>9} {firing:>9}  {:<21}", time::shown(*since));
+            line!(page, "{rule:<26} {taught:>9} {replaced:>9} {kept:>9} {firing:>9}  {}", time::shown(*since));
         }
         if !self.ok {
             line!(page, "Kept are keys that have learned for as long or longer: --overwrite teaches those as well.");

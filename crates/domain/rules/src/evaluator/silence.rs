@@ -163,8 +163,8 @@ impl SilenceKey {
         }
     }
 
-    /// The least and the most events that are usual in the hour of `minute`; none while the key has no profile, or where
-    /// the rule has a fixed time. As of the last minute that was taken.
+    /// The least and the most events that are usual in the hour of `minute`; none while the key has no profile, or
+    /// where the rule has a fixed time. As of the last minute that was taken.
     pub fn usual(&self, minute: i64) -> Option<(f64, f64)> {
         let known = self.speaking.as_ref()?;
         let hour = minute.div_euclid(60);

@@ -148,8 +148,8 @@ pub(super) struct Speaking {
 }
 
 impl SpikeKey {
-    /// Takes the events of one closed minute, at least one; minutes of a key come in their order. `planned` are launches
-    /// as half-open ranges of minutes.
+    /// Takes the events of one closed minute, at least one; minutes of a key come in their order. `planned` are
+    /// launches as half-open ranges of minutes.
     pub fn take(
         &mut self,
         rule: &SpikeRule,
@@ -208,8 +208,8 @@ impl SpikeKey {
         }
     }
 
-    /// What is usual in a window that ends with `minute`, and what fires there; none while the key has no profile. As of
-    /// the last minute that was taken.
+    /// What is usual in a window that ends with `minute`, and what fires there; none while the key has no profile. As
+    /// of the last minute that was taken.
     pub fn band(&self, rule: &SpikeRule, minute: i64, window: u8) -> Option<Band> {
         let known = self.speaking.as_ref()?;
         let hour = minute.div_euclid(60);

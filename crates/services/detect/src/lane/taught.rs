@@ -1,7 +1,8 @@
 //! What rules have learned elsewhere, put into the state of a lane.
 //!
-//! The state that a lane restores is where it goes: under the lane's fence, so that a detector that runs is out, and takes
-//! its lane back with what it was taught. Position and lanes stay as they were: only what keys have learned is written.
+//! The state that a lane restores is where it goes: under the lane's fence, so that a detector that runs is out, and
+//! takes its lane back with what it was taught. Position and lanes stay as they were: only what keys have learned is
+//! written.
 
 use std::collections::HashMap;
 
@@ -36,8 +37,8 @@ pub fn known(settings: &Settings, partition: u16) -> Result<Option<Known>, End> 
 /// Writes records of rules that learn into the state of a partition, in fenced transactions.
 ///
 /// # Errors
-/// When Kafka does not answer, the lane has no state yet, or its detector has taken it back in between: then nothing of the
-/// last transaction is written, and it can be done again.
+/// When Kafka does not answer, the lane has no state yet, or its detector has taken it back in between: then nothing
+/// of the last transaction is written, and it can be done again.
 pub fn teach(settings: &Settings, partition: u16, records: &[Change]) -> Result<(), End> {
     let writes = Writes::records([(Topic::DetectorState, partition)]).positions(GROUP);
     let mut producer = Fence::open(&settings.cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;

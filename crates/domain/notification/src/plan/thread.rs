@@ -6,7 +6,7 @@ use event::{Delivery, DeliveryStage, keyed_hash_hex};
 
 use super::{Group, Planner, State};
 use crate::group::{AlertGroup, MAX_KEYS};
-use crate::message::{Message, Thread};
+use crate::message::{Message, MessageKind, Thread};
 
 /// What is open at a destination for so long after its last message is forgotten, in milliseconds.
 const OPEN_MS: i64 = 7 * 86_400_000;
@@ -100,7 +100,9 @@ impl Planner {
         now_ms: i64,
     ) -> Thread {
         let key = self.thread_key(group);
-        let known = match self.stays_open(group, state, now_ms) || state.quiet_until > now_ms {
+        // What follows is due when the quiet ends, so it finds what was opened though nothing fires.
+        let follows = message.kind == MessageKind::Summary;
+        let known = match follows || self.stays_open(group, state, now_ms) || state.quiet_until > now_ms {
             true => state.open.take(),
             false => None,
         };

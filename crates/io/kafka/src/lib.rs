@@ -51,6 +51,7 @@ pub mod edge;
 pub mod lane;
 pub mod members;
 pub mod positions;
+mod rights;
 pub mod salts;
 pub mod topics;
 pub mod watch;

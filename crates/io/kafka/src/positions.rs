@@ -9,6 +9,7 @@ use runtime::disposal::Aside;
 
 use crate::cluster::{ClientError, Cluster, Quiet, Voice};
 use crate::lane::pause;
+use crate::rights::{self, Tried};
 use crate::topics::Topic;
 
 /// A position that a stage committed.
@@ -37,7 +38,8 @@ pub enum PositionError {
     Client(#[from] ClientError),
     /// The committed position is not served, most often because a transaction on it is pending.
     #[error(
-        "the position of {group} on {topic}/{partition} was not served within {waited:?}: {source}; a transaction on it may be pending: take the lane's fence first"
+        "the position of {group} on {topic}/{partition} was not served within {waited:?}: {source}{}",
+        rights_or(source, "; a transaction on it may be pending: take the lane's fence first")
     )]
     NotServed {
         /// The group that holds the position.
@@ -52,7 +54,7 @@ pub enum PositionError {
         source: Box<KafkaError>,
     },
     /// The start and end of a partition are unknown.
-    #[error("{topic}/{partition} did not tell {what} within {waited:?}: {source}")]
+    #[error("{topic}/{partition} did not tell {what} within {waited:?}: {source}{}", rights_or(source, ""))]
     Unknown {
         /// Which topic.
         topic: Topic,
@@ -65,6 +67,12 @@ pub enum PositionError {
         /// The client's words.
         source: Box<KafkaError>,
     },
+}
+
+/// The right that is missing, or else what is likely.
+fn rights_or(error: &KafkaError, likely: &str) -> String {
+    let missing = rights::missing_by(error, Tried::Read);
+    if missing.is_empty() { likely.to_owned() } else { missing }
 }
 
 /// Asks the cluster for positions under a group that has no members. Blocking.

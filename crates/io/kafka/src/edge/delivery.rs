@@ -9,6 +9,7 @@ use rdkafka::types::RDKafkaRespErr;
 use tokio::sync::Notify;
 
 use super::EdgeError;
+use crate::rights::{self, Tried};
 
 /// Why a record is not known to be stored. It may be, or not: sending again is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +18,7 @@ pub enum DeliveryError {
     #[error("not acknowledged before the deadline")]
     Late,
     /// The brokers refused it, or the client gave up.
-    #[error("not acknowledged: {0}")]
+    #[error("not acknowledged: {code}{lacks}", code = .0, lacks = rights::missing(Some(*.0), Tried::Write))]
     Failed(RDKafkaErrorCode),
 }
 

@@ -6,6 +6,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 
 use super::producer::LaneContext;
+use crate::rights::{self, Tried};
 use crate::topics::Topic;
 
 /// Why a transaction did not go through, by what the lane has to do now.
@@ -89,9 +90,10 @@ pub(super) fn classify(
         )
     };
     if let Some((code, reason)) = producer.client().fatal_error() {
+        let reason = reason + &rights::missing(Some(code), Tried::Write);
         return if fenced(code) { TxnError::Fenced { id, doing } } else { TxnError::Fatal { id, doing, reason } };
     }
-    let reason = error.to_string();
+    let reason = error.to_string() + &rights::missing_by(error, Tried::Write);
     match error {
         KafkaError::Transaction(error) if error.is_fatal() && fenced(error.code()) => TxnError::Fenced { id, doing },
         KafkaError::Transaction(error) if error.txn_requires_abort() => TxnError::Abortable { id, doing, reason },

@@ -14,6 +14,7 @@ use runtime::progress::LaneProgress;
 use super::reader_context::ReaderContext;
 use crate::cluster::{ClientError, Cluster, Voice};
 use crate::positions::{self, PositionError};
+use crate::rights::{self, Tried};
 use crate::topics::Topic;
 
 /// How long a broker holds a fetch that has nothing to give. A record ends the wait at once; a seek has to wait for it to end, and
@@ -62,7 +63,7 @@ pub enum ReadError {
         found: i64,
     },
     /// The cluster refuses.
-    #[error("{topic}/{partition} cannot be read: {source}")]
+    #[error("{topic}/{partition} cannot be read: {source}{}", rights::missing_by(source, Tried::Read))]
     Refused {
         /// Which topic.
         topic: Topic,

@@ -8,6 +8,7 @@ use super::Topic;
 use crate::cluster::ClientError;
 use crate::control::ControlError;
 use crate::positions::PositionError;
+use crate::rights::{self, Tried};
 
 /// The topics are not, and could not be made, as the plan says.
 #[derive(Debug, thiserror::Error)]
@@ -29,10 +30,18 @@ pub enum TopicsError {
         /// The client's last words.
         source: Box<KafkaError>,
     },
+    /// The user of the configuration may not do it.
+    #[error("Kafka refuses {what}: {source}{lacks}")]
+    Denied {
+        /// What was asked.
+        what: &'static str,
+        /// The right that is missing, as the end of the sentence.
+        lacks: String,
+        /// The client's words.
+        source: Box<KafkaError>,
+    },
     /// The cluster refused to create a topic.
-    #[error(
-        "{topic} could not be created with {partitions} partitions and {replication} replicas: {code:?}; with fewer brokers than replicas set [kafka] replication lower, otherwise check this client's right to create topics"
-    )]
+    #[error("{topic} could not be created with {partitions} partitions and {replication} replicas: {code:?}{}", why_not(*code))]
     NotCreated {
         /// Which topic.
         topic: Topic,
@@ -45,7 +54,7 @@ pub enum TopicsError {
     },
     /// The cluster refused to delete a topic.
     #[error(
-        "{topic} could not be deleted: {code:?}; check this client's right to delete topics, then do the same again"
+        "{topic} could not be deleted: {code:?}{}; then do the same again", rights::missing(Some(*code), Tried::Delete)
     )]
     NotDeleted {
         /// Which topic.
@@ -107,6 +116,15 @@ pub enum TopicsError {
         /// How long was waited.
         patience: Duration,
     },
+}
+
+/// Why a topic was not created, as far as the code says it.
+fn why_not(code: RDKafkaErrorCode) -> String {
+    let missing = rights::missing(Some(code), Tried::Create);
+    match missing.is_empty() {
+        true => "; with fewer brokers than replicas set [kafka] replication lower".to_owned(),
+        false => missing,
+    }
 }
 
 fn names(topics: &[Topic]) -> String {

@@ -17,6 +17,7 @@ use runtime::disposal::Aside;
 use self::plan::Rule;
 use crate::cluster::{ClientError, Cluster, Quiet, Voice};
 use crate::lane::pause;
+use crate::rights::{self, Tried};
 
 pub use error::TopicsError;
 pub use plan::Plan;
@@ -189,6 +190,11 @@ impl<'a> Asked<'a> {
         loop {
             match ask(&self.admin, self.left().clamp(Duration::from_millis(100), Duration::from_secs(5))) {
                 Ok(answer) => return Ok(answer),
+                // Asking again does not give a right.
+                Err(error) if !rights::missing_by(&error, Tried::LookAtSettings).is_empty() => {
+                    let lacks = rights::missing_by(&error, Tried::LookAtSettings);
+                    return Err(TopicsError::Denied { what, lacks, source: Box::new(error) });
+                }
                 Err(error) if self.left().is_zero() => {
                     let brokers = self.brokers.to_owned();
                     let (patience, source) = (self.patience, Box::new(error));

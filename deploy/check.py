@@ -119,7 +119,7 @@ def main():
         served = families(ask(sys.argv[1].rstrip("/") + "/metrics"))
         # These have no series before the first lane stands still or opens again, alert is raised, signal is passed over, letter is dead, or
         # instance joins a group.
-        late = {"hookline_group_member", "hookline_registry_reached", "hookline_stalled", "hookline_lane_reopened_total", "hookline_alerts_total", "hookline_signals_passed_over_total", "hookline_dead_letters_open"}
+        late = {"hookline_group_member", "hookline_registry_reached", "hookline_spans_total", "hookline_traced_events_total", "hookline_stalled", "hookline_lane_reopened_total", "hookline_alerts_total", "hookline_signals_passed_over_total", "hookline_dead_letters_open"}
         for name in documented - served - late:
             problem("docs/metrics.md", f"{name} is not served by {sys.argv[1]}")
         for name in served - documented:

@@ -414,6 +414,7 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) ->
         destinations: vec![hook],
         people: People::new(),
         templates: notification::Templates::default(),
+        traces: Default::default(),
     };
     let handle = receiver.runtime.handle().clone();
     let service =

@@ -49,6 +49,7 @@ mod small_audiences;
 mod status;
 mod switches;
 mod tool;
+mod traces;
 mod trickle;
 mod up;
 mod verify;

@@ -23,6 +23,8 @@ pub(crate) struct Platform {
     /// Where the window stores lie.
     pub(crate) window_data: PathBuf,
     pub(crate) telemetry: Telemetry,
+    /// Where spans of traced events go.
+    pub(crate) traces: traces::Traces,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -43,13 +45,15 @@ impl Deref for Platform {
 }
 
 impl Platform {
+    /// On a runtime of tokio: spans are sent there.
     pub(crate) fn new(config: Config, whereabouts: Whereabouts, shutdown: Shutdown) -> anyhow::Result<Self> {
         let Whereabouts { brokers, clickhouse, window_data } = whereabouts;
         let window_data = window_data.unwrap_or_else(|| config.process.data.clone());
         let telemetry = Telemetry::new(config.version_hash()).context("metrics cannot be registered")?;
         // Services name no next command, so the file's name is not needed.
         let installation = Installation::new(config, Path::new("hookline.toml"), Overrides { brokers, clickhouse })?;
-        Ok(Self { installation, window_data, telemetry, shutdown })
+        let traces = installation.start_traces(&telemetry)?;
+        Ok(Self { installation, window_data, telemetry, traces, shutdown })
     }
 
     /// The installation alone, for what reports on it.
@@ -123,6 +127,11 @@ impl Platform {
                 max_body: usize::try_from(source.max_body).context("max_body")?,
                 quota: source.quota,
                 in_flight: usize::try_from(source.in_flight).context("in_flight")?,
+                trusts_traces: self
+                    .config
+                    .traces
+                    .as_ref()
+                    .is_some_and(|traces| traces.trusted_sources.contains(&source.name)),
                 refusals_allowed: config::patience(source.adapter.name(), &source.scheme)
                     .and_then(|patience| patience.refusals),
             })

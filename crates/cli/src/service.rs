@@ -121,7 +121,9 @@ async fn serve(service: Service, args: &Args, share: Share, past_fuse: &[PastFus
         ended = services.ended() => ended,
     };
     shutdown.stop();
-    match timeout(DRAIN, services.stop()).await {
+    let stopped = timeout(DRAIN, services.stop()).await;
+    platform.traces.finish().await;
+    match stopped {
         Ok(stopped) => ended.and(stopped)?,
         Err(_elapsed) => {
             bail!("the stop took longer than {} s; what was left is done at the next start", DRAIN.as_secs())

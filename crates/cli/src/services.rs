@@ -85,6 +85,7 @@ impl Services {
                     lanes: platform.plan.lanes,
                     http: platform.config.ingest.clone(),
                     sources: platform.sources()?,
+                    traces: platform.traces.clone(),
                 };
                 let ingest = ingest::Ingest::new(settings, &platform.telemetry)?;
                 let listener = listener.context("ingest needs an address to listen on")?;
@@ -113,6 +114,7 @@ impl Services {
                         run: platform.config.process.fuse_run,
                         percent: platform.config.process.fuse_percent,
                     },
+                    traces: platform.traces.clone(),
                     past_fuse: PastFuse::by_lane(past_fuse, platform.plan.lanes)?,
                 };
                 let mut lanes = process::start(settings, lanes, &platform.telemetry, &platform.shutdown)?;
@@ -139,6 +141,7 @@ impl Services {
             Service::Notify => {
                 let (cluster, plan) = (platform.cluster.clone(), platform.plan.clone());
                 let settings = notify::Settings::from_config(cluster, plan, *ids, &platform.config)?;
+                let settings = notify::Settings { traces: platform.traces.clone(), ..settings };
                 let partitions = share.at_first(platform.plan.alert_partitions);
                 let handle = tokio::runtime::Handle::current();
                 let lanes = notify::start(settings, partitions, handle, &platform.telemetry, &platform.shutdown)?;
@@ -161,6 +164,7 @@ impl Services {
                     ids: *ids,
                     warehouse,
                     layout,
+                    traces: platform.traces.clone(),
                 };
                 let handle = tokio::runtime::Handle::current();
                 let mut report = report::start(settings, lanes, &handle, &platform.telemetry, &platform.shutdown)?;

@@ -255,6 +255,7 @@ impl House {
             showing.await.context("the demo panicked")?;
         }
         let stopped = timeout(DRAIN, services.stop()).await;
+        platform.traces.finish().await;
         if stopped.is_err() {
             tracing::warn!(
                 "the services took longer than {} s to stop; what was left is done at the next start",

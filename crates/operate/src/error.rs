@@ -60,7 +60,9 @@ from_engines!(
     kafka::positions::PositionError,
     kafka::salts::SaltsError,
     kafka::topics::TopicsError,
+    prometheus::Error,
     registry::RegistryError,
+    traces::StartError,
     warehouse::WarehouseError,
 );
 

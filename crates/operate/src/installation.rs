@@ -145,6 +145,24 @@ impl Installation {
         Ok(Self { config: Arc::new(config), file: file.to_owned(), cluster, plan, warehouse, running: None })
     }
 
+    /// Starts to send spans, if the configuration says where to. Called on a runtime of tokio, which has to outlive
+    /// them.
+    ///
+    /// # Errors
+    /// When a header cannot be sent. A collector that is away is not an error.
+    pub fn start_traces(&self, telemetry: &runtime::Telemetry) -> Result<traces::Traces> {
+        let Some(settings) = &self.config.traces else { return Ok(traces::Traces::default()) };
+        let header = |(name, value): &(String, config::SecretText)| (name.clone(), value.reveal().to_owned());
+        let settings = traces::Settings {
+            endpoint: settings.endpoint.clone(),
+            headers: settings.headers.iter().map(header).collect(),
+            one_in: settings.one_in,
+            max_per_second: settings.max_per_second,
+            timeout: settings.timeout,
+        };
+        Ok(traces::Traces::start(settings, telemetry, &tokio::runtime::Handle::current())?)
+    }
+
     /// A configuration alone: engines are unknown, so what asks one fails at once.
     ///
     /// # Errors

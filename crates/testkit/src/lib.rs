@@ -3,6 +3,7 @@
 
 pub mod clickhouse;
 pub mod clock;
+pub mod collector;
 pub mod detection;
 pub mod hostile;
 pub mod house;

@@ -84,6 +84,16 @@ pub(crate) const CONSOLE_LISTEN: &str = "127.0.0.1:8088";
 /// `listen` of `[metrics]`.
 pub(crate) const METRICS_LISTEN: &str = "127.0.0.1:9464";
 
+/// `one_in` of `[traces]`.
+pub(crate) const TRACES_ONE_IN: u32 = 1_000;
+/// `max_per_second` of `[traces]`.
+pub(crate) const TRACES_PER_SECOND: u32 = 20;
+/// `timeout` of `[traces]`.
+pub(crate) const TRACES_TIMEOUT: Duration = Duration::from_secs(5);
+/// The shortest and longest.
+pub(crate) const TRACES_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60);
+
 /// `data` of `[process]`.
 pub(crate) const PROCESS_DATA: &str = "hookline-data";
 /// `fuse_run` of `[process]`: seconds of a busy lane, and more than any sender's odd batch.

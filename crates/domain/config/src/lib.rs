@@ -29,6 +29,7 @@ mod scheme;
 mod secret;
 mod section;
 mod source;
+mod traces;
 mod values;
 mod version;
 mod window;
@@ -55,6 +56,7 @@ pub use route_test::RouteTest;
 pub use rule::{Mute, Rule, Sending, Silence};
 pub use secret::SecretText;
 pub use source::{Quota, Source, WhenOver};
+pub use traces::Traces;
 pub use values::{Rate, Weekly, duration};
 pub use window::{horizon, memory_bytes};
 
@@ -113,6 +115,8 @@ pub struct Config {
     pub geo: Geo,
     /// Metrics and health of every service.
     pub metrics: Metrics,
+    /// Where spans of sampled events go; none: nothing is traced.
+    pub traces: Option<Traces>,
     /// The console.
     pub console: Console,
     /// What is worth knowing, though nothing is wrong.
@@ -264,6 +268,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let known_owners = declared(owner_section.as_ref());
     let ingest = platform::read_ingest(section("ingest"));
     let source_section = section("source");
+    let known_sources = declared(source_section.as_ref());
     if source_section.as_ref().is_none_or(|sources| sources.entries().is_empty()) {
         sink.error(whole, "there is no [source]: nothing could be received", "add one");
     }
@@ -308,6 +313,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         process: platform::read_process(section("process")),
         geo: platform::read_geo(section("geo")),
         metrics: platform::read_metrics(section("metrics")),
+        traces: traces::read(section("traces"), &known_sources),
         console: platform::read_console(section("console")),
         warnings: Vec::new(),
         version: version::hash(root),

@@ -172,13 +172,14 @@ pub(crate) fn read_kafka(section: Option<Section<'_>>) -> Kafka {
     let replication = number("replication", 15, defaults::REPLICATION);
     let takeover_after =
         section.duration("takeover_after", defaults::TAKEOVER_AFTER_RANGE).unwrap_or(defaults::TAKEOVER_AFTER);
-    let properties = read_properties(&section);
+    let properties = read_pairs(&section, "properties", "write { \"security.protocol\" = \"SSL\" }");
     section.finish();
     Kafka { brokers, lanes, replication, takeover_after, properties }
 }
 
-fn read_properties(section: &Section<'_>) -> Vec<(String, SecretText)> {
-    let Some(node) = section.node("properties") else { return Vec::new() };
+/// A table of names and values, each a text or where it is kept; as a variable, the same text.
+pub(crate) fn read_pairs(section: &Section<'_>, key: &'static str, form: &str) -> Vec<(String, SecretText)> {
+    let Some(node) = section.node(key) else { return Vec::new() };
     let parsed;
     let table = match &node.value {
         Value::Table(table) => table,
@@ -187,17 +188,17 @@ fn read_properties(section: &Section<'_>) -> Vec<(String, SecretText)> {
             match parsed.as_ref().map(|node| &node.value) {
                 Some(Value::Table(table)) => table,
                 _ => {
-                    section.error(&node.at, "is not a table", "write { \"security.protocol\" = \"SSL\" }");
+                    section.error(&node.at, "is not a table", form);
                     return Vec::new();
                 }
             }
         }
         _ => {
-            section.error(&node.at, format!("properties is {}, not a table", node.value.kind()), "");
+            section.error(&node.at, format!("{key} is {}, not a table", node.value.kind()), form);
             return Vec::new();
         }
     };
-    let properties = Section::new("properties of [kafka]".to_owned(), &node.at, table, section.reading);
+    let properties = Section::new(format!("{key} of {}", section.title), &node.at, table, section.reading);
     let mut pairs = Vec::new();
     for entry in &table.0 {
         let value = match &entry.node.value {
@@ -219,7 +220,7 @@ pub(crate) fn read_clickhouse(section: Option<Section<'_>>) -> ClickHouse {
     let mut clickhouse =
         ClickHouse { url: None, user: defaults::CLICKHOUSE_USER.to_owned(), password: None, cluster: None };
     let Some(section) = section else { return clickhouse };
-    clickhouse.url = http_address(&section, "https://host:8443");
+    clickhouse.url = http_address(&section, "url", "https://host:8443");
     clickhouse.user = section.text("user").unwrap_or(clickhouse.user);
     clickhouse.password = section.secret("password").and_then(Resolved::value);
     clickhouse.cluster = section.text("cluster");
@@ -233,7 +234,7 @@ pub(crate) fn read_registry(section: Option<Section<'_>>) -> Option<Registry> {
     if !section.has("url") {
         section.missing("url", "write \"http://host:8081\", or leave [registry] out: Hookline needs no registry");
     }
-    let url = http_address(&section, "http://host:8081");
+    let url = http_address(&section, "url", "http://host:8081");
     let (user, password) = (section.text("user"), section.secret("password").and_then(Resolved::value));
     if section.has("password") && !section.has("user") {
         section.error(section.place("password"), "password of [registry] has no user", "add user");
@@ -243,21 +244,21 @@ pub(crate) fn read_registry(section: Option<Section<'_>>) -> Option<Registry> {
     Some(Registry { url: url?, user, password, register })
 }
 
-/// `url`, an HTTP address without a slash at its end and without a password in it.
-fn http_address(section: &Section<'_>, such_as: &str) -> Option<String> {
-    let (url, at) = section.placed("url")?;
+/// An HTTP address without a slash at its end and without a password in it.
+pub(crate) fn http_address(section: &Section<'_>, key: &'static str, such_as: &str) -> Option<String> {
+    let (url, at) = section.placed(key)?;
     if url.contains('@') {
         // Not repeated: what stands before the @ may be a password.
         section.error(
             &at,
-            format!("url of {} holds a user", section.title),
+            format!("{key} of {} holds a user", section.title),
             "write user and password as keys of their own",
         );
         return None;
     }
     let sound = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
     if !sound {
-        section.error(&at, format!("url {url:?} is no http address"), format!("write {such_as:?}"));
+        section.error(&at, format!("{key} {url:?} is not an http address"), format!("write {such_as:?}"));
     }
     sound.then(|| url.trim_end_matches('/').to_owned())
 }

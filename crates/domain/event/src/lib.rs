@@ -19,6 +19,7 @@ pub mod personal;
 mod progress;
 pub mod raw;
 mod signal;
+pub mod trace;
 pub mod wire;
 
 pub use alert::{Alert, Transition};
@@ -30,3 +31,4 @@ pub use ids::{AlertId, EventKey, keyed_hash_hex};
 pub use link_event::{Counted, EventType, LinkEvent, Outcome, TAGS};
 pub use progress::{Progress, UnreadableProgress};
 pub use signal::{Signal, SignalBatch};
+pub use trace::TraceContext;

@@ -2,11 +2,13 @@
 //!
 //! The record's key is the event key; its partition is the lane of that key. What every record has stands in one header,
 //! `hookline`, as texts between tabs: a header costs a fifth of a microsecond on either side, and there would be seven.
-//! What few records have (`quarantine`, `redrive-of`, `ce-*`) has a header of its own.
+//! What few records have (`quarantine`, `redrive-of`, `ce-*`, `traceparent`) has a separate header.
 
 use std::borrow::Cow;
 
 use thiserror::Error;
+
+use crate::trace::{TRACEPARENT, TraceContext};
 
 /// The version of this header set.
 pub const FORMAT_VERSION: &str = "1";
@@ -38,6 +40,8 @@ pub struct RawHeaders<'a> {
     pub redrive_of: Option<Cow<'a, str>>,
     /// Why ingest could not find an event in an authentic delivery: a fixed label.
     pub quarantine: Option<Cow<'a, str>>,
+    /// The span that appended it, if the event is traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// Why a raw record's headers cannot be used: it was not written by Hookline, or by a newer one.
@@ -80,6 +84,9 @@ impl<'a> RawHeaders<'a> {
         if let Some(reason) = &self.quarantine {
             headers.push(("quarantine".into(), reason.as_bytes().to_vec()));
         }
+        if let Some(trace) = &self.trace {
+            headers.push((TRACEPARENT.into(), trace.to_header().into_bytes()));
+        }
         headers
     }
 
@@ -89,13 +96,14 @@ impl<'a> RawHeaders<'a> {
     /// When the header that every record has is missing or unreadable.
     pub fn from_headers(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, HeaderError> {
         let mut this = None;
-        let (mut redrive_of, mut quarantine, mut cloud_event) = (None, None, Vec::new());
+        let (mut redrive_of, mut quarantine, mut trace, mut cloud_event) = (None, None, None, Vec::new());
         for (name, value) in headers {
             let text = || std::str::from_utf8(value).map_err(|_| HeaderError::Unreadable(name.to_owned()));
             match name {
                 HEADER => this = Some(Self::from_fields(text()?)?),
                 "redrive-of" => redrive_of = Some(text()?.into()),
                 "quarantine" => quarantine = Some(text()?.into()),
+                TRACEPARENT => trace = TraceContext::parse(value),
                 other => {
                     if let (Some(attribute), Ok(text)) = (other.strip_prefix("ce-"), text()) {
                         cloud_event.push((attribute.into(), text.into()));
@@ -103,7 +111,7 @@ impl<'a> RawHeaders<'a> {
                 }
             }
         }
-        Ok(Self { redrive_of, quarantine, cloud_event, ..this.ok_or(HeaderError::Missing)? })
+        Ok(Self { redrive_of, quarantine, trace, cloud_event, ..this.ok_or(HeaderError::Missing)? })
     }
 
     fn from_fields(fields: &'a str) -> Result<Self, HeaderError> {
@@ -146,6 +154,7 @@ mod tests {
                 cloud_event: headers.cloud_event.iter().map(|(name, value)| (own(name), own(value))).collect(),
                 redrive_of: headers.redrive_of.as_ref().map(own),
                 quarantine: headers.quarantine.as_ref().map(own),
+                trace: headers.trace,
             }
         })
     }
@@ -163,6 +172,7 @@ mod tests {
             cloud_event: vec![("id".into(), "1".into()), ("source".into(), "/clicks".into())],
             redrive_of: Some("3/99".into()),
             quarantine: Some("not_json".into()),
+            trace: TraceContext::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         };
         assert_eq!(read(&headers.to_headers()), Ok(headers));
     }

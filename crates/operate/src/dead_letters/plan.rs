@@ -1,7 +1,9 @@
-//! What becomes of a dead letter when it is redriven. Pure: the same letter under the same configuration gives the same plan.
+//! What becomes of a dead letter when it is redriven. Pure: the same letter under the same configuration gives the same
+//! plan.
 
 use adapter::{Adapter, Dialect, fallback_key};
 use config::Config;
+use event::TraceContext;
 use event::raw::RawHeaders;
 use process::{RawRecord, Reading, Step};
 
@@ -16,6 +18,8 @@ pub(super) struct RedriveRecord {
     pub(super) body: Vec<u8>,
     /// What stands beside them.
     pub(super) headers: Vec<(std::borrow::Cow<'static, str>, Vec<u8>)>,
+    /// The trace in which the letter died, if it was traced.
+    pub(super) died_in: Option<TraceContext>,
     /// Why it would be a dead letter again, if it would.
     pub(super) dead: Option<Dead>,
 }
@@ -27,10 +31,12 @@ pub(super) struct Dead {
     pub(super) detail: String,
 }
 
-/// The records that a redrive of a letter appends: one, or several where a body that could not be split can be split today.
+/// The records that a redrive of a letter appends: one, or several where a body that could not be split can be split
+/// today.
 ///
-/// `config` says how each source's payloads are read. `origin` is the lane and offset of the dead letter, `key` its event key,
-/// `now_ms` the new received time. What ingest has set aside is an ordinary record again: the redrive decides so.
+/// `config` says how each source's payloads are read. `origin` is the lane and offset of the dead letter, `key` its
+/// event key, `now_ms` the new received time. What ingest has set aside is an ordinary record again: the redrive
+/// decides so.
 ///
 /// # Errors
 /// When the record was never one of ours, so that it is not known how to read it.
@@ -44,13 +50,20 @@ pub(super) fn plan(
 ) -> Result<Vec<RedriveRecord>, Dead> {
     let headers = RawHeaders::from_headers(letter.headers())
         .map_err(|error| Dead { reason: "foreign_record".to_owned(), detail: error.to_string() })?;
+    let died_in = headers.trace;
     let headers = RawHeaders {
         received_at: now_ms,
         redrive_of: Some(format!("{}/{}", origin.0, origin.1).into()),
         quarantine: None,
+        // The trace in which it died is over; a redrive starts another.
+        trace: None,
         ..headers
     };
-    let whole = |step: &mut Step<'_>| again(step, key, &letter.body, &headers, origin.0);
+    let again = |step: &mut Step<'_>, key: &str, body: &[u8], headers: &RawHeaders<'_>| {
+        let record = again(step, key, body, headers, origin.0);
+        RedriveRecord { died_in, ..record }
+    };
+    let whole = |step: &mut Step<'_>| again(step, key, &letter.body, &headers);
     // Only a body that is known by its hash may be one that could not be split. An element of a batch stays what it is.
     let adapter = Adapter::parse(&headers.adapter).filter(|_| key == fallback_key(&letter.body).as_str());
     let Some(adapter) = adapter else { return Ok(vec![whole(step)]) };
@@ -69,7 +82,7 @@ pub(super) fn plan(
                     own => own.into(),
                 };
                 let headers = RawHeaders { ordinal: element.ordinal, content_type, ..headers.clone() };
-                again(step, element.key.as_str(), &element.bytes, &headers, origin.0)
+                again(step, element.key.as_str(), &element.bytes, &headers)
             })
             .collect()),
     }
@@ -81,7 +94,7 @@ fn again(step: &mut Step<'_>, key: &str, body: &[u8], headers: &RawHeaders<'_>, 
         Reading::Event(..) => None,
         Reading::Dead(_, dead) => Some(Dead { reason: dead.reason, detail: dead.detail }),
     };
-    RedriveRecord { key: key.to_owned(), body: body.to_vec(), headers: headers.to_headers(), dead }
+    RedriveRecord { key: key.to_owned(), body: body.to_vec(), headers: headers.to_headers(), died_in: None, dead }
 }
 
 #[cfg(test)]

@@ -8,11 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use event::lane;
+use event::trace::TRACEPARENT;
 use kafka::Topic;
 use kafka::control::Control;
 use kafka::edge::{EdgeOptions, EdgeProducer, EdgeRecord};
 use process::{Pipeline, Step};
 use serde::Serialize;
+use traces::{At, Span, Traces, conventions};
 use warehouse::{DeadLetterFilter, DeadLetterRow, DeadLetterState, Decision, Warehouse};
 
 use super::body::{self, DeadLetterBody};
@@ -95,6 +97,7 @@ pub async fn redrive(installation: &Installation, request: &Redrive) -> Result<R
         lanes: control.lanes,
         incarnation: &control.incarnation,
         producer,
+        traces: installation.start_traces(&runtime::Telemetry::new(installation.config.version_hash())?)?,
         tally: Tally::default(),
     };
     let mut pages = Pages::new(filter, PAGE, request.limit);
@@ -108,6 +111,7 @@ pub async fn redrive(installation: &Installation, request: &Redrive) -> Result<R
         let letters = body::fetch(installation, &rows).await?;
         run.page(&pipeline, &control, &rows, &letters).await?;
     }
+    run.traces.finish().await;
     let left = run.tally.left();
     let Tally { seen, redriven, appended, unreadable, skipped } = run.tally;
     Ok(RedriveReport {
@@ -173,6 +177,7 @@ struct Run<'r> {
     incarnation: &'r str,
     /// `None` for a dry run.
     producer: Option<EdgeProducer>,
+    traces: Traces,
     tally: Tally,
 }
 
@@ -199,7 +204,7 @@ impl Run<'_> {
                 }
             }
         }
-        let chosen = self.without_counted(chosen).await?;
+        let mut chosen = self.without_counted(chosen).await?;
         for (_, records) in &chosen {
             self.tally.redriven += 1;
             self.tally.appended += records.len() as u64;
@@ -208,7 +213,7 @@ impl Run<'_> {
         if self.request.dry_run || chosen.is_empty() {
             return Ok(());
         }
-        self.append(&chosen).await?;
+        self.append(&mut chosen).await?;
         self.note(&chosen).await
     }
 
@@ -273,8 +278,9 @@ impl Run<'_> {
     }
 
     /// Appends the records, and returns once the in-sync replicas have them all.
-    async fn append(&self, chosen: &[(&DeadLetterRow, Vec<RedriveRecord>)]) -> Result<()> {
+    async fn append(&self, chosen: &mut [(&DeadLetterRow, Vec<RedriveRecord>)]) -> Result<()> {
         let Some(producer) = &self.producer else { return Ok(()) };
+        let mut spans = self.begin_traces(chosen);
         let records: Vec<EdgeRecord<'_>> = chosen
             .iter()
             .flat_map(|(_, records)| records)
@@ -292,7 +298,22 @@ impl Run<'_> {
         for report in delivery.wait(Instant::now() + DELIVERY_TIMEOUT).await {
             report.during(|| unknown.to_owned())?;
         }
+        spans.iter_mut().for_each(Span::end);
+        self.traces.publish(spans);
         Ok(())
+    }
+
+    /// A new trace for each record whose letter was traced, where spans are sent; the record's header says so.
+    fn begin_traces(&self, chosen: &mut [(&DeadLetterRow, Vec<RedriveRecord>)]) -> Vec<Span> {
+        let mut spans = Vec::new();
+        for record in chosen.iter_mut().flat_map(|(_, records)| records).filter(|_| self.traces.is_on()) {
+            let Some(died_in) = record.died_in else { continue };
+            let partition = lane::of_key(record.key.as_bytes(), self.lanes);
+            let span = conventions::redrive(At { topic: Topic::Raw.name(), partition, offset: None }, died_in);
+            record.headers.push((TRACEPARENT.into(), span.context().to_header().into_bytes()));
+            spans.push(span);
+        }
+        spans
     }
 
     async fn note(&self, chosen: &[(&DeadLetterRow, Vec<RedriveRecord>)]) -> Result<()> {

@@ -12,6 +12,7 @@ use kafka::edge::{DeliveryError, EdgeError, EdgeRecord};
 
 use crate::answer::ReceiptId;
 use crate::source::Source;
+use crate::traced::Traced;
 use crate::{ACKNOWLEDGE_WITHIN, Edge};
 
 /// What every event of a request shares.
@@ -52,17 +53,21 @@ pub(crate) fn header_text(value: &HeaderValue) -> Option<&str> {
     std::str::from_utf8(value.as_bytes()).ok()
 }
 
-/// Appends every element to its lane and waits until the in-sync replicas have them all.
+/// Appends every element to its lane and waits until the in-sync replicas have them all. `traced` is there where some
+/// of them are.
 pub(crate) async fn append(
     edge: &Edge,
     source: &Source,
     envelope: &Envelope<'_>,
     elements: &[Element<'_>],
+    mut traced: Option<&mut Traced>,
 ) -> Result<(), AppendError> {
     let Envelope { receipt, received_at, secret_id, content_type, cloud_event } = envelope;
+    let lane = |element: &Element<'_>| lane::of_key(element.key.as_str().as_bytes(), edge.lanes);
     let headers: Vec<_> = elements
         .iter()
-        .map(|element| {
+        .enumerate()
+        .map(|(place, element)| {
             let headers = RawHeaders {
                 source: Cow::Borrowed(&source.settings.name),
                 adapter: Cow::Borrowed(source.settings.adapter.name()),
@@ -78,6 +83,7 @@ pub(crate) async fn append(
                 cloud_event: cloud_event.clone(),
                 redrive_of: None,
                 quarantine: element.quarantine.as_ref().map(|why| Cow::Borrowed(why.reason)),
+                trace: traced.as_mut().and_then(|traced| traced.send(place, lane(element))),
             };
             headers.to_headers()
         })
@@ -87,7 +93,7 @@ pub(crate) async fn append(
         .zip(&headers)
         .map(|(element, headers)| EdgeRecord {
             topic: Topic::Raw,
-            partition: lane::of_key(element.key.as_str().as_bytes(), edge.lanes),
+            partition: lane(element),
             key: element.key.as_str().as_bytes(),
             payload: &element.bytes,
             headers,
@@ -98,6 +104,9 @@ pub(crate) async fn append(
     drop(records);
     drop(headers);
     let reports = delivery.wait(Instant::now() + ACKNOWLEDGE_WITHIN).await;
+    if let Some(traced) = traced {
+        traced.reported(&reports);
+    }
     match reports.into_iter().find_map(Result::err) {
         None => Ok(()),
         Some(error) => Err(error.into()),

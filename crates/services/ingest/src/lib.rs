@@ -25,6 +25,7 @@ mod switches;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod traced;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ use kafka::edge::{EdgeOpenError, EdgeOptions, EdgeProducer};
 use kafka::{Cluster, Topic};
 use runtime::{Component, Shutdown, Telemetry};
 use tokio::net::TcpListener;
+use traces::Traces;
 
 use crate::connections::{Connections, Patience};
 use crate::limits::Memory;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub http: config::Ingest,
     /// The sources that may send.
     pub sources: Vec<SourceSettings>,
+    /// Where spans of traced events go.
+    pub traces: Traces,
 }
 
 /// Why ingest does not start.
@@ -95,6 +99,7 @@ pub(crate) struct Edge {
     /// How long a body may take.
     pub(crate) body_within: Duration,
     pub(crate) proxies: TrustedProxies,
+    pub(crate) traces: Traces,
     /// Where the clock of quotas and log lines starts.
     pub(crate) begun: Instant,
 }
@@ -113,7 +118,7 @@ impl Ingest {
     /// # Errors
     /// When the producer's settings are refused, or the certificate cannot be used.
     pub fn new(settings: Settings, telemetry: &Telemetry) -> Result<Self, StartError> {
-        let Settings { cluster, lanes, http, sources } = settings;
+        let Settings { cluster, lanes, http, sources, traces } = settings;
         let certificates = http.tls.map(Certificates::load).transpose()?;
         // Half for bodies, half for the records that wait for Kafka.
         let half = usize::try_from(http.memory / 2).unwrap_or(usize::MAX);
@@ -135,6 +140,7 @@ impl Ingest {
             patience: Patience { head: http.header_timeout, idle: http.idle_timeout },
             body_within: http.body_timeout,
             proxies: TrustedProxies::new(http.trusted_proxies),
+            traces,
             begun: Instant::now(),
         };
         let component = telemetry.health.component(SERVICE);

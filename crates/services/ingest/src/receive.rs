@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use adapter::{Element, Undecodable, fallback_key};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Request, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use config::WhenOver;
@@ -22,6 +22,7 @@ use crate::logs::Sparingly;
 use crate::metrics::RequestOutcome;
 use crate::source::{Source, SourceSettings};
 use crate::switches::Gate;
+use crate::traced::Traced;
 use crate::{Edge, SERVICE, handshake, query};
 
 /// The path of webhooks; the source's name follows.
@@ -287,9 +288,20 @@ impl<'e> Delivery<'e> {
         let Admitted { received_at, secret_id, .. } = admitted;
         let cloud_event = append::cloud_event(headers);
         let envelope = Envelope { receipt: &self.receipt, received_at, secret_id, content_type, cloud_event };
-        if let Err(error) = append::append(self.edge, self.source, &envelope, &elements).await {
+        let traces = &self.edge.traces;
+        let mut traced = match traces.is_on() {
+            true => Traced::choose(traces, settings, &self.parts, &self.receipt, self.arrived, elements.len()),
+            false => None,
+        };
+        let appended = append::append(self.edge, self.source, &envelope, &elements, traced.as_mut()).await;
+        let appended = appended.map_err(|error| self.not_stored(&error));
+        if let Some(traced) = traced {
+            let status = appended.err().map_or(StatusCode::ACCEPTED, Problem::status);
+            traces.publish(traced.answered(status.as_u16(), elements.len()));
+        }
+        if let Err(problem) = appended {
             self.source.bucket(|bucket| bucket.give_back(elements.len()));
-            return Err(self.not_stored(&error));
+            return Err(problem);
         }
         self.source.metrics.events.inc_by(elements.len() as u64);
         self.source.metrics.last_event.set(received_at.as_secs_f64());

@@ -45,6 +45,8 @@ pub struct SourceSettings {
     pub in_flight: usize,
     /// After so many refusals in a row its platform switches the webhook off, where that is known.
     pub refusals_allowed: Option<u32>,
+    /// Whether the trace of its sender goes on here; else it is linked to.
+    pub trusts_traces: bool,
 }
 
 /// A source at work.

@@ -5,3 +5,5 @@ mod bounds;
 mod door;
 mod secrets;
 mod transport;
+
+pub(crate) use door::source;

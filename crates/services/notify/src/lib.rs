@@ -19,6 +19,7 @@ mod metrics;
 mod outbox;
 mod retry;
 mod settings;
+mod traced;
 mod transport;
 mod worker;
 

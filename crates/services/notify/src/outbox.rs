@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use event::{Delivery, DeliveryStage, Millis};
+use event::{Delivery, DeliveryStage, Millis, TraceContext};
 use notification::Message;
 
 /// A bundle that a destination is owed.
@@ -25,6 +25,8 @@ pub(crate) struct PendingDelivery {
     pub(crate) message: Result<Message, String>,
     /// By what the receiver knows what the message belongs to; empty where that is not known.
     pub(crate) receipt: String,
+    /// What it is a part of, if it tells of a traced event.
+    pub(crate) trace: Option<TraceContext>,
 }
 
 /// What came of an attempt, or of giving up.
@@ -61,6 +63,7 @@ impl PendingDelivery {
             attempt: planned.attempt,
             message,
             receipt,
+            trace: None,
         }
     }
 
@@ -124,6 +127,13 @@ impl Outbox {
             DeliveryStage::Held | DeliveryStage::Silenced => {}
         }
         None
+    }
+
+    /// What is owed tells of a traced event.
+    pub(crate) fn is_part_of(&mut self, bundle_id: &str, trace: TraceContext) {
+        if let Some((_, owed)) = self.by_bundle.get_mut(bundle_id) {
+            owed.trace = Some(trace);
+        }
     }
 
     pub(crate) fn get(&self, bundle_id: &str) -> Option<&PendingDelivery> {

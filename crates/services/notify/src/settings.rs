@@ -5,6 +5,7 @@ use kafka::Cluster;
 use kafka::topics::Plan;
 use notification::destination::{Kind, People, Person, SecretText, Values};
 use notification::{Budget, Mute, Open, Routing, Templates};
+use traces::Traces;
 
 /// What the lanes of the notifier work by. It stays the same while they run.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub people: People,
     /// Titles and texts of the owners' own.
     pub templates: Templates,
+    /// Where spans of traced events go.
+    pub traces: Traces,
 }
 
 /// A place that messages go to.
@@ -56,7 +59,7 @@ pub struct Destination {
 pub struct NotLookedUp(pub String);
 
 impl Settings {
-    /// What the configuration says.
+    /// What the configuration says. No spans are sent: [`Settings::traces`] is off.
     ///
     /// # Errors
     /// When it was read without its secrets.
@@ -72,6 +75,7 @@ impl Settings {
             destinations,
             people: people_of(config),
             templates: templates_of(config),
+            traces: Traces::default(),
         })
     }
 

@@ -8,16 +8,20 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use event::DeliveryStage;
+use event::TraceContext;
+use event::trace::TRACEPARENT;
 use notification::destination::{Outgoing, People, SecretText, Step, Verdict};
 use runtime::clock::now_ms;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+use traces::{Span, Traces, conventions};
 
 use crate::live::LiveSwitches;
 use crate::metrics::{Circuit, NotifyMetrics};
 use crate::outbox::{Outcome, PendingDelivery};
 use crate::retry;
+use crate::traced::attempted;
 use crate::transport::file;
 use crate::transport::http::Http;
 use crate::transport::mail;
@@ -37,6 +41,8 @@ struct Carrier {
     allow_private: bool,
     people: Arc<People>,
     pace: Arc<Pace>,
+    /// Whether the receiver is told the trace of a message: only where it is a program of one's own.
+    tells_trace: bool,
 }
 
 impl Carrier {
@@ -48,11 +54,12 @@ impl Carrier {
             allow_private: destination.allow_private,
             people: Arc::new(settings.people.clone()),
             pace: Pace::of(&destination.name),
+            tells_trace: destination.kind.name == "webhook",
         })
     }
 
     /// Does what the destination says until it comes to a verdict.
-    async fn send(&self, owed: &PendingDelivery, receipt: &str) -> Verdict {
+    async fn send(&self, owed: &PendingDelivery, receipt: &str, trace: Option<TraceContext>) -> Verdict {
         let message = match &owed.message {
             Ok(message) => message,
             Err(error) => {
@@ -70,7 +77,10 @@ impl Carrier {
                     self.pace.wait(self.destination.pace_ms()).await;
                     mail::send(&mail, self.allow_private).await
                 }
-                Step::Http(request) => {
+                Step::Http(mut request) => {
+                    if let Some(trace) = trace.filter(|_| self.tells_trace) {
+                        request.headers.push((TRACEPARENT.to_owned(), trace.to_header()));
+                    }
                     self.pace.wait(self.destination.pace_ms()).await;
                     self.http.send(request).await
                 }
@@ -137,6 +147,7 @@ impl Workers {
                 rejects_may_be_refusals: matches!(destination.kind.name, "webhook" | "smtp"),
                 circuit: metrics.circuit(&destination.name),
                 switches: Arc::clone(switches),
+                traces: settings.traces.clone(),
                 tell: tell.clone(),
                 queue: BTreeMap::new(),
                 given: 0,
@@ -199,6 +210,7 @@ struct Worker {
     rejects_may_be_refusals: bool,
     circuit: Circuit,
     switches: Arc<LiveSwitches>,
+    traces: Traces,
     tell: mpsc::Sender<Outcome>,
     /// By when it is tried next, then by order.
     queue: BTreeMap<(i64, u64), PendingDelivery>,
@@ -285,10 +297,13 @@ impl Worker {
         owed.attempt = owed.attempt.saturating_add(1);
         let opener = owed.opener().map(str::to_owned);
         let receipt = opener.as_ref().and_then(|opener| self.receipts.get(opener)).unwrap_or(&owed.receipt);
+        let part_of = owed.trace.filter(|_| self.traces.is_on());
+        let span = part_of.map(|trace| conventions::deliver(&self.name, &owed.rule, owed.attempt, trace));
         let verdict = match &self.carrier {
-            Ok(carrier) => carrier.send(&owed, receipt).await,
+            Ok(carrier) => carrier.send(&owed, receipt, span.as_ref().map(Span::context)).await,
             Err(error) => Verdict::Refused { status: 0, error: error.clone() },
         };
+        self.traces.publish(span.map(|span| attempted(span, &verdict)));
         let now = now_ms();
         if !matches!(verdict, Verdict::Rejected { .. }) {
             self.rejected = 0;

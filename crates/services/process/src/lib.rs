@@ -30,6 +30,7 @@ use kafka::control::Control;
 use kafka::topics::Plan;
 use rules::RuleIndex;
 use runtime::{LaneSet, Shutdown, Telemetry};
+use traces::Traces;
 
 pub use enrich::Salt;
 pub use references::{
@@ -65,6 +66,8 @@ pub struct Settings {
     pub salts: Salts,
     /// When dead letters stop a lane.
     pub fuse: fuse::Limits,
+    /// Where spans of traced events go.
+    pub traces: Traces,
     /// Lanes whose fuse does not count up to an offset, this one included: somebody has looked and lets the dead letters pass.
     pub past_fuse: BTreeMap<u16, u64>,
 }

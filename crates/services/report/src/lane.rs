@@ -8,7 +8,7 @@ use kafka::lane::{
     End, Fence, Isolation, LaneProducer, LaneReader, Position, Record, ScanError, TxnError, Writes, first_committed,
 };
 use kafka::positions::Positions;
-use runtime::clock::{monotonic_ms, now_ms};
+use runtime::clock::{monotonic_ms, now_ms, since_1970};
 use runtime::lanes::LaneEnd;
 use runtime::{Component, Shutdown};
 use tokio::runtime::Handle;
@@ -16,6 +16,7 @@ use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, Warehouse, Warehous
 
 use crate::metrics::ReportMetrics;
 use crate::standing::{Before, GROUP, Held, Moment, Standing};
+use crate::traced::Traced;
 use crate::{SERVICE, Settings};
 
 /// A transaction that takes longer is aborted by the broker, and its lane fenced.
@@ -60,6 +61,8 @@ struct OpenLane<'s> {
     reader: LaneReader,
     blocks: BlockStore,
     builder: BlockBuilder,
+    /// The traced rows of the open block.
+    traced: Traced,
     standing: Standing,
 }
 
@@ -92,6 +95,7 @@ impl<'s> OpenLane<'s> {
             reader,
             blocks: settings.warehouse.blocks(),
             builder: BlockBuilder::new(settings.control.incarnation.clone(), lane),
+            traced: Traced::default(),
             standing,
         })
     }
@@ -127,6 +131,9 @@ impl<'s> OpenLane<'s> {
                             )
                         })?;
                         self.builder.push(&event).map_err(|error| End::halt("column_shape", error.to_string()))?;
+                        if self.settings.traces.is_on() {
+                            self.traced.row(self.lane, record);
+                        }
                     }
                     None => {
                         let cut = Cut::from_headers(record.headers().iter()).ok_or_else(|| {
@@ -139,16 +146,20 @@ impl<'s> OpenLane<'s> {
                                 ),
                             )
                         })?;
-                        cuts.push((cut, record.offset(), self.builder.finish(record.offset() as u64)));
+                        let traced = std::mem::take(&mut self.traced);
+                        cuts.push((cut, record.offset(), self.builder.finish(record.offset() as u64), traced));
                     }
                 }
             }
         }
         let any = !cuts.is_empty();
-        for (cut, offset, block) in cuts {
+        for (cut, offset, block, traced) in cuts {
+            let begun = since_1970();
             self.store(&block)?;
+            let inserted = since_1970();
             self.standing.pass(&cut, offset);
             self.commit()?;
+            traced.committed(&self.settings.traces, self.lane, block.rows(), begun, inserted);
         }
         Ok(any)
     }

@@ -10,6 +10,7 @@ mod log;
 mod metrics;
 pub mod recovery;
 pub mod standing;
+mod traced;
 
 pub use standing::GROUP;
 
@@ -24,6 +25,7 @@ use runtime::lanes::Lanes;
 use runtime::{Component, LaneSet, Shutdown, Telemetry};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use traces::Traces;
 use warehouse::{Layout, Warehouse};
 
 /// The name of this service in ids, groups and metrics.
@@ -44,6 +46,8 @@ pub struct Settings {
     pub warehouse: Warehouse,
     /// How the tables shall be: what closing a day goes by.
     pub layout: Layout,
+    /// Where spans of traced events go.
+    pub traces: Traces,
 }
 
 /// Why the service does not start.

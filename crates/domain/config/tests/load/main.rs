@@ -11,6 +11,7 @@ mod problems;
 mod schemes;
 mod secrets;
 mod surface;
+mod traces;
 mod version;
 
 use std::fs;

@@ -309,7 +309,7 @@ fn networks_and_addresses_are_checked() {
     );
     expect(
         "[clickhouse]\nurl = \"click:9000\"\n",
-        &[r#"hookline.toml:13:7: url "click:9000" is no http address; write "https://host:8443""#],
+        &[r#"hookline.toml:13:7: url "click:9000" is not an http address; write "https://host:8443""#],
     );
     expect(
         "[registry]\nurl = \"http://ana:secret@registry\"\nregistre = true\n",

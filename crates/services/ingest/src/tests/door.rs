@@ -25,7 +25,7 @@ pub(super) fn click(id: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-pub(super) fn source(name: &str, scheme: Scheme, secret: &str) -> SourceSettings {
+pub(crate) fn source(name: &str, scheme: Scheme, secret: &str) -> SourceSettings {
     SourceSettings {
         name: name.to_owned(),
         adapter: Adapter::Dub,
@@ -39,6 +39,7 @@ pub(super) fn source(name: &str, scheme: Scheme, secret: &str) -> SourceSettings
         quota: None,
         in_flight: 2_048,
         refusals_allowed: Some(20),
+        trusts_traces: false,
     }
 }
 
@@ -66,7 +67,13 @@ impl Door {
         let (telemetry, shutdown) = (Telemetry::new("test").unwrap(), Shutdown::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let settings = Settings { cluster: Cluster::new("127.0.0.1:1"), lanes: 4, http, sources };
+        let settings = Settings {
+            cluster: Cluster::new("127.0.0.1:1"),
+            lanes: 4,
+            http,
+            sources,
+            traces: traces::Traces::default(),
+        };
         let ingest = Ingest::new(settings, &telemetry).unwrap();
         let edge = Arc::clone(&ingest.edge);
         // Without Kafka nobody says how the sources are switched: nothing is.

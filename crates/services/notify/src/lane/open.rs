@@ -3,6 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use event::trace::TRACEPARENT;
 use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, lane};
 use kafka::Topic;
@@ -11,10 +12,12 @@ use kafka::positions::{Committed, Positions};
 use notification::Planner;
 use runtime::clock::now_ms;
 use tokio::runtime::Handle;
+use traces::Traces;
 
 use crate::live::LiveSwitches;
 use crate::metrics::NotifyMetrics;
 use crate::outbox::{Outbox, Outcome};
+use crate::traced::{self, TracedAlerts};
 use crate::worker::Workers;
 use crate::{SERVICE, Settings};
 
@@ -32,6 +35,9 @@ pub(super) struct OpenLane<'s> {
     /// The partition of `deliveries` that the lane writes to.
     log: u16,
     ids: &'s Ids,
+    traces: &'s Traces,
+    /// Traced alerts that wait for their message.
+    traced: TracedAlerts,
     metrics: &'s NotifyMetrics,
     switches: &'s Arc<LiveSwitches>,
     /// The version of what is held back that the planner knows.
@@ -82,6 +88,8 @@ impl<'s> OpenLane<'s> {
             partition,
             log,
             ids: &settings.ids,
+            traces: &settings.traces,
+            traced: TracedAlerts::default(),
             metrics,
             switches,
             followed: 0,
@@ -134,6 +142,10 @@ impl<'s> OpenLane<'s> {
                         self.partition
                     ),
                 })?;
+            if self.traces.is_on() {
+                let at = (self.partition, record.offset());
+                self.traced.take(&alert.alert_id, GROUP, at, record.headers());
+            }
             self.planner.take(&alert, now_ms);
         }
         self.unsaved += records.len();
@@ -181,16 +193,18 @@ impl<'s> OpenLane<'s> {
         self.producer.begin()?;
         let mut value = Vec::new();
         // The position stands in the log, too: what the group's coordinator gives out after a crash may be an older one.
-        let reached = [(REACHED, next.to_string())];
+        let mut headers = vec![(REACHED, next.to_string())];
         for record in &records {
             value.clear();
             record.write(self.ids, &mut value);
+            headers.truncate(1);
+            headers.extend(self.traced.of_message(record).map(|trace| (TRACEPARENT, trace.to_header())));
             self.producer.send(
                 Topic::Deliveries,
                 self.log,
                 Some(record.destination.as_bytes()),
                 Some(&value),
-                &reached,
+                &headers,
             )?;
         }
         let written = self.producer.flush()?;
@@ -203,6 +217,12 @@ impl<'s> OpenLane<'s> {
             .iter()
             .filter_map(|record| self.outbox.apply(record, self.log_end).map(|owed| owed.bundle_id.clone()))
             .collect();
+        for record in &records {
+            if let Some(trace) = self.traced.of_message(record) {
+                self.outbox.is_part_of(&record.bundle_id, trace);
+            }
+        }
+        self.traced.committed(&records, self.traces);
         records.iter().for_each(|record| self.planner.delivered(record));
         records.iter().for_each(|record| self.metrics.count(record));
         self.log_end = written.last(Topic::Deliveries, self.log).map_or(self.log_end, |last| last + 1);
@@ -374,6 +394,9 @@ fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) ->
         if lane::of_name(&delivery.rule, settings.plan.alert_partitions) == partition {
             planner.restore(&delivery, offset).map_err(|error| unreadable(offset, error.to_string()))?;
             outbox.apply(&delivery, offset);
+            if let Some(trace) = traced::of(record.headers()).filter(|_| settings.traces.is_on()) {
+                outbox.is_part_of(&delivery.bundle_id, trace);
+            }
             known += 1;
             let at = record.headers().get(REACHED).and_then(|text| str::from_utf8(text).ok()?.parse::<i64>().ok());
             reached = reached.max(at);

@@ -16,6 +16,7 @@ use notification::destination::{Value, Values};
 use notification::{LinkCount, Message, MessageKind, Thread, Window};
 use runtime::Telemetry;
 use standardwebhooks::Webhook as Verifier;
+use traces::Traces;
 
 use super::*;
 use crate::Settings;
@@ -110,6 +111,7 @@ impl Running {
             destinations,
             templates: notification::Templates::default(),
             people: People::new(),
+            traces: Traces::default(),
         };
         let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();
         let (tell, outcomes) = mpsc::channel();
@@ -151,6 +153,7 @@ fn owed(destination: &str, bundle_id: &str) -> PendingDelivery {
         attempt: 0,
         message: Ok(message(bundle_id)),
         receipt: String::new(),
+        trace: None,
     }
 }
 

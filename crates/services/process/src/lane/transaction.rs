@@ -11,10 +11,11 @@ use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
 use rules::{RuleIndex, Trigger};
 use runtime::Shutdown;
-use runtime::clock::now_ms;
+use runtime::clock::{now_ms, since_1970};
 
 use super::open::{OpenLane, unusable};
 use super::reading;
+use super::traced::{Header, Traced};
 use crate::clock::needed_from;
 use crate::fuse::{self, Blown};
 use crate::metrics::ProcessMetrics;
@@ -25,8 +26,18 @@ use crate::{Decided, SERVICE};
 /// A transaction that was begun.
 pub(super) struct Begun {
     at: Instant,
+    /// The same by the wall clock, since 1970.
+    since_1970: Duration,
     records: u64,
     tally: Tally,
+    traced: Traced,
+}
+
+impl Begun {
+    fn now() -> Self {
+        let (at, since_1970) = (Instant::now(), since_1970());
+        Self { at, since_1970, records: 0, tally: Tally::default(), traced: Traced::default() }
+    }
 }
 
 impl OpenLane<'_> {
@@ -103,9 +114,10 @@ impl OpenLane<'_> {
                     step.refer_to(newer);
                 }
                 producer.begin()?;
-                transaction.insert(Begun { at: Instant::now(), records: 0, tally: Tally::default() })
+                transaction.insert(Begun::now())
             }
         };
+        let fetched = settings.traces.is_on().then(since_1970);
         let raw: Vec<RawRecord<'_>> = records.iter().map(|record| view(*lane, record)).collect();
         let mut readings: Vec<Reading<'_>> = raw.iter().map(|raw| step.read(raw)).collect();
         let (now, latest) = (now_ms(), reading().latest());
@@ -126,6 +138,7 @@ impl OpenLane<'_> {
                     ),
                 });
             }
+            let work = fetched.and_then(|fetched| begun.traced.record(raw, fetched));
             let salt = step.salt_day(&reading).map(|day| salts.of(day)).transpose()?;
             let decided = step.decide(raw, reading, verdict, salt);
             begun.tally.count(&decided);
@@ -140,7 +153,8 @@ impl OpenLane<'_> {
             advance.saw(raw.time());
             *appended_ms = Some(raw.appended_at);
             begun.tally.clocks_off += u64::from(raw.disbelieved.is_some());
-            write(producer, settings, *lane, raw, &decided, &mut value)?;
+            let header = work.map(|work| begun.traced.send(work, Topic::Events, *lane));
+            write(producer, settings, *lane, raw, &decided, &mut value, header.as_ref())?;
             advance.wrote(value.len(), now);
             if decided.event.outcome == Outcome::Event {
                 for index in settings.routes.matching_indexes(&decided.event) {
@@ -152,16 +166,15 @@ impl OpenLane<'_> {
                         value.clear();
                         alert.write(&settings.ids, &mut value);
                         let partition = of_name(rule.name(), settings.plan.alert_partitions);
-                        producer.send(
-                            Topic::Alerts,
-                            partition,
-                            Some(rule.name().as_bytes()),
-                            Some(&value),
-                            NO_HEADERS,
-                        )?;
+                        let header = work.map(|work| begun.traced.send(work, Topic::Alerts, partition));
+                        let key = Some(rule.name().as_bytes());
+                        producer.send(Topic::Alerts, partition, key, Some(&value), headers(header.as_ref()))?;
                     }
                     signals.count(index, rule, &decided.event, advance.watermark_ms());
                 }
+            }
+            if work.is_some() {
+                begun.traced.became(&decided);
             }
             begun.records += 1;
         }
@@ -183,7 +196,7 @@ impl OpenLane<'_> {
             Some(begun) => begun,
             None => {
                 self.producer.begin()?;
-                Begun { at: Instant::now(), records: 0, tally: Tally::default() }
+                Begun::now()
             }
         };
         let now = now_ms();
@@ -250,6 +263,7 @@ impl OpenLane<'_> {
             }
         }
         begun.tally.publish(metrics, &settings.routes);
+        begun.traced.committed(&settings.traces, lane, begun.records, begun.since_1970);
         metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());
         Ok(())
     }
@@ -281,6 +295,11 @@ pub(super) fn view<'r>(lane: u16, record: &'r Record<'_>) -> RawRecord<'r> {
     RawRecord::from_parts(lane, record.offset() as u64, record.timestamp_ms(), key, body, record.headers().iter())
 }
 
+/// Of a record for an event that is traced, or of any other.
+fn headers(header: Option<&Header>) -> &[(&'static str, String)] {
+    header.map_or(&[], |header| header)
+}
+
 /// Writes the event, and for a dead letter the body with its reason. `value` is left holding the encoded event.
 fn write(
     producer: &kafka::lane::LaneProducer,
@@ -289,10 +308,11 @@ fn write(
     raw: &RawRecord<'_>,
     decided: &Decided<'_>,
     value: &mut Vec<u8>,
+    header: Option<&Header>,
 ) -> Result<(), End> {
     value.clear();
     decided.event.write(&settings.ids, value);
-    producer.send(Topic::Events, lane, Some(raw.key), Some(value), NO_HEADERS)?;
+    producer.send(Topic::Events, lane, Some(raw.key), Some(value), headers(header))?;
     if let Some(dead) = &decided.dead_letter {
         let mut headers: Vec<(String, Vec<u8>)> = match &raw.headers {
             Ok(headers) => headers.to_headers().into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),

@@ -121,6 +121,7 @@ objects! {
         utm_term = "utm_term": Text<'a>,
         utm_content = "utm_content": Text<'a>,
         expires_at = "expiresAt": Text<'a>,
+        clicks = "clicks": i64,
         created_at = "createdAt": Claim<'a>,
         updated_at = "updatedAt": Claim<'a>,
     }
@@ -255,6 +256,8 @@ fn map_link<'a>(draft: &mut Draft<'a, '_>, link: Link<'a>, clicked_url: &str) ->
     }
     draft.link(link.id, link.domain, link.key);
     draft.extra("external_id", link.external_id);
+    // What the platform has counted itself: rules on delivery gaps hold it against what arrived.
+    draft.extra("clicks_total", link.clicks.map(|clicks| clicks.to_string().into()));
     draft.event.partner = draft.clean.name("link.partnerId", link.partner_id);
     let utm = Utm {
         source: link.utm_source,

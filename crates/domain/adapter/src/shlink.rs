@@ -60,7 +60,9 @@ objects! {
         created = "dateCreated": Claim<'a>,
         tags = "tags": Vec<Given<Text<'a>>>,
         meta = "meta": Meta<'a>,
+        summary = "visitsSummary": Summary<'a>,
     }
+    Summary { total = "total": i64, }
     Meta { valid_until = "validUntil": Text<'a>, }
     Visit {
         kind = "type": Text<'a>,
@@ -161,6 +163,7 @@ pub(crate) fn adapt<'a>(
     draft.time(if kind == Kind::Created { url.created.ok() } else { visit.date.ok() });
     draft.link(Given::Absent, Given::Is(domain), Given::Is(slug));
     // Where the visit was sent, which rules may make another place than where the short URL leads.
+    draft.extra("clicks_total", url.summary.or_empty().total.map(|total| total.to_string().into()));
     let sent_to = visit.redirect_url.or_empty();
     draft.destination(if sent_to.is_empty() { url.long_url.as_str() } else { &sent_to }, Utm::default());
     let location = visit.location.or_empty();

@@ -100,6 +100,9 @@ fn read_one(
     }
     let when = section.section("when").and_then(read_when);
     let alert = section.section("alert").map(read_alert);
+    if let (Some(Some(alert)), Some(when)) = (&alert, &when) {
+        alert::check_events(&section, alert, when);
+    }
     let send = section.section("send").map(|send| read_send(send, destinations, mutes));
     if section.has("report") {
         availability::check(Part::Report, section.place("report"), sink);
@@ -221,6 +224,14 @@ fn read_alert(section: Section<'_>) -> Option<Trigger> {
         alert::read_spike(&section, &pers)
     } else if section.has("silence") {
         alert::read_silence(&section, &pers)
+    } else if section.has("broken") {
+        alert::read_broken(&section, &pers)
+    } else if section.has("drift") {
+        alert::read_drift(&section)
+    } else if section.has("gap") {
+        alert::read_gap(&section, &pers)
+    } else if section.has("first_seen") {
+        alert::read_first_seen(&section)
     } else if section.has("count") {
         read_count(&section, &pers)
     } else {
@@ -244,7 +255,7 @@ fn read_alert(section: Section<'_>) -> Option<Trigger> {
 
 fn read_count(section: &Section<'_>, pers: &[(&'static str, Per)]) -> Option<Trigger> {
     for (key, hint) in [
-        ("per", "say what is counted: per = \"link\" (or campaign, qr, domain, partner, source, all)"),
+        ("per", "say what is counted: per = \"link\" (or campaign, qr, domain, partner, source, owner, all)"),
         ("within", "say in how long: within = \"10m\""),
     ] {
         if !section.entries().iter().any(|entry| entry.key == key) {

@@ -15,6 +15,14 @@ impl Writer {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
 
+    pub(crate) fn u64(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    pub(crate) fn flags<const N: usize>(&mut self, flags: [bool; N]) {
+        self.byte(flags.into_iter().enumerate().fold(0, |all, (at, flag)| all | u8::from(flag) << at));
+    }
+
     pub(crate) fn i64(&mut self, number: i64) {
         self.0.extend_from_slice(&number.to_le_bytes());
     }
@@ -30,14 +38,6 @@ impl Writer {
     pub(crate) fn text(&mut self, text: &str) {
         self.u32(u32::try_from(text.len()).unwrap_or(u32::MAX));
         self.0.extend_from_slice(text.as_bytes());
-    }
-
-    pub(crate) fn map(&mut self, map: &Map<'_>) {
-        self.u32(u32::try_from(map.0.len()).unwrap_or(u32::MAX));
-        for (name, value) in &map.0 {
-            self.text(name);
-            self.text(value);
-        }
     }
 }
 
@@ -57,6 +57,16 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.bytes().map(u32::from_le_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    /// At most 8 of them.
+    pub(crate) fn flags<const N: usize>(&mut self) -> Option<[bool; N]> {
+        let byte = self.byte()?;
+        Some(std::array::from_fn(|at| byte >> at & 1 == 1))
     }
 
     pub(crate) fn i64(&mut self) -> Option<i64> {

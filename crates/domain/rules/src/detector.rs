@@ -1,12 +1,12 @@
 //! The rules that count, over the batches of all lanes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use event::{Alert, AlertId, Millis, SignalBatch};
+use event::{Alert, Millis, Signal, SignalBatch};
 
 use crate::Glob;
-use crate::evaluator::threshold::{Arrival, KeyState, KeyTransition, Threshold, window};
+use crate::counted::CountedRule;
 use crate::learned::LearnedRule;
 use crate::state::{Change, StateKey, UnreadableState};
 use crate::watermark::WatermarkTracker;
@@ -18,7 +18,8 @@ pub struct BatchResult {
     pub findings: Vec<Finding>,
     /// Signals that were passed over: no rule of that name and version counts.
     pub unknown: u64,
-    /// Signals whose pane had closed, because their lane had been left out. They count where a window still reaches them.
+    /// Signals whose pane had closed, because their lane had been left out. They count where a window still reaches
+    /// them.
     pub late: u64,
 }
 
@@ -37,28 +38,6 @@ pub struct Finding {
 pub struct ForeignLane {
     lane: u16,
     lanes: usize,
-}
-
-/// A rule that counts, and the keys that it knows.
-struct RuleState {
-    name: String,
-    version: String,
-    owner: String,
-    shadow: bool,
-    threshold: Threshold,
-    /// The end of the last pane that was evaluated.
-    closed: Option<i64>,
-    /// The keys of production data, and of test data: the same key in both has nothing in common.
-    keys: [HashMap<String, KeyEntry>; 2],
-}
-
-#[derive(Default)]
-struct KeyEntry {
-    state: KeyState,
-    /// Changed since the last snapshot.
-    changed: bool,
-    /// In some snapshot.
-    stored: bool,
 }
 
 /// A launch that is planned: a spike of its links is expected.
@@ -83,16 +62,21 @@ pub struct Expectations {
 
 /// Evaluates the rules that count for one partition of `signals`: some of the keys, all of the lanes.
 pub struct Detector {
-    rules: Vec<RuleState>,
-    by_name: HashMap<String, usize>,
-    /// The rules that learn what is usual.
+    /// Rules that count in a window.
+    counted: Vec<CountedRule>,
+    /// Rules whose panes are minutes.
     learned: Vec<LearnedRule>,
-    learned_by_name: HashMap<String, usize>,
+    by_name: HashMap<String, Place>,
     lanes: WatermarkTracker,
-    changed: Vec<(usize, bool, String)>,
-    removed: HashSet<(usize, bool, String)>,
-    /// Keys in the snapshot whose rule, or its version, is gone.
+    /// Keys in the snapshot whose rule, or what it remembers them by, is gone.
     orphans: Vec<Vec<u8>>,
+}
+
+/// Where a rule stands.
+#[derive(Clone, Copy)]
+enum Place {
+    Counted(usize),
+    Learned(usize),
 }
 
 impl Detector {
@@ -104,22 +88,13 @@ impl Detector {
     /// The same, with what is to be expected.
     pub fn expecting(configured: &[crate::Rule], lanes: u16, expectations: Expectations) -> Self {
         let expectations = Arc::new(expectations);
+        let counted: Vec<CountedRule> = configured.iter().filter_map(CountedRule::of).collect();
         let learned: Vec<LearnedRule> =
             configured.iter().filter_map(|rule| LearnedRule::of(rule, &expectations)).collect();
-        let learned_by_name = learned.iter().enumerate().map(|(at, rule)| (rule.name.clone(), at)).collect();
-        let rules: Vec<RuleState> = configured.iter().filter_map(rule_state).collect();
-        let by_name = rules.iter().enumerate().map(|(index, rule)| (rule.name.clone(), index)).collect();
-        let (changed, removed, orphans) = Default::default();
-        Self {
-            rules,
-            by_name,
-            learned,
-            learned_by_name,
-            lanes: WatermarkTracker::new(lanes),
-            changed,
-            removed,
-            orphans,
-        }
+        let of_counted = counted.iter().enumerate().map(|(at, rule)| (rule.name.clone(), Place::Counted(at)));
+        let of_learned = learned.iter().enumerate().map(|(at, rule)| (rule.name.clone(), Place::Learned(at)));
+        let by_name = of_counted.chain(of_learned).collect();
+        Self { counted, learned, by_name, lanes: WatermarkTracker::new(lanes), orphans: Vec::new() }
     }
 
     /// Takes the next batch of the partition, and evaluates what it closes.
@@ -132,28 +107,9 @@ impl Detector {
         }
         let mut taken = BatchResult::default();
         for signal in &batch.signals {
-            let learned = self.learned_by_name.get(signal.rule.as_ref()).and_then(|at| self.learned.get_mut(*at));
-            if let Some(rule) = learned.filter(|rule| rule.version == signal.rule_version) {
-                taken.late += u64::from(!rule.add(batch.lane, signal));
-                continue;
-            }
-            let index = self.by_name.get(signal.rule.as_ref()).copied();
-            let Some(index) = index.filter(|index| self.rules[*index].version == signal.rule_version) else {
-                taken.unknown += 1;
-                continue;
-            };
-            let rule = &mut self.rules[index];
-            let keys = &mut rule.keys[usize::from(signal.test)];
-            if !keys.contains_key(signal.key.as_ref()) {
-                // Whoever is in the snapshot and comes back before the next one is still in it.
-                let stored = self.removed.remove(&(index, signal.test, signal.key.clone().into_owned()));
-                keys.insert(signal.key.clone().into_owned(), KeyEntry { stored, ..KeyEntry::default() });
-            }
-            let Some(known) = keys.get_mut(signal.key.as_ref()) else { continue };
-            let arrival = known.state.add(&rule.threshold, rule.closed, batch.lane, signal);
-            taken.late += u64::from(arrival != Arrival::InTime);
-            if !std::mem::replace(&mut known.changed, true) {
-                self.changed.push((index, signal.test, signal.key.clone().into_owned()));
+            match self.add(batch.lane, signal) {
+                Some(in_time) => taken.late += u64::from(!in_time),
+                None => taken.unknown += 1,
             }
         }
         // A lane that has not read anything yet knows no time, and says 0.
@@ -166,38 +122,32 @@ impl Detector {
         Ok(taken)
     }
 
+    /// Adds a signal: whether its pane was open; none if no rule of that name and version counts.
+    fn add(&mut self, lane: u16, signal: &Signal<'_>) -> Option<bool> {
+        match *self.by_name.get(signal.rule.as_ref())? {
+            Place::Counted(at) => {
+                let rule = self.counted.get_mut(at).filter(|rule| rule.version == signal.rule_version)?;
+                Some(rule.add(lane, signal))
+            }
+            Place::Learned(at) => {
+                let rule = self.learned.get_mut(at).filter(|rule| rule.version == signal.rule_version)?;
+                Some(rule.add(lane, signal))
+            }
+        }
+    }
+
     /// Evaluates every pane that ends by `passed` and was not evaluated yet.
     fn close(&mut self, passed: i64, findings: &mut Vec<Finding>) {
-        let Self { rules, learned, changed, removed, .. } = self;
         let before = findings.len();
-        for (index, rule) in rules.iter_mut().enumerate() {
-            let (threshold, from) = (rule.threshold, rule.closed);
-            let to = threshold.closed_at(passed);
-            if from.is_some_and(|from| from >= to) {
-                continue;
-            }
-            rule.closed = Some(to);
-            let mut keys = std::mem::take(&mut rule.keys);
-            for (test, keys) in [false, true].into_iter().zip(&mut keys) {
-                keys.retain(|key, known| {
-                    let differs =
-                        known.state.close(&threshold, from, to, |turn| findings.push(finding(rule, key, test, turn)));
-                    let over = known.state.is_over(&threshold, to);
-                    if over && known.stored {
-                        removed.insert((index, test, key.clone()));
-                    } else if !over && differs && !std::mem::replace(&mut known.changed, true) {
-                        changed.push((index, test, key.clone()));
-                    }
-                    !over
-                });
-            }
-            rule.keys = keys;
+        for rule in &mut self.counted {
+            let shadow = rule.shadow;
+            rule.close(passed, |alert| findings.push(Finding { alert, shadow }));
         }
-        for rule in learned {
+        for rule in &mut self.learned {
             let shadow = rule.is_shadow();
             rule.close(passed, |alert| findings.push(Finding { alert, shadow }));
         }
-        // Keys lie in no order; their alerts are told in one.
+        // Keys stand in no order; their alerts are told in one.
         findings[before..].sort_by(|left, right| order(&left.alert).cmp(&order(&right.alert)));
     }
 
@@ -214,37 +164,21 @@ impl Detector {
     /// How many keys are known.
     pub fn keys(&self) -> usize {
         let learned: usize = self.learned.iter().map(LearnedRule::len).sum();
-        learned + self.rules.iter().flat_map(|rule| &rule.keys).map(HashMap::len).sum::<usize>()
+        learned + self.counted.iter().map(CountedRule::len).sum::<usize>()
     }
 
     /// How many keys a snapshot would write now.
     pub fn unsaved(&self) -> usize {
         let learned: usize = self.learned.iter().map(LearnedRule::unsaved).sum();
-        learned + self.changed.len() + self.removed.len() + self.orphans.len()
+        learned + self.counted.iter().map(CountedRule::unsaved).sum::<usize>() + self.orphans.len()
     }
 
-    /// What has changed since the last call: to be stored, together with [`Detector::lanes_snapshot`] and the position of
-    /// the last batch, as one.
+    /// What has changed since the last call: to be stored, together with [`Detector::lanes_snapshot`] and the position
+    /// of the last batch, as one.
     pub fn snapshot(&mut self) -> Vec<Change> {
-        let Self { rules, learned, changed, removed, orphans, .. } = self;
-        let mut changes: Vec<Change> = orphans.drain(..).map(|key| Change { key, value: None }).collect();
-        for (index, test, key) in changed.drain(..) {
-            let rule = &mut rules[index];
-            // A key that was removed and came back stands here twice.
-            if let Some(known) = rule.keys[usize::from(test)].get_mut(&key).filter(|known| known.changed) {
-                (known.changed, known.stored) = (false, true);
-                let value = known.state.encode();
-                changes.push(Change {
-                    key: StateKey::of(&rule.name, &rule.version, &key, test).encode(),
-                    value: Some(value),
-                });
-            }
-        }
-        for (index, test, key) in removed.drain() {
-            let rule = &rules[index];
-            changes.push(Change { key: StateKey::of(&rule.name, &rule.version, &key, test).encode(), value: None });
-        }
-        learned.iter_mut().for_each(|rule| rule.snapshot(&mut changes));
+        let mut changes: Vec<Change> = self.orphans.drain(..).map(|key| Change { key, value: None }).collect();
+        self.counted.iter_mut().for_each(|rule| rule.snapshot(&mut changes));
+        self.learned.iter_mut().for_each(|rule| rule.snapshot(&mut changes));
         changes
     }
 
@@ -259,10 +193,8 @@ impl Detector {
     /// When it is not what this version writes, or speaks of another number of lanes.
     pub fn restore_lanes(&mut self, value: &[u8]) -> Result<(), UnreadableState> {
         self.lanes = WatermarkTracker::decode(value, self.lanes.count())?;
-        for rule in &mut self.rules {
-            rule.closed = self.lanes.passed().map(|passed| rule.threshold.closed_at(passed));
-        }
         let passed = self.lanes.passed();
+        self.counted.iter_mut().for_each(|rule| rule.closed_at(passed));
         self.learned.iter_mut().for_each(|rule| rule.closed_at(passed));
         Ok(())
     }
@@ -275,67 +207,32 @@ impl Detector {
         self.learned.iter_mut().try_for_each(|rule| rule.restored().map_err(|key| UnreadableState::of_key(&key)))
     }
 
-    /// Restores one key, the last value that was stored under it. A key whose rule or version is gone is removed with the
-    /// next snapshot.
+    /// Restores one key, the last value that was stored under it. A key whose rule is gone, or remembers other things
+    /// now, is removed with the next snapshot.
     ///
     /// # Errors
     /// When it is not what this version writes.
     pub fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<(), UnreadableState> {
         let parsed = StateKey::decode(key)?;
-        let learned = self.learned_by_name.get(parsed.rule).and_then(|at| self.learned.get_mut(*at));
-        if let Some(rule) = learned.filter(|rule| rule.memory == parsed.version) {
-            return rule.restore(&parsed, value).ok_or_else(|| UnreadableState::of_key(parsed.key));
-        }
-        let index = self.by_name.get(parsed.rule).copied();
-        match index.filter(|index| self.rules[*index].version == parsed.version) {
-            Some(index) => {
-                let known = KeyEntry { state: KeyState::decode(value)?, changed: false, stored: true };
-                self.rules[index].keys[usize::from(parsed.test)].insert(parsed.key.to_owned(), known);
+        let restored = match self.by_name.get(parsed.rule) {
+            Some(Place::Counted(at)) => {
+                let rule = self.counted.get_mut(*at).filter(|rule| rule.memory == parsed.version);
+                rule.map(|rule| rule.restore(&parsed, value))
             }
-            None => self.orphans.push(key.to_vec()),
+            Some(Place::Learned(at)) => {
+                let rule = self.learned.get_mut(*at).filter(|rule| rule.memory == parsed.version);
+                rule.map(|rule| rule.restore(&parsed, value))
+            }
+            None => None,
+        };
+        match restored {
+            Some(read) => read.ok_or_else(|| UnreadableState::of_key(parsed.key)),
+            None => {
+                self.orphans.push(key.to_vec());
+                Ok(())
+            }
         }
-        Ok(())
     }
-}
-
-fn rule_state(rule: &crate::Rule) -> Option<RuleState> {
-    let Some(crate::Trigger::Count { count, within_ms, pane_ms, quiet_for_ms, .. }) = rule.trigger() else {
-        return None;
-    };
-    Some(RuleState {
-        name: rule.name().to_owned(),
-        version: rule.version().to_owned(),
-        owner: rule.owner().to_owned(),
-        shadow: rule.is_shadow(),
-        threshold: Threshold { count: *count, within_ms: *within_ms, pane_ms: *pane_ms, quiet_for_ms: *quiet_for_ms },
-        closed: None,
-        keys: Default::default(),
-    })
-}
-
-fn finding(rule: &RuleState, key: &str, test: bool, turn: KeyTransition) -> Finding {
-    let (window_start, window_end) = window(&rule.threshold, &turn);
-    // The same key in test data is another thing, so it has another id. The separator stands in no key.
-    let id_key = if test { format!("\u{1f}test\u{1f}{key}") } else { key.to_owned() };
-    let id = AlertId::new(&rule.name, &rule.version, &id_key, window_start.0, turn.transition);
-    let alert = Alert {
-        alert_id: id.0.into(),
-        rule: rule.name.clone().into(),
-        rule_version: rule.version.clone().into(),
-        owner: rule.owner.clone().into(),
-        key: key.to_owned().into(),
-        transition: turn.transition,
-        window_start,
-        window_end,
-        observed: turn.observed,
-        threshold: rule.threshold.count,
-        // The pane behind it ended then; everything that it counts was received before.
-        received_at: Millis(turn.window_end),
-        sample: turn.sample.into(),
-        test,
-        attributes: turn.attributes,
-    };
-    Finding { alert, shadow: rule.shadow }
 }
 
 fn order<'a>(alert: &'a Alert<'_>) -> (Millis, &'a str, &'a str, bool) {

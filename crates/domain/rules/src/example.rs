@@ -1,9 +1,12 @@
 //! Events that a rule is about, made up, and what the rule says about them: for previews and rehearsals.
 
-use event::{Alert, EventType, LinkEvent, Millis, Transition};
+use event::{Alert, EventType, LinkEvent, Millis, SignalBatch, Transition};
 
 use crate::trial::START_MS;
-use crate::{Condition, EventPattern, Field, Per, Rule, Trial, Trigger, When};
+use crate::{
+    COUNTER, Condition, Detector, EventPattern, Field, FirstSeenRule, GapRule, Per, Rule, SignalSum, Subject, Trial,
+    Trigger, When,
+};
 
 /// The usual traffic of a made-up key, in ten minutes.
 const USUAL: u64 = 60;
@@ -80,6 +83,20 @@ impl Rule {
             Some(Per::Campaign) => event.campaign = ANY.into(),
             Some(Per::Qr) => event.qr_id = ANY.into(),
             Some(Per::Partner) => event.partner = ANY.into(),
+            Some(Per::Owner) => event.owner = ANY.into(),
+            _ => {}
+        }
+        match self.trigger() {
+            Some(Trigger::Broken { .. }) => event.redirect_status = 404,
+            Some(Trigger::Drift { .. }) => event.trace.push("catalogue:expected_host:www.example.org".into()),
+            Some(Trigger::FirstSeen(first)) => match first.of {
+                Subject::Channel => event.channel = ANY.into(),
+                Subject::Campaign | Subject::CampaignPrefix => event.campaign = ANY.into(),
+                Subject::LinkKind => event.link_kind = ANY.into(),
+                Subject::Partner => event.partner = ANY.into(),
+                Subject::UtmSource => event.utm_source = ANY.into(),
+                Subject::Domain | Subject::DestinationHost => {}
+            },
             _ => {}
         }
         // A partner that is approved, or not, is one.
@@ -88,6 +105,27 @@ impl Rule {
         }
         self.when().conditions().iter().for_each(|condition| condition.field().set(&mut event, &condition.example()));
         event
+    }
+
+    /// What a rule on delivery gaps says of a counter that grows while nothing arrives.
+    fn gap_alerts(&self, mut event: LinkEvent<'static>, gap: &GapRule) -> Vec<Alert<'static>> {
+        let mut detector = Detector::new(std::slice::from_ref(self), 1);
+        let mut alerts = Vec::new();
+        let (begin, grown) = (1_000, 2 * gap.at_least.max(20));
+        for (hour, counter) in [(0, Some(begin)), (2, Some(begin + grown)), (gap.within_hours + 24, None)] {
+            let at = START_MS + hour * 3_600_000;
+            let signals = counter.and_then(|counter| {
+                event.extra.0.retain(|(name, _)| name != COUNTER);
+                event.extra.add(COUNTER, counter.to_string());
+                let seen = self.observe(&event, at)?;
+                Some(SignalSum::new(self, &seen, 1, &event).signal())
+            });
+            let batch = SignalBatch { lane: 0, watermark: Millis(at), signals: signals.into_iter().collect() };
+            // There is one lane, and it is number 0.
+            let taken = detector.take(&batch).unwrap_or_default();
+            alerts.extend(taken.findings.into_iter().map(|finding| finding.alert));
+        }
+        alerts
     }
 
     /// The alerts that the rule raises about its [`Rule::example`], a start and, for conditions that end, the end.
@@ -107,6 +145,16 @@ impl Rule {
                 trial(many, within_ms, usual).alerts(self)
             }
             Some(Trigger::Silence { .. }) => trial(0, TEN_MINUTES, USUAL).alerts(self),
+            Some(Trigger::Broken { broken, .. }) => trial(u64::from(broken.at_least.max(1)), 60_000, 0).alerts(self),
+            Some(Trigger::Drift { drift, .. }) => trial(u64::from(drift.at_least.max(1)), 60_000, 0).alerts(self),
+            Some(Trigger::Gap { gap, .. }) => self.gap_alerts(event, gap),
+            Some(Trigger::FirstSeen(first)) => {
+                // The first event that there is: nothing is learned before it.
+                let first = FirstSeenRule { learn_minutes: 0, known: Vec::new(), ..first.clone() };
+                let when = self.when().clone();
+                let rule = Self::new(self.name(), self.owner(), when, Some(Trigger::FirstSeen(first)));
+                return trial(1, 60_000, 0).alerts(&rule);
+            }
         };
         let start = alerts.iter().position(|alert| alert.transition == Transition::Fired);
         let Some(start) = start else { return Vec::new() };
@@ -126,7 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Sensitivity, SilenceRule, Spike};
+    use crate::{BrokenRule, DriftRule, Sensitivity, SilenceRule, Spike};
 
     fn triggers() -> Vec<Trigger> {
         let spike = Spike {
@@ -142,6 +190,20 @@ mod tests {
             triggers.push(Trigger::count(500, per, 300_000, 0).unwrap());
             triggers.push(Trigger::Spike { spike, per, not_during_launches: false });
             triggers.push(Trigger::Silence { silence, per });
+            let broken = BrokenRule {
+                at_least: 3,
+                percent: 10,
+                within_minutes: 10,
+                over_after_minutes: 60,
+                quiet_for_minutes: 60,
+            };
+            triggers.push(Trigger::Broken { broken, per });
+            triggers
+                .push(Trigger::Gap { gap: GapRule { share_basis_points: 500, within_hours: 24, at_least: 50 }, per });
+        }
+        triggers.push(Trigger::Drift { drift: DriftRule { at_least: 3, quiet_for_minutes: 60 }, per: Per::Link });
+        for (_, of) in Subject::ALL {
+            triggers.push(Trigger::FirstSeen(FirstSeenRule { of, learn_minutes: 1_440, known: vec![] }));
         }
         triggers
     }
@@ -150,10 +212,10 @@ mod tests {
     fn every_trigger_speaks_about_its_example_and_conditions_end() {
         for trigger in triggers() {
             let when = When::new(EventPattern::parse("visit"), []);
-            let alerts = Rule::new("r", "o", when, Some(trigger)).example_alerts();
+            let alerts = Rule::new("r", "o", when, Some(trigger.clone())).example_alerts();
             let transitions: Vec<Transition> = alerts.iter().map(|alert| alert.transition).collect();
             match trigger {
-                Trigger::Each => assert_eq!(transitions, [Transition::Each]),
+                Trigger::Each | Trigger::FirstSeen(_) => assert_eq!(transitions, [Transition::Each], "{trigger:?}"),
                 Trigger::Silence { .. } => assert_eq!(transitions[0], Transition::Fired, "{trigger:?}"),
                 _ => assert_eq!(transitions, [Transition::Fired, Transition::Resolved], "{trigger:?}"),
             }

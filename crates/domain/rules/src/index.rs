@@ -4,7 +4,7 @@ mod lookup;
 
 use event::{Counted, EventType, LinkEvent, Outcome};
 
-use crate::Rule;
+use crate::{Rule, Trigger};
 use lookup::Lookup;
 
 /// The types that the index tells apart, in its order.
@@ -36,6 +36,8 @@ pub struct RuleIndex {
     rules: Vec<Rule>,
     /// Per type of [`TYPES`]: the rules that can match it.
     by_type: [Lookup; TYPES.len()],
+    /// Some rule counts bots and internal traffic as well.
+    of_all_traffic: bool,
 }
 
 impl RuleIndex {
@@ -45,7 +47,8 @@ impl RuleIndex {
             let candidates = rules.iter().enumerate().filter(|(_, rule)| rule.when().may_match(r#type));
             Lookup::new(&rules, &candidates.map(|(index, _)| index).collect::<Vec<_>>())
         });
-        Self { rules, by_type }
+        let of_all_traffic = rules.iter().any(counts_all_traffic);
+        Self { rules, by_type, of_all_traffic }
     }
 
     /// The rules, in their order.
@@ -67,6 +70,11 @@ impl RuleIndex {
     pub fn matching_indexes<'s>(&'s self, event: &'s LinkEvent<'_>) -> impl Iterator<Item = usize> + 's {
         let candidates = match TYPES.iter().position(|r#type| *r#type == event.r#type) {
             Some(slot) if excluded(event).is_none() => self.by_type[slot].candidates(event),
+            Some(slot) if self.of_all_traffic && event.outcome == Outcome::Event => {
+                let mut candidates = self.by_type[slot].candidates(event);
+                candidates.retain(|index| self.rules.get(*index).is_some_and(counts_all_traffic));
+                candidates
+            }
             _ => Vec::new(),
         };
         candidates.into_iter().filter(|index| self.rules[*index].when().matches(event))
@@ -75,12 +83,18 @@ impl RuleIndex {
     /// The verdict of every rule on an event, with its reason.
     pub fn explain(&self, event: &LinkEvent<'_>) -> Vec<Verdict<'_>> {
         let excluded = excluded(event);
-        let verdict = |rule| match excluded.clone().or_else(|| Rule::when(rule).mismatch(event)) {
+        let exempt = |rule: &Rule| event.outcome == Outcome::Event && counts_all_traffic(rule);
+        let excluded = |rule: &Rule| excluded.clone().filter(|_| !exempt(rule));
+        let verdict = |rule| match excluded(rule).or_else(|| Rule::when(rule).mismatch(event)) {
             Some(why) => Verdict { rule, matched: false, why },
             None => Verdict { rule, matched: true, why: matched_words(rule, event) },
         };
         self.rules.iter().map(verdict).collect()
     }
+}
+
+fn counts_all_traffic(rule: &Rule) -> bool {
+    rule.trigger().is_some_and(Trigger::is_of_all_traffic)
 }
 
 /// Why no rule can match this event; none if rules may.
@@ -106,8 +120,14 @@ fn matched_words(rule: &Rule, event: &LinkEvent<'_>) -> String {
             Some(key) => why.push_str(&format!("; counts for {} {key:?}", per.name())),
             None => why.push_str(&format!("; not counted: the event names no {}", per.name())),
         },
-        None if rule.trigger().is_none() => why.push_str("; the rule has no alert"),
-        None => {}
+        None => match rule.trigger() {
+            None => why.push_str("; the rule has no alert"),
+            Some(Trigger::FirstSeen(first)) => match first.of.value(event) {
+                Some(value) => why.push_str(&format!("; it looks whether {} {value:?} is new", first.of.name())),
+                None => why.push_str(&format!("; not looked at: the event names no {}", first.of.name())),
+            },
+            Some(_) => {}
+        },
     }
     if event.test {
         why.push_str("; test data: a message goes to the capture sink");

@@ -23,23 +23,30 @@
 //! - A lane that is [`EXCLUDED_AFTER_MS`] behind the foremost is left out, so that one dead lane does not silence every
 //!   rule. Only then does the interleaving matter: what such a lane sends later counts in the windows that are still
 //!   open, and is reported as [`BatchResult::late`].
-//! - Rules that learn (spike, silence) have panes of a minute. What comes late ([`is_late`]) makes no spike and ends a
-//!   silence. Closing a minute walks keys that were touched, that fire, or whose time has come, never all.
+//! - All but rules that count in a window have panes of a minute. What comes late ([`is_late`]) makes no spike and no
+//!   drift, and ends a silence.
+//! - Closing a pane walks keys that were touched, that fire, or whose time has come, never all.
 //! - A key of a rule that counts is kept while its window holds a count, and after it fired for as long as `quiet_for`
-//!   says.
+//!   says. What a rule tells apart within a key is a facet of its signals ([`Observation`]).
 
 mod codec;
+mod counted;
 mod detector;
 mod evaluator;
 mod example;
 mod field;
 mod glob;
 mod index;
+mod key_table;
 mod learned;
+mod observation;
+mod pane;
 mod panes;
 mod per;
 mod rule;
+mod sample;
 mod state;
+mod told;
 mod trial;
 mod trigger;
 mod watermark;
@@ -47,11 +54,16 @@ mod when;
 mod words;
 
 pub use detector::{BatchResult, Detector, Expectations, Finding, ForeignLane, Launch};
+pub use evaluator::broken::BrokenRule;
+pub use evaluator::drift::{DriftRule, site};
+pub use evaluator::first_seen::{FirstSeenRule, Subject};
+pub use evaluator::gap::{COUNTER, GapRule};
 pub use evaluator::silence::{SilenceChange, SilenceKey, SilenceRule};
 pub use evaluator::spike::{Band, Sensitivity, SpikeChange, SpikeKey, SpikeRule};
 pub use field::Field;
 pub use glob::Glob;
 pub use index::{RuleIndex, Verdict};
+pub use observation::{Observation, SignalSum};
 pub use panes::{MAX_WINDOW_MS, MIN_WINDOW_MS, PANE_LENGTHS_MS, WindowError, pane_ms, pane_start};
 pub use per::Per;
 pub use rule::{LATE_MS, Rule, is_late};

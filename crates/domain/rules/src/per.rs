@@ -21,14 +21,16 @@ pub enum Per {
     Partner,
     /// Each source.
     Source,
+    /// Each owner of links.
+    Owner,
     /// All matching events together, under the key `all`.
     All,
 }
 
 impl Per {
     /// All of them.
-    pub const EVERY: [Self; 7] =
-        [Self::Link, Self::Campaign, Self::Qr, Self::Domain, Self::Partner, Self::Source, Self::All];
+    pub const EVERY: [Self; 8] =
+        [Self::Link, Self::Campaign, Self::Qr, Self::Domain, Self::Partner, Self::Source, Self::Owner, Self::All];
 
     /// Its name in a rule.
     pub fn name(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Per {
             Self::Domain => "domain",
             Self::Partner => "partner",
             Self::Source => "source",
+            Self::Owner => "owner",
             Self::All => "all",
         }
     }
@@ -57,6 +60,7 @@ impl Per {
             Self::Domain => Some(Field::Domain),
             Self::Partner => Some(Field::Partner),
             Self::Source => Some(Field::Source),
+            Self::Owner => Some(Field::Owner),
             Self::All => None,
         }
     }
@@ -73,6 +77,7 @@ impl Per {
             Self::Domain => Field::Domain.value(event),
             Self::Partner => Field::Partner.value(event),
             Self::Source => Field::Source.value(event),
+            Self::Owner => Field::Owner.value(event),
             Self::All => Cow::Borrowed("all"),
         };
         (!key.is_empty()).then_some(key)

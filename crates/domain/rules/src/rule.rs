@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use event::{AlertId, LinkEvent, Signal, Transition, keyed_hash_hex};
+use event::{AlertId, LinkEvent, Transition, keyed_hash_hex};
 
+use crate::evaluator::{broken, drift};
+use crate::observation::Observation;
 use crate::{Per, Trigger, When, attributes, pane_start};
 
 /// An event that was received so long after it happened came late.
@@ -104,41 +106,41 @@ impl Rule {
         })
     }
 
-    /// What one event adds to a rule that counts: its key and the start of its pane, in milliseconds. None for rules
-    /// that do not count, and for events without the key.
+    /// Whether it decides over time, in the detector: its matches are sent there.
+    pub fn is_evaluated_over_time(&self) -> bool {
+        self.trigger.as_ref().is_some_and(|trigger| trigger.pane_ms().is_some())
+    }
+
+    /// Whether it tells events of a key apart, by more than how many they are: broken destinations, drift, delivery
+    /// gaps and what is first seen.
+    pub fn tells_apart(&self) -> bool {
+        use Trigger::{Broken, Drift, FirstSeen, Gap};
+        matches!(self.trigger, Some(Broken { .. } | Drift { .. } | Gap { .. } | FirstSeen(_)))
+    }
+
+    /// What one event adds to a rule that counts; none for rules that do not count, and for events without the key.
     ///
     /// `at_ms` is the lane's received time, which never goes back: by the event's own, a count could fall into a pane
     /// that the lane's watermark has already closed.
-    pub fn count_of<'e>(&self, event: &'e LinkEvent<'_>, at_ms: i64) -> Option<(Cow<'e, str>, i64)> {
+    pub fn observe<'e>(&self, event: &'e LinkEvent<'_>, at_ms: i64) -> Option<Observation<'e>> {
         let trigger = self.trigger.as_ref()?;
-        Some((trigger.per()?.key(event)?, pane_start(at_ms, trigger.pane_ms()?)))
+        let pane = pane_start(at_ms, trigger.pane_ms()?);
+        let seen = |key, facet| Observation { key, pane, facet, counter: None };
+        Some(match trigger {
+            Trigger::FirstSeen(rule) => seen(Cow::Borrowed(rule.of.name()), rule.of.value(event)?),
+            Trigger::Broken { per, .. } => seen(per.key(event)?, broken::facet(event)?),
+            Trigger::Drift { per, .. } => seen(per.key(event)?, drift::facet(event)?),
+            Trigger::Gap { per, .. } => Observation::of_counter(per.key(event)?, pane, event)?,
+            _ => seen(trigger.per()?.key(event)?, Cow::Borrowed("")),
+        })
     }
 
-    /// Under what its keys are kept: the version, but for rules that learn only what they learn by. So a rule that asks
-    /// for more or less keeps what its keys have learned.
+    /// Under what its keys are kept: what they remember by, and not all of the version. So a rule that asks for more or
+    /// less keeps what its keys have learned.
     pub(crate) fn memory(&self) -> String {
-        match &self.trigger {
-            Some(trigger @ (Trigger::Spike { .. } | Trigger::Silence { .. })) => {
-                let mut memory = keyed_hash_hex(&["rule.memory.v1", &self.when.to_string(), &trigger.learns()]);
-                memory.truncate(12);
-                memory
-            }
-            _ => self.version.clone(),
-        }
-    }
-
-    /// The signal of `count` matches under `key` in the pane that starts at `pane`; `event` is one of them.
-    pub fn signal(&self, key: &str, pane: i64, count: u64, event: &LinkEvent<'_>) -> Signal<'static> {
-        Signal {
-            rule: self.name.clone().into(),
-            rule_version: self.version.clone().into(),
-            key: key.to_owned().into(),
-            pane: event::Millis(pane),
-            count,
-            late: u64::from(is_late(event)),
-            test: event.test,
-            sample: event.event_key.clone().into_owned().into(),
-            attributes: attributes(event),
-        }
+        let learns = self.trigger.as_ref().map(Trigger::learns).unwrap_or_default();
+        let mut memory = keyed_hash_hex(&["rule.memory.v1", &self.when.to_string(), &learns]);
+        memory.truncate(12);
+        memory
     }
 }

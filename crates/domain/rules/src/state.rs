@@ -1,10 +1,10 @@
-//! The detector's state as bytes, a record a key: what rests on the compacted topic `detector-state`.
+//! The detector's state as bytes, a record a key: what rests on the compacted topic `detector-state`. What stands under
+//! a key is written by its evaluator, with its kind and a version in front.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::evaluator::threshold::KeyState;
 use crate::watermark::WatermarkTracker;
 
 /// The version of the form below.
@@ -141,18 +141,8 @@ fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Unreadable
 
 impl UnreadableState {
     pub(crate) fn of_key(key: &str) -> Self {
-        let reason = "it is not the state of a rule that learns, or its profile is missing".to_owned();
+        let reason = "it is not what this version writes for such a rule, or its profile is missing".to_owned();
         Self { key: key.to_owned(), reason }
-    }
-}
-
-impl KeyState {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        encode(self)
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, UnreadableState> {
-        decode("a key", bytes)
     }
 }
 
@@ -192,9 +182,10 @@ mod tests {
 
     #[test]
     fn a_state_of_another_version_is_not_guessed_at() {
-        let newer = br#"{"v":2,"state":{"panes":{},"samples":{},"fired_at":null,"firing":false}}"#;
-        assert!(KeyState::decode(newer).is_err());
-        assert!(KeyState::decode(b"").is_err());
-        assert_eq!(KeyState::decode(&KeyState::default().encode()), Ok(KeyState::default()));
+        let newer = br#"{"v":2,"state":{"heard":[null],"first":null,"passed":null}}"#;
+        assert!(WatermarkTracker::decode(newer, 1).is_err());
+        assert!(WatermarkTracker::decode(b"", 1).is_err());
+        let tracker = WatermarkTracker::new(1);
+        assert_eq!(WatermarkTracker::decode(&tracker.encode(), 1), Ok(tracker));
     }
 }

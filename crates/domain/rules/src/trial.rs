@@ -1,10 +1,10 @@
 //! What rules would make of events that have not happened: route tests, without Kafka and without a clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use event::{Alert, LinkEvent, Millis, SignalBatch, Transition};
 
-use crate::{Detector, MAX_WINDOW_MS, Rule, RuleIndex};
+use crate::{Detector, MAX_WINDOW_MS, Rule, RuleIndex, SignalSum};
 
 /// When the events of a trial happen, in milliseconds since 1970: every pane begins there.
 pub(crate) const START_MS: i64 = 1_800_000_000_000 / MAX_WINDOW_MS * MAX_WINDOW_MS;
@@ -36,10 +36,12 @@ impl Trial {
             let each = rules.iter().filter(|rule| rule.each_alert(&self.event).is_some());
             fired.extend(each.map(|rule| rule.name()));
         }
-        let counting: Vec<Rule> = rules.into_iter().filter(|rule| rule.per().is_some()).cloned().collect();
+        let counting: Vec<Rule> = rules.into_iter().filter(|rule| rule.is_evaluated_over_time()).cloned().collect();
         let alerts = self.play(&counting).into_iter();
-        let found: BTreeSet<String> =
-            alerts.filter(|alert| alert.transition == Transition::Fired).map(|alert| alert.rule.into_owned()).collect();
+        let found: BTreeSet<String> = alerts
+            .filter(|alert| alert.transition != Transition::Resolved)
+            .map(|alert| alert.rule.into_owned())
+            .collect();
         fired.extend(found.iter().filter_map(|name| index.rule(name)).map(Rule::name));
         fired
     }
@@ -47,9 +49,9 @@ impl Trial {
     /// The alerts that a rule raises about these events.
     #[must_use]
     pub fn alerts(&self, rule: &Rule) -> Vec<Alert<'static>> {
-        match rule.per() {
-            Some(_) => self.play(std::slice::from_ref(rule)),
-            None => (0..self.count.min(1)).filter_map(|_| rule.each_alert(&self.event)).collect(),
+        match rule.is_evaluated_over_time() {
+            true => self.play(std::slice::from_ref(rule)),
+            false => (0..self.count.min(1)).filter_map(|_| rule.each_alert(&self.event)).collect(),
         }
     }
 
@@ -85,18 +87,11 @@ impl Trial {
 
     /// What `process` would send for so many events at a time.
     fn batch(&self, rules: &[Rule], at_ms: i64, count: u64) -> SignalBatch<'static> {
-        let mut counts: BTreeMap<(usize, i64), u64> = BTreeMap::new();
-        let mut keys = BTreeMap::new();
-        for (index, rule) in rules.iter().enumerate() {
-            if let Some((key, pane)) = rule.count_of(&self.event, at_ms) {
-                *counts.entry((index, pane)).or_default() += count;
-                keys.insert(index, key);
-            }
-        }
-        let signal = |((index, pane), count): ((usize, i64), u64)| {
-            (count > 0).then(|| rules[index].signal(&keys[&index], pane, count, &self.event))
+        let signal = |rule: &Rule| {
+            let seen = rule.observe(&self.event, at_ms).filter(|_| count > 0)?;
+            Some(SignalSum::new(rule, &seen, count, &self.event).signal())
         };
-        SignalBatch { lane: 0, watermark: Millis(at_ms), signals: counts.into_iter().filter_map(signal).collect() }
+        SignalBatch { lane: 0, watermark: Millis(at_ms), signals: rules.iter().filter_map(signal).collect() }
     }
 }
 

@@ -3,10 +3,12 @@
 use event::{LinkEvent, Map};
 
 use crate::learned::PANE_MS;
-use crate::{Per, Sensitivity, SilenceRule, SpikeRule, WindowError, pane_ms};
+use crate::{
+    BrokenRule, DriftRule, FirstSeenRule, GapRule, Glob, Per, Sensitivity, SilenceRule, SpikeRule, WindowError, pane_ms,
+};
 
 /// What makes a rule speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
     /// Every event that matches.
     Each,
@@ -39,6 +41,29 @@ pub enum Trigger {
         /// What is counted per.
         per: Per,
     },
+    /// What people open leads nowhere.
+    Broken {
+        /// What it asks for.
+        broken: BrokenRule,
+        /// What is looked at.
+        per: Per,
+    },
+    /// A link leads elsewhere than is expected, or than before.
+    Drift {
+        /// What it asks for.
+        drift: DriftRule,
+        /// What is looked at: links or QR codes.
+        per: Per,
+    },
+    /// The platform has counted more than has arrived.
+    Gap {
+        /// What it asks for.
+        gap: GapRule,
+        /// What is looked at.
+        per: Per,
+    },
+    /// A value that no event had before.
+    FirstSeen(FirstSeenRule),
 }
 
 /// What a spike rule asks for, in whole numbers.
@@ -79,11 +104,16 @@ impl Trigger {
         Ok(Self::Count { count: count.max(1), per, within_ms, pane_ms, quiet_for_ms: quiet_for_ms.max(0) })
     }
 
-    /// What it counts per; none for rules that fire on every event.
+    /// What it counts per; none for rules that fire on every event, and for those on what is first seen.
     pub fn per(&self) -> Option<Per> {
         match self {
-            Self::Each => None,
-            Self::Count { per, .. } | Self::Spike { per, .. } | Self::Silence { per, .. } => Some(*per),
+            Self::Each | Self::FirstSeen(_) => None,
+            Self::Count { per, .. }
+            | Self::Spike { per, .. }
+            | Self::Silence { per, .. }
+            | Self::Broken { per, .. }
+            | Self::Drift { per, .. }
+            | Self::Gap { per, .. } => Some(*per),
         }
     }
 
@@ -92,8 +122,13 @@ impl Trigger {
         match self {
             Self::Each => None,
             Self::Count { pane_ms, .. } => Some(*pane_ms),
-            Self::Spike { .. } | Self::Silence { .. } => Some(PANE_MS),
+            _ => Some(PANE_MS),
         }
+    }
+
+    /// Whether bots and internal traffic count too: a platform counts them, and they arrive.
+    pub(crate) fn is_of_all_traffic(&self) -> bool {
+        matches!(self, Self::Gap { .. })
     }
 
     /// What its keys learn by: a rule that differs in nothing of this keeps what they have learned.
@@ -101,7 +136,13 @@ impl Trigger {
         match self {
             Self::Spike { per, .. } => format!("spike per={}", per.name()),
             Self::Silence { per, .. } => format!("silence per={}", per.name()),
-            Self::Each | Self::Count { .. } => self.canonical(),
+            // Counts in panes of another length cannot be added up.
+            Self::Count { per, pane_ms, .. } => format!("count per={} pane={pane_ms}", per.name()),
+            Self::Broken { per, .. } => format!("broken per={}", per.name()),
+            Self::Drift { per, .. } => format!("drift per={}", per.name()),
+            Self::Gap { per, .. } => format!("gap per={}", per.name()),
+            Self::FirstSeen(rule) => format!("first_seen={}", rule.of.name()),
+            Self::Each => self.canonical(),
         }
     }
 
@@ -126,6 +167,30 @@ impl Trigger {
             Self::Silence { silence, per } => {
                 let after = silence.quiet_after_minutes.map_or("learned".to_owned(), |minutes| minutes.to_string());
                 format!("silence={after} per={} least={}", per.name(), silence.least_minutes)
+            }
+            Self::Broken { broken, per } => format!(
+                "broken per={} at_least={} percent={} within={} over_after={} quiet_for={}",
+                per.name(),
+                broken.at_least,
+                broken.percent,
+                broken.within_minutes,
+                broken.over_after_minutes,
+                broken.quiet_for_minutes,
+            ),
+            Self::Drift { drift, per } => {
+                format!("drift per={} at_least={} quiet_for={}", per.name(), drift.at_least, drift.quiet_for_minutes)
+            }
+            Self::Gap { gap, per } => format!(
+                "gap={} per={} within={} at_least={}",
+                gap.share_basis_points,
+                per.name(),
+                gap.within_hours,
+                gap.at_least,
+            ),
+            Self::FirstSeen(rule) => {
+                let mut known: Vec<&str> = rule.known.iter().map(Glob::as_str).collect();
+                known.sort_unstable();
+                format!("first_seen={} learn_for={} known={known:?}", rule.of.name(), rule.learn_minutes)
             }
         }
     }

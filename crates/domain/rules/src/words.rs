@@ -34,6 +34,11 @@ pub(crate) fn whole(number: f64) -> String {
     format!("{number:.0}")
 }
 
+/// `1 visit`, `3 visits`.
+pub(crate) fn visits(visits: u64) -> String {
+    if visits == 1 { "1 visit".to_owned() } else { format!("{visits} visits") }
+}
+
 /// What is counted, by the event that an alert names.
 pub(crate) fn events(attributes: &Map<'_>) -> &'static str {
     match attributes.0.iter().find(|(name, _)| name == "event").map(|(_, value)| value.as_ref()) {

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says what broke")]
 
 use event::{Counted, EventType, LinkEvent, Millis, Outcome, Transition};
-use hookline_rules::{Condition, EventPattern, Field, Per, Rule, RuleIndex, Trigger, When, attributes};
+use hookline_rules::{Condition, EventPattern, Field, Per, Rule, RuleIndex, SignalSum, Trigger, When, attributes};
 use proptest::prelude::*;
 
 fn click() -> LinkEvent<'static> {
@@ -141,7 +141,9 @@ fn test_data_matches_and_its_alert_says_so() {
     assert_eq!(routes.matches(&event).count(), 1);
     assert!(routes.explain(&event)[0].why.contains("capture sink"));
     assert!(each.each_alert(&event).unwrap().test);
-    assert!(each.signal("k", 0, 1, &event).test);
+    let count = rule("c", &["visit"], vec![], Some(Trigger::count(3, Per::Link, 600_000, 0).unwrap()));
+    let seen = count.observe(&event, 0).unwrap();
+    assert!(SignalSum::new(&count, &seen, 1, &event).signal().test);
 }
 
 #[test]
@@ -164,7 +166,10 @@ fn the_explanation_names_the_condition_that_fails_and_what_the_event_says() {
 #[test]
 fn an_event_without_the_key_does_not_count() {
     let per = |per| rule("r", &[], vec![], Some(Trigger::count(3, per, 600_000, 0).unwrap()));
-    let key = |rule: Rule| rule.count_of(&click(), 1_795_428_012_345).map(|(key, pane)| (key.into_owned(), pane));
+    let key = |rule: Rule| {
+        let event = click();
+        rule.observe(&event, 1_795_428_012_345).map(|seen| (seen.key.clone().into_owned(), seen.pane))
+    };
     assert_eq!(key(per(Per::Link)), Some(("go.example.com/spring".to_owned(), 1_795_428_000_000)));
     assert_eq!(key(per(Per::Partner)), Some(("dealfox".to_owned(), 1_795_428_000_000)));
     assert_eq!(key(per(Per::All)), Some(("all".to_owned(), 1_795_428_000_000)));

@@ -227,6 +227,7 @@ fn needs_before(rule: &Rule) -> i64 {
     match rule.trigger() {
         None | Some(Trigger::Each) => 0,
         Some(Trigger::Count { within_ms, quiet_for_ms, .. }) => within_ms + quiet_for_ms,
+        Some(_) if rule.tells_apart() => 0,
         Some(_) => LEARN_MS,
     }
 }
@@ -238,6 +239,10 @@ fn kind(rule: &Rule) -> &'static str {
         Some(Trigger::Count { .. }) => "count",
         Some(Trigger::Spike { .. }) => "spike",
         Some(Trigger::Silence { .. }) => "silence",
+        Some(Trigger::Broken { .. }) => "broken",
+        Some(Trigger::Drift { .. }) => "drift",
+        Some(Trigger::Gap { .. }) => "gap",
+        Some(Trigger::FirstSeen(_)) => "first_seen",
     }
 }
 
@@ -251,6 +256,14 @@ fn notes(rules: &[Rule], options: &Options, oldest: Option<i64>, learned_from: i
             notes.push("there are no events at the begin of the span: nothing fires there".to_owned());
         }
         Some(_) => {}
+    }
+    let left_out: Vec<&str> = rules.iter().filter(|rule| rule.tells_apart()).map(Rule::name).collect();
+    if !left_out.is_empty() {
+        notes.push(format!(
+            "not played, since they decide by redirects, edits, counters or single values, which are not added up from \
+             history: {}; a shadow rule tries them out",
+            left_out.join(", ")
+        ));
     }
     if counts > 0 {
         notes.push(

@@ -200,7 +200,16 @@ async fn draw(installation: &Installation, warehouse: &Warehouse, side: Side, re
             let counts = reading.key(rule, &report.key, end - around - within_ms..end + around, *pane_ms).await?;
             count_chart(*count, *within_ms, *pane_ms, &counts, end, around)
         }
-        Trigger::Each => return Ok(()),
+        Trigger::Each
+        | Trigger::Broken { .. }
+        | Trigger::Drift { .. }
+        | Trigger::Gap { .. }
+        | Trigger::FirstSeen(_) => {
+            report
+                .notes
+                .push("it decides by more than counts: its words say what it saw; a chart is not drawn".to_owned());
+            return Ok(());
+        }
     };
     if chart.points.iter().all(|point| point.count == 0) {
         report.notes.push("ClickHouse holds no events of the key around that time".to_owned());

@@ -257,7 +257,10 @@ impl Context<'_> {
         match (rule.each_alert(event).is_some(), rule.per()) {
             (true, _) => format!("an alert; {to}"),
             (false, Some(per)) => format!("it counts per {}; {to}", per.name()),
-            (false, None) => "nothing: the rule has no alert".to_owned(),
+            (false, None) => match rule.trigger() {
+                Some(rules::Trigger::FirstSeen(first)) => format!("an alert if its {} is new; {to}", first.of.name()),
+                _ => "nothing: the rule has no alert".to_owned(),
+            },
         }
     }
 }

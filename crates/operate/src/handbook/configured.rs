@@ -126,7 +126,10 @@ fn rules(config: &Config) -> Vec<Block> {
         };
         let counts = match (rule.rule.trigger().is_some(), rule.rule.per()) {
             (_, Some(per)) => format!("counts per {}", per.name()),
-            (true, None) => "each event".to_owned(),
+            (true, None) => match rule.rule.trigger() {
+                Some(rules::Trigger::FirstSeen(first)) => format!("each new {}", first.of.name()),
+                _ => "each event".to_owned(),
+            },
             (false, None) => "never".to_owned(),
         };
         vec![

@@ -134,7 +134,7 @@ impl<'w> Reading<'w> {
         let (names, index) = (columns::asked(rules), RuleIndex::new(rules.to_vec()));
         self.rows(&sql, &names, |row| {
             let event = columns::event(&names, row.texts());
-            let of_key = rule.count_of(&event, row.pane).is_some_and(|(found, _)| found == key);
+            let of_key = rule.observe(&event, row.pane).is_some_and(|seen| seen.key == key);
             if of_key && index.matches(&event).next().is_some() {
                 let pane = panes.entry(row.pane).or_default();
                 (pane.count, pane.late) = (pane.count + row.count, pane.late + row.late);

@@ -79,7 +79,7 @@ pub(super) fn try_out(
             is_test: decided.event.test,
             each: matching(&routes, &decided.event).filter(|rule| rule.per().is_none()).map(name).collect(),
             counts: matching(&routes, &decided.event)
-                .filter_map(|rule| Some((name(rule), rule.count_of(&decided.event, now_ms)?.0.into_owned())))
+                .filter_map(|rule| Some((name(rule), rule.observe(&decided.event, now_ms)?.key.into_owned())))
                 .collect(),
             mismatch: made_for.and_then(|rule| {
                 let verdicts = routes.explain(&decided.event);

@@ -135,7 +135,7 @@ impl Judge<'_> {
                 .config
                 .rule(&alert.rule)
                 .and_then(|rule| rule.rule.trigger())
-                .is_some_and(|trigger| matches!(trigger, Trigger::Spike { .. } | Trigger::Silence { .. }));
+                .is_some_and(|trigger| !matches!(trigger, Trigger::Each | Trigger::Count { .. }));
             let said = format!("rule {} spoke about {}", alert.rule, alert.key);
             match learns {
                 true => push_once(&mut report.notes, format!("{said}: it learns from test data as well")),

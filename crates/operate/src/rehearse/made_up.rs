@@ -220,6 +220,9 @@ impl<'c> Maker<'c> {
             Some(Trigger::Spike { .. } | Trigger::Silence { .. }) => {
                 return Err("it learns what is usual from days of traffic".to_owned());
             }
+            Some(Trigger::Broken { .. } | Trigger::Drift { .. } | Trigger::Gap { .. } | Trigger::FirstSeen(_)) => {
+                return Err("it decides by what links showed before, which a rehearsal does not make up".to_owned());
+            }
         };
         let (kind, subtype) = rule.when().example_kind();
         let scenario = match (kind, subtype.as_str(), count) {

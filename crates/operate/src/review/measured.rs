@@ -15,7 +15,7 @@ const VALUES: usize = 20_000;
 /// Further fields that are named.
 const EXTRA: usize = 20;
 /// Further fields that adapters write themselves, of what their platforms send.
-const OF_ADAPTERS: [&str; 4] = ["click_id", "expires_at", "external_id", "invoice_id"];
+const OF_ADAPTERS: [&str; 5] = ["click_id", "clicks_total", "expires_at", "external_id", "invoice_id"];
 /// Columns that are ours, or hold ids that no person is behind.
 const NOT_SENT: [&str; 16] = [
     "outcome",

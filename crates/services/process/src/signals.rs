@@ -1,17 +1,21 @@
 //! What the events of one transaction add to the rules that count, by partition of `signals`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use event::{LinkEvent, Millis, Signal, SignalBatch, lane};
-use rules::RuleIndex;
+use event::{LinkEvent, Millis, SignalBatch, lane};
+use rules::{RuleIndex, SignalSum};
 
 /// How long a partition of `signals` goes without this lane's watermark at most.
 const TICK_MS: i64 = 2_000;
 
+/// What is counted together: rule, key, pane, facet, and whether it is test data.
+type Counted = (usize, String, i64, String, bool);
+
 /// The counts of the open transaction, and when each partition last heard from this lane.
 pub(crate) struct Signals {
     lane: u16,
-    counts: HashMap<(usize, String, i64, bool), Signal<'static>>,
+    counts: HashMap<Counted, SignalSum>,
     heard_ms: Vec<i64>,
     /// Whether any rule counts: without one, there is no detector to tick for.
     any: bool,
@@ -19,20 +23,18 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new(lane: u16, partitions: u16, routes: &RuleIndex) -> Self {
-        let any = routes.rules().iter().any(|rule| rule.per().is_some());
+        let any = routes.rules().iter().any(rules::Rule::is_evaluated_over_time);
         Self { lane, counts: HashMap::new(), heard_ms: vec![0; usize::from(partitions)], any }
     }
 
     /// Counts `event` for a rule, in the pane of the lane's time `at_ms`.
     pub(crate) fn count(&mut self, index: usize, rule: &rules::Rule, event: &LinkEvent<'_>, at_ms: i64) {
-        let Some((key, pane)) = rule.count_of(event, at_ms) else { return };
-        self.counts
-            .entry((index, key.clone().into_owned(), pane, event.test))
-            .and_modify(|signal| {
-                signal.count += 1;
-                signal.late += u64::from(rules::is_late(event));
-            })
-            .or_insert_with(|| rule.signal(&key, pane, 1, event));
+        let Some(seen) = rule.observe(event, at_ms) else { return };
+        let counted = (index, seen.key.clone().into_owned(), seen.pane, seen.facet.clone().into_owned(), event.test);
+        match self.counts.entry(counted) {
+            Entry::Occupied(mut sum) => sum.get_mut().add(&seen, event),
+            Entry::Vacant(place) => drop(place.insert(SignalSum::new(rule, &seen, 1, event))),
+        }
     }
 
     /// Whether a partition waits for the lane's watermark.
@@ -46,9 +48,9 @@ impl Signals {
         let mut batches: Vec<SignalBatch<'static>> = (0..partitions)
             .map(|_| SignalBatch { lane: self.lane, watermark: Millis(watermark_ms), signals: Vec::new() })
             .collect();
-        for signal in self.counts.values() {
+        for signal in self.counts.values().map(SignalSum::signal) {
             let partition = lane::of_rule_key(&signal.rule, &signal.key, partitions);
-            batches[usize::from(partition)].signals.push(signal.clone());
+            batches[usize::from(partition)].signals.push(signal);
         }
         let due = |partition: usize| self.any && (now_ms - self.heard_ms[partition]).abs() >= TICK_MS;
         let batches = batches.into_iter().enumerate().filter(|(at, batch)| !batch.signals.is_empty() || due(*at));

@@ -190,7 +190,7 @@ fn alerts_are_checked() {
     expect(
         &rule("count = 3"),
         &[
-            r#"hookline.toml:15:9: alert of [rule.r] has no "per"; say what is counted: per = "link" (or campaign, qr, domain, partner, source, all)"#,
+            r#"hookline.toml:15:9: alert of [rule.r] has no "per"; say what is counted: per = "link" (or campaign, qr, domain, partner, source, owner, all)"#,
             r#"hookline.toml:15:9: alert of [rule.r] has no "within"; say in how long: within = "10m""#,
         ],
     );

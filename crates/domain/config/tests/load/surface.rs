@@ -33,7 +33,7 @@ fn rules_that_learn_mean_what_they_say() {
     let load = |alert: &str| {
         let rule = format!("[rule.r]\nowner = \"growth\"\nwhen = {{ event = \"visit\" }}\nalert = {{ {alert} }}\n");
         let config = format!("{}{rule}", base());
-        load_with(&config, &environment(&[]).without_secrets()).map(|config| config.rules[0].rule.trigger().copied())
+        load_with(&config, &environment(&[]).without_secrets()).map(|config| config.rules[0].rule.trigger().cloned())
     };
     let spike = rules::Spike {
         times_hundredths: 300,
@@ -63,6 +63,79 @@ fn rules_that_learn_mean_what_they_say() {
         let problems = load(alert).unwrap_err().to_string();
         assert!(problems.contains(message), "{alert}: {problems}");
     }
+}
+
+#[test]
+fn rules_that_watch_mean_what_they_say() {
+    let load = |when: &str, alert: &str| {
+        let rule = format!("[rule.r]\nowner = \"growth\"\nwhen = {{ {when} }}\nalert = {{ {alert} }}\n");
+        load_with(&format!("{}{rule}", base()), &environment(&[]).without_secrets())
+    };
+    let trigger = |alert: &str| load("", alert).map(|config| config.rules[0].rule.trigger().cloned());
+    let broken = |at_least, percent, within_minutes, over_after_minutes, quiet_for_minutes, per| {
+        let broken = rules::BrokenRule { at_least, percent, within_minutes, over_after_minutes, quiet_for_minutes };
+        Some(Trigger::Broken { broken, per })
+    };
+    assert_eq!(trigger("broken = true, per = \"link\"").unwrap(), broken(3, 10, 10, 60, 60, Per::Link));
+    let words =
+        "broken = \"25%\", per = \"owner\", at_least = 5, within = \"5m\", over_after = \"2h\", quiet_for = \"1d\"";
+    assert_eq!(trigger(words).unwrap(), broken(5, 25, 5, 120, 1_440, Per::Owner));
+    let drift = |at_least, quiet_for_minutes, per| {
+        Some(Trigger::Drift { drift: rules::DriftRule { at_least, quiet_for_minutes }, per })
+    };
+    assert_eq!(trigger("drift = true").unwrap(), drift(3, 60, Per::Link));
+    assert_eq!(trigger("drift = true, per = \"qr\", at_least = 1").unwrap(), drift(1, 60, Per::Qr));
+    let gap = |share_basis_points, within_hours, at_least, per| {
+        Some(Trigger::Gap { gap: rules::GapRule { share_basis_points, within_hours, at_least }, per })
+    };
+    assert_eq!(trigger("gap = \"5%\", per = \"source\"").unwrap(), gap(500, 24, 50, Per::Source));
+    assert_eq!(
+        trigger("gap = \"0.5%\", per = \"link\", within = \"6h\", at_least = 9").unwrap(),
+        gap(50, 6, 9, Per::Link)
+    );
+    let first = rules::FirstSeenRule {
+        of: rules::Subject::CampaignPrefix,
+        learn_minutes: 0,
+        known: vec![rules::Glob::new("2026*")],
+    };
+    let words = "first_seen = \"campaign_prefix\", learn_for = \"0s\", known = [\"2026*\"]";
+    assert_eq!(trigger(words).unwrap(), Some(Trigger::FirstSeen(first)));
+    for (when, alert, message) in [
+        ("", "broken = 3, per = \"link\"", "broken in alert of [rule.r] is a whole number; write broken = true"),
+        ("", "broken = false, per = \"link\"", "broken = false says nothing"),
+        ("", "broken = \"0%\", per = \"link\"", "is not a share: write it as \"5%\""),
+        ("", "broken = true", "say of what: per"),
+        (
+            "",
+            "broken = true, per = \"link\", over_after = \"5m\"",
+            "over_after in alert of [rule.r] is shorter than within",
+        ),
+        ("", "drift = true, per = \"campaign\"", "per in alert of [rule.r] cannot be \"campaign\""),
+        ("", "gap = \"5\", per = \"link\"", "is not a share"),
+        ("", "gap = \"5%\", per = \"link\", within = \"90m\"", "is not whole hours"),
+        ("", "first_seen = \"domian\"", "did you mean \"domain\"?"),
+        ("", "first_seen = \"domain\", per = \"link\"", "unknown key \"per\""),
+        (
+            "event = \"sale\"",
+            "broken = true, per = \"link\"",
+            "looks at errors or visits, and when lets none of them in",
+        ),
+        (
+            "event = \"error\"",
+            "drift = true",
+            "looks at visits, and when lets none of them in; leave event out of when",
+        ),
+    ] {
+        let problems = load(when, alert).unwrap_err().to_string();
+        assert!(problems.contains(message), "{alert}: {problems}");
+    }
+    let warned = |when: &str, alert: &str| {
+        let warnings = load(when, alert).unwrap().warnings;
+        warnings.iter().map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("event = \"visit\"", "drift = true"), ["[rule.r] never hears that a link was edited"]);
+    assert_eq!(warned("event = \"error\"", "broken = true, per = \"link\""), ["[rule.r] hears of errors only"]);
+    assert_eq!(warned("", "drift = true"), [""; 0]);
 }
 
 fn example() -> Config {
@@ -157,10 +230,13 @@ fn the_examples_rules_find_the_events_they_are_about() {
         link_kind: link_kind.into(),
         ..LinkEvent::default()
     };
-    assert_eq!(names(&click("proposal")), ["proposal-opened", "source-quiet"]);
-    assert_eq!(names(&click("promo")), ["promo-burst", "promo-spike", "source-quiet"]);
-    assert_eq!(names(&click("bio")), ["source-quiet"]);
-    assert_eq!(names(&LinkEvent { r#type: EventType::Error, ..LinkEvent::default() }), ["broken-destination"]);
+    let watched = ["dead-links", "link-drift", "delivery-gap", "new-domain"];
+    let with = |rules: &[&'static str]| [rules, &watched[..]].concat();
+    assert_eq!(names(&click("proposal")), with(&["proposal-opened", "source-quiet"]));
+    assert_eq!(names(&click("promo")), with(&["promo-burst", "promo-spike", "source-quiet"]));
+    assert_eq!(names(&click("bio")), with(&["source-quiet"]));
+    let error = LinkEvent { r#type: EventType::Error, ..LinkEvent::default() };
+    assert_eq!(names(&error), ["broken-destination", "dead-links", "link-drift", "new-domain"]);
 }
 
 #[test]

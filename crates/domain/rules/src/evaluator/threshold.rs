@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::pane_start;
 use event::{Map, Millis, Signal, Transition};
-use serde::{Deserialize, Serialize};
+
+use crate::codec::{Reader, Writer};
+use crate::pane_start;
+use crate::sample::Sample;
 
 /// What a rule asks for, in milliseconds where it is a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,21 +24,13 @@ impl Threshold {
     }
 }
 
-/// One event of a pane, for the message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Sample {
-    lane: u16,
-    event_key: String,
-    attributes: Vec<(String, String)>,
-}
-
 /// What is known about one key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeyState {
     /// Start of pane → matches, for the panes that a window can still reach.
     panes: BTreeMap<i64, u64>,
-    /// Start of pane → a sample, for the last closed pane and those still open. The smallest lane's first one, so that it
-    /// does not depend on how lanes interleave.
+    /// Start of pane → a sample, for the last closed pane and those still open. The smallest lane's first one, so that
+    /// it does not depend on how lanes interleave.
     samples: BTreeMap<i64, Sample>,
     /// The end of the window at which it fired last.
     fired_at: Option<i64>,
@@ -85,11 +79,7 @@ impl KeyState {
         };
         *self.panes.entry(pane).or_default() += signal.count;
         if self.samples.get(&pane).is_none_or(|known| lane < known.lane) {
-            let attributes = signal.attributes.0.iter();
-            let attributes = attributes.map(|(name, value)| (name.clone().into_owned(), value.clone().into_owned()));
-            let sample =
-                Sample { lane, event_key: signal.sample.clone().into_owned(), attributes: attributes.collect() };
-            self.samples.insert(pane, sample);
+            self.samples.insert(pane, Sample::of(lane, signal));
         }
         arrival
     }
@@ -140,13 +130,58 @@ impl KeyState {
         self.panes.is_empty() && !self.firing && !quiet
     }
 
+    /// When it must be evaluated even if nothing more comes, after it was up to the end `walked` of a pane: no window
+    /// that ends in between changes anything.
+    pub(crate) fn wakes(&self, threshold: &Threshold, walked: i64) -> i64 {
+        let Threshold { within_ms, pane_ms, quiet_for_ms, .. } = *threshold;
+        let next = walked.saturating_add(pane_ms);
+        if self.firing {
+            return next;
+        }
+        let end = |pane: &i64| pane.saturating_add(pane_ms);
+        let open = self.panes.keys().map(end).find(|end| *end > walked);
+        // An end of a pane that is not before `at`.
+        let aligned = |at: i64| pane_start(at.saturating_add(pane_ms - 1), pane_ms);
+        let quiet = self.fired_at.map(|fired| fired.saturating_add(quiet_for_ms));
+        let speaks = quiet.map(aligned).filter(|at| *at > walked && !self.panes.is_empty());
+        let empty = self.panes.last_key_value().map(|(pane, _)| pane.saturating_add(within_ms));
+        let over = empty.max(quiet.map(|quiet| aligned(quiet.saturating_sub(pane_ms))));
+        let gone = over.map_or(next, |over| over.max(next));
+        [open, speaks].into_iter().flatten().fold(gone, i64::min)
+    }
+
+    pub(crate) fn write(&self, to: &mut Writer) {
+        to.u32(u32::try_from(self.panes.len()).unwrap_or(u32::MAX));
+        for (pane, count) in &self.panes {
+            to.i64(*pane);
+            to.u64(*count);
+        }
+        to.u32(u32::try_from(self.samples.len()).unwrap_or(u32::MAX));
+        for (pane, sample) in &self.samples {
+            to.i64(*pane);
+            sample.write(to);
+        }
+        to.flags([self.firing, self.fired_at.is_some()]);
+        to.i64(self.fired_at.unwrap_or_default());
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let mut state = Self::default();
+        for _ in 0..from.u32()? {
+            state.panes.insert(from.i64()?, from.u64()?);
+        }
+        for _ in 0..from.u32()? {
+            state.samples.insert(from.i64()?, Sample::read(from)?);
+        }
+        let [firing, fired] = from.flags()?;
+        let fired_at = from.i64()?;
+        (state.firing, state.fired_at) = (firing, fired.then_some(fired_at));
+        Some(state)
+    }
+
     fn turn(&self, transition: Transition, window_end: i64, observed: u64) -> KeyTransition {
         let sample = self.samples.range(..window_end).next_back().map(|(_, sample)| sample);
-        let mut attributes = Map::default();
-        for (name, value) in sample.iter().flat_map(|sample| &sample.attributes) {
-            attributes.add(name.clone(), value.clone());
-        }
-        let sample = sample.map(|sample| sample.event_key.clone()).unwrap_or_default();
+        let (sample, attributes) = sample.map(Sample::told).unwrap_or_default();
         KeyTransition { transition, window_end, observed, sample, attributes }
     }
 }

@@ -1,0 +1,51 @@
+//! The one event that a message names: its key, and what the message says of it. Kept as bytes, since most are never
+//! told.
+
+use event::{Map, Signal};
+
+use crate::codec::{Reader, Writer};
+use crate::observation::{COUNTERS, FACET};
+
+/// One event of a pane. Of several lanes, the smallest one's first: so it does not depend on how lanes interleave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sample {
+    pub(crate) lane: u16,
+    bytes: Box<[u8]>,
+}
+
+impl Sample {
+    pub(crate) fn of(lane: u16, signal: &Signal<'_>) -> Self {
+        let told =
+            signal.attributes.0.iter().filter(|(name, _)| name != FACET && COUNTERS.iter().all(|one| name != one));
+        let length = told.clone().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>();
+        let mut to = Writer(Vec::with_capacity(signal.sample.len() + 8 + length));
+        to.text(&signal.sample);
+        to.u32(u32::try_from(told.clone().count()).unwrap_or(u32::MAX));
+        for (name, value) in told {
+            to.text(name);
+            to.text(value);
+        }
+        Self { lane, bytes: to.0.into_boxed_slice() }
+    }
+
+    /// The key of the event, and what is known of it.
+    pub(crate) fn told(&self) -> (String, Map<'static>) {
+        let mut from = Reader(&self.bytes);
+        let read = from.text().map(str::to_owned).zip(from.map());
+        read.unwrap_or_default()
+    }
+
+    pub(crate) fn write(&self, to: &mut Writer) {
+        to.u32(u32::from(self.lane));
+        to.0.extend_from_slice(&self.bytes);
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let lane = u16::try_from(from.u32()?).ok()?;
+        let before = from.0;
+        from.text()?;
+        from.map()?;
+        let bytes = before.get(..before.len() - from.0.len())?;
+        Some(Self { lane, bytes: bytes.into() })
+    }
+}

@@ -6,7 +6,7 @@ use crate::FORM;
 
 /// One way to damage a payload.
 #[derive(Debug, Clone)]
-pub enum Damage {
+pub(crate) enum Damage {
     Flip(prop::sample::Index, u8),
     Truncate(prop::sample::Index),
     Cut(prop::sample::Index, usize),
@@ -15,7 +15,7 @@ pub enum Damage {
     Value(prop::sample::Index, String),
 }
 
-pub fn damage() -> impl Strategy<Value = Damage> {
+pub(crate) fn damage() -> impl Strategy<Value = Damage> {
     use prop::sample::Index;
     let pieces = prop::sample::select(vec![
         "\"id\":null,",
@@ -61,13 +61,13 @@ pub fn damage() -> impl Strategy<Value = Damage> {
 }
 
 /// Whether a body is a form, whatever it is called.
-pub fn is_form(body: &str, content_type: &str) -> bool {
+pub(crate) fn is_form(body: &str, content_type: &str) -> bool {
     content_type == FORM && !body.starts_with('{')
 }
 
 /// The places where the value of a field starts and ends: of any field of a form, and of those in JSON that hold a text
 /// or a number.
-pub fn values(body: &[u8], content_type: &str) -> Vec<(usize, usize)> {
+pub(crate) fn values(body: &[u8], content_type: &str) -> Vec<(usize, usize)> {
     let text = String::from_utf8_lossy(body);
     let (before, after): (_, &[char]) =
         if is_form(&text, content_type) { ("=", &['&', '\n']) } else { ("\": ", &[',', '\n', '}']) };
@@ -80,7 +80,7 @@ pub fn values(body: &[u8], content_type: &str) -> Vec<(usize, usize)> {
     found
 }
 
-pub fn damaged(mut body: Vec<u8>, content_type: &str, damages: &[Damage]) -> Vec<u8> {
+pub(crate) fn damaged(mut body: Vec<u8>, content_type: &str, damages: &[Damage]) -> Vec<u8> {
     for damage in damages {
         if body.is_empty() {
             break;

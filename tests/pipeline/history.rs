@@ -11,7 +11,7 @@ use event::{Alert, Counted, EventType, LinkEvent, Millis, Outcome, Signal, Signa
 use operate::Installation;
 use operate::backtest::{BacktestReport, Options, RuleReport, backtest};
 use operate::installation::Overrides;
-use rules::{Detector, Rule, RuleIndex, is_late};
+use rules::{Detector, Rule, RuleIndex, SignalSum, is_late};
 
 use crate::warehouse_databases::{Databases, block_of};
 
@@ -140,9 +140,9 @@ fn told(rules: &[Rule], events: &[LinkEvent<'static>]) -> Vec<Alert<'static>> {
                 for at in index.matching_indexes(event) {
                     let rule = &index.rules()[at];
                     alerts.extend(rule.each_alert(event));
-                    let Some((key, pane)) = rule.count_of(event, event.received_at.0) else { continue };
-                    let signal = counts.entry((at, key.clone().into_owned(), pane));
-                    let signal = signal.or_insert_with(|| Signal { late: 0, ..rule.signal(&key, pane, 0, event) });
+                    let Some(seen) = rule.observe(event, event.received_at.0) else { continue };
+                    let signal = counts.entry((at, seen.key.clone().into_owned(), seen.pane));
+                    let signal = signal.or_insert_with(|| SignalSum::new(rule, &seen, 0, event).signal());
                     signal.count += 1;
                     signal.late += u64::from(is_late(event));
                 }

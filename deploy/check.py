@@ -55,13 +55,6 @@ def check_promql(expressions):
             problem("dashboards", (said.stdout + said.stderr).strip())
 
 
-def check_links(path):
-    """Links between files of the repository lead somewhere."""
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
-        if "://" not in target and not (path.parent / target).exists():
-            problem(path, f"links to {target}, which is not there")
-
-
 def ask(url, body=None):
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as reply:
@@ -76,9 +69,6 @@ def main():
     for path in Path("deploy").rglob("*.xml"):
         parsed(path, xml.dom.minidom.parseString)
     dashboards = {path: parsed(path, json.loads) for path in Path("deploy/grafana/dashboards").glob("*.json")}
-    for path in [Path("README.md"), Path("ARCHITECTURE.md"), *Path("docs").rglob("*.md")]:
-        if path.exists():
-            check_links(path)
 
     # Every alert that wants a person has a runbook that is there.
     rules = Path("deploy/prometheus/rules/hookline.yml")
@@ -88,6 +78,24 @@ def main():
                 runbook = rule["annotations"].get("runbook")
                 if not runbook or not Path(runbook).exists():
                     problem(rules, f"{rule['alert']} has no runbook {runbook}")
+                elif rule["alert"] not in Path(runbook).read_text():
+                    problem(runbook, f"says nothing of {rule['alert']}")
+
+    # Each alert fires in a test of its rule, and its runbook speaks of it.
+    fired = set()
+    for path in Path("deploy/prometheus/tests").glob("*.yml"):
+        for test in trees[path]["tests"]:
+            fired |= {case["alertname"] for case in test.get("alert_rule_test", []) if case["exp_alerts"]}
+            samples = [sample["labels"] for case in test.get("promql_expr_test", []) for sample in case.get("exp_samples", [])]
+            fired |= set(re.findall(r'alertname="(\w+)"', " ".join(samples)))
+    for group in trees[rules]["groups"]:
+        for rule in group["rules"]:
+            if "alert" in rule and rule["alert"] not in fired:
+                problem(rules, f"{rule['alert']} fires in no test under deploy/prometheus/tests")
+
+    made = subprocess.run([sys.executable, "deploy/grafana/dashboards.py", "--check"], capture_output=True, text=True)
+    if made.returncode:
+        problem("deploy/grafana/dashboards", (made.stdout + made.stderr).strip())
 
     # What is mounted is there.
     for name, service in trees[Path("docker-compose.yml")]["services"].items():
@@ -117,9 +125,13 @@ def main():
 
     if len(sys.argv) > 1:
         served = families(ask(sys.argv[1].rstrip("/") + "/metrics"))
-        # These have no series before the first lane stands still or opens again, alert is raised, signal is passed over, letter is dead, or
-        # instance joins a group.
-        late = {"hookline_group_member", "hookline_registry_reached", "hookline_spans_total", "hookline_traced_events_total", "hookline_stalled", "hookline_lane_reopened_total", "hookline_alerts_total", "hookline_signals_passed_over_total", "hookline_dead_letters_open"}
+        # These have no series before the first of what they count, or without the section that they are about.
+        late = {
+            "hookline_alerts_total", "hookline_dead_letters_open", "hookline_group_member", "hookline_lane_reopened_total", "hookline_messages_paused",
+            "hookline_naming_issues_total", "hookline_over_quota_events_total", "hookline_position_disagreements_total", "hookline_quota_events_per_second",
+            "hookline_reference_refused", "hookline_reference_timestamp_seconds", "hookline_registry_reached", "hookline_secret_expires_timestamp_seconds",
+            "hookline_shadow_alerts_total", "hookline_signals_passed_over_total", "hookline_spans_total", "hookline_stalled", "hookline_threads_stuck", "hookline_traced_events_total",
+        }
         for name in documented - served - late:
             problem("docs/metrics.md", f"{name} is not served by {sys.argv[1]}")
         for name in served - documented:

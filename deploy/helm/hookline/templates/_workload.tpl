@@ -13,6 +13,9 @@ metadata:
   name: {{ $name }}
   labels:
     {{- include "hookline.labels" . | nindent 4 }}
+  {{- with .because }}
+  annotations: { kube-score/ignore: deployment-replicas }   # {{ . }}
+  {{- end }}
 spec:
   {{- if not .scaled }}
   replicas: {{ .replicas | default $values.replicas }}

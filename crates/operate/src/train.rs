@@ -100,7 +100,8 @@ pub async fn train(installation: &Installation, options: &Options) -> Result<Tra
     let control = installation.identity().await?;
     let settings = detect::Settings {
         cluster: installation.cluster.clone(),
-        plan: kafka::topics::Plan { lanes: control.lanes, ..installation.plan.clone() },
+        // Partitions follow from the lanes that there are, whatever this configuration says of them.
+        plan: kafka::topics::Plan::new(control.lanes, installation.plan.replication),
         ids: installation.schemas().await?,
         rules: config.rules.iter().map(|rule| rule.rule.clone()).collect(),
         expectations: config.expectations(),

@@ -97,8 +97,7 @@ async fn a_rehearsal_holds_down_to_rows_and_messages_and_leaves_production_and_d
     let running = Running::within(folder, &["--config", config.to_str().unwrap()]);
 
     let (code, report) = tool(&config, &["rehearse"]).await.unwrap();
-    println!("{report:#}");
-    assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)));
+    assert_eq!((code, &report["ok"]), (0, &Value::Bool(true)), "{report:#}");
     let rules = |name: &str| of(&report, "scenarios", "name", name)["rules"].clone();
     for (scenario, rule) in [
         ("click", "proposal"),
@@ -145,10 +144,10 @@ async fn a_rehearsal_holds_down_to_rows_and_messages_and_leaves_production_and_d
 
     // A file that what runs does not have: a rule that says nothing is found.
     written(&config, "[rule.new]\nowner = \"me\"\nwhen = { event = \"lead\" }\nalert = { each = true }\n");
-    let (code, report) = tool(&config, &["rehearse", "--patience", "20"]).await.unwrap();
+    let (code, report) = tool(&config, &["rehearse", "--patience", "30"]).await.unwrap();
     assert_eq!((code, &report["ok"]), (1, &Value::Bool(false)), "{report:#}");
     let other = of(&report, "scenarios", "name", "other");
-    assert_eq!(other["problems"][0], "rule new said nothing", "{other}");
+    assert!(other["problems"].as_array().unwrap().contains(&"rule new said nothing".into()), "{other}");
 
     // A source whose platform cannot say that an event is test data is refused, and so is an ingest that is not there.
     let (code, _, errors) = said(&config, &["rehearse", "--source", "dub"]).await.unwrap();

@@ -9,6 +9,8 @@ mod judge;
 mod look;
 mod made_up;
 mod post;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, Instant};
 

@@ -415,6 +415,8 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) ->
         people: People::new(),
         templates: notification::Templates::default(),
         traces: Default::default(),
+        scheduled: Vec::new(),
+        warehouse: None,
     };
     let handle = receiver.runtime.handle().clone();
     let service =

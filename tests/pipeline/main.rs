@@ -42,6 +42,7 @@ mod platforms;
 mod receivers;
 mod registry;
 mod rehearse;
+mod reload;
 mod revived;
 mod senders;
 mod senders_guide;

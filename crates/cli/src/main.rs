@@ -9,6 +9,7 @@ mod engine;
 mod exit;
 mod lanes;
 mod platform;
+mod reload;
 mod service;
 mod services;
 mod up;
@@ -18,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    backtest, check, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse, replay, review, send,
-    status, switches, train,
+    backtest, check, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse,
+    reload as reload_command, replay, review, send, status, switches, train,
 };
 use services::Service;
 
@@ -58,6 +59,8 @@ enum Command {
     Pause(switches::PauseArgs),
     /// Switch something back to normal
     Resume(switches::ResumeArgs),
+    /// Have every running service load the configuration again
+    Reload(reload_command::Args),
     /// Hold new messages of a rule back for a while
     Silence(switches::SilenceArgs),
     /// Say that a message is taken care of: nothing follows it but its end
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Command::Send(args) => send::run(&args),
         Command::Pause(args) => switches::pause(&args),
         Command::Resume(args) => switches::resume(&args),
+        Command::Reload(args) => reload_command::run(&args),
         Command::Silence(args) => switches::silence(&args),
         Command::Ack(args) => switches::acknowledge(&args),
         Command::Verify(args) => verify::run(&args),

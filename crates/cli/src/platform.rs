@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -54,6 +55,31 @@ impl Platform {
         let installation = Installation::new(config, Path::new("hookline.toml"), Overrides { brokers, clickhouse })?;
         let traces = installation.start_traces(&telemetry)?;
         Ok(Self { installation, window_data, telemetry, traces, shutdown })
+    }
+
+    /// The same with another configuration: where the engines are and how topics are laid out stays.
+    pub(crate) fn with(&self, mut config: Config) -> Self {
+        // What `up` decided about its own brokers.
+        config.kafka.replication = self.config.kafka.replication;
+        let installation = Installation { config: Arc::new(config), ..self.installation.clone() };
+        Self { installation, ..self.clone() }
+    }
+
+    /// What `process` decides by. Files that lanes look at already are not followed anew.
+    pub(crate) fn decisions(&self, before: Option<&process::Decisions>) -> anyhow::Result<process::Decisions> {
+        let (pipeline, files) = (self.pipeline()?, self.reference_files());
+        let references = match before.filter(|before| *before.references.files() == files) {
+            Some(before) => Arc::clone(&before.references),
+            None => Arc::new(process::SharedReferences::new(files, pipeline.references.clone())),
+        };
+        let longest = self.config.longest_window();
+        Ok(process::Decisions {
+            pipeline: Arc::new(pipeline),
+            references,
+            routes: Arc::new(self.config.routes()),
+            // Marks that are kept for longer than they are asked for do no harm.
+            longest_window: before.map_or(longest, |before| before.longest_window.max(longest)),
+        })
     }
 
     /// The installation alone, for what reports on it.
@@ -138,4 +164,16 @@ impl Platform {
         };
         self.config.sources.iter().map(source).collect()
     }
+}
+
+/// Brings tables and views up to date.
+pub(crate) async fn migrate(warehouse: &warehouse::Warehouse, layout: &warehouse::Layout) -> anyhow::Result<()> {
+    let migrations = warehouse.migrate(layout).await?;
+    for warehouse::Migration { database, version, name } in &migrations {
+        tracing::debug!(database, version, name, "migrated");
+    }
+    if !migrations.is_empty() {
+        tracing::info!(steps = migrations.len(), "tables and views are up to date");
+    }
+    Ok(())
 }

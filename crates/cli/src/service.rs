@@ -11,6 +11,7 @@ use tokio::time::{Duration, timeout};
 use crate::exit::{Outcome, Verdict};
 use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
+use crate::reload::Reload;
 use crate::services::{Known, Service, Services, serve_metrics};
 
 /// A graceful stop ends within this time; what is not done then is left to the next start.
@@ -116,6 +117,7 @@ async fn serve(service: Service, args: &Args, share: Share, past_fuse: &[PastFus
         () = shutdown.given() => return Ok(Verdict::Fine),
     };
     services.start(service, &platform, &known, share, past_fuse, listener).await?;
+    Reload::follow(&args.config, &platform, services.parts())?;
     let ended = tokio::select! {
         () = shutdown.given() => Ok(()),
         ended = services.ended() => ended,

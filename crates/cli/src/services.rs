@@ -7,12 +7,14 @@ use anyhow::Context;
 use event::wire::Ids;
 use kafka::Topic;
 use kafka::control::Control;
+use runtime::Live;
 use runtime::lanes::Lanes;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::lanes::{PastFuse, Share};
-use crate::platform::Platform;
+use crate::platform::{self, Platform};
+use crate::reload::Part;
 
 /// A stage of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +59,18 @@ pub(crate) struct Services {
     tasks: JoinSet<(Service, anyhow::Result<()>)>,
     /// Whether the watch over lanes runs: one for all stages of the process.
     watched: bool,
+    /// What takes another configuration while it runs.
+    parts: Vec<Part>,
 }
 
 impl Services {
     pub(crate) fn new() -> Self {
-        Self { tasks: JoinSet::new(), watched: false }
+        Self { tasks: JoinSet::new(), watched: false, parts: Vec::new() }
+    }
+
+    /// What takes another configuration while it runs, of all services that were started.
+    pub(crate) fn parts(&mut self) -> Vec<Part> {
+        std::mem::take(&mut self.parts)
     }
 
     /// Starts a service. `listener` is where ingest takes webhooks; the others have none.
@@ -88,6 +97,7 @@ impl Services {
                     traces: platform.traces.clone(),
                 };
                 let ingest = ingest::Ingest::new(settings, &platform.telemetry)?;
+                self.parts.push(Part::Ingest(ingest.live()));
                 let listener = listener.context("ingest needs an address to listen on")?;
                 let (telemetry, shutdown) = (platform.telemetry.clone(), platform.shutdown.clone());
                 self.tasks.spawn(async move {
@@ -96,9 +106,8 @@ impl Services {
                 });
             }
             Service::Process => {
-                let pipeline = platform.pipeline()?;
-                let references =
-                    process::SharedReferences::new(platform.reference_files(), pipeline.references.clone());
+                let decisions = Live::new(platform.decisions(None)?);
+                self.parts.push(Part::Process(decisions.clone()));
                 let settings = process::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
@@ -106,10 +115,7 @@ impl Services {
                     ids: *ids,
                     data: platform.window_data.clone(),
                     salts: process::Salts::new(platform.cluster.clone(), platform.plan.raw_retention),
-                    longest_window: platform.config.longest_window(),
-                    pipeline: Arc::new(pipeline),
-                    references: Arc::new(references),
-                    routes: Arc::new(platform.config.routes()),
+                    decisions,
                     fuse: process::fuse::Limits {
                         run: platform.config.process.fuse_run,
                         percent: platform.config.process.fuse_percent,
@@ -124,13 +130,14 @@ impl Services {
                 self.run(service, share, Topic::Raw, lanes, platform);
             }
             Service::Detect => {
-                let settings = detect::Settings {
+                let settings = Live::new(detect::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
                     ids: *ids,
                     rules: platform.config.rules.iter().map(|rule| rule.rule.clone()).collect(),
                     expectations: platform.config.expectations(),
-                };
+                });
+                self.parts.push(Part::Detect(settings.clone()));
                 let partitions = share.at_first(platform.plan.signal_partitions);
                 let mut lanes = detect::start(settings, partitions, &platform.telemetry, &platform.shutdown)?;
                 if share == Share::Joined {
@@ -141,7 +148,10 @@ impl Services {
             Service::Notify => {
                 let (cluster, plan) = (platform.cluster.clone(), platform.plan.clone());
                 let settings = notify::Settings::from_config(cluster, plan, *ids, &platform.config)?;
-                let settings = notify::Settings { traces: platform.traces.clone(), ..settings };
+                let warehouse = Some(Arc::new(platform.warehouse.clone()));
+                let traces = platform.traces.clone();
+                let settings = Live::new(notify::Settings { warehouse, traces, ..settings });
+                self.parts.push(Part::Notify(settings.clone()));
                 let partitions = share.at_first(platform.plan.alert_partitions);
                 let handle = tokio::runtime::Handle::current();
                 let lanes = notify::start(settings, partitions, handle, &platform.telemetry, &platform.shutdown)?;
@@ -149,15 +159,9 @@ impl Services {
             }
             Service::Report => {
                 let (warehouse, layout) = (platform.connect().await?, platform.layout());
-                let migrations = warehouse.migrate(&layout).await?;
-                for warehouse::Migration { database, version, name } in &migrations {
-                    tracing::debug!(database, version, name, "migrated");
-                }
-                if !migrations.is_empty() {
-                    tracing::info!(steps = migrations.len(), "tables and views are up to date");
-                }
+                platform::migrate(&warehouse, &layout).await?;
                 warehouse.check_tokens().await?;
-                let settings = report::Settings {
+                let settings = Live::new(report::Settings {
                     cluster: platform.cluster.clone(),
                     plan: platform.plan.clone(),
                     control: control.clone(),
@@ -165,7 +169,8 @@ impl Services {
                     warehouse,
                     layout,
                     traces: platform.traces.clone(),
-                };
+                });
+                self.parts.push(Part::Report(settings.clone()));
                 let handle = tokio::runtime::Handle::current();
                 let mut report = report::start(settings, lanes, &handle, &platform.telemetry, &platform.shutdown)?;
                 if share == Share::Joined {

@@ -11,7 +11,7 @@ use local::clickhouse::{Access, Account};
 use local::engines::{Engines, Options};
 use operate::installation::ADDRESSES;
 use reqwest::Url;
-use runtime::Shutdown;
+use runtime::{Live, Shutdown};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -20,6 +20,7 @@ use crate::demo::{self, Demo};
 use crate::exit::{Outcome, Verdict};
 use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
+use crate::reload::{Part, Reload};
 use crate::service::{DRAIN, address, load, run_to_end};
 use crate::services::{Known, Service, Services, serve_metrics};
 
@@ -190,11 +191,10 @@ impl House {
         let console = format!("http://{}", self.console.local_addr().context("the console has no address")?);
         let mut installation = platform.installation();
         installation.file = self.config_path.clone();
-        let settings = console::Settings {
-            token: installation.config.console.token.clone(),
-            installation,
-            instances: vec![metrics.to_string()],
-        };
+        let token = installation.config.console.token.clone();
+        let installation = Live::new(installation);
+        let on_console = Part::Console(installation.clone());
+        let settings = console::Settings { token, installation, instances: vec![metrics.to_string()] };
         let mut console_served = tokio::spawn(console::serve(self.console, settings, shutdown.clone()));
         let stage = demo::Stage {
             ingest: &ingest,
@@ -214,6 +214,8 @@ impl House {
                     .start(service, &platform, &known, Share::Fixed(Instance::ONLY), &args.past_fuse, listener)
                     .await?;
             }
+            let parts = services.parts().into_iter().chain([on_console]).collect();
+            Reload::follow(&self.config_path, &platform, parts)?;
             ready(&platform).await
         };
         let metrics = format!("http://{metrics}");

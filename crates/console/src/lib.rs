@@ -21,7 +21,7 @@ use axum::routing::{get, post};
 use config::SecretText;
 use operate::Installation;
 use operate::status::{self, StatusReport};
-use runtime::Shutdown;
+use runtime::{Current, Live, Shutdown};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
@@ -32,8 +32,8 @@ const STATUS_KEPT: Duration = Duration::from_secs(2);
 
 /// What the console needs to know.
 pub struct Settings {
-    /// What it is about.
-    pub installation: Installation,
+    /// What it is about: the newest, for each page.
+    pub installation: Live<Installation>,
     /// Addresses of metrics of services that the status shall ask, beside those that the configuration names.
     pub instances: Vec<String>,
     /// What changes need; without it the console only reads.
@@ -55,13 +55,18 @@ pub enum ConsoleError {
 
 /// What all pages stand on.
 pub(crate) struct State {
-    installation: Installation,
+    installation: Live<Installation>,
     instances: Vec<String>,
     guard: Guard,
     status: Mutex<Option<(Instant, Arc<StatusReport>)>>,
 }
 
 impl State {
+    /// What a page is about.
+    fn installation(&self) -> Current<Installation> {
+        self.installation.current()
+    }
+
     /// The status, at most [`STATUS_KEPT`] old.
     async fn status(&self) -> Arc<StatusReport> {
         let mut kept = self.status.lock().await;
@@ -70,7 +75,7 @@ impl State {
         {
             return Arc::clone(report);
         }
-        let report = Arc::new(status::read(&self.installation, &self.instances).await);
+        let report = Arc::new(status::read(&self.installation(), &self.instances).await);
         *kept = Some((Instant::now(), Arc::clone(&report)));
         report
     }

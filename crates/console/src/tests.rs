@@ -29,7 +29,7 @@ fn console(token: Option<&str>) -> Router {
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let installation = Installation::without_engines(config, &file).unwrap();
     let token = token.map(SecretText::new);
-    let settings = Settings { installation, instances: Vec::new(), token };
+    let settings = Settings { installation: installation.into(), instances: Vec::new(), token };
     router(settings, ADDRESS.parse().unwrap(), Shutdown::default())
 }
 
@@ -130,7 +130,7 @@ async fn a_listener_that_others_reach_is_refused_without_a_token() {
     let environment = Environment::new([("", ""); 0], jiff::Timestamp::UNIX_EPOCH).without_secrets();
     let config = Config::load(&file, &environment).unwrap_or_else(|problems| panic!("{problems}"));
     let installation = Installation::without_engines(config, &file).unwrap();
-    let settings = Settings { installation, instances: Vec::new(), token: None };
+    let settings = Settings { installation: installation.into(), instances: Vec::new(), token: None };
     let refused = serve(listener, settings, Shutdown::default()).await;
     assert!(matches!(refused, Err(ConsoleError::Open(_))), "{refused:?}");
 }

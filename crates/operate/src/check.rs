@@ -11,6 +11,7 @@ use crate::handbook::{self, Drift};
 use crate::preview::preview;
 
 mod references;
+mod reports;
 mod routes;
 
 /// Events a second that the memory of the dedupe window is told for.
@@ -101,6 +102,7 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
             warnings.extend(found.warnings);
             let mut errors = found.errors;
             errors.extend(findings(&routes::run(&config)));
+            errors.extend(reports::look(file, &config));
             CheckReport {
                 ok: errors.is_empty(),
                 version: errors.is_empty().then(|| config.version_hash().to_owned()),

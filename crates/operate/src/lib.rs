@@ -19,6 +19,7 @@ pub mod migrate;
 pub mod offsets;
 pub mod preview;
 pub mod rehearse;
+pub mod reload;
 pub mod replay;
 pub mod review;
 mod schemas;

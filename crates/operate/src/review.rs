@@ -189,8 +189,11 @@ fn destinations(config: &Config, measured: &Measured) -> Point {
     let used: BTreeSet<&str> = config
         .rules
         .iter()
-        .filter_map(|rule| rule.send.as_ref())
-        .flat_map(|send| &send.to)
+        .flat_map(|rule| {
+            let (sent, reported) = (rule.send.iter().map(|send| &send.to), rule.report.iter().map(|report| &report.to));
+            sent.chain(reported).flatten()
+        })
+        .chain(config.workflow.iter().flat_map(|workflow| &workflow.failures_to))
         .map(String::as_str)
         .collect();
     let mut todo = Vec::new();

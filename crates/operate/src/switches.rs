@@ -128,6 +128,7 @@ pub async fn switch(installation: &Installation, object: Object, switch: Switch)
         Kind::Destination => ("destination", Some(config.destinations.iter().map(|one| one.name.as_str()).collect())),
         // Messages come and go: their ids are in the footers of messages, and in ClickHouse.
         Kind::Message => ("message", None),
+        Kind::Configuration => refuse!("a configuration is not switched: hookline reload loads one"),
     };
     let name = match object.kind {
         Kind::Silence => object.id.split_once('/').map_or(object.id.as_str(), |(rule, _)| rule),
@@ -179,7 +180,7 @@ fn is_configured(config: &Config, object: &Object) -> bool {
         Kind::Rule => config.rule(&object.id).is_some(),
         Kind::Destination => config.destination(&object.id).is_some(),
         Kind::Silence => config.rule(object.id.split('/').next().unwrap_or_default()).is_some(),
-        Kind::Message => true,
+        Kind::Message | Kind::Configuration => true,
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         tracing::info!(service = "console", address = %format!("http://{}", listener.local_addr()?), "the console is served");
         component.ready();
         let token = config.console.token.clone();
-        let settings = console::Settings { installation, instances: Vec::new(), token };
+        let settings = console::Settings { installation: installation.into(), instances: Vec::new(), token };
         console::serve(listener, settings, shutdown).await?;
         Ok(Verdict::Fine)
     })

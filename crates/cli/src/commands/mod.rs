@@ -12,6 +12,7 @@ pub(crate) mod lint;
 pub(crate) mod migrate;
 pub(crate) mod preview;
 pub(crate) mod rehearse;
+pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod review;
 pub(crate) mod send;

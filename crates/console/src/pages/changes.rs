@@ -16,7 +16,7 @@ use crate::guard::Visitor;
 const MOST: usize = 200;
 
 pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Extension<Visitor>) -> Response {
-    let report = match switches::history(&state.installation, None).await {
+    let report = match switches::history(&state.installation(), None).await {
         Ok(report) => report,
         Err(error) => return failed("Changes", "/changes", &visitor, &error),
     };

@@ -36,7 +36,7 @@ pub(crate) async fn page(
         let content = html! { h1 { (TITLE) } p { "Give a receipt, an event key, or lane:offset." } };
         return layout(TITLE, "/event", &visitor, &content).into_response();
     }
-    let (installation, selector) = (state.installation.clone(), selector(id));
+    let (installation, selector) = (state.installation().clone(), selector(id));
     // What explains keeps caches that stay on one thread.
     let handle = tokio::runtime::Handle::current();
     let answer = tokio::task::spawn_blocking(move || handle.block_on(explain::stored(&installation, &selector)));

@@ -15,7 +15,7 @@ use crate::guard::Visitor;
 const DETAILS: usize = 20;
 
 pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Extension<Visitor>) -> Response {
-    let report = match operate::ledger::read(&state.installation, DETAILS).await {
+    let report = match operate::ledger::read(&state.installation(), DETAILS).await {
         Ok(report) => report,
         Err(error) => return failed("Ledger", "/ledger", &visitor, &error),
     };

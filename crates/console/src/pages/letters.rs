@@ -20,11 +20,11 @@ const PATH: &str = "/dead-letters";
 const MOST: u64 = 20;
 
 pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Extension<Visitor>) -> Response {
-    let report = match dead_letters::list(&state.installation, &DeadLetterFilter::default()).await {
+    let report = match dead_letters::list(&state.installation(), &DeadLetterFilter::default()).await {
         Ok(report) => report,
         Err(error) => return failed(TITLE, PATH, &visitor, &error),
     };
-    let flag = state.installation.flag();
+    let flag = state.installation().flag();
     let content = html! {
         h1 { (TITLE) }
         @if report.open == 0 { p class="state fine" { "None is open." } } @else {
@@ -92,7 +92,7 @@ pub(crate) async fn bytes(
         state: Some(DeadLetterState::Open),
         ..DeadLetterFilter::default()
     };
-    let report = match dead_letters::show(&state.installation, filter, MOST).await {
+    let report = match dead_letters::show(&state.installation(), filter, MOST).await {
         Ok(report) => report,
         Err(error) => return failed(TITLE, PATH, &visitor, &error),
     };

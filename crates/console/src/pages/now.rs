@@ -132,7 +132,7 @@ async fn flow(state: &State) -> Markup {
     let sql = "SELECT formatDateTime(minute, '%H:%i', 'UTC') AS at, n FROM (SELECT toStartOfMinute(received_at) AS minute, count() AS n \
                FROM records WHERE received_at > now() - INTERVAL 30 MINUTE GROUP BY minute ORDER BY minute WITH FILL \
                FROM toStartOfMinute(now() - INTERVAL 29 MINUTE) TO toStartOfMinute(now() + INTERVAL 1 MINUTE) STEP INTERVAL 1 MINUTE)";
-    let rows = match state.installation.connect().await {
+    let rows = match state.installation().connect().await {
         Ok(warehouse) => warehouse.query(Side::Production, sql, &[]).await,
         Err(_) => return html! { p class="quiet" { "ClickHouse does not answer, so the flow is not known." } },
     };

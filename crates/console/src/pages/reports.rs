@@ -71,7 +71,7 @@ pub(crate) async fn page(
     });
     let sql = sql(report, days, ON_A_PAGE);
     let asked = async {
-        let warehouse = state.installation.connect().await?;
+        let warehouse = state.installation().connect().await?;
         let rows = warehouse.query(Side::Production, &sql, &[]).await?;
         let complete = "SELECT formatDateTime(max(complete_through), '%F %T', 'UTC') AS at, any(state) AS state, \
                         any(missing) AS missing FROM completeness";
@@ -156,7 +156,7 @@ pub(crate) async fn csv(
 ) -> Response {
     let Some((report, days)) = which.read() else { return unknown() };
     let asked = async {
-        let warehouse = state.installation.connect().await?;
+        let warehouse = state.installation().connect().await?;
         Ok::<_, operate::Error>(warehouse.query(Side::Production, &sql(report, days, IN_A_FILE), &[]).await?)
     };
     let rows = match asked.await {

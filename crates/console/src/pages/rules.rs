@@ -26,11 +26,11 @@ const MESSAGES: &str = "SELECT formatDateTime(last_at, '%F %T', 'UTC') AS at, ru
                         attempts, status, error, alerts FROM deliveries ORDER BY last_at DESC LIMIT 50";
 
 pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Extension<Visitor>) -> Response {
-    let warehouse = match state.installation.connect().await {
+    let warehouse = match state.installation().connect().await {
         Ok(warehouse) => warehouse,
         Err(error) => return failed("Rules and messages", "/rules", &visitor, &error),
     };
-    let listed = match switches::list(&state.installation).await {
+    let listed = match switches::list(&state.installation()).await {
         Ok(listed) => listed.switched,
         Err(error) => return failed("Rules and messages", "/rules", &visitor, &error),
     };
@@ -53,7 +53,8 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
 }
 
 fn rules(state: &State, raised: &BTreeMap<String, &Row>, paused: &BTreeMap<&str, &Listed>) -> Markup {
-    let rules = &state.installation.config.rules;
+    let installation = state.installation();
+    let rules = &installation.config.rules;
     html! {
         @if rules.is_empty() { p { "The configuration has no rule." } } @else {
             div class="wide" tabindex="0" role="region" aria-label="Rules" {

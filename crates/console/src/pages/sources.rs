@@ -25,7 +25,8 @@ const SWITCHES: [(&str, SwitchState, &str); 3] = [
 ];
 
 pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Extension<Visitor>) -> Response {
-    let (report, listed) = tokio::join!(state.status(), switches::list(&state.installation));
+    let installation = state.installation();
+    let (report, listed) = tokio::join!(state.status(), switches::list(&installation));
     let listed = match listed {
         Ok(listed) => listed,
         Err(error) => return failed("Sources", "/sources", &visitor, &error),
@@ -119,7 +120,7 @@ pub(crate) async fn switch(
     };
     let until = until.filter(|_| to != SwitchState::Accept);
     let change = Switch { state: to, who: format!("{who} (console)"), why, until, at: now };
-    match switches::switch(&state.installation, Object::source(form.source), change).await {
+    match switches::switch(&state.installation(), Object::source(form.source), change).await {
         Ok(_) => Redirect::to("/sources").into_response(),
         Err(error) => failed("Sources", "/sources", &visitor, &error),
     }

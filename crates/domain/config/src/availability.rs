@@ -16,34 +16,6 @@ pub(crate) fn destinations() -> Vec<&'static str> {
     KINDS.iter().map(|kind| kind.name).collect()
 }
 
-/// A part of the language that is read and type-checked, and refused, since an owner would rely on it.
-#[derive(Clone, Copy)]
-pub(crate) enum Part {
-    Report,
-    FailuresDigest,
-}
-
-impl Part {
-    /// What is not there, and what to do instead.
-    fn absence(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Report => {
-                ("scheduled reports are not available in this version", "the views are in ClickHouse at every moment")
-            }
-            Self::FailuresDigest => (
-                "the digest of failed deliveries is not sent in this version",
-                "they are in ClickHouse: the view deliveries",
-            ),
-        }
-    }
-}
-
-/// Records that a part is asked for that this version does not have.
-pub(crate) fn check(part: Part, at: &Place, sink: &Sink) {
-    let (message, hint) = part.absence();
-    sink.error(at, message, hint);
-}
-
 /// The adapter of that name; none, with the reason recorded, if this version has none.
 pub(crate) fn adapter(name: &str, at: &Place, sink: &Sink) -> Option<Adapter> {
     let found = Adapter::parse(name);

@@ -15,6 +15,7 @@ mod document;
 mod environment;
 mod fresh;
 mod labels;
+mod live;
 mod mapping;
 mod naming;
 mod owners;
@@ -46,6 +47,7 @@ pub use enrich::Network;
 pub use destination::{Destination, OpenHours, Outside};
 pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
+pub use live::{AtRestart, LiveChange};
 pub use owners::{Owner, ReviewEvery, Workflow};
 pub use patience::{Patience, patience};
 pub use places::Places;
@@ -53,7 +55,7 @@ pub use platform::{ClickHouse, Console, Geo, Ingest, Kafka, Metrics, Process, Re
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems, did_you_mean};
 pub use route_test::RouteTest;
-pub use rule::{Mute, Rule, Sending, Silence};
+pub use rule::{Mute, Rule, RuleReport, Sending, Silence};
 pub use secret::SecretText;
 pub use source::{Quota, Source, WhenOver};
 pub use traces::Traces;
@@ -286,7 +288,8 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let rules =
         rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations, &known_mutes)).unwrap_or_default();
     let silences = section("silence").map(|all| rule::read_silences(&all, &known_rules)).unwrap_or_default();
-    let workflow = section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners));
+    let workflow =
+        section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
     let channels = channels::read(section("channels"));
     let naming = section("naming").map(|naming| naming::read(&naming)).unwrap_or_default();
     let tests = section("test").map(|all| route_test::read(&all)).unwrap_or_default();

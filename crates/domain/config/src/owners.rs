@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::availability::{self, Part};
 use crate::problem::{Place, did_you_mean};
 use crate::section::{Reading, Section};
 use crate::values::{self, Weekly};
@@ -38,6 +37,8 @@ pub struct Workflow {
     pub failures_owner: String,
     /// When they get them, if they asked for a digest.
     pub failures_digest: Option<Weekly>,
+    /// Where the digest goes: the names of destinations, each declared.
+    pub failures_to: Vec<String>,
     /// How often the workflow is reviewed.
     pub review_every: ReviewEvery,
     /// Where the logs are.
@@ -108,7 +109,7 @@ fn slack_id(text: &str) -> Result<String, String> {
     }
 }
 
-pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared) -> Option<Workflow> {
+pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared, destinations: &Declared) -> Option<Workflow> {
     let receiver_owner = section.owner("receiver_owner", owners);
     let failures_owner = section.owner("failures_owner", owners);
     let periods = [("month", ReviewEvery::Month), ("quarter", ReviewEvery::Quarter), ("year", ReviewEvery::Year)];
@@ -118,14 +119,27 @@ pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared) -> Option<W
         section.text("logs"),
     );
     let handbook = section.path("handbook");
-    if section.has("failures_digest") {
-        availability::check(Part::FailuresDigest, section.place("failures_digest"), section.reading.sink);
+    let failures_to = section.texts("failures_to").unwrap_or_default();
+    for (name, at) in &failures_to {
+        destinations.check("destination", name, at, section.reading);
+    }
+    let hint = "say where the digest goes: failures_to = [\"DESTINATION\"]";
+    match (section.has("failures_digest"), failures_to.is_empty()) {
+        (true, true) => {
+            section.error(section.place("failures_digest"), "the digest of failures has no destination", hint)
+        }
+        (false, false) => {
+            let hint = "say when: failures_digest = \"monday 09:00\"";
+            section.error(section.place("failures_to"), "failures_to without a failures_digest sends nothing", hint);
+        }
+        _ => {}
     }
     section.finish();
     Some(Workflow {
         receiver_owner: receiver_owner?,
         failures_owner: failures_owner?,
         failures_digest,
+        failures_to: failures_to.into_iter().map(|(name, _)| name).collect(),
         review_every: review_every.unwrap_or(ReviewEvery::Quarter),
         logs,
         handbook,

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use notification::{Hours, Template};
+use notification::{Calendar, Hours, Template};
 use rules::{Condition, EventPattern, Field, Per, Trigger, When, WindowError};
 
 use crate::alert;
-use crate::availability::{self, Part};
 use crate::defaults;
 use crate::destination::read_hours;
 use crate::document::{Node, Value};
@@ -28,6 +27,22 @@ pub struct Rule {
     pub instruction: Option<String>,
     /// Title and text of its messages, where they are the owner's own.
     pub template: Option<Template>,
+    /// What is sent by the calendar.
+    pub report: Option<RuleReport>,
+}
+
+/// A report that is sent by the calendar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleReport {
+    /// The view.
+    pub view: String,
+    /// When.
+    pub when: Calendar,
+    /// The names of destinations, each declared.
+    pub to: Vec<String>,
+    /// Which rows: columns, and the patterns of the rule's `when` that they must match. The kind of the event is left
+    /// out.
+    pub select: Vec<(String, Vec<String>)>,
 }
 
 /// What a rule sends, and when.
@@ -104,12 +119,11 @@ fn read_one(
         alert::check_events(&section, alert, when);
     }
     let send = section.section("send").map(|send| read_send(send, destinations, mutes));
-    if section.has("report") {
-        availability::check(Part::Report, section.place("report"), sink);
-        if let Some(report) = section.section("report") {
-            check_report(report, destinations);
-        }
-    }
+    let report = section.section("report").map(|report| {
+        // Problems of the conditions were said above.
+        let select = when.as_ref().and(section.section("when")).map(|when| selected(&when)).unwrap_or_default();
+        read_report(report, destinations, select)
+    });
     let instruction = section.text("do");
     let template = read_template(&section);
     let shadow = section.flag("shadow").unwrap_or(false);
@@ -139,7 +153,15 @@ fn read_one(
     // An alert or a send that could not be read is recorded; the rule must not come out as one without it.
     let alert = alert.map_or(Some(None), |alert| alert.map(Some))?;
     let send = send.map_or(Some(None), |send| send.map(Some))?.filter(|_| !shadow);
-    Some(Rule { rule: rules::Rule::new(name, owner?, when?, alert).in_shadow(shadow), send, instruction, template })
+    let report = report.map_or(Some(None), |report| report.map(Some))?.filter(|_| !shadow);
+    let rule = rules::Rule::new(name, owner?, when?, alert).in_shadow(shadow);
+    Some(Rule { rule, send, instruction, template, report })
+}
+
+/// What a rule's `when` says of columns.
+fn selected(when: &Section<'_>) -> Vec<(String, Vec<String>)> {
+    let conditions = when.entries().iter().filter(|entry| entry.key != "event" && Field::parse(&entry.key).is_some());
+    conditions.filter_map(|entry| Some((entry.key.clone(), patterns(when, &entry.key, &entry.node)?))).collect()
 }
 
 /// The conditions of `when`. An unknown field is a problem with a suggestion.
@@ -341,13 +363,25 @@ fn checked_names(section: &Section<'_>, key: &'static str, what: &str, declared:
     (known == names.len() && known > 0).then(|| names.into_iter().map(|(name, _)| name).collect())
 }
 
-fn check_report(section: Section<'_>, destinations: &Declared) {
-    section.required("view", "name a view of the reports");
-    section.choice("every", &[("day", ()), ("week", ())]);
-    section.parsed("at", values::time_of_day);
-    section.text("on");
-    checked_names(&section, "to", "destination", destinations);
+fn read_report(
+    section: Section<'_>,
+    destinations: &Declared,
+    select: Vec<(String, Vec<String>)>,
+) -> Option<RuleReport> {
+    let view = section.required("view", "name a view of the reports, such as campaign_channel_daily");
+    let weekly = section.choice("every", &[("day", false), ("week", true)]).unwrap_or(false);
+    let at = section.parsed("at", values::time_of_day);
+    let on =
+        section.parsed("on", |text| values::weekday(text).ok_or(format!("{text:?} is not a day: write \"monday\"")));
+    if !weekly && section.has("on") {
+        section.error(section.place("on"), "a daily report has no day of the week", "write every = \"week\"");
+    }
+    let to = checked_names(&section, "to", "destination", destinations);
+    let on = weekly.then(|| on.unwrap_or(jiff::civil::Weekday::Monday));
+    let at = at.unwrap_or(jiff::civil::Time::constant(8, 0, 0, 0));
+    let when = Calendar { on, at, zone: section.reading.zone.clone() };
     section.finish();
+    Some(RuleReport { view: view?.0, when, to: to?, select })
 }
 
 pub(crate) fn read_mutes(sections: &Section<'_>) -> Vec<Mute> {

@@ -123,7 +123,7 @@ pub(crate) fn day_or_night(text: &str) -> Result<(Time, Time), String> {
 }
 
 /// A day of the week, by its English name or the first three letters of it.
-fn weekday(text: &str) -> Option<Weekday> {
+pub(crate) fn weekday(text: &str) -> Option<Weekday> {
     const NAMES: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     let position = NAMES.iter().position(|name| *name == text || name.get(..3) == Some(text))?;
     Weekday::from_monday_zero_offset(i8::try_from(position).ok()?).ok()

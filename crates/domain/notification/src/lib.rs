@@ -14,6 +14,8 @@
 //! - What was opened at a destination is ended there: a silence holds starts back, never ends.
 //! - A destination gets no more than its budget, and nothing outside its open hours: what is due then waits, and goes
 //!   as one digest. What ends something that was opened there is not held back by a budget.
+//! - A report of a period is planned once for each destination ([`Planner::due_reports`]), whatever crashes and
+//!   whatever a clock says.
 //!
 //! [`destination`] has a folder for each kind of destination.
 
@@ -25,12 +27,14 @@ mod message;
 mod plan;
 mod preview;
 mod routing;
+mod schedule;
 mod template;
 
 pub use calm::{Budget, Held, Live, LiveSilence, Open};
 pub use hours::Hours;
-pub use message::{Digested, LinkCount, Message, MessageKind, Thread, Window};
-pub use plan::{Planner, UnreadableHold};
+pub use message::{Attachment, Digested, LinkCount, Message, MessageKind, Thread, Window};
+pub use plan::{Due, Planner, ReportText, UnreadableHold};
 pub use preview::{first_write, preview};
 pub use routing::{CAPTURE, Destination, Mute, Routing, Rule, Sending, Silence};
+pub use schedule::{Calendar, Period, Scheduled};
 pub use template::{ATTRIBUTES, Template, TemplateFault, Templates, VARIABLES};

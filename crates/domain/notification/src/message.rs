@@ -63,6 +63,18 @@ pub struct Message {
     /// What it belongs to at its destination; none in messages of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<Thread>,
+    /// The same as a file, for destinations that take one; reports have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<Attachment>,
+}
+
+/// A file beside a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its name.
+    pub name: String,
+    /// Its contents: CSV.
+    pub csv: String,
 }
 
 /// What a message is in its row.
@@ -79,6 +91,8 @@ pub enum MessageKind {
     Digest,
     /// A person takes care of it: for receivers that know such a state.
     Acknowledged,
+    /// What is sent by the calendar.
+    Report,
 }
 
 impl MessageKind {
@@ -90,6 +104,7 @@ impl MessageKind {
             Self::Resolved => "resolved",
             Self::Digest => "digest",
             Self::Acknowledged => "acknowledged",
+            Self::Report => "report",
         }
     }
 }
@@ -244,6 +259,7 @@ pub(crate) fn compose(context: &MessageContext<'_>, alerts: &AlertGroup) -> Mess
         test: context.test,
         digest: Vec::new(),
         thread: None,
+        attachment: None,
     };
     if let Some(template) = context.template {
         template.apply(&mut message, alerts.threshold);
@@ -318,7 +334,7 @@ fn title(rule: &Rule, kind: MessageKind, alerts: &AlertGroup, links: &[(&str, u6
     match kind {
         MessageKind::Resolved => format!("{}: over{on}", rule.name),
         MessageKind::Summary => format!("{}: {events} more{on}", rule.name),
-        MessageKind::Alert | MessageKind::Digest | MessageKind::Acknowledged => {
+        MessageKind::Alert | MessageKind::Digest | MessageKind::Acknowledged | MessageKind::Report => {
             format!("{}: {events}{on}", rule.name)
         }
     }

@@ -3,6 +3,7 @@
 mod acknowledge;
 mod digest;
 mod gate;
+mod scheduled;
 mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,8 @@ use crate::group::{AlertGroup, link};
 use crate::message::{Message, MessageContext, MessageKind, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
 use gate::Gate;
+use scheduled::Sent;
+pub use scheduled::{Due, ReportText};
 use thread::OpenThread;
 
 /// What belongs into one message.
@@ -84,6 +87,8 @@ pub struct Planner {
     spending: Spending,
     /// What people hold back now.
     live: Live,
+    /// What was sent by the calendar.
+    sent: Sent,
 }
 
 impl Planner {
@@ -96,12 +101,19 @@ impl Planner {
             unmarked: BTreeSet::new(),
             spending: Spending::default(),
             live: Live::default(),
+            sent: Sent::default(),
         }
     }
 
     /// What people hold back from now on.
     pub fn set_live(&mut self, live: Live) {
         self.live = live;
+    }
+
+    /// Goes by another configuration from now on. What waits for a destination that is no longer sent to is given up
+    /// with the next records.
+    pub fn reroute(&mut self, routing: Routing) {
+        self.routing = routing;
     }
 
     /// Takes the next alert. `now_ms` is the time at which it is taken, in milliseconds since 1970.
@@ -142,15 +154,17 @@ impl Planner {
 
     /// Whether something is to be sent now, or to be recorded as waiting for its destination.
     pub fn is_due(&self, now_ms: i64) -> bool {
-        let waits = self.groups.iter().any(|(group, state)| {
-            state.waiting.as_ref().is_some_and(|waiting| {
-                waiting.due <= now_ms
-                    && match self.gate(group, state, waiting, now_ms) {
-                        Gate::Open | Gate::Dropped(_) => true,
-                        Gate::Shut => !waiting.deferred && !state.ends_something(waiting),
-                    }
-            })
-        });
+        let waits = self.has_planned_reports();
+        let waits = waits
+            || self.groups.iter().any(|(group, state)| {
+                state.waiting.as_ref().is_some_and(|waiting| {
+                    waiting.due <= now_ms
+                        && match self.gate(group, state, waiting, now_ms) {
+                            Gate::Open | Gate::Dropped(_) => true,
+                            Gate::Shut => !waiting.deferred && !state.ends_something(waiting),
+                        }
+                })
+            });
         waits || self.has_acknowledgement(now_ms)
     }
 
@@ -180,6 +194,7 @@ impl Planner {
         }
         self.spending.forget(now_ms, |destination| self.routing.destination(destination)?.max);
         records.extend(self.acknowledgements(now_ms));
+        records.extend(self.planned_reports());
         records.extend(self.digests(now_ms));
         let mut groups = std::mem::take(&mut self.groups);
         groups.retain(|group, state| {
@@ -253,6 +268,7 @@ impl Planner {
     /// The records of the last [`Planner::settle`] are committed, none of them before `offset` of `deliveries`.
     pub fn committed(&mut self, offset: i64) {
         self.spending.committed(offset);
+        self.mark_reports(offset);
         for group in std::mem::take(&mut self.unmarked) {
             if let Some(state) = self.groups.get_mut(&group) {
                 state.mark = Some(offset);
@@ -262,7 +278,7 @@ impl Planner {
 
     /// The offset of `deliveries` from which [`Planner::restore`] has to read; none if there is nothing to know.
     pub fn mark(&self) -> Option<i64> {
-        self.groups.values().filter_map(|state| state.mark).chain(self.spending.mark()).min()
+        self.groups.values().filter_map(|state| state.mark).chain(self.spending.mark()).chain(self.reports_mark()).min()
     }
 
     /// Takes a committed record of `deliveries`, in order of offsets.
@@ -305,10 +321,14 @@ impl Planner {
                 }
             }
             DeliveryStage::Planned => {
+                let message = Message::thawed(&record.body).ok();
+                if let Some(message) = message.as_ref().filter(|message| message.kind == MessageKind::Report) {
+                    self.restore_report(record, message, offset);
+                    return Ok(());
+                }
                 if self.budget(&group).is_some() {
                     self.spending.spend(&group.destination, &group.rule, record.at.0, Some(offset));
                 }
-                let message = Message::thawed(&record.body).ok();
                 if let Some(message) = message.as_ref().filter(|message| !message.digest.is_empty()) {
                     self.restore_digest(&group.destination, &message.digest, record.at.0, offset);
                     return Ok(());

@@ -6,6 +6,7 @@ use event::Alert;
 
 use crate::calm::{Budget, Open};
 use crate::hours::Hours;
+use crate::schedule::Scheduled;
 use crate::template::{Template, Templates};
 
 /// The destination of test data: what would have been sent is recorded as delivered, and goes nowhere.
@@ -93,6 +94,7 @@ pub struct Routing {
     templates: Templates,
     /// Destinations that know that something is acknowledged.
     acknowledging: BTreeSet<String>,
+    scheduled: Vec<Scheduled>,
 }
 
 impl Routing {
@@ -104,6 +106,7 @@ impl Routing {
             silences,
             templates: Templates::default(),
             acknowledging: BTreeSet::new(),
+            scheduled: Vec::new(),
         }
     }
 
@@ -135,6 +138,16 @@ impl Routing {
         self.rules.values_mut().for_each(|rule| rule.sending.mute = None);
         self.destinations.values_mut().for_each(|one| (one.max, one.open) = (None, None));
         self
+    }
+
+    /// The same, with what is sent by the calendar.
+    #[must_use]
+    pub fn with_scheduled(self, scheduled: Vec<Scheduled>) -> Self {
+        Self { scheduled, ..self }
+    }
+
+    pub(crate) fn scheduled(&self) -> &[Scheduled] {
+        &self.scheduled
     }
 
     pub(crate) fn rule(&self, name: &str) -> Option<&Rule> {

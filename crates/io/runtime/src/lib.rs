@@ -2,10 +2,12 @@
 
 pub mod beats;
 pub mod clock;
+mod configuration;
 pub mod disposal;
 pub mod health;
 pub mod lanes;
 pub mod listen;
+pub mod live;
 pub mod logs;
 mod metrics;
 pub mod progress;
@@ -14,8 +16,10 @@ mod shutdown;
 use std::error::Error;
 
 pub use beats::{Beat, Beats};
+pub use configuration::ConfigurationMetrics;
 pub use health::{Component, Health};
 pub use lanes::{LaneEnd, LaneSet};
+pub use live::{Current, Live};
 pub use metrics::{Lag, LaneMetrics, Metrics};
 pub use shutdown::Shutdown;
 

@@ -17,6 +17,7 @@ pub struct Metrics {
     /// CPU, memory and file descriptors under their customary names, without our prefix.
     process: Registry,
     lanes: LaneMetrics,
+    config: GaugeVec,
 }
 
 impl Metrics {
@@ -24,13 +25,21 @@ impl Metrics {
     pub(crate) fn new(config_hash: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("hookline".into()), None)?;
         let lanes = LaneMetrics::new(&registry)?;
-        let this = Self { registry, process: Registry::new(), lanes };
+        let config = GaugeVec::new(Opts::new("config_info", "The configuration in use"), &["hash"])?;
+        registry.register(Box::new(config.clone()))?;
+        let this = Self { registry, process: Registry::new(), lanes, config };
         this.gauge("build_info", "The version that runs", &["version"])?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1.0);
-        this.gauge("config_info", "The configuration in use", &["hash"])?.with_label_values(&[config_hash]).set(1.0);
+        this.set_config(config_hash);
         this.process.register(Box::new(ProcessCollector::for_self()))?;
         Ok(this)
+    }
+
+    /// Says which configuration is in use from now on.
+    pub(crate) fn set_config(&self, hash: &str) {
+        self.config.reset();
+        self.config.with_label_values(&[hash]).set(1.0);
     }
 
     /// A family of counters.

@@ -121,6 +121,9 @@ fn rules(config: &Config) -> Vec<Block> {
     let rows = config.rules.iter().map(|rule| {
         let to = match &rule.send {
             Some(send) => send.to.join(", "),
+            None if let Some(report) = &rule.report => {
+                format!("the report {} to {}", report.view, report.to.join(", "))
+            }
             None if rule.rule.is_shadow() => "nothing is sent: it is in shadow".to_owned(),
             None => "nothing is sent".to_owned(),
         };

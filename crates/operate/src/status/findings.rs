@@ -295,7 +295,7 @@ impl Findings<'_> {
                     (format!("rule {name} is paused{words}"), "it says nothing new, and what it finds is kept")
                 }
                 (Kind::Destination, _) => (format!("destination {name} is paused{words}"), "what is for it waits"),
-                (Kind::Silence | Kind::Message, _) => continue,
+                (Kind::Silence | Kind::Message | Kind::Configuration, _) => continue,
             };
             let next = format!("hookline resume {object} {}", self.installation.flag());
             self.add(Severity::Attention, what, why, next, "paused-too-long");

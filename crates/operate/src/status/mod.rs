@@ -8,7 +8,7 @@ mod findings;
 mod judge;
 mod log;
 mod rows;
-mod services;
+pub(crate) mod services;
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -70,7 +70,7 @@ impl Sample {
 
 /// Asks the `up` that runs on this configuration, the instances that the configuration names, and `also`. Where none
 /// of them is known, the metrics listener of the configuration on this machine.
-pub(super) async fn ask(installation: &Installation, also: &[String]) -> Vec<InstanceFacts> {
+pub(crate) async fn ask(installation: &Installation, also: &[String]) -> Vec<InstanceFacts> {
     let config = &installation.config;
     let mut named: Vec<String> = Vec::new();
     let of_up = installation.running.as_ref().and_then(|running| running.metrics.clone());
@@ -133,7 +133,7 @@ async fn one(client: &Client, address: &str) -> Result<Answer, String> {
 }
 
 /// The samples of a text in Prometheus's format; lines that are not samples are passed over.
-fn samples(text: &str) -> Vec<Sample> {
+pub(crate) fn samples(text: &str) -> Vec<Sample> {
     let lines = text.lines().filter(|line| line.starts_with("hookline_"));
     lines.filter_map(sample).collect()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kafka::lane::End;
 use runtime::clock::now_ms;
 use runtime::lanes::LaneEnd;
-use runtime::{Component, Shutdown};
+use runtime::{Component, Live, Shutdown};
 
 use crate::metrics::DetectMetrics;
 use crate::{SERVICE, Settings};
@@ -23,20 +23,42 @@ const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
 /// Records taken from the reader at once.
 const CHUNK: usize = 1_000;
 
-/// Runs a lane until the stop is given or it cannot go on.
+/// How long a lane may take to open anew by other rules: its state is read again.
+const OPENING: Duration = Duration::from_secs(900);
+
+/// Runs a lane until the stop is given or it cannot go on; by other rules from the moment when there are some.
 pub(crate) fn run(
-    settings: &Settings,
+    settings: &Live<Settings>,
     partition: u16,
     metrics: &DetectMetrics,
     component: &Component,
     shutdown: &Shutdown,
+) -> LaneEnd {
+    loop {
+        let current = settings.current();
+        let over = || shutdown.is_stopping() || settings.newer(&current).is_some();
+        let end = run_by(&current, partition, metrics, component, over);
+        if !matches!(end, LaneEnd::Stopped) || shutdown.is_stopping() {
+            return end;
+        }
+        tracing::info!(service = SERVICE, partition, "the lane goes on by another configuration");
+        component.allow(OPENING);
+    }
+}
+
+fn run_by(
+    settings: &Settings,
+    partition: u16,
+    metrics: &DetectMetrics,
+    component: &Component,
+    over: impl Fn() -> bool,
 ) -> LaneEnd {
     let mut open = match OpenLane::open(settings, partition, metrics) {
         Ok(open) => open,
         Err(end) => return end.into(),
     };
     component.ready();
-    match work(&mut open, component, shutdown) {
+    match work(&mut open, component, over) {
         Ok(()) => {
             tracing::info!(service = SERVICE, partition, position = open.position(), "the lane has stopped");
             LaneEnd::Stopped
@@ -52,9 +74,9 @@ pub(crate) fn run(
     }
 }
 
-fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> Result<(), End> {
+fn work(open: &mut OpenLane<'_>, component: &Component, over: impl Fn() -> bool) -> Result<(), End> {
     let mut last_commit = Instant::now();
-    while !shutdown.is_stopping() {
+    while !over() {
         component.beat();
         open.take(CHUNK, Duration::from_millis(200))?;
         let progress = open.has_progress() && (last_commit.elapsed() >= CHECKPOINT || open.unsaved() >= MAX_UNSAVED);

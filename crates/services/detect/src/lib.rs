@@ -14,12 +14,12 @@ pub use lane::taught::{Known, known, teach};
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
-use runtime::{LaneSet, Shutdown, Telemetry};
+use runtime::{LaneSet, Live, Shutdown, Telemetry};
 
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "detect";
 
-/// What the lanes of the detector work by. It stays the same while they run.
+/// What the lanes of the detector work by. Rules and expectations may change while they run.
 #[derive(Clone)]
 pub struct Settings {
     /// The Kafka cluster.
@@ -45,17 +45,18 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// Starts the given partitions of `signals`, each on a thread of its own.
+/// Starts the given partitions of `signals`, each on a separate thread. One whose settings are replaced commits,
+/// and opens anew by the new ones, from the state that it has just written.
 ///
 /// # Errors
 /// When a metric cannot be registered or the system gives no thread.
 pub fn start(
-    settings: Settings,
+    settings: impl Into<Live<Settings>>,
     partitions: Vec<u16>,
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
-    let metrics = metrics::DetectMetrics::new(telemetry)?;
+    let (settings, metrics) = (settings.into(), metrics::DetectMetrics::new(telemetry)?);
     let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component, stop| {
         lane::run(&settings, partition, &metrics, component, stop)
     })?;

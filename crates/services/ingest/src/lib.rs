@@ -34,7 +34,7 @@ use axum::Router;
 use axum::routing::get;
 use kafka::edge::{EdgeOpenError, EdgeOptions, EdgeProducer};
 use kafka::{Cluster, Topic};
-use runtime::{Component, Shutdown, Telemetry};
+use runtime::{Component, Live, Shutdown, Telemetry};
 use tokio::net::TcpListener;
 use traces::Traces;
 
@@ -90,7 +90,7 @@ pub enum StartError {
 /// Everything a request needs.
 pub(crate) struct Edge {
     pub(crate) lanes: u16,
-    pub(crate) sources: Sources,
+    pub(crate) sources: Live<Sources>,
     pub(crate) producer: EdgeProducer,
     pub(crate) metrics: metrics::IngestMetrics,
     pub(crate) memory: Memory,
@@ -132,7 +132,7 @@ impl Ingest {
         let metrics = metrics::IngestMetrics::new(telemetry)?;
         let edge = Edge {
             lanes,
-            sources: Sources::new(sources, &metrics),
+            sources: Live::new(Sources::new(sources, &metrics)),
             producer: EdgeProducer::open(&cluster, options)?,
             metrics,
             memory: Memory::new(half),
@@ -145,6 +145,11 @@ impl Ingest {
         };
         let component = telemetry.health.component(SERVICE);
         Ok(Self { edge: Arc::new(edge), cluster, certificates, component })
+    }
+
+    /// By which the sources are changed while it serves.
+    pub fn live(&self) -> LiveIngest {
+        LiveIngest(Arc::clone(&self.edge))
     }
 
     /// Serves until the stop is given, then lets the requests under way end and the producer drain.
@@ -181,6 +186,25 @@ impl Ingest {
         }
         watch.abort();
         Ok(())
+    }
+}
+
+/// The sources of an ingest that serves.
+#[derive(Clone)]
+pub struct LiveIngest(Arc<Edge>);
+
+impl LiveIngest {
+    /// Takes other sources. A request is answered by the settings that it met; one of a source that was not there
+    /// before is taken once it is known how that is switched, within half a second.
+    pub fn replace_sources(&self, sources: Vec<SourceSettings>) {
+        let Edge { sources: live, metrics, .. } = &*self.0;
+        let before = live.current();
+        before.iter().for_each(|source| metrics.forget_settings(&source.settings));
+        let after = Sources::after(sources, metrics, Some(&before));
+        for gone in before.iter().filter(|source| after.get(&source.settings.name).is_none()) {
+            metrics.forget(&gone.settings);
+        }
+        live.replace(after);
     }
 }
 
@@ -228,7 +252,7 @@ async fn watch(edge: Arc<Edge>, component: Component, shutdown: Shutdown) {
         was_silent = silent;
         metrics.waiting_records.set(records as f64);
         metrics.waiting_bytes.set(bytes as f64);
-        for source in edge.sources.iter() {
+        for source in edge.sources.current().iter() {
             source.metrics.in_flight.set(source.in_flight.requests() as f64);
         }
         tokio::time::sleep(LOOK_EVERY).await;

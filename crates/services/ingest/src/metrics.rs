@@ -1,6 +1,7 @@
 //! What ingest counts, resolved per source at the start so that nothing is formatted per event.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 use config::WhenOver;
 use prometheus::{Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec};
@@ -110,7 +111,7 @@ pub(crate) struct IngestMetrics {
     sizes: HistogramVec,
     last_event: GaugeVec,
     /// Sources that have labels of their own.
-    named: AtomicUsize,
+    named: Mutex<HashSet<String>>,
     pub(crate) ack_seconds: Histogram,
     pub(crate) unknown_source: IntCounter,
     pub(crate) paused: GaugeVec,
@@ -186,7 +187,7 @@ impl IngestMetrics {
                 "When the source was last heard, in Unix seconds",
                 source,
             )?,
-            named: AtomicUsize::new(0),
+            named: Mutex::default(),
             ack_seconds: ack.with_label_values::<&str>(&[]),
             unknown_source,
             paused: crate::switches::paused_gauge(telemetry)?,
@@ -211,8 +212,33 @@ impl IngestMetrics {
         })
     }
 
+    /// Other settings come for the source: what its section says is told anew.
+    pub(crate) fn forget_settings(&self, settings: &SourceSettings) {
+        let name = settings.name.as_str();
+        for family in [&self.refusals_allowed, &self.quota] {
+            drop(family.remove_label_values(&[name]));
+        }
+        for secret in settings.verifier.secrets() {
+            drop(self.secret_expires.remove_label_values(&[name, secret.id()]));
+        }
+    }
+
+    /// The source is not configured any more: how it stands is told no longer; what was counted stays.
+    pub(crate) fn forget(&self, settings: &SourceSettings) {
+        let name = settings.name.as_str();
+        for family in [&self.refusals, &self.in_flight, &self.last_event] {
+            drop(family.remove_label_values(&[name]));
+        }
+        drop(self.paused.remove_label_values(&["source", name]));
+    }
+
     pub(crate) fn source(&self, settings: &SourceSettings) -> SourceMetrics {
-        let own = self.named.fetch_add(1, Ordering::Relaxed) < MAX_NAMES;
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = named.contains(&settings.name) || named.len() < MAX_NAMES;
+        if own {
+            named.insert(settings.name.clone());
+        }
+        drop(named);
         let name = if own { settings.name.as_str() } else { "other" };
         let secrets = settings.verifier.secrets().map(|secret| {
             let labels = [name, if own { secret.id() } else { "other" }];

@@ -36,11 +36,13 @@ const NEXT_TURN: Duration = Duration::from_secs(1);
 pub(crate) async fn webhook(edge: &Edge, peer: IpAddr, request: Request<Incoming>) -> Response {
     let arrived = Instant::now();
     let name = request.uri().path().strip_prefix(PATH).unwrap_or_default();
-    let Some(source) = edge.sources.get(name) else {
+    // It is answered by the configuration that it meets, whatever is loaded meanwhile.
+    let Some(source) = edge.sources.current().get(name) else {
         edge.metrics.unknown_source.inc();
         body::drain(request.into_body());
         return Problem::UnknownSource.into_response(None);
     };
+    let source = source.as_ref();
     let gate = source.switch.gate();
     let event = || query::event(request.uri().query(), source.settings.secret_parameter.as_deref());
     let (probe, outcome) = match *request.method() {

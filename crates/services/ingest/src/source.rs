@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adapter::{Adapter, Dialect};
@@ -53,12 +53,12 @@ pub struct SourceSettings {
 pub(crate) struct Source {
     pub(crate) settings: SourceSettings,
     pub(crate) metrics: SourceMetrics,
-    pub(crate) switch: SourceSwitch,
-    pub(crate) in_flight: InFlight,
+    pub(crate) switch: Arc<SourceSwitch>,
+    pub(crate) in_flight: Arc<InFlight>,
     /// Bytes that its requests hold.
-    pub(crate) held: AtomicUsize,
-    pub(crate) log: SourceLog,
-    bucket: Option<Mutex<Bucket>>,
+    pub(crate) held: Arc<AtomicUsize>,
+    pub(crate) log: Arc<SourceLog>,
+    bucket: Option<Arc<Mutex<Bucket>>>,
 }
 
 /// Log lines about a source, each kind sparingly.
@@ -70,14 +70,24 @@ pub(crate) struct SourceLog {
 }
 
 impl Source {
-    fn new(settings: SourceSettings, metrics: &IngestMetrics) -> Self {
+    /// A source by its settings; `before` is the one of that name until now, whose live state goes on.
+    fn new(settings: SourceSettings, metrics: &IngestMetrics, before: Option<&Self>) -> Self {
+        let fresh_bucket = |quota: Quota| Arc::new(Mutex::new(Bucket::new(quota.per_second)));
+        let same_quota = before.is_some_and(|before| before.settings.quota == settings.quota);
+        let same_places = before.filter(|before| before.settings.in_flight == settings.in_flight);
         Self {
             metrics: metrics.source(&settings),
-            switch: SourceSwitch::unread(),
-            in_flight: InFlight::new(settings.in_flight, MAX_EVENTS_IN_FLIGHT),
-            held: AtomicUsize::new(0),
-            log: SourceLog::default(),
-            bucket: settings.quota.map(|quota| Mutex::new(Bucket::new(quota.per_second))),
+            switch: before.map_or_else(|| Arc::new(SourceSwitch::unread()), |before| Arc::clone(&before.switch)),
+            in_flight: same_places.map_or_else(
+                || Arc::new(InFlight::new(settings.in_flight, MAX_EVENTS_IN_FLIGHT)),
+                |before| Arc::clone(&before.in_flight),
+            ),
+            held: before.map(|before| Arc::clone(&before.held)).unwrap_or_default(),
+            log: before.map(|before| Arc::clone(&before.log)).unwrap_or_default(),
+            bucket: match before.filter(|_| same_quota) {
+                Some(before) => before.bucket.clone(),
+                None => settings.quota.map(fresh_bucket),
+            },
             settings,
         }
     }
@@ -95,19 +105,27 @@ impl Source {
 }
 
 /// The sources by name.
-pub(crate) struct Sources(HashMap<String, Source>);
+pub(crate) struct Sources(HashMap<String, Arc<Source>>);
 
 impl Sources {
     pub(crate) fn new(sources: Vec<SourceSettings>, metrics: &IngestMetrics) -> Self {
-        let source = |settings: SourceSettings| (settings.name.clone(), Source::new(settings, metrics));
+        Self::after(sources, metrics, None)
+    }
+
+    /// Sources by other settings: what is under way of those that stay, and how they are switched, goes on.
+    pub(crate) fn after(sources: Vec<SourceSettings>, metrics: &IngestMetrics, before: Option<&Self>) -> Self {
+        let source = |settings: SourceSettings| {
+            let before = before.and_then(|before| before.0.get(&settings.name)).map(Arc::as_ref);
+            (settings.name.clone(), Arc::new(Source::new(settings, metrics, before)))
+        };
         Self(sources.into_iter().map(source).collect())
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<&Source> {
-        self.0.get(name)
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Source>> {
+        self.0.get(name).cloned()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Source> {
-        self.0.values()
+        self.0.values().map(Arc::as_ref)
     }
 }

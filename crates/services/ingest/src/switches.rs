@@ -187,13 +187,16 @@ impl Watcher {
         let mut follower = Follower::new(cluster, Kind::Source);
         let started = Instant::now();
         let beat = self.telemetry.beats.register("switches", "ingest switches");
+        let mut sources = self.edge.sources.current();
         while !shutdown.is_stopping() {
             beat.tick();
             let changed = follower.turn(TURN);
             self.say_problem(&follower);
-            if changed {
+            let others = self.edge.sources.newer(&sources);
+            if changed || (others.is_some() && follower.standing().read) {
                 self.take_over(&follower);
             }
+            sources = others.unwrap_or(sources);
             self.show(&follower, started);
             if follower.standing().problem.is_some() {
                 pause("Kafka, to follow the switches", TURN);
@@ -214,14 +217,21 @@ impl Watcher {
             _ => {}
         }
         self.unreadable = !unreadable.is_empty();
-        let first = self.edge.sources.iter().any(|source| source.switch.gate() == Gate::NotRead);
+        let sources = self.edge.sources.current();
+        let first = sources.iter().all(|source| source.switch.gate() == Gate::NotRead);
         // What an instance has never known it does not guess; what it has known once it keeps.
         if first && let Some(why) = unreadable.into_iter().next() {
             self.component.failing(why);
             return;
         }
-        for source in self.edge.sources.iter() {
+        let whole = !self.unreadable;
+        for source in sources.iter() {
             let (name, switch) = (source.settings.name.as_str(), switches.get(&source.settings.name));
+            let unknown = source.switch.gate() == Gate::NotRead;
+            if unknown && !whole {
+                continue;
+            }
+            let first = first || unknown;
             if source.switch.set(switch) {
                 say(name, switch, first);
             }
@@ -231,7 +241,7 @@ impl Watcher {
 
     fn show(&self, follower: &Follower, started: Instant) {
         let standing = follower.standing();
-        for source in self.edge.sources.iter() {
+        for source in self.edge.sources.current().iter() {
             let gate = source.switch.gate();
             let paused = matches!(gate, Gate::Quarantine | Gate::Paused { .. });
             self.edge

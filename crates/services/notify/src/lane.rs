@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kafka::lane::End;
 use runtime::clock::now_ms;
 use runtime::lanes::LaneEnd;
-use runtime::{Component, Shutdown};
+use runtime::{Component, Live, Shutdown};
 use tokio::runtime::Handle;
 
 use crate::live::LiveSwitches;
@@ -31,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs a lane until the stop is given or it cannot go on.
 pub(crate) fn run(
-    settings: &Settings,
+    settings: &Live<Settings>,
     partition: u16,
     handle: &Handle,
     metrics: &NotifyMetrics,
@@ -65,6 +65,8 @@ fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> 
     while !shutdown.is_stopping() {
         component.beat();
         open.follow_switches();
+        open.follow_settings();
+        open.follow_calendar(now_ms());
         open.take(CHUNK, TURN, now_ms())?;
         open.collect()?;
         let saved = last_commit.elapsed();

@@ -12,12 +12,15 @@
 //!   the commit of the outcome, a crash sends it again.
 //! - A destination that is dead, slow or refuses delays no other.
 //! - The clock decides only when something is sent, never what: a bundle's contents and id are decided in the log.
+//! - A report of a period is planned once: the lane that its name falls to knows the last period from the log
+//!   (`scheduled`).
 
 mod lane;
 mod live;
 mod metrics;
 mod outbox;
 mod retry;
+mod scheduled;
 mod settings;
 mod traced;
 mod transport;
@@ -25,10 +28,11 @@ mod worker;
 
 use std::sync::Arc;
 
-use runtime::{LaneSet, Shutdown, Telemetry};
+use runtime::{LaneSet, Live, Shutdown, Telemetry};
 use tokio::runtime::Handle;
 
-pub use settings::{Destination, NotLookedUp, Settings, people_of, preview_routing, routing};
+pub use scheduled::{BadReport, Content, ScheduledReport};
+pub use settings::{Destination, Settings, SettingsError, people_of, preview_routing, routing};
 
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "notify";
@@ -45,11 +49,13 @@ pub enum StartError {
 }
 
 /// Starts the given partitions of `alerts`, each on a thread of its own. `handle` runs the tasks of destinations.
+/// Settings that are replaced are taken between two transactions; destinations that stay as they were go on
+/// undisturbed.
 ///
 /// # Errors
 /// When a metric cannot be registered or the system gives no thread.
 pub fn start(
-    settings: Settings,
+    settings: impl Into<Live<Settings>>,
     partitions: Vec<u16>,
     handle: Handle,
     telemetry: &Telemetry,
@@ -57,9 +63,11 @@ pub fn start(
 ) -> Result<LaneSet, StartError> {
     // Whoever installed one before is fine: all that counts is that there is one.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let metrics = metrics::NotifyMetrics::new(telemetry, &settings)?;
+    let settings = settings.into();
+    let metrics = metrics::NotifyMetrics::new(telemetry, &settings.current())?;
     let switches = Arc::<live::LiveSwitches>::default();
-    live::follow(settings.cluster.clone(), Arc::clone(&switches), metrics.held_back.clone(), telemetry, shutdown)?;
+    let cluster = settings.current().cluster.clone();
+    live::follow(cluster, Arc::clone(&switches), metrics.held_back.clone(), telemetry, shutdown)?;
     let lanes = LaneSet::start(SERVICE, partitions, telemetry, shutdown, move |partition, component, stop| {
         lane::run(&settings, partition, &handle, &metrics, &switches, component, stop)
     })?;

@@ -107,7 +107,7 @@ fn live(follower: &Follower) -> Live {
                     let (rule, about) = id.split_once('/').unwrap_or((&id, ""));
                     live.silences.push(LiveSilence { rule: rule.to_owned(), about: about.to_owned(), held });
                 }
-                Kind::Source => {}
+                Kind::Source | Kind::Configuration => {}
             }
         }
     }

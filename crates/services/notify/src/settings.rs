@@ -1,13 +1,17 @@
 //! What the notifier works by.
 
+use std::sync::Arc;
+
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::topics::Plan;
 use notification::destination::{Kind, People, Person, SecretText, Values};
-use notification::{Budget, Mute, Open, Routing, Templates};
+use notification::{Budget, Calendar, Mute, Open, Routing, Scheduled, Templates};
 use traces::Traces;
 
-/// What the lanes of the notifier work by. It stays the same while they run.
+use crate::scheduled::{BadReport, Content, ScheduledReport};
+
+/// What the lanes of the notifier work by. Rules, silences, destinations and people may change while they run.
 #[derive(Clone)]
 pub struct Settings {
     /// The Kafka cluster.
@@ -28,6 +32,10 @@ pub struct Settings {
     pub templates: Templates,
     /// Where spans of traced events go.
     pub traces: Traces,
+    /// What is sent by the calendar.
+    pub scheduled: Vec<ScheduledReport>,
+    /// Where reports are asked for; none: none are sent.
+    pub warehouse: Option<Arc<warehouse::Settings>>,
 }
 
 /// A place that messages go to.
@@ -53,17 +61,31 @@ pub struct Destination {
     pub open: Option<Open>,
 }
 
-/// The configuration was read without its secrets.
+/// The configuration cannot be gone by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("[destination.{0}] has secrets that are not known: the configuration was read without looking secrets up")]
-pub struct NotLookedUp(pub String);
+pub enum SettingsError {
+    /// It was read without its secrets.
+    #[error("[destination.{0}] has secrets that are not known: the configuration was read without looking secrets up")]
+    NotLookedUp(String),
+    /// A report cannot be asked for.
+    #[error("[rule.{rule}] report: {why}")]
+    Report {
+        /// The rule.
+        rule: String,
+        /// Why.
+        why: BadReport,
+    },
+}
+
+/// The name of the digest of failures: no rule has one with a slash.
+const FAILURES: &str = "workflow/failures";
 
 impl Settings {
     /// What the configuration says. No spans are sent: [`Settings::traces`] is off.
     ///
     /// # Errors
-    /// When it was read without its secrets.
-    pub fn from_config(cluster: Cluster, plan: Plan, ids: Ids, config: &config::Config) -> Result<Self, NotLookedUp> {
+    /// When it was read without its secrets, or a report cannot be asked for.
+    pub fn from_config(cluster: Cluster, plan: Plan, ids: Ids, config: &config::Config) -> Result<Self, SettingsError> {
         let (rules, silences) = (rules_of(config), silences_of(config));
         let destinations = config.destinations.iter().map(destination).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -76,6 +98,8 @@ impl Settings {
             people: people_of(config),
             templates: templates_of(config),
             traces: Traces::default(),
+            scheduled: scheduled(config)?,
+            warehouse: None,
         })
     }
 
@@ -89,7 +113,9 @@ impl Settings {
             max: destination.max,
             open: destination.open.clone(),
         });
+        let scheduled = self.scheduled.iter().map(|one| one.scheduled.clone()).collect();
         let routing = Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone());
+        let routing = routing.with_scheduled(scheduled);
         let acknowledging = self.destinations.iter().filter(|one| one.kind.acknowledges).map(|one| one.name.clone());
         routing.with_templates(self.templates.clone()).with_acknowledging(acknowledging)
     }
@@ -185,8 +211,43 @@ pub fn preview_routing(config: &config::Config) -> Routing {
     Routing::new(rules_of(config), destinations.collect(), Vec::new()).with_templates(templates_of(config))
 }
 
-fn destination(destination: &config::Destination) -> Result<Destination, NotLookedUp> {
-    let Some(values) = destination.values.clone() else { return Err(NotLookedUp(destination.name.clone())) };
+/// What is sent by the calendar: reports of rules, and the digest of failures.
+fn scheduled(config: &config::Config) -> Result<Vec<ScheduledReport>, SettingsError> {
+    let mut all = Vec::new();
+    for rule in &config.rules {
+        let Some(report) = &rule.report else { continue };
+        let name = rule.rule.name();
+        let content = Content::view(&report.view, &report.select)
+            .map_err(|why| SettingsError::Report { rule: name.to_owned(), why })?;
+        let (owner, to, when) = (rule.rule.owner().to_owned(), report.to.clone(), report.when.clone());
+        all.push(ScheduledReport { scheduled: Scheduled { name: name.to_owned(), owner, to, when }, content });
+    }
+    if let Some(workflow) = &config.workflow
+        && let Some(weekly) = workflow.failures_digest
+    {
+        let when = Calendar { on: Some(weekly.day), at: weekly.at, zone: config.timezone.clone() };
+        let (owner, to) = (workflow.failures_owner.clone(), workflow.failures_to.clone());
+        let scheduled = Scheduled { name: FAILURES.to_owned(), owner, to, when };
+        all.push(ScheduledReport { scheduled, content: Content::Failures });
+    }
+    Ok(all)
+}
+
+impl Destination {
+    /// Whether messages travel there as they do to `other`.
+    pub(crate) fn is_reached_as(&self, other: &Self) -> bool {
+        let Self { name, owner, kind, values, allow_private, proxy, .. } = self;
+        let same_kind = kind.name == other.kind.name;
+        let same = (name, owner, values, allow_private, proxy)
+            == (&other.name, &other.owner, &other.values, &other.allow_private, &other.proxy);
+        same_kind && same
+    }
+}
+
+fn destination(destination: &config::Destination) -> Result<Destination, SettingsError> {
+    let Some(values) = destination.values.clone() else {
+        return Err(SettingsError::NotLookedUp(destination.name.clone()));
+    };
     Ok(Destination {
         name: destination.name.clone(),
         owner: destination.owner.clone(),

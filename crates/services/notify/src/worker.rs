@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -123,11 +124,54 @@ impl Pace {
 /// The tasks of all destinations, for one lane.
 pub(crate) struct Workers {
     tasks: HashMap<String, Task>,
+    /// Tasks that were told to end because their destination was changed or removed, by its name.
+    leaving: Vec<(String, JoinHandle<()>)>,
+    people: People,
+    spawning: Spawning,
+}
+
+/// What a task needs beside its destination.
+struct Spawning {
+    handle: Handle,
+    tell: mpsc::Sender<Outcome>,
+    metrics: NotifyMetrics,
+    switches: Arc<LiveSwitches>,
 }
 
 struct Task {
+    destination: Destination,
     jobs: Option<UnboundedSender<PendingDelivery>>,
     handle: JoinHandle<()>,
+    /// Whether its destination has refused.
+    refused: Arc<AtomicBool>,
+}
+
+impl Spawning {
+    fn task(&self, settings: &Settings, destination: &Destination) -> Task {
+        let (jobs, owed) = unbounded_channel();
+        let refused = Arc::<AtomicBool>::default();
+        let worker = Worker {
+            name: destination.name.clone(),
+            owner: destination.owner.clone(),
+            carrier: Carrier::new(settings, destination),
+            rejects_may_be_refusals: matches!(destination.kind.name, "webhook" | "smtp"),
+            circuit: self.metrics.circuit(&destination.name),
+            switches: Arc::clone(&self.switches),
+            traces: settings.traces.clone(),
+            tell: self.tell.clone(),
+            queue: BTreeMap::new(),
+            given: 0,
+            failures: 0,
+            resume_at: 0,
+            refused: false,
+            has_refused: Arc::clone(&refused),
+            rejected: 0,
+            threads: HashMap::new(),
+            receipts: HashMap::new(),
+        };
+        let handle = self.handle.spawn(worker.run(owed));
+        Task { destination: destination.clone(), jobs: Some(jobs), handle, refused }
+    }
 }
 
 impl Workers {
@@ -138,33 +182,63 @@ impl Workers {
         metrics: &NotifyMetrics,
         switches: &Arc<LiveSwitches>,
     ) -> Self {
-        let start = |destination: &Destination| {
-            let (jobs, owed) = unbounded_channel();
-            let worker = Worker {
-                name: destination.name.clone(),
-                owner: destination.owner.clone(),
-                carrier: Carrier::new(settings, destination),
-                rejects_may_be_refusals: matches!(destination.kind.name, "webhook" | "smtp"),
-                circuit: metrics.circuit(&destination.name),
-                switches: Arc::clone(switches),
-                traces: settings.traces.clone(),
-                tell: tell.clone(),
-                queue: BTreeMap::new(),
-                given: 0,
-                failures: 0,
-                resume_at: 0,
-                refused: false,
-                rejected: 0,
-                threads: HashMap::new(),
-                receipts: HashMap::new(),
+        let (handle, tell, metrics) = (handle.clone(), tell.clone(), metrics.clone());
+        let spawning = Spawning { handle, tell, metrics, switches: Arc::clone(switches) };
+        let start = |destination: &Destination| (destination.name.clone(), spawning.task(settings, destination));
+        let tasks = settings.destinations.iter().map(start).collect();
+        Self { tasks, leaving: Vec::new(), people: settings.people.clone(), spawning }
+    }
+
+    /// Goes by other settings: tasks of destinations that stay as they are go on undisturbed, the others end after
+    /// the attempt that they are at. One that has refused is started anew, too. Returns the destinations that are
+    /// gone.
+    pub(crate) fn follow(&mut self, settings: &Settings) -> Vec<String> {
+        let same_people = self.people == settings.people;
+        let mut before = std::mem::take(&mut self.tasks);
+        for destination in &settings.destinations {
+            let kept = before.remove(&destination.name);
+            let task = match kept {
+                Some(task)
+                    if same_people
+                        && task.destination.is_reached_as(destination)
+                        && !task.refused.load(Ordering::Acquire) =>
+                {
+                    task
+                }
+                changed => {
+                    let leaves = changed.map(|task| (destination.name.clone(), task.handle));
+                    self.leaving.extend(leaves);
+                    self.spawning.task(settings, destination)
+                }
             };
-            (destination.name.clone(), Task { jobs: Some(jobs), handle: handle.spawn(worker.run(owed)) })
-        };
-        Self { tasks: settings.destinations.iter().map(start).collect() }
+            self.tasks.insert(destination.name.clone(), task);
+        }
+        self.people = settings.people.clone();
+        let gone: Vec<String> = before.keys().cloned().collect();
+        // Their jobs end with them.
+        self.leaving.extend(before.into_iter().map(|(name, task)| (name, task.handle)));
+        gone
+    }
+
+    /// Destinations whose task by earlier settings has ended since the last call.
+    pub(crate) fn replaced(&mut self) -> Vec<String> {
+        let ended = self.leaving.extract_if(.., |(_, handle)| handle.is_finished());
+        let ended: Vec<String> = ended.map(|(name, _)| name).collect();
+        // It may have been changed twice.
+        ended.into_iter().filter(|name| !self.leaves(name)).collect()
+    }
+
+    /// Whether a task of the destination by earlier settings is still at an attempt.
+    fn leaves(&self, destination: &str) -> bool {
+        self.leaving.iter().any(|(name, _)| name == destination)
     }
 
     /// Gives a bundle to its destination. False if there is no such destination.
     pub(crate) fn give(&self, owed: PendingDelivery) -> bool {
+        // It is given with all others once that task has ended.
+        if self.leaves(&owed.destination) {
+            return true;
+        }
         let Some(task) = self.tasks.get(&owed.destination) else { return false };
         // What a task that has ended is given stays owed: the lane ends as well, and its next owner gives it again.
         if let Some(jobs) = &task.jobs {
@@ -190,14 +264,16 @@ impl Workers {
 
     /// Whether every task has ended.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.tasks.values().all(|task| task.handle.is_finished())
+        let leaving = self.leaving.iter().map(|(_, handle)| handle);
+        self.tasks.values().map(|task| &task.handle).chain(leaving).all(JoinHandle::is_finished)
     }
 }
 
 impl Drop for Workers {
     /// Whoever opens the lane next sends what is owed: nobody else does then.
     fn drop(&mut self) {
-        self.tasks.values().for_each(|task| task.handle.abort());
+        let leaving = self.leaving.iter().map(|(_, handle)| handle);
+        self.tasks.values().map(|task| &task.handle).chain(leaving).for_each(JoinHandle::abort);
     }
 }
 
@@ -219,8 +295,10 @@ struct Worker {
     failures: u32,
     /// The destination is left alone until then.
     resume_at: i64,
-    /// It has refused: nothing is tried until the service starts again.
+    /// It has refused: nothing is tried until the service starts again or takes a configuration.
     refused: bool,
+    /// The same, for those who hold the task.
+    has_refused: Arc<AtomicBool>,
     /// Messages in a row that were rejected.
     rejected: u32,
     /// What waits, by thread, in the order in which it was given.
@@ -407,10 +485,11 @@ impl Worker {
             destination = self.name,
             owner = self.owner,
             status,
-            "the destination refuses: {error}. Nothing is sent there until its owner has changed that and notify is started \
-             again; messages wait for a day"
+            "the destination refuses: {error}. Nothing is sent there until its owner has changed that and the configuration is \
+             loaded again (hookline reload), or notify is started again; messages wait for a day"
         );
         self.refused = true;
+        self.has_refused.store(true, Ordering::Release);
         self.circuit.set(true);
         owed.not_before = now;
         self.tell(&owed, DeliveryStage::Attempted, now, status, error, String::new());

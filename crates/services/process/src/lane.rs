@@ -64,6 +64,7 @@ fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> 
     let mut last_commit = None::<Instant>;
     while !shutdown.is_stopping() {
         component.beat();
+        open.follow_decisions();
         let wait = open.next_deadline(now_ms()).min(Duration::from_millis(200));
         if open.gather(wait, CADENCE, MAX_RECORDS, CHUNK)?
             || open.is_due(now_ms())

@@ -29,7 +29,7 @@ use kafka::Cluster;
 use kafka::control::Control;
 use kafka::topics::Plan;
 use rules::RuleIndex;
-use runtime::{LaneSet, Shutdown, Telemetry};
+use runtime::{LaneSet, Live, Shutdown, Telemetry};
 use traces::Traces;
 
 pub use enrich::Salt;
@@ -42,7 +42,7 @@ pub use step::{Decided, Pipeline, RawRecord, Reading, SourceRules, Step};
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "process";
 
-/// What the lanes of `process` work by. It stays the same while they run.
+/// What the lanes of `process` work by. It stays the same while they run, but for the decisions.
 pub struct Settings {
     /// The Kafka cluster.
     pub cluster: Cluster,
@@ -52,14 +52,8 @@ pub struct Settings {
     pub control: Control,
     /// Where the window stores lie, a folder a lane. A cache: it may be lost.
     pub data: PathBuf,
-    /// The longest dedupe window of any source; older marks are forgotten.
-    pub longest_window: Duration,
-    /// The decisions, as configured.
-    pub pipeline: Arc<Pipeline>,
-    /// Files that events are labelled by, and that are replaced while lanes run.
-    pub references: Arc<SharedReferences>,
-    /// The rules, as configured.
-    pub routes: Arc<RuleIndex>,
+    /// What lanes decide by: each takes the newest between two transactions.
+    pub decisions: Live<Decisions>,
     /// The schema ids of what is read and written.
     pub ids: Ids,
     /// The keys of the visitor hash.
@@ -72,6 +66,18 @@ pub struct Settings {
     pub past_fuse: BTreeMap<u16, u64>,
 }
 
+/// What is decided by, as configured.
+pub struct Decisions {
+    /// The decisions about an event.
+    pub pipeline: Arc<Pipeline>,
+    /// Files that events are labelled by, and that are replaced while lanes run.
+    pub references: Arc<SharedReferences>,
+    /// The rules.
+    pub routes: Arc<RuleIndex>,
+    /// The longest dedupe window of any source; older marks are forgotten.
+    pub longest_window: Duration,
+}
+
 /// Starts the given lanes, each on a thread of its own.
 ///
 /// # Errors
@@ -82,8 +88,8 @@ pub fn start(
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
-    let metrics = metrics::ProcessMetrics::new(telemetry, &settings.pipeline)?;
-    settings.references.follow(telemetry, shutdown)?;
+    let metrics = metrics::ProcessMetrics::new(telemetry, &settings.decisions.current().pipeline)?;
+    references::follow(settings.decisions.clone(), telemetry, shutdown)?;
     let lanes = LaneSet::start(SERVICE, lanes, telemetry, shutdown, move |lane, component, stop| {
         lane::run(&settings, lane, &metrics, component, stop)
     })?;

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use enrich::{BadList, Catalogue, Countries, NotCountries, References};
-use prometheus::Gauge;
+use prometheus::{Gauge, GaugeVec};
 use runtime::beats::Beat;
-use runtime::{Shutdown, Telemetry};
+use runtime::{Live, Shutdown, Telemetry};
 
-use crate::SERVICE;
+use crate::{Decisions, SERVICE};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -112,6 +112,12 @@ impl Shared {
         Some(self.current.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
+    /// The files that it is about.
+    #[must_use]
+    pub fn files(&self) -> &ReferenceFiles {
+        &self.files
+    }
+
     fn put(&self, change: impl FnOnce(&mut References)) {
         change(&mut self.current.lock().unwrap_or_else(PoisonError::into_inner));
         self.generation.fetch_add(1, Ordering::Release);
@@ -123,12 +129,41 @@ impl Shared {
         current.countries.as_ref().map(|countries| countries.built())
     }
 
-    /// Starts to look at the files. The thread ends after the stop is given.
-    pub(crate) fn follow(
-        self: &Arc<Self>,
-        telemetry: &Telemetry,
-        shutdown: &Shutdown,
-    ) -> Result<(), crate::StartError> {
+    /// The files to look at.
+    fn slots(&self, gauges: &Gauges) -> Vec<Slot> {
+        let mut slots = Vec::new();
+        if let Some(file) = &self.files.country {
+            let read = |file: &Path, shared: &Shared| {
+                let countries = read_countries(file)?;
+                let built = countries.built();
+                shared.put(|references| references.countries = Some(countries));
+                Ok(built)
+            };
+            let built = self.built();
+            slots.push(Slot::new("country", file, read, built.unwrap_or_default(), gauges.of("country")));
+        }
+        if let Some(file) = &self.files.catalogue {
+            let read = |file: &Path, shared: &Shared| {
+                // Before it is read: one that is replaced meanwhile is read once more.
+                let written = written(file);
+                let catalogue = read_catalogue(file)?;
+                shared.put(|references| references.catalogue = Some(catalogue));
+                Ok(written)
+            };
+            slots.push(Slot::new("catalogue", file, read, written(file), gauges.of("catalogue")));
+        }
+        slots
+    }
+}
+
+/// What is told of the files.
+struct Gauges {
+    versions: GaugeVec,
+    refused: GaugeVec,
+}
+
+impl Gauges {
+    fn new(telemetry: &Telemetry) -> Result<Self, prometheus::Error> {
         let versions = telemetry.metrics.gauge(
             "reference_timestamp_seconds",
             "Files that events are labelled by: when the one in force was built (country) or written (catalogue)",
@@ -139,42 +174,40 @@ impl Shared {
             "1 while the file at its place cannot be used, and the one before it stays in force",
             &["file"],
         )?;
-        let gauges = |name| [versions.with_label_values(&[name]), refused.with_label_values(&[name])];
-        let mut slots = Vec::new();
-        if let Some(file) = &self.files.country {
-            let read = |file: &Path, shared: &Shared| {
-                let countries = read_countries(file)?;
-                let built = countries.built();
-                shared.put(|references| references.countries = Some(countries));
-                Ok(built)
-            };
-            let built = self.built();
-            slots.push(Slot::new("country", file, read, built.unwrap_or_default(), gauges("country")));
-        }
-        if let Some(file) = &self.files.catalogue {
-            let read = |file: &Path, shared: &Shared| {
-                // Before it is read: one that is replaced meanwhile is read once more.
-                let written = written(file);
-                let catalogue = read_catalogue(file)?;
-                shared.put(|references| references.catalogue = Some(catalogue));
-                Ok(written)
-            };
-            slots.push(Slot::new("catalogue", file, read, written(file), gauges("catalogue")));
-        }
-        if slots.is_empty() {
-            return Ok(());
-        }
-        let (shared, shutdown) = (Arc::clone(self), shutdown.clone());
-        let beat = telemetry.beats.register("references", "files that events are labelled by");
-        std::thread::Builder::new().name("references".into()).spawn(move || {
-            while !shutdown.is_stopping() {
-                beat.tick();
-                slots.iter_mut().for_each(|slot| slot.look(&shared, &beat));
-                kafka::lane::pause("the next look at the files that events are labelled by", EVERY);
-            }
-        })?;
-        Ok(())
+        Ok(Self { versions, refused })
     }
+
+    fn of(&self, file: &str) -> [Gauge; 2] {
+        [self.versions.with_label_values(&[file]), self.refused.with_label_values(&[file])]
+    }
+}
+
+/// Starts to look at the files that lanes decide by, whichever those are. The thread ends after the stop is given.
+pub(crate) fn follow(
+    decisions: Live<Decisions>,
+    telemetry: &Telemetry,
+    shutdown: &Shutdown,
+) -> Result<(), crate::StartError> {
+    let gauges = Gauges::new(telemetry)?;
+    let mut shared = Arc::clone(&decisions.current().references);
+    let mut slots = shared.slots(&gauges);
+    let (beats, shutdown) = (telemetry.beats.clone(), shutdown.clone());
+    std::thread::Builder::new().name("references".into()).spawn(move || {
+        let beat = beats.register("references", "files that events are labelled by");
+        while !shutdown.is_stopping() {
+            beat.tick();
+            let newest = Arc::clone(&decisions.current().references);
+            if !Arc::ptr_eq(&newest, &shared) {
+                gauges.versions.reset();
+                gauges.refused.reset();
+                slots = newest.slots(&gauges);
+                shared = newest;
+            }
+            slots.iter_mut().for_each(|slot| slot.look(&shared, &beat));
+            kafka::lane::pause("the next look at the files that events are labelled by", EVERY);
+        }
+    })?;
+    Ok(())
 }
 
 /// When a file was written last, in seconds since 1970.
@@ -262,6 +295,26 @@ mod tests {
         database.write_to(Vec::new()).expect("memory")
     }
 
+    /// Decisions by these files, and no others.
+    fn decisions(shared: &Arc<Shared>) -> Live<Decisions> {
+        let gone = crate::SourceRules { window_ms: 1, dialect: adapter::Dialect::PLAIN, visitors: true };
+        let pipeline = crate::Pipeline {
+            sources: std::collections::HashMap::new(),
+            gone,
+            adapt: adapter::Options::default(),
+            enrich: enrich::Settings::default(),
+            references: References::default(),
+            owners: std::collections::BTreeSet::new(),
+            config_version: "0".into(),
+        };
+        Live::new(Decisions {
+            pipeline: Arc::new(pipeline),
+            references: Arc::clone(shared),
+            routes: Arc::new(rules::RuleIndex::new(Vec::new())),
+            longest_window: Duration::from_secs(1),
+        })
+    }
+
     /// Waits for a file to be taken up, or not.
     fn next(shared: &Shared, known: &mut u64, patience: Duration) -> Option<References> {
         let until = std::time::Instant::now() + patience;
@@ -293,7 +346,7 @@ mod tests {
                 text.lines().find(|line| line.starts_with(&format!("hookline_reference_{name}{{file=\"country\"}}")));
             line.and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned()
         };
-        shared.follow(&telemetry, &shutdown).expect("a thread");
+        follow(decisions(&shared), &telemetry, &shutdown).expect("a thread");
         let mut known = 0;
         assert_eq!(code(&shared.newer(&mut known).expect("the first")), "DE");
         assert!(shared.newer(&mut known).is_none(), "nothing has changed");
@@ -330,7 +383,7 @@ mod tests {
         let files = ReferenceFiles { country: None, catalogue: Some(file.clone()) };
         let shared = Arc::new(Shared::new(files.clone(), files.read().expect("it can be used")));
         let (telemetry, shutdown) = (Telemetry::new("0").expect("metrics"), Shutdown::default());
-        shared.follow(&telemetry, &shutdown).expect("a thread");
+        follow(decisions(&shared), &telemetry, &shutdown).expect("a thread");
         let mut known = 0;
         let links = |references: References| references.catalogue.expect("a catalogue").len();
         assert_eq!(shared.newer(&mut known).map(links), Some(1));

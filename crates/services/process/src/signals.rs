@@ -23,8 +23,12 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new(lane: u16, partitions: u16, routes: &RuleIndex) -> Self {
-        let any = routes.rules().iter().any(rules::Rule::is_evaluated_over_time);
-        Self { lane, counts: HashMap::new(), heard_ms: vec![0; usize::from(partitions)], any }
+        Self { lane, counts: HashMap::new(), heard_ms: vec![0; usize::from(partitions)], any: any_counts(routes) }
+    }
+
+    /// Other rules count from the next transaction on.
+    pub(crate) fn follow(&mut self, routes: &RuleIndex) {
+        self.any = any_counts(routes);
     }
 
     /// Counts `event` for a rule, in the pane of the lane's time `at_ms`.
@@ -64,4 +68,8 @@ impl Signals {
             self.heard_ms[usize::from(*partition)] = now_ms;
         }
     }
+}
+
+fn any_counts(routes: &RuleIndex) -> bool {
+    routes.rules().iter().any(rules::Rule::is_evaluated_over_time)
 }

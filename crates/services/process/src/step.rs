@@ -1,6 +1,8 @@
 //! What becomes of one raw record: the pure part of `process`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use adapter::{Adapted, Adapter, Dialect, Memory, Unreadable};
 use dedupe::{Candidate, Id128, KeyHasher, Verdict};
@@ -137,9 +139,26 @@ pub struct Decided<'r> {
     pub unreadable: Vec<Unreadable>,
 }
 
+/// Whose the pipeline is that a step decides by.
+enum Held<'p> {
+    Borrowed(&'p Pipeline),
+    Shared(Arc<Pipeline>),
+}
+
+impl Deref for Held<'_> {
+    type Target = Pipeline;
+
+    fn deref(&self) -> &Pipeline {
+        match self {
+            Held::Borrowed(pipeline) => pipeline,
+            Held::Shared(pipeline) => pipeline,
+        }
+    }
+}
+
 /// The pure functions of one lane, and their caches.
 pub struct Step<'p> {
-    pipeline: &'p Pipeline,
+    pipeline: Held<'p>,
     keys: KeyHasher,
     enricher: Enricher,
     memory: Memory,
@@ -149,15 +168,19 @@ pub struct Step<'p> {
 impl<'p> Step<'p> {
     /// The step under a configuration and a pipeline's identity.
     pub fn new(pipeline: &'p Pipeline, control: &Control) -> Self {
+        Self::by(Held::Borrowed(pipeline), control)
+    }
+
+    /// The same for a lane, which changes its pipeline between two transactions.
+    pub fn shared(pipeline: Arc<Pipeline>, control: &Control) -> Step<'static> {
+        Step::by(Held::Shared(pipeline), control)
+    }
+
+    fn by(pipeline: Held<'p>, control: &Control) -> Self {
         let mut enricher = Enricher::new(pipeline.enrich.clone());
         enricher.refer_to(pipeline.references.clone());
-        Self {
-            pipeline,
-            keys: KeyHasher::new(control.dedupe_key),
-            enricher,
-            memory: Memory::new(pipeline.adapt.clone()),
-            key: Vec::new(),
-        }
+        let memory = Memory::new(pipeline.adapt.clone());
+        Self { pipeline, keys: KeyHasher::new(control.dedupe_key), enricher, memory, key: Vec::new() }
     }
 
     /// Labels by these files from now on. A lane changes them between transactions only.

@@ -12,7 +12,7 @@ use kafka::Topic;
 use kafka::positions::Positions;
 use prometheus::{Gauge, GaugeVec};
 use runtime::clock::now_ms;
-use runtime::{Component, Shutdown, Telemetry};
+use runtime::{Component, Live, Shutdown, Telemetry};
 use warehouse::{Faults, LaneLedger, LaneWatermark, REPORTS, Report, Side};
 
 use crate::{SERVICE, Settings, standing};
@@ -99,7 +99,7 @@ fn only(family: &GaugeVec) -> Gauge {
 const TURN_WITHIN: Duration = Duration::from_secs(900);
 
 /// Looks after everything until the stop is given.
-pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: Component, shutdown: Shutdown) {
+pub(crate) async fn keep(live: Live<Settings>, metrics: KeeperMetrics, component: Component, shutdown: Shutdown) {
     // Rows come in whether or not this works: nobody has to wait for the first look.
     component.ready();
     metrics.show();
@@ -109,6 +109,7 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
     let due = |last: &Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
     while !shutdown.is_stopping() {
         component.allow(TURN_WITHIN);
+        let settings = live.current();
         let turn = async {
             let complete = settle(&settings, &metrics).await?;
             through_ms = complete.map_or(through_ms, |Millis(at)| at);
@@ -128,6 +129,7 @@ pub(crate) async fn keep(settings: Settings, metrics: KeeperMetrics, component: 
             Ok::<(), KeepError>(())
         };
         let turned = turn.await;
+        drop(settings);
         // Whether or not that could be asked: records that wait go on waiting.
         only(&metrics.waiting).set(waiting_ms(now_ms(), through_ms) as f64 / 1_000.0);
         match turned {

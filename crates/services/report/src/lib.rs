@@ -22,7 +22,7 @@ use kafka::Cluster;
 use kafka::control::Control;
 use kafka::topics::Plan;
 use runtime::lanes::Lanes;
-use runtime::{Component, LaneSet, Shutdown, Telemetry};
+use runtime::{Component, LaneSet, Live, Shutdown, Telemetry};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use traces::Traces;
@@ -31,7 +31,7 @@ use warehouse::{Layout, Warehouse};
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "report";
 
-/// What the lanes of `report` work by.
+/// What the lanes of `report` work by. The layout may change while they run.
 #[derive(Clone)]
 pub struct Settings {
     /// The Kafka cluster.
@@ -107,7 +107,7 @@ impl Lanes for Report {
 
 /// What runs once, where lane 0 runs: the copies of alerts and deliveries, the ledger, and the closing of days.
 struct Beside {
-    settings: Settings,
+    settings: Live<Settings>,
     metrics: keeper::KeeperMetrics,
     handle: Handle,
     telemetry: Telemetry,
@@ -134,14 +134,16 @@ impl Beside {
         let stop = shutdown.child();
         let mut logs = Vec::new();
         for log in [log::Log::Alerts, log::Log::Deliveries] {
-            let partitions = 0..settings.plan.partitions(log.topic());
+            let partitions = 0..settings.current().plan.partitions(log.topic());
             let (settings, handle) = (settings.clone(), handle.clone());
             logs.push(LaneSet::start(
                 log.stage(),
                 partitions,
                 telemetry,
                 shutdown,
-                move |partition, component, stop| log::run(&settings, log, partition, &handle, component, stop),
+                move |partition, component, stop| {
+                    log::run(&settings.current(), log, partition, &handle, component, stop)
+                },
             )?);
         }
         let beat = telemetry.beats.register("keeper", "report keeper");
@@ -170,18 +172,19 @@ impl Beside {
 }
 
 /// Starts the given lanes, each on a thread of its own; `handle` runs their calls to ClickHouse. The instance with lane 0
-/// also copies alerts and deliveries, watches the ledger and closes days.
+/// also copies alerts and deliveries, watches the ledger and closes days. A layout that is replaced is what days are
+/// closed by from the next look on; blocks do not depend on it.
 ///
 /// # Errors
 /// When a metric cannot be registered or the system gives no thread.
 pub fn start(
-    settings: Settings,
+    settings: impl Into<Live<Settings>>,
     lanes: Vec<u16>,
     handle: &Handle,
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<Report, StartError> {
-    let metrics = metrics::ReportMetrics::new(telemetry)?;
+    let (settings, metrics) = (settings.into(), metrics::ReportMetrics::new(telemetry)?);
     let beside = Beside {
         settings: settings.clone(),
         metrics: keeper::KeeperMetrics::new(telemetry)?,
@@ -192,7 +195,7 @@ pub fn start(
     };
     let handle = handle.clone();
     let none = LaneSet::start(SERVICE, [], telemetry, shutdown, move |lane, component, stop| {
-        lane::run(&settings, lane, &handle, &metrics, component, stop)
+        lane::run(&settings.current(), lane, &handle, &metrics, component, stop)
     })?;
     let mut report = Report { lanes: none, beside };
     report.start_lanes(&lanes.into_iter().collect())?;

@@ -11,6 +11,7 @@ mod lint;
 mod migrate;
 mod preview;
 mod rehearse;
+mod reload;
 mod replay;
 mod review;
 mod status;

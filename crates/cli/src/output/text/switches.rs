@@ -62,6 +62,7 @@ fn in_words(Switched { object, state, who, why, until, .. }: &Switched) -> Strin
         (State::Accept, "source") => "is accepted",
         (State::Accept, "silence") => "is over",
         (State::Accept, "message") => "is not acknowledged any more",
+        (State::Accept, "configuration") => "is asked for",
         (State::Accept, _) => "is on",
         (State::Quarantine, _) => "is in quarantine",
         (State::Pause, "silence") => "holds",

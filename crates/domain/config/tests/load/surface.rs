@@ -11,21 +11,51 @@ use crate::{base, environment, load, load_with, sound};
 
 const WHOLE_LANGUAGE: &str = include_str!("../whole-language.toml");
 
-/// What the reference configuration asks for that this version refuses or passes over: nothing else of it is a problem,
-/// so the rest is read, typed and checked.
+/// All of the reference configuration is read, typed and checked.
 #[test]
-fn the_whole_language_is_read_and_only_what_is_not_available_is_refused() {
-    let problems = load_with(WHOLE_LANGUAGE, &environment(&[]).without_secrets()).unwrap_err();
-    let errors: Vec<_> = problems.errors.iter().map(|problem| (problem.line, problem.message.as_str())).collect();
+fn the_whole_language_is_read() {
+    let config = load_with(WHOLE_LANGUAGE, &environment(&[]).without_secrets()).unwrap();
+    let warnings: Vec<_> = config.warnings.iter().map(|problem| problem.line).collect();
+    assert_eq!(warnings, [4, 22, 24]);
+    let report = config.rule("instore-qr").and_then(|rule| rule.report.clone()).unwrap();
     assert_eq!(
-        errors,
-        [
-            (14, "the digest of failed deliveries is not sent in this version"),
-            (141, "scheduled reports are not available in this version"),
-        ]
+        (report.view.as_str(), report.to.as_slice()),
+        ("qr_placement_daily", &["marketing-chat".to_owned()][..])
     );
-    let warnings: Vec<_> = problems.warnings.iter().map(|problem| problem.line).collect();
-    assert_eq!(warnings, [4, 21, 23], "{problems}");
+    assert_eq!(report.select, [("programme".to_owned(), vec!["instore".to_owned()])]);
+    assert_eq!((report.when.on, report.when.at), (None, jiff::civil::time(8, 0, 0, 0)));
+    let workflow = config.workflow.unwrap();
+    assert_eq!(
+        (workflow.failures_digest.map(|weekly| weekly.day), workflow.failures_to),
+        (Some(jiff::civil::Weekday::Monday), vec!["log".to_owned()])
+    );
+}
+
+#[test]
+fn what_is_sent_by_the_calendar_says_when_and_where() {
+    let errors = |text: &str| crate::errors(&format!("{}{text}", base())).join("; ");
+    let rule = |report: &str| {
+        errors(&format!("[rule.r]\nowner = \"growth\"\nwhen = {{ event = \"visit\" }}\nreport = {{ {report} }}\n"))
+    };
+    assert_eq!(rule("view = \"link_hourly\", every = \"week\", on = \"friday\", at = \"07:30\", to = [\"log\"]"), "");
+    for (report, message) in [
+        ("every = \"day\", to = [\"log\"]", "view"),
+        ("view = \"link_hourly\", to = [\"lgo\"]", "unknown destination \"lgo\""),
+        ("view = \"link_hourly\", to = []", "is empty"),
+        ("view = \"link_hourly\", every = \"day\", on = \"monday\", to = [\"log\"]", "has no day of the week"),
+        ("view = \"link_hourly\", every = \"week\", on = \"someday\", to = [\"log\"]", "is not a day"),
+        ("view = \"link_hourly\", at = \"25:00\", to = [\"log\"]", "25:00"),
+    ] {
+        assert!(rule(report).contains(message), "{report}: {}", rule(report));
+    }
+    let workflow =
+        |more: &str| errors(&format!("[workflow]\nreceiver_owner = \"growth\"\nfailures_owner = \"growth\"\n{more}\n"));
+    assert_eq!(workflow("failures_digest = \"monday 09:00\"\nfailures_to = [\"log\"]"), "");
+    assert!(workflow("failures_digest = \"monday 09:00\"").contains("has no destination"));
+    assert!(workflow("failures_to = [\"log\"]").contains("without a failures_digest"));
+    assert!(
+        workflow("failures_digest = \"monday 09:00\"\nfailures_to = [\"nowhere\"]").contains("unknown destination")
+    );
 }
 
 #[test]

@@ -117,6 +117,8 @@ pub struct Mail {
     pub text: String,
     /// The body as HTML.
     pub html: String,
+    /// The name and contents of a CSV file beside it.
+    pub attachment: Option<(String, String)>,
 }
 
 /// A mail server.

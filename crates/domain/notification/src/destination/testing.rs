@@ -29,6 +29,7 @@ pub(crate) fn message(kind: MessageKind) -> Message {
         alert_ids: vec!["a1".to_owned()],
         test: false,
         digest: Vec::new(),
+        attachment: None,
         thread: Some(Thread {
             key: "k1".to_owned(),
             opens: kind == MessageKind::Alert,

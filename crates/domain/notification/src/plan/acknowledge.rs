@@ -61,6 +61,7 @@ impl Planner {
             test: false,
             digest: Vec::new(),
             thread: Some(thread),
+            attachment: None,
         };
         let mut record = self.record(group, id, DeliveryStage::Planned, now_ms);
         record.first_received_at = record.at;

@@ -27,11 +27,14 @@ pub enum Kind {
     Silence,
     /// A message by its id: nothing but its end follows while it is paused, that is acknowledged.
     Message,
+    /// A configuration by its version: not switched, but asked for. Every process loads its file again when one is.
+    Configuration,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Source, Self::Rule, Self::Destination, Self::Silence, Self::Message];
+    pub const ALL: [Self; 6] =
+        [Self::Source, Self::Rule, Self::Destination, Self::Silence, Self::Message, Self::Configuration];
 
     /// Its name, as in keys, metrics and on the command line.
     #[must_use]
@@ -42,6 +45,7 @@ impl Kind {
             Self::Destination => "destination",
             Self::Silence => "silence",
             Self::Message => "message",
+            Self::Configuration => "configuration",
         }
     }
 }

@@ -353,7 +353,7 @@ async fn a_source_that_is_switched_off_says_so_and_a_dry_run_goes_on() {
     let switched = |state| {
         let at = jiff::Timestamp::UNIX_EPOCH;
         let switch = Switch { state, who: "ana".into(), why: "test".into(), until: None, at };
-        door.edge.sources.get("dub").unwrap().switch.set(Some(&switch));
+        door.edge.sources.current().get("dub").unwrap().switch.set(Some(&switch));
     };
     let would = async || {
         let body: Value = door.dry("dub", &click("a")).await.json().await.unwrap();
@@ -376,4 +376,32 @@ async fn a_source_that_is_switched_off_says_so_and_a_dry_run_goes_on() {
     switched(State::Quarantine);
     assert_eq!(would().await, (json!("quarantined"), json!("quarantine"), json!(503)));
     assert_eq!(door.dry("other", &click("a")).await.status(), StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn sources_are_changed_while_it_serves_and_those_that_stay_keep_what_they_knew() {
+    let door = Door::open(dubs(), Http::default()).await;
+    assert_eq!(door.dry("dub", &click("a")).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(door.dry("new", &click("a")).await.status(), StatusCode::NOT_FOUND);
+    let paused =
+        Switch { state: State::Pause, who: "a".into(), why: "b".into(), until: None, at: jiff::Timestamp::UNIX_EPOCH };
+    door.edge.sources.current().get("dub").unwrap().switch.set(Some(&paused));
+    let rotated = SourceSettings {
+        verifier: signature::Verifier::new(
+            Scheme::Dub,
+            vec![Secret::new("second", "another"), Secret::new("first", SECRET)],
+        )
+        .unwrap(),
+        ..source("dub", Scheme::Dub, SECRET)
+    };
+    door.live.replace_sources(vec![rotated, source("new", Scheme::Dub, SECRET)]);
+    let sources = door.edge.sources.current();
+    let gate = |name: &str| sources.get(name).unwrap().switch.gate();
+    assert!(matches!(gate("dub"), crate::switches::Gate::Paused { .. }), "how it is switched goes on");
+    assert_eq!(gate("new"), crate::switches::Gate::NotRead, "how it is switched is not known yet");
+    assert_eq!(door.dry("other", &click("a")).await.status(), StatusCode::NOT_FOUND);
+    sources.iter().for_each(|source| _ = source.switch.set(None));
+    for name in ["dub", "new"] {
+        assert_eq!(door.dry(name, &click("a")).await.status(), StatusCode::ACCEPTED, "{name}");
+    }
 }

@@ -13,7 +13,7 @@ use signature::{Scheme, Secret, Verifier};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Edge, Ingest, Settings, SourceSettings};
+use crate::{Edge, Ingest, LiveIngest, Settings, SourceSettings};
 
 pub(super) const SECRET: &str = "dub-secret-that-nobody-may-see";
 
@@ -57,6 +57,7 @@ pub(super) struct Door {
     pub(super) address: SocketAddr,
     pub(super) client: Client,
     pub(super) edge: Arc<Edge>,
+    pub(super) live: LiveIngest,
     telemetry: Telemetry,
     shutdown: Shutdown,
 }
@@ -75,12 +76,12 @@ impl Door {
             traces: traces::Traces::default(),
         };
         let ingest = Ingest::new(settings, &telemetry).unwrap();
-        let edge = Arc::clone(&ingest.edge);
+        let (edge, live) = (Arc::clone(&ingest.edge), ingest.live());
         // Without Kafka nobody says how the sources are switched: nothing is.
-        edge.sources.iter().for_each(|source| _ = source.switch.set(None));
+        edge.sources.current().iter().for_each(|source| _ = source.switch.set(None));
         tokio::spawn(ingest.serve(listener, telemetry.clone(), shutdown.clone()));
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        Self { address, client, edge, telemetry, shutdown }
+        Self { address, client, edge, live, telemetry, shutdown }
     }
 
     pub(super) async fn with_defaults() -> Self {

@@ -1,5 +1,6 @@
 //! A lane at work: what it restores, takes, commits and hands out.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,14 @@ use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, Txn
 use kafka::positions::{Committed, Positions};
 use notification::Planner;
 use runtime::clock::now_ms;
+use runtime::{Current, Live};
 use tokio::runtime::Handle;
 use traces::Traces;
 
 use crate::live::LiveSwitches;
 use crate::metrics::NotifyMetrics;
 use crate::outbox::{Outbox, Outcome};
+use crate::scheduled::Scheduler;
 use crate::traced::{self, TracedAlerts};
 use crate::worker::Workers;
 use crate::{SERVICE, Settings};
@@ -34,8 +37,11 @@ pub(super) struct OpenLane<'s> {
     partition: u16,
     /// The partition of `deliveries` that the lane writes to.
     log: u16,
-    ids: &'s Ids,
-    traces: &'s Traces,
+    ids: Ids,
+    settings: &'s Live<Settings>,
+    /// The settings that the planner and the tasks go by.
+    current: Current<Settings>,
+    traces: Traces,
     /// Traced alerts that wait for their message.
     traced: TracedAlerts,
     metrics: &'s NotifyMetrics,
@@ -47,9 +53,13 @@ pub(super) struct OpenLane<'s> {
     planner: Planner,
     outbox: Outbox,
     workers: Workers,
+    scheduler: Scheduler,
+    handle: Handle,
     outcomes: mpsc::Receiver<Outcome>,
     /// Outcomes that are not committed yet.
     reported: Vec<Outcome>,
+    /// Destinations whose task by earlier settings has ended: what they are owed is given to the one after it.
+    handed_over: BTreeSet<String>,
     /// One past the last alert that is committed.
     committed: i64,
     /// No record of the next transaction stands before this offset of `deliveries`.
@@ -61,7 +71,7 @@ pub(super) struct OpenLane<'s> {
 impl<'s> OpenLane<'s> {
     /// Fences the predecessor, reads back what it knew, and opens the alerts where it stopped.
     pub(super) fn open(
-        settings: &'s Settings,
+        settings: &'s Live<Settings>,
         partition: u16,
         handle: &Handle,
         metrics: &'s NotifyMetrics,
@@ -75,21 +85,24 @@ impl<'s> OpenLane<'s> {
             }
             kafka::lane::pause("the switches", Duration::from_millis(50));
         }
-        let cluster = &settings.cluster;
-        let deliveries = (Topic::Deliveries, partition % settings.plan.delivery_partitions.max(1));
+        let current = settings.current();
+        let cluster = &current.cluster;
+        let deliveries = (Topic::Deliveries, partition % current.plan.delivery_partitions.max(1));
         let writes = Writes::records([deliveries]).positions(GROUP);
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
-        let resumed = resume(settings, partition, metrics).map_err(|end| producer.confirm(end))?;
+        let resumed = resume(&current, partition, metrics).map_err(|end| producer.confirm(end))?;
         let Resumed { planner, outbox, start, log, log_end } = resumed;
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
-        let workers = Workers::start(settings, handle, &tell, metrics, switches);
+        let workers = Workers::start(&current, handle, &tell, metrics, switches);
         let mut open = Self {
             partition,
             log,
-            ids: &settings.ids,
-            traces: &settings.traces,
+            ids: current.ids,
+            traces: current.traces.clone(),
             traced: TracedAlerts::default(),
+            settings,
+            current,
             metrics,
             switches,
             followed: 0,
@@ -98,8 +111,11 @@ impl<'s> OpenLane<'s> {
             planner,
             outbox,
             workers,
+            scheduler: Scheduler::default(),
+            handle: handle.clone(),
             outcomes,
             reported: Vec::new(),
+            handed_over: BTreeSet::new(),
             committed: start,
             log_end,
             unsaved: 0,
@@ -123,6 +139,26 @@ impl<'s> OpenLane<'s> {
         }
     }
 
+    /// Goes by the newest settings from now on. What a destination is owed that changed waits until the task that
+    /// knew it by the old ones has finished its attempt.
+    pub(super) fn follow_settings(&mut self) {
+        if let Some(newer) = self.settings.newer(&self.current) {
+            self.planner.reroute(newer.routing());
+            for gone in self.workers.follow(&newer) {
+                self.metrics.oldest(self.partition, &gone, 0.0);
+            }
+            self.current = newer;
+            tracing::info!(service = SERVICE, partition = self.partition, "the lane goes by another configuration");
+        }
+    }
+
+    /// Asks for reports that are due, and plans those that were answered.
+    pub(super) fn follow_calendar(&mut self, now_ms: i64) {
+        let Self { scheduler, planner, current, handle, partition, .. } = self;
+        let owns = |name: &str| lane::of_name(name, current.plan.alert_partitions) == *partition;
+        scheduler.turn(planner, current, handle, owns, now_ms);
+    }
+
     /// One past the last alert that is committed.
     pub(super) fn position(&self) -> i64 {
         self.committed
@@ -133,7 +169,7 @@ impl<'s> OpenLane<'s> {
         let records = self.reader.fetch(most, wait)?;
         for record in &records {
             let alert =
-                Alert::from_wire(self.ids, record.payload().unwrap_or_default()).map_err(|error| End::Halt {
+                Alert::from_wire(&self.ids, record.payload().unwrap_or_default()).map_err(|error| End::Halt {
                     reason: "unreadable",
                     message: format!(
                         "the record at offset {} of {}/{} is no alert: {error}; start the version that wrote it",
@@ -154,6 +190,8 @@ impl<'s> OpenLane<'s> {
 
     /// Takes what destinations have told.
     pub(super) fn collect(&mut self) -> Result<(), End> {
+        // Before its outcomes are taken: a task that has ended has told all of them.
+        self.handed_over.extend(self.workers.replaced());
         self.reported.extend(self.outcomes.try_iter());
         match self.workers.ended() {
             None => Ok(()),
@@ -165,7 +203,7 @@ impl<'s> OpenLane<'s> {
 
     /// Whether something is to be written at once: a bundle to send, or an outcome.
     pub(super) fn is_due(&self, now_ms: i64) -> bool {
-        !self.reported.is_empty() || self.planner.is_due(now_ms)
+        !self.reported.is_empty() || !self.handed_over.is_empty() || self.planner.is_due(now_ms)
     }
 
     pub(super) fn has_news(&self) -> bool {
@@ -196,7 +234,7 @@ impl<'s> OpenLane<'s> {
         let mut headers = vec![(REACHED, next.to_string())];
         for record in &records {
             value.clear();
-            record.write(self.ids, &mut value);
+            record.write(&self.ids, &mut value);
             headers.truncate(1);
             headers.extend(self.traced.of_message(record).map(|trace| (TRACEPARENT, trace.to_header())));
             self.producer.send(
@@ -227,8 +265,15 @@ impl<'s> OpenLane<'s> {
         records.iter().for_each(|record| self.metrics.count(record));
         self.log_end = written.last(Topic::Deliveries, self.log).map_or(self.log_end, |last| last + 1);
         (self.committed, self.unsaved) = (next, 0);
+        let handed_over = std::mem::take(&mut self.handed_over);
+        let goes_over = |destination: &str| handed_over.contains(destination);
         // What the capture sink was sent ended in the same transaction, and is no longer owed.
-        planned.iter().for_each(|bundle_id| self.hand_out(bundle_id));
+        let mut next: Vec<String> = planned;
+        next.retain(|id| self.outbox.get(id).is_some_and(|owed| !goes_over(&owed.destination)));
+        let mut over: Vec<_> = self.outbox.iter().filter(|owed| goes_over(&owed.destination)).collect();
+        over.sort_by_key(|owed| (owed.planned_at, owed.bundle_id.as_str()));
+        next.extend(over.into_iter().map(|owed| owed.bundle_id.clone()));
+        next.iter().for_each(|bundle_id| self.hand_out(bundle_id));
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
         Ok(())
     }

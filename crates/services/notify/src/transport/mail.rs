@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::address::Address;
-use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -220,6 +220,14 @@ fn compose(mail: &Mail) -> Result<Vec<u8>, Verdict> {
         builder = builder.in_reply_to(format!("<{first}>")).references(format!("<{first}>"));
     }
     let bodies = MultiPart::alternative_plain_html(mail.text.clone(), mail.html.clone());
+    let bodies = match &mail.attachment {
+        None => bodies,
+        Some((name, csv)) => {
+            let kind = ContentType::parse("text/csv; charset=utf-8").map_err(|error| failed(error.to_string()))?;
+            let file = lettre::message::Attachment::new(name.clone()).body(csv.clone(), kind);
+            MultiPart::mixed().multipart(bodies).singlepart(file)
+        }
+    };
     let message = builder.multipart(bodies).map_err(|error| failed(with_causes(&error)))?;
     Ok(message.formatted())
 }
@@ -240,6 +248,7 @@ mod tests {
             subject: "Re: grün <!channel>".to_owned(),
             list: "promo.hookline.example.com".to_owned(),
             text: "grün\n.\nend".to_owned(),
+            attachment: None,
             html: "<p>grün</p>".to_owned(),
         }
     }

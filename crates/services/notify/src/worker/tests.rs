@@ -112,6 +112,8 @@ impl Running {
             templates: notification::Templates::default(),
             people: People::new(),
             traces: Traces::default(),
+            scheduled: Vec::new(),
+            warehouse: None,
         };
         let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();
         let (tell, outcomes) = mpsc::channel();
@@ -178,6 +180,7 @@ fn message(bundle_id: &str) -> Message {
         test: false,
         digest: Vec::new(),
         thread: None,
+        attachment: None,
     }
 }
 

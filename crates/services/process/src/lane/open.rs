@@ -1,6 +1,7 @@
 //! Opening a lane: first the fence, then what the predecessor left.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dedupe::store::{Identity, LogStore, Opened};
@@ -10,6 +11,7 @@ use kafka::lane::{
 };
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
+use runtime::Current;
 use runtime::clock::now_ms;
 
 use super::transaction::view;
@@ -21,7 +23,7 @@ use crate::opening::{GROUP, Opening, Start, broken, same_raw, window_is_whole};
 use crate::position::Carried;
 use crate::salts::LaneSalts;
 use crate::signals::Signals;
-use crate::{SERVICE, Settings, Step};
+use crate::{Decisions, SERVICE, Settings, Step};
 
 /// A transaction that takes longer is aborted by the broker, and its lane fenced.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,7 +42,9 @@ pub(super) struct OpenLane<'s> {
     pub(super) producer: LaneProducer,
     pub(super) reader: LaneReader,
     pub(super) window: Window<LogStore>,
-    pub(super) step: Step<'s>,
+    /// What is decided by, until the next transaction at least.
+    pub(super) decisions: Current<Decisions>,
+    pub(super) step: Step<'static>,
     /// Which files the step labels by.
     pub(super) references: u64,
     pub(super) salts: LaneSalts<'s>,
@@ -60,7 +64,8 @@ impl<'s> OpenLane<'s> {
     pub(super) fn open(settings: &'s Settings, lane: u16, metrics: &'s ProcessMetrics) -> Result<Self, End> {
         let mut producer =
             Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT, written_to(settings, lane))?;
-        let restored = restore(settings, lane, metrics);
+        let decisions = settings.decisions.current();
+        let restored = restore(settings, &decisions, lane, metrics);
         let (store, carried) = restored.map_err(|end| producer.confirm(end))?;
         let next = carried.seen.raw_hi as i64;
         let reader = LaneReader::open(&settings.cluster, Topic::Raw, lane, next, Isolation::Uncommitted)?;
@@ -72,16 +77,37 @@ impl<'s> OpenLane<'s> {
             producer,
             reader,
             window: Window::new(store),
-            step: Step::new(&settings.pipeline, &settings.control),
+            step: Step::shared(Arc::clone(&decisions.pipeline), &settings.control),
             references: 0,
             salts: LaneSalts::new(&settings.salts),
-            signals: Signals::new(lane, settings.plan.signal_partitions, &settings.routes),
+            signals: Signals::new(lane, settings.plan.signal_partitions, &decisions.routes),
+            decisions,
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),
             clock: Clock::opened(),
             appended_ms: None,
             clock_was_told: None,
             transaction: None,
         })
+    }
+
+    /// Decides by the newest configuration from now on. Between two transactions only: what one says is of one version.
+    pub(super) fn follow_decisions(&mut self) {
+        let Some(newer) = self.settings.decisions.newer(&self.decisions).filter(|_| self.transaction.is_none()) else {
+            return;
+        };
+        self.step = Step::shared(Arc::clone(&newer.pipeline), &self.settings.control);
+        // The files of the new configuration may be others.
+        self.references = 0;
+        self.signals.follow(&newer.routes);
+        self.metrics.know(&newer.pipeline);
+        self.decisions = newer;
+        let version = &self.decisions.pipeline.config_version;
+        tracing::info!(
+            service = SERVICE,
+            lane = self.lane,
+            config = version,
+            "the lane decides by another configuration"
+        );
     }
 
     /// One past the last raw offset that is committed.
@@ -103,20 +129,25 @@ fn written_to(settings: &Settings, lane: u16) -> Writes {
 }
 
 /// Finds where the lane goes on, and brings the store up to there.
-fn restore(settings: &Settings, lane: u16, metrics: &ProcessMetrics) -> Result<(LogStore, Carried), End> {
+fn restore(
+    settings: &Settings,
+    decisions: &Decisions,
+    lane: u16,
+    metrics: &ProcessMetrics,
+) -> Result<(LogStore, Carried), End> {
     let cluster = &settings.cluster;
     let positions = Positions::open(cluster, GROUP, PATIENCE)?;
     let committed = positions.committed_behind_fence(Topic::Raw, lane)?;
     let opening = Opening::new(committed.as_ref())?;
     let seen = positions.stable(Topic::Seen, lane)?;
-    let mut store = open_store(settings, lane)?;
+    let mut store = open_store(settings, decisions, lane)?;
     if let Some(at) = store.position().filter(|at| !opening.fits(*at, seen)) {
         tracing::warn!(service = SERVICE, lane, ?at, ?seen, "the window store does not fit seen; it starts anew");
         store.discard().map_err(unusable)?;
-        store = open_store(settings, lane)?;
+        store = open_store(settings, decisions, lane)?;
     }
     let kept = store.position();
-    let mut reading_back = ReadingBack::new(lane, in_window(settings, &positions, lane)?);
+    let mut reading_back = ReadingBack::new(lane, in_window(decisions, &positions, lane)?);
     if kept.is_none() {
         store.expect(reading_back.marks).map_err(unusable)?;
     }
@@ -158,14 +189,14 @@ fn restore(settings: &Settings, lane: u16, metrics: &ProcessMetrics) -> Result<(
     let mut carried = start.carried(now_ms());
     hold_raw(cluster, &positions, lane, &mut carried)?;
     if kept.is_none() {
-        tell_lost_marks(settings, lane, first.unwrap_or(carried.seen.raw_hi), &carried)?;
+        tell_lost_marks(settings, decisions, lane, first.unwrap_or(carried.seen.raw_hi), &carried)?;
     }
     Ok((store, carried))
 }
 
 /// About how many records of `raw` the window covers: as many marks as a restore may have to read.
-fn in_window(settings: &Settings, positions: &Positions, lane: u16) -> Result<u64, End> {
-    let since = now_ms().saturating_sub(settings.longest_window.as_millis() as i64);
+fn in_window(decisions: &Decisions, positions: &Positions, lane: u16) -> Result<u64, End> {
+    let since = now_ms().saturating_sub(decisions.longest_window.as_millis() as i64);
     let end = positions.watermarks(Topic::Raw, lane)?.end;
     Ok(positions.offset_at(Topic::Raw, lane, since)?.map_or(0, |from| end.abs_diff(from)))
 }
@@ -220,11 +251,17 @@ fn hold_raw(cluster: &Cluster, positions: &Positions, lane: u16, carried: &mut C
 
 /// Says so if marks are deleted that a record still to come could need: the lane was down for longer than `seen` outlives
 /// the window, and its store is lost. They cannot be had back, so the lane goes on.
-fn tell_lost_marks(settings: &Settings, lane: u16, first: u64, carried: &Carried) -> Result<(), End> {
+fn tell_lost_marks(
+    settings: &Settings,
+    decisions: &Decisions,
+    lane: u16,
+    first: u64,
+    carried: &Carried,
+) -> Result<(), End> {
     let Some(last_lost) = first.checked_sub(1) else { return Ok(()) };
     let appended =
         first_committed(&settings.cluster, Topic::Raw, lane, last_lost as i64, |record| view(lane, record).time())?;
-    let window = settings.longest_window.as_millis() as i64;
+    let window = decisions.longest_window.as_millis() as i64;
     let Some(lost_at) = appended.filter(|at| !window_is_whole(*at, carried.watermark_ms, window)) else {
         return Ok(());
     };
@@ -241,7 +278,7 @@ fn tell_lost_marks(settings: &Settings, lane: u16, first: u64, carried: &Carried
 }
 
 /// Opens the lane's store; a folder that a stopped predecessor still holds is left to it, and a fresh one is taken.
-fn open_store(settings: &Settings, lane: u16) -> Result<LogStore, End> {
+fn open_store(settings: &Settings, decisions: &Decisions, lane: u16) -> Result<LogStore, End> {
     let identity = Identity {
         incarnation: settings.control.incarnation.clone(),
         lane: u32::from(lane),
@@ -250,7 +287,7 @@ fn open_store(settings: &Settings, lane: u16) -> Result<LogStore, End> {
     for attempt in 0..16 {
         match LogStore::open(&folder(&settings.data, lane, attempt), &identity, EXPECTED_IDS) {
             Ok((mut store, opened)) => {
-                store.set_window(settings.longest_window.as_millis() as u64);
+                store.set_window(decisions.longest_window.as_millis() as u64);
                 if let Opened::Discarded { why } = opened {
                     tracing::warn!(service = SERVICE, lane, "the window store starts anew from seen: {why}");
                 }

@@ -85,6 +85,7 @@ impl OpenLane<'_> {
         let Self {
             lane,
             settings,
+            decisions,
             producer,
             reader,
             window,
@@ -110,7 +111,7 @@ impl OpenLane<'_> {
         let begun = match transaction {
             Some(begun) => begun,
             None => {
-                if let Some(newer) = settings.references.newer(references) {
+                if let Some(newer) = decisions.references.newer(references) {
                     step.refer_to(newer);
                 }
                 producer.begin()?;
@@ -157,8 +158,8 @@ impl OpenLane<'_> {
             write(producer, settings, *lane, raw, &decided, &mut value, header.as_ref())?;
             advance.wrote(value.len(), now);
             if decided.event.outcome == Outcome::Event {
-                for index in settings.routes.matching_indexes(&decided.event) {
-                    let rule = &settings.routes.rules()[index];
+                for index in decisions.routes.matching_indexes(&decided.event) {
+                    let rule = &decisions.routes.rules()[index];
                     // No destination is to hear of a shadow rule, so its alerts do not stand in the topic.
                     if rule.is_shadow() && rule.trigger() == Some(&Trigger::Each) {
                         *begun.tally.shadow_alerts.entry(index).or_default() += 1;
@@ -203,6 +204,7 @@ impl OpenLane<'_> {
         let Self {
             lane,
             settings,
+            decisions,
             metrics,
             producer,
             window,
@@ -244,7 +246,7 @@ impl OpenLane<'_> {
         // A topic of an earlier version has our own times: then there is no second clock.
         clock.hear(reading, written.stamped_ms(Topic::Seen, lane).unwrap_or(reading.wall_ms));
         if let (Some(appended_ms), Some(time)) = (*appended_ms, clock.time(reading)) {
-            let longest = settings.longest_window.as_millis() as i64;
+            let longest = decisions.longest_window.as_millis() as i64;
             window.expire(needed_from(appended_ms, time, longest)).map_err(unusable)?;
         }
         signals.committed(&batches, now);
@@ -262,7 +264,7 @@ impl OpenLane<'_> {
                 );
             }
         }
-        begun.tally.publish(metrics, &settings.routes);
+        begun.tally.publish(metrics, &decisions.routes);
         begun.traced.committed(&settings.traces, lane, begun.records, begun.since_1970);
         metrics.lanes.transaction(SERVICE, begun.at.elapsed().as_secs_f64());
         Ok(())

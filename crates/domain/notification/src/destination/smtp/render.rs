@@ -55,6 +55,7 @@ impl Smtp {
             list: format!("{}.hookline.{}", message.rule, self.domain),
             text: format!("{}\n\n-- \nhookline {}\n", cut(&message.text, TEXT), message.id),
             html: page(outgoing),
+            attachment: message.attachment.as_ref().map(|file| (file.name.clone(), file.csv.clone())),
         }
     }
 
@@ -88,6 +89,7 @@ fn page(outgoing: &Outgoing<'_>) -> String {
         MessageKind::Resolved => ("#1e6b33", "Over"),
         MessageKind::Digest => ("#3d4f8a", "Digest"),
         MessageKind::Acknowledged => ("#605d62", "Taken care of"),
+        MessageKind::Report => ("#3d4f8a", "Report"),
     };
     let mut page = format!(
         "<!doctype html><html><body style=\"font-family:sans-serif;font-size:15px;color:#1c1b1f\">\

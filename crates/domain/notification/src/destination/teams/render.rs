@@ -75,6 +75,7 @@ fn card(outgoing: &Outgoing<'_>) -> Value {
         MessageKind::Resolved => "over",
         MessageKind::Digest => "digest",
         MessageKind::Acknowledged => "taken care of",
+        MessageKind::Report => "report",
     };
     blocks.push(paragraph(&format!("{state} · {}", message.id), "small", "lighter"));
     card["body"] = blocks.into();

@@ -11,6 +11,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::rights::{self, Tried};
+
 /// Where Kafka is, and how its clients log in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cluster {
@@ -188,6 +190,10 @@ impl Voice {
             return;
         }
         let Some(left_out) = self.may_say(facility) else { return };
+        // A transaction's records are then purged, and their own errors do not say why.
+        let refused = facility == "ADDPARTS" && line.contains("Topic authorization failed");
+        let code = refused.then_some(RDKafkaErrorCode::TopicAuthorizationFailed);
+        let line = format!("{line}{}", rights::missing(code, Tried::Write));
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::error!(client = self.role, facility, left_out, "{line}");

@@ -45,7 +45,13 @@ pub(crate) fn missing(code: Option<RDKafkaErrorCode>, tried: Tried) -> String {
 
 /// As [`missing`], of the client's own error.
 pub(crate) fn missing_by(error: &KafkaError, tried: Tried) -> String {
-    missing(error.rdkafka_error_code(), tried)
+    // The client does not count the code of an answer to an administrator among its codes.
+    let code = match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        KafkaError::Transaction(error) => Some(error.code()),
+        other => other.rdkafka_error_code(),
+    };
+    missing(code, tried)
 }
 
 #[cfg(test)]
@@ -63,5 +69,8 @@ mod tests {
         assert!(missing(id, Tried::Write).contains("right Write on transactional ids"));
         assert_eq!(missing(Some(RDKafkaErrorCode::RequestTimedOut), Tried::Write), "");
         assert_eq!(missing(None, Tried::Read), "");
+        // As the brokers answer a question about settings.
+        let settings = KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed);
+        assert!(missing_by(&settings, Tried::LookAtSettings).contains("lacks the right DescribeConfigs on topics"));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use runtime::disposal::Aside;
@@ -17,6 +18,7 @@ use runtime::disposal::Aside;
 use self::plan::Rule;
 use crate::cluster::{ClientError, Cluster, Quiet, Voice};
 use crate::lane::pause;
+use crate::positions;
 use crate::rights::{self, Tried};
 
 pub use error::TopicsError;
@@ -147,8 +149,12 @@ pub fn ensure(cluster: &Cluster, plan: &Plan) -> Result<Vec<Created>, TopicsErro
     Ok(created)
 }
 
+/// What is asked for where settings are.
+const SETTINGS: &str = "the settings of the topics";
+
 /// The cluster while it is asked, at most until `patience` has passed.
 struct Asked<'a> {
+    cluster: &'a Cluster,
     admin: Aside<AdminClient<Quiet>>,
     brokers: &'a str,
     patience: Duration,
@@ -163,7 +169,7 @@ impl<'a> Asked<'a> {
             .create_with_context(Quiet(Voice::new(role)))
             .map_err(|source| ClientError::refused(role, source))?;
         let admin = Aside::new("the client that asks for topics", admin);
-        Ok(Self { admin, brokers: &cluster.brokers, patience, since: Instant::now() })
+        Ok(Self { cluster, admin, brokers: &cluster.brokers, patience, since: Instant::now() })
     }
 
     /// The topics of the pipeline that are there.
@@ -177,6 +183,17 @@ impl<'a> Asked<'a> {
         Ok(partitions(&self.ask("its topics", |admin, left| admin.inner().fetch_metadata(None, left))?))
     }
 
+    /// Has the log say why no broker answers, such as a wrong password or a certificate that has expired: a client that
+    /// administers keeps that to itself, and one that reads does not.
+    fn tell_why(&self) {
+        let Ok(client) = positions::asking(self.cluster, "hookline-topics", "read_committed") else { return };
+        // The answer does not count, only what is said on the way.
+        drop(client.fetch_metadata(None, Duration::from_secs(2)));
+        for _ in 0..5 {
+            drop(client.poll(Duration::from_millis(100)));
+        }
+    }
+
     fn left(&self) -> Duration {
         self.patience.saturating_sub(self.since.elapsed())
     }
@@ -187,6 +204,7 @@ impl<'a> Asked<'a> {
         what: &'static str,
         mut ask: impl FnMut(&AdminClient<Quiet>, Duration) -> Result<T, KafkaError>,
     ) -> Result<T, TopicsError> {
+        let mut told = false;
         loop {
             match ask(&self.admin, self.left().clamp(Duration::from_millis(100), Duration::from_secs(5))) {
                 Ok(answer) => return Ok(answer),
@@ -195,6 +213,15 @@ impl<'a> Asked<'a> {
                     let lacks = rights::missing_by(&error, Tried::LookAtSettings);
                     return Err(TopicsError::Denied { what, lacks, source: Box::new(error) });
                 }
+                // The topics are there, and for so long no broker has given their settings: it answers so, without an
+                // error, who may not see them.
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition))
+                    if what == SETTINGS && self.left().is_zero() =>
+                {
+                    let source = KafkaError::AdminOp(RDKafkaErrorCode::TopicAuthorizationFailed);
+                    let lacks = rights::missing_by(&source, Tried::LookAtSettings);
+                    return Err(TopicsError::Denied { what, lacks, source: Box::new(source) });
+                }
                 Err(error) if self.left().is_zero() => {
                     let brokers = self.brokers.to_owned();
                     let (patience, source) = (self.patience, Box::new(error));
@@ -202,6 +229,9 @@ impl<'a> Asked<'a> {
                 }
                 Err(error) => {
                     tracing::debug!(what, %error, "Kafka did not answer; asking again");
+                    if !std::mem::replace(&mut told, true) {
+                        self.tell_why();
+                    }
                     pause("an answer from the brokers", Duration::from_millis(100));
                 }
             }
@@ -337,7 +367,7 @@ fn await_leaders(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
 fn check_settings(cluster: &Asked<'_>, plan: &Plan) -> Result<(), TopicsError> {
     let resources = Topic::ALL.map(|topic| ResourceSpecifier::Topic(topic.name()));
     let mut told = false;
-    let described = cluster.ask("the settings of the topics", |admin, left| {
+    let described = cluster.ask(SETTINGS, |admin, left| {
         let options = AdminOptions::new().request_timeout(Some(left));
         let described = block_on(admin.describe_configs(&resources, &options))?
             .into_iter()

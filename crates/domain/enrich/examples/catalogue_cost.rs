@@ -13,6 +13,8 @@ use event::{EventType, LinkEvent};
 use hookline_enrich::{Catalogue, Enricher, Hints, References, Settings};
 
 const EVENTS: usize = 200_000;
+/// Events that a lane takes at once.
+const CHUNK: usize = 1_000;
 
 fn main() {
     let links: usize = std::env::args().nth(1).and_then(|links| links.parse().ok()).unwrap_or(1_000_000);
@@ -53,24 +55,30 @@ fn main() {
         with = with.min(label(&slugs, references));
     }
     println!(
-        "a look-up {find:.0} ns; labelling {without:.0} ns without the catalogue, {with:.0} ns with it, its texts copied to the event"
+        "a look-up {find:.0} ns; labelling {without:.0} ns without the catalogue, {with:.0} ns with it, its texts borrowed by the event"
     );
 }
 
 fn label(slugs: &[String], references: References) -> f64 {
     let mut enricher = Enricher::new(Settings::default());
     enricher.refer_to(references);
+    let catalogue = enricher.catalogue();
     let start = cpu_ns();
-    for slug in slugs {
-        let mut event = LinkEvent {
-            r#type: EventType::Click,
-            domain: "go.example.com".into(),
-            slug: slug.as_str().into(),
-            link_id: slug.as_str().into(),
-            ..LinkEvent::default()
-        };
-        enricher.enrich(&mut event, &Hints::default());
-        std::hint::black_box(&event);
+    for chunk in slugs.chunks(CHUNK) {
+        if let Some(catalogue) = &catalogue {
+            catalogue.bring(chunk.iter().map(|slug| ("go.example.com", slug.as_str(), slug.as_str())));
+        }
+        for slug in chunk {
+            let mut event = LinkEvent {
+                r#type: EventType::Click,
+                domain: "go.example.com".into(),
+                slug: slug.as_str().into(),
+                link_id: slug.as_str().into(),
+                ..LinkEvent::default()
+            };
+            enricher.enrich_by(&mut event, &Hints::default(), catalogue.as_deref());
+            std::hint::black_box(&event);
+        }
     }
     (cpu_ns() - start) / slugs.len() as f64
 }

@@ -1,21 +1,30 @@
-//! What the platform does not say about a link: a list of the operator's, joined to each event.
+//! What the platform does not say about a link with each event: the operator's list, and what the platform said before.
 //!
-//! A million links take about 134 MB: texts that repeat are kept once, and a link is found by its hash alone.
+//! A [`Catalogue`] does not change. [`Links`] is what it is made of, as the topic `links` tells it: a large layer that
+//! is shared, and a small one of what is newer.
 
+mod facts;
+mod layer;
+mod links;
+#[cfg(test)]
+mod links_tests;
 mod read;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
-use std::hash::Hasher;
+use std::sync::Arc;
 
-use event::{EventType, LinkEvent};
-use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
+use event::{EventType, LinkEvent, TAGS};
 
+use layer::{Layer, Row, RowRef, hash, is_named};
+
+pub use facts::{Facts, after as facts_after, platform_facts};
+pub use links::{Due, Links, ListInForce};
 pub use read::{BadList, COLUMNS, MAX_LINKS, expires, link_name};
 
-/// The columns that are joined, in the order of [`Row::fields`].
+/// The columns that are joined, in the order of [`Facts::fields`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 enum Column {
@@ -33,43 +42,31 @@ enum Column {
     Tags,
 }
 
+/// So many links do not fit into the processor's caches.
+const LARGE: usize = 20_000;
 /// How many columns there are.
 const FIELDS: usize = 12;
 
-/// One link. Fields are numbers of texts; 0 is the empty one.
-#[derive(Debug, Clone)]
-struct Row {
-    /// Where its name begins in [`Catalogue::links`], and how long it is.
-    link: u32,
-    link_len: u16,
-    /// The line of the list.
-    line: u32,
-    fields: [u32; FIELDS],
-    /// From when on it has expired, in milliseconds since 1970; [`i64::MAX`]: never.
-    expires_ms: i64,
-}
-
-/// A list of links.
+/// Links as they are at one version.
+#[derive(Clone)]
 pub struct Catalogue {
-    /// Hash of the bytes of the list, without the top bit so that it fits everywhere; never 0.
     version: u64,
-    links: String,
-    /// Where each text ends in `texts`.
-    ends: Vec<u32>,
-    texts: String,
-    rows: Vec<Row>,
-    table: HashTable<u32>,
+    len: usize,
+    /// What is newer goes before what is older.
+    newer: Arc<Layer>,
+    older: Arc<Layer>,
 }
 
 /// A link as the catalogue has it.
 #[derive(Clone, Copy)]
 pub struct Link<'c> {
     catalogue: &'c Catalogue,
-    row: &'c Row,
+    row: RowRef<'c>,
 }
 
 impl Catalogue {
-    /// Names the list: the same bytes have the same version.
+    /// Names its contents. A catalogue from a file: a hash of the bytes; one from the topic `links`: one past the last
+    /// offset that it has.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -78,126 +75,172 @@ impl Catalogue {
     /// How many links it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.len
     }
 
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len == 0
     }
 
     /// The bytes that it keeps in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        // The table has one byte more for each of its places.
-        self.links.capacity()
-            + self.texts.capacity()
-            + self.ends.capacity() * size_of::<u32>()
-            + self.rows.capacity() * size_of::<Row>()
-            + self.table.capacity() * (size_of::<u32>() + 1) * 8 / 7
+        self.newer.memory_bytes() + self.older.memory_bytes()
     }
 
     /// The link of an event: by `domain/slug`, or else by its platform's id.
     #[must_use]
     pub fn find(&self, domain: &str, slug: &str, id: &str) -> Option<Link<'_>> {
         let by_name = if slug.is_empty() || domain.is_empty() { None } else { self.named(domain, slug) };
-        by_name.or_else(|| match id.split_once('/') {
-            Some((domain, slug)) => self.named(domain, slug),
-            None => self.named("", id),
-        })
+        by_name.or_else(|| if id.is_empty() { None } else { self.named("", id) })
+    }
+
+    /// Brings what [`Catalogue::find`] will need for these links (domain, slug, id) into the processor's caches, their
+    /// misses overlapping. Before the links of a batch are looked for; a small catalogue is in the caches anyway.
+    pub fn bring<'n>(&self, names: impl Iterator<Item = (&'n str, &'n str, &'n str)>) {
+        if self.len < LARGE {
+            return;
+        }
+        let hash_of = |(domain, slug, id): (&str, &str, &str)| {
+            if domain.is_empty() || slug.is_empty() { hash("", id) } else { hash(domain, slug) }
+        };
+        let guessed: Vec<usize> = names.map(|name| self.older.guess(hash_of(name))).collect();
+        guessed.into_iter().for_each(|guessed| self.older.touch(guessed));
     }
 
     fn named(&self, domain: &str, slug: &str) -> Option<Link<'_>> {
-        let is_it = |row: &u32| is_named(self.link_of(*row), domain, slug);
-        let row = self.table.find(hash(domain, slug), is_it)?;
-        Some(Link { catalogue: self, row: self.rows.get(*row as usize)? })
+        let hashed = hash(domain, slug);
+        let is_it = |name: &[u8]| is_named(name, domain, slug);
+        let row = self.newer.find(hashed, is_it).or_else(|| self.older.find(hashed, is_it))?;
+        (!row.is_empty()).then_some(Link { catalogue: self, row })
     }
 
-    fn link_of(&self, row: u32) -> &str {
-        let Some(row) = self.rows.get(row as usize) else { return "" };
-        let from = row.link as usize;
-        self.links.get(from..from + usize::from(row.link_len)).unwrap_or_default()
-    }
-
-    fn text(&self, number: u32) -> &str {
-        let end = |number: usize| self.ends.get(number).map_or(0, |end| *end as usize);
-        let from = (number as usize).checked_sub(1).map_or(0, end);
-        self.texts.get(from..end(number as usize)).unwrap_or_default()
+    /// Every link, in no order.
+    pub fn links(&self) -> impl Iterator<Item = Link<'_>> {
+        let replaced = |row: &RowRef<'_>| {
+            let name = row.name();
+            self.newer.find(hash("", name), |found| found == name.as_bytes()).is_some()
+        };
+        let older = self.older.iter().filter(move |row| self.newer.len() == 0 || !replaced(row));
+        self.newer.iter().chain(older).filter(|row| !row.is_empty()).map(move |row| Link { catalogue: self, row })
     }
 }
 
 impl<'c> Link<'c> {
-    /// Its line in the list, from 1.
+    /// Its name: `domain/slug`, or the id that the platform gave.
     #[must_use]
-    pub fn line(&self) -> u32 {
-        self.row.line
+    pub fn name(&self) -> &'c str {
+        self.row.name()
     }
 
-    /// Its tags.
-    pub fn tags(self) -> impl Iterator<Item = &'c str> + use<'c> {
-        self.field(Column::Tags).split(',').filter(|tag| !tag.is_empty())
+    /// Names what is known of it: the same name and version mean the same facts. Stamped on events.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        if self.row.version == 0 { self.catalogue.version } else { self.row.version }
     }
 
-    /// Adds to an event what the list says of its link; what the platform said stays, but for the owner.
-    pub(crate) fn join(self, event: &mut LinkEvent<'_>) {
-        let link = self;
-        event.catalogue_version = self.catalogue.version;
-        let fill = |field: &mut std::borrow::Cow<'_, str>, column| {
-            if field.is_empty() {
-                let text = link.field(column);
-                if !text.is_empty() {
-                    *field = text.to_owned().into();
-                }
+    /// What the operator's list says of it.
+    #[must_use]
+    pub fn list(&self) -> Option<Facts<'c>> {
+        self.row.row().list
+    }
+
+    /// What its platform said of it.
+    #[must_use]
+    pub fn platform(&self) -> Option<Facts<'c>> {
+        self.row.row().platform
+    }
+
+    /// Its line in the list, from 1, where the list was read from a file.
+    #[must_use]
+    pub fn line(&self) -> u64 {
+        self.list().and_then(|list| u64::try_from(list.at).ok()).unwrap_or(0)
+    }
+
+    /// The moment at which its expiry is to be told as an event, and was not.
+    fn untold(&self) -> Option<i64> {
+        let Row { list, platform, told_ms, .. } = self.row.row();
+        if platform.is_some_and(|platform| platform.expired || platform.deleted_ms.is_some()) {
+            return None;
+        }
+        let says = [list, platform].into_iter().flatten().find(|facts| facts.expires_ms.is_some())?;
+        let expires_ms = says.expires_ms?;
+        // What was over before it was known is not told.
+        (expires_ms > says.known_ms && told_ms != Some(expires_ms)).then_some(expires_ms)
+    }
+}
+
+/// What is left to do with an event, once its link is joined: its tags are to be united with these.
+pub(crate) struct Joined<'c> {
+    pub(crate) tags: &'c str,
+}
+
+/// Adds to an event what is known of its link; what the event says itself stays. Of the tellers the list goes first.
+/// `keep` makes a text of the event out of one of the catalogue; `has_tags`: the platform gave some with the event.
+pub(crate) fn join<'c, 'e>(
+    link: Link<'c>,
+    event: &mut LinkEvent<'e>,
+    has_tags: bool,
+    keep: impl Fn(&'c str) -> Cow<'e, str>,
+) -> Joined<'c> {
+    event.catalogue_version = link.version();
+    let Row { list, platform, .. } = link.row.row();
+    let (list, platform) = (list.unwrap_or_default(), platform.unwrap_or_default());
+    let said = |column: Column| match list.field(column) {
+        "" => platform.field(column),
+        text => text,
+    };
+    let fill = |field: &mut Cow<'e, str>, column| {
+        if field.is_empty() {
+            let text = said(column);
+            if !text.is_empty() {
+                *field = keep(text);
             }
-        };
-        fill(&mut event.link_kind, Column::Kind);
-        fill(&mut event.owner, Column::Owner);
-        fill(&mut event.campaign, Column::Campaign);
-        fill(&mut event.intent, Column::Intent);
-        fill(&mut event.programme, Column::Programme);
-        fill(&mut event.placement, Column::Placement);
-        fill(&mut event.partner, Column::Partner);
-        fill(&mut event.launch, Column::Launch);
-        for (name, column) in [("contact", Column::Contact), ("deal", Column::Deal)] {
-            let text = link.field(column);
-            if !text.is_empty() && event.extra.get(name).is_empty() {
-                event.extra.add(name, text.to_owned());
-            }
         }
-        let visited = event.r#type.is_visit() || event.r#type == EventType::Error;
-        if visited && event.event_time.0 >= link.row.expires_ms {
-            event.trace.push("catalogue:expired".into());
-        }
-        let expected = link.field(Column::ExpectedHost);
-        if visited && !expected.is_empty() && !event.destination_host.is_empty() && event.destination_host != expected {
-            event.trace.push(format!("catalogue:expected_host:{expected}").into());
+    };
+    fill(&mut event.link_kind, Column::Kind);
+    fill(&mut event.owner, Column::Owner);
+    fill(&mut event.campaign, Column::Campaign);
+    fill(&mut event.intent, Column::Intent);
+    fill(&mut event.programme, Column::Programme);
+    fill(&mut event.placement, Column::Placement);
+    fill(&mut event.partner, Column::Partner);
+    fill(&mut event.launch, Column::Launch);
+    for (name, column) in [("contact", Column::Contact), ("deal", Column::Deal)] {
+        let text = said(column);
+        if !text.is_empty() && event.extra.get(name).is_empty() {
+            event.extra.add(name, keep(text));
         }
     }
+    if event.r#type.is_visit() || event.r#type == EventType::Error {
+        trace_visit(event, list, platform, said(Column::ExpectedHost));
+    }
+    let tags = said(Column::Tags);
+    if !has_tags && event.extra.get(TAGS).is_empty() {
+        event.extra.add(TAGS, keep(tags));
+        return Joined { tags: "" };
+    }
+    Joined { tags }
+}
 
-    fn field(&self, column: Column) -> &'c str {
-        self.catalogue.text(self.row.fields[column as usize])
+/// What a visit tells that its link should not have had.
+fn trace_visit(event: &mut LinkEvent<'_>, list: Facts<'_>, platform: Facts<'_>, expected: &str) {
+    let over = |at: Option<i64>| at.is_some_and(|at| event.event_time.0 >= at);
+    let (deleted, expired) = (over(platform.deleted_ms), over(list.expires_ms.or(platform.expires_ms)));
+    if deleted {
+        event.trace.push("catalogue:deleted".into());
+    } else if expired {
+        event.trace.push("catalogue:expired".into());
+    }
+    if !expected.is_empty() && !event.destination_host.is_empty() && event.destination_host != expected {
+        event.trace.push(format!("catalogue:expected_host:{expected}").into());
     }
 }
 
 impl fmt::Debug for Catalogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Catalogue").field("version", &self.version).field("links", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Catalogue").field("version", &self.version).field("links", &self.len).finish_non_exhaustive()
     }
-}
-
-fn hash(domain: &str, slug: &str) -> u64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(domain.as_bytes());
-    hasher.write_u8(b'/');
-    hasher.write(slug.as_bytes());
-    hasher.finish()
-}
-
-/// Whether a link of the list, `domain/slug` or an id, is the one.
-fn is_named(link: &str, domain: &str, slug: &str) -> bool {
-    if domain.is_empty() {
-        return link == slug;
-    }
-    link.strip_prefix(domain).and_then(|rest| rest.strip_prefix('/')) == Some(slug)
 }

@@ -27,8 +27,8 @@ use event::{Counted, EventType, LinkEvent};
 use agent::Agent;
 pub use agent::list_version;
 pub use catalogue::{
-    BadList, COLUMNS as CATALOGUE_COLUMNS, Catalogue, Link, MAX_LINKS, expires as catalogue_time,
-    link_name as catalogue_link,
+    BadList, COLUMNS as CATALOGUE_COLUMNS, Catalogue, Due, Facts, Link, Links, ListInForce, MAX_LINKS,
+    expires as catalogue_time, facts_after, link_name as catalogue_link, platform_facts,
 };
 pub use channel::{Channels, fold};
 pub use country::{Countries, NotCountries};
@@ -118,14 +118,31 @@ impl Enricher {
         self.references = references;
     }
 
-    /// Completes the event. What the sender gave is kept; what is decided here leaves a line in the trace, unless a
-    /// column of its own says it.
+    /// The catalogue that events are labelled by.
+    #[must_use]
+    pub fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.references.catalogue.clone()
+    }
+
+    /// Completes the event. What the sender gave is kept; what is decided here leaves a line in the trace, unless
+    /// a column says it. Texts of the catalogue are copied: [`Enricher::enrich_by`] borrows them.
     pub fn enrich(&mut self, event: &mut LinkEvent<'_>, hints: &Hints<'_>) {
-        let catalogue = self.references.catalogue.as_deref();
+        let catalogue = self.catalogue();
+        let link = catalogue.as_ref().and_then(|list| list.find(&event.domain, &event.slug, &event.link_id));
+        let joined =
+            link.map(|link| catalogue::join(link, event, !hints.tags.is_empty(), |text| text.to_owned().into()));
+        self.complete(event, hints, joined.map_or("", |joined| joined.tags));
+    }
+
+    /// Completes the event as [`Enricher::enrich`] does, by a catalogue that outlives it: its texts are not copied.
+    pub fn enrich_by<'e>(&mut self, event: &mut LinkEvent<'e>, hints: &Hints<'_>, catalogue: Option<&'e Catalogue>) {
         let link = catalogue.and_then(|list| list.find(&event.domain, &event.slug, &event.link_id));
-        if let Some(link) = link {
-            link.join(event);
-        }
+        let joined = link.map(|link| catalogue::join(link, event, !hints.tags.is_empty(), Cow::Borrowed));
+        self.complete(event, hints, joined.map_or("", |joined| joined.tags));
+    }
+
+    /// Everything after the catalogue; `tags` are those that it gives the link, with commas between them.
+    fn complete(&mut self, event: &mut LinkEvent<'_>, hints: &Hints<'_>, tags: &str) {
         self.launches.join(event);
         if event.owner.is_empty()
             && let Some(owner) = self.settings.source_owners.get(event.source.as_ref())
@@ -175,7 +192,7 @@ impl Enricher {
             let approved = self.settings.partners.get(event.partner.as_ref());
             event.partner_approved = approved.is_some_and(|sources| sources.contains(&fold(&event.utm_source)));
         }
-        keep_tags(event, hints.tags, link);
+        keep_tags(event, hints.tags, tags);
         self.mark_test(event);
         self.count(event, hints, &agent);
     }
@@ -230,9 +247,9 @@ impl Enricher {
 }
 
 /// Keeps the tags that the platform and the catalogue give the link, each once.
-fn keep_tags(event: &mut LinkEvent<'_>, given: &[Cow<'_, str>], link: Option<Link<'_>>) {
-    let of_list = link.into_iter().flat_map(|link| link.tags());
-    let more = of_list.filter(|tag| given.iter().all(|known| known != tag));
+fn keep_tags(event: &mut LinkEvent<'_>, given: &[Cow<'_, str>], of_catalogue: &str) {
+    let of_catalogue = of_catalogue.split(',').filter(|tag| !tag.is_empty());
+    let more = of_catalogue.filter(|tag| given.iter().all(|known| known != tag));
     event.keep_tags(given.iter().map(AsRef::as_ref).chain(more));
 }
 

@@ -3,7 +3,7 @@
 //! Without a registry, ids are those of `schemas/index.json`, which a consumer without one reads too. With a registry, what is
 //! written carries the id that it gave, and both are read: what stood on the topics before stays readable.
 
-use crate::{Alert, DecodeError, Delivery, LinkEvent, SignalBatch};
+use crate::{Alert, DecodeError, Delivery, LinkEvent, LinkRecord, SignalBatch};
 
 /// A schema of `schemas/`, and the id that its bytes carry without a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,11 @@ pub const SIGNALS: Schema = schema!("hookline.signals.v1-value", 2, 1, "signal_b
 pub const ALERTS: Schema = schema!("hookline.alerts.v1-value", 3, 1, "alert.1.avsc");
 /// Values of `hookline.deliveries.v1`.
 pub const DELIVERIES: Schema = schema!("hookline.deliveries.v1-value", 4, 1, "delivery.1.avsc");
+/// Values of `hookline.links.v1`.
+pub const LINKS: Schema = schema!("hookline.links.v1-value", 5, 1, "link_record.1.avsc");
 
 /// Every schema that this build writes.
-pub const SCHEMAS: [Schema; 4] = [EVENTS, SIGNALS, ALERTS, DELIVERIES];
+pub const SCHEMAS: [Schema; 5] = [EVENTS, SIGNALS, ALERTS, DELIVERIES, LINKS];
 
 /// The ids that values carry in one installation: those of `schemas/index.json`, and those that a registry has given.
 ///
@@ -116,6 +118,7 @@ framed! {
     SignalBatch, 1;
     Alert, 2;
     Delivery, 3;
+    LinkRecord, 4;
 }
 
 #[cfg(test)]
@@ -130,8 +133,8 @@ mod tests {
 
     #[test]
     fn what_was_written_before_there_was_a_registry_stays_readable_and_nothing_else_does() {
-        let with = Ids::registered([71, 72, 73, 74]);
-        let another = Ids::registered([1_001, 1_002, 1_003, 1_004]);
+        let with = Ids::registered([71, 72, 73, 74, 75]);
+        let another = Ids::registered([1_001, 1_002, 1_003, 1_004, 1_005]);
         assert_eq!(written(&Ids::FIXED)[..5], [0, 0, 0, 0, 3]);
         assert_eq!(written(&with)[..5], [0, 0, 0, 0, 73]);
         for ids in [Ids::FIXED, with, another] {
@@ -145,7 +148,7 @@ mod tests {
     #[test]
     fn an_id_counts_for_its_own_subject_only_whoever_else_has_it() {
         // The registry gave alerts the number that signals have without one.
-        let ids = Ids::registered([5, 6, 2, 7]);
+        let ids = Ids::registered([5, 6, 2, 7, 8]);
         assert_eq!(Alert::from_wire(&ids, &written(&ids)), Ok(Alert::default()));
         assert_eq!(Delivery::from_wire(&ids, &written(&ids)), Err(DecodeError::UnknownSchema(2)));
         assert!(SCHEMAS.iter().enumerate().all(|(nth, schema)| ids.reads(nth, schema.id)));

@@ -11,7 +11,8 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use hookline_event::wire::Ids;
 use hookline_event::{
-    Alert, Counted, DecodeError, Delivery, EventType, LinkEvent, Map, Millis, Outcome, Signal, SignalBatch, wire,
+    Alert, Counted, DecodeError, Delivery, EventType, LinkEvent, LinkRecord, Map, Millis, Outcome, Signal, SignalBatch,
+    wire,
 };
 use proptest::prelude::*;
 
@@ -27,6 +28,7 @@ fn schema_files_equal_the_declared_records() {
         (wire::SIGNALS, SignalBatch::schema()),
         (wire::ALERTS, Alert::schema()),
         (wire::DELIVERIES, Delivery::schema()),
+        (wire::LINKS, LinkRecord::schema()),
     ];
     for (schema, declared) in declared {
         let path = schemas().join(schema.file);

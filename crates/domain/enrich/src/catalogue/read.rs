@@ -2,15 +2,16 @@
 
 use std::hash::Hasher;
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
-use hashbrown::HashTable;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use siphasher::sip::{SipHasher, SipHasher13};
+use siphasher::sip::SipHasher;
 
-use super::{Catalogue, Column, FIELDS, Row, hash, is_named};
+use super::layer::{Full, Layer, Row, hash};
+use super::{Catalogue, Column, FIELDS, Facts};
 
 /// The most links of a list.
 pub const MAX_LINKS: usize = 2_000_000;
@@ -57,10 +58,14 @@ impl Catalogue {
     /// # Errors
     /// At its first fault: then none of it is used.
     pub fn read(input: impl Read) -> Result<Self, BadList> {
+        Self::read_at_most(input, MAX_LINKS)
+    }
+
+    pub(super) fn read_at_most(input: impl Read, most: usize) -> Result<Self, BadList> {
         let mut input = Hashing { input, hasher: SipHasher::new() };
         let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(&mut input);
         let columns = columns(reader.headers().map_err(broken)?)?;
-        let mut building = Building::new();
+        let mut building = Building { layer: Layer::default(), most };
         let mut record = StringRecord::new();
         while reader.read_record(&mut record).map_err(broken)? {
             let line = record.position().map_or(0, csv::Position::line);
@@ -121,123 +126,53 @@ fn broken(error: csv::Error) -> BadList {
 
 /// A catalogue in the making.
 struct Building {
-    catalogue: Catalogue,
-    /// Numbers of texts by their hash: a text that repeats is kept once.
-    known: HashTable<u32>,
+    layer: Layer,
+    /// The most links.
+    most: usize,
 }
 
 impl Building {
-    fn new() -> Self {
-        let catalogue = Catalogue {
-            version: 0,
-            links: String::new(),
-            // The text number 0 is the empty one.
-            ends: vec![0],
-            texts: String::new(),
-            rows: Vec::new(),
-            table: HashTable::new(),
-        };
-        Self { catalogue, known: HashTable::new() }
-    }
-
     fn add(&mut self, record: &StringRecord, columns: &[Target], line: u64) -> Result<(), String> {
-        let longest = FIELDS * MAX_TEXT;
-        if self.catalogue.texts.len().max(self.catalogue.links.len()) > u32::MAX as usize - longest {
-            return Err("the texts of the list take over 4 GB".to_owned());
+        if self.layer.len() >= self.most {
+            return Err(format!("the list has over {} links", self.most));
         }
-        if self.catalogue.rows.len() >= MAX_LINKS {
-            return Err(format!("the list has over {MAX_LINKS} links"));
-        }
-        let mut row = Row {
-            link: self.catalogue.links.len() as u32,
-            link_len: 0,
-            line: u32::try_from(line).unwrap_or(u32::MAX),
-            fields: [0; FIELDS],
-            expires_ms: i64::MAX,
-        };
-        let mut named = false;
+        let (mut name, mut host, mut tagged) = (String::new(), String::new(), String::new());
+        let mut facts = Facts { at: i64::try_from(line).unwrap_or(i64::MAX), ..Facts::default() };
+        // Texts that are kept as they stand, beside those that are kept in one spelling.
         for (target, text) in columns.iter().zip(record) {
             if text.len() > MAX_TEXT {
                 return Err(format!("a text of {} bytes; {MAX_TEXT} are allowed", text.len()));
             }
             match target {
-                Target::Link => {
-                    named = !text.is_empty();
-                    row.link_len = self.add_link(text);
-                }
+                Target::Link => write_link(text, &mut name),
                 Target::Field(_) | Target::Expires if text.is_empty() => {}
-                Target::Field(at) if *at == Column::Tags as usize => row.fields[*at] = self.number(&tags(text)),
-                Target::Field(at) if *at == Column::ExpectedHost as usize => {
-                    row.fields[*at] = self.number(&text.to_lowercase());
+                Target::Field(at) if *at == Column::Tags as usize => tagged = tags(text),
+                Target::Field(at) if *at == Column::ExpectedHost as usize => host = text.to_lowercase(),
+                Target::Field(at) => {
+                    if let Some(field) = facts.fields.get_mut(*at) {
+                        *field = text;
+                    }
                 }
-                Target::Field(at) => row.fields[*at] = self.number(text),
-                Target::Expires => row.expires_ms = expires(text)?,
+                Target::Expires => facts.expires_ms = Some(expires(text)?),
             }
         }
-        if !named {
+        if name.is_empty() {
             return Err("the link is empty".to_owned());
         }
-        self.insert(row)
-    }
-
-    /// Keeps a link as events name it: without a scheme and a slash at its end, its host in lower case.
-    fn add_link(&mut self, text: &str) -> u16 {
-        let links = &mut self.catalogue.links;
-        let before = links.len();
-        write_link(text, links);
-        (links.len() - before) as u16
-    }
-
-    fn insert(&mut self, row: Row) -> Result<(), String> {
-        let Catalogue { links, rows, table, .. } = &mut self.catalogue;
-        let link_of =
-            |row: &Row| links.get(row.link as usize..row.link as usize + usize::from(row.link_len)).unwrap_or("");
-        let named = |link: &str| {
-            link.split_once('/').map_or_else(|| (String::new(), link.to_owned()), |(a, b)| (a.to_owned(), b.to_owned()))
-        };
-        let (domain, slug) = named(link_of(&row));
-        let hash_of = |at: &u32| {
-            let link = rows.get(*at as usize).map_or("", link_of);
-            link.split_once('/').map_or_else(|| hash("", link), |(domain, slug)| hash(domain, slug))
-        };
-        let is_it = |at: &u32| rows.get(*at as usize).is_some_and(|known| is_named(link_of(known), &domain, &slug));
-        let hashed = hash(&domain, &slug);
-        if let Some(first) = table.find(hashed, is_it).and_then(|at| rows.get(*at as usize)) {
-            return Err(format!("the link {:?} stands in line {} already", link_of(&row), first.line));
+        facts.fields[Column::Tags as usize] = &tagged;
+        facts.fields[Column::ExpectedHost as usize] = &host;
+        let first = self.layer.find(hash("", &name), |known| known == name.as_bytes());
+        if let Some(first) = first.and_then(|row| row.row().list) {
+            return Err(format!("the link {name:?} stands in line {} already", first.at));
         }
-        let number = rows.len() as u32;
-        table.insert_unique(hashed, number, hash_of);
-        rows.push(row);
-        Ok(())
+        let row = Row { name: &name, list: Some(facts), ..Row::default() };
+        self.layer.put(&row).map_err(|Full| "the texts of the list take over 4 GB".to_owned())
     }
 
-    /// The number of a text.
-    fn number(&mut self, text: &str) -> u32 {
-        let hash = |text: &str| {
-            let mut hasher = SipHasher13::new();
-            hasher.write(text.as_bytes());
-            hasher.finish()
-        };
-        let catalogue = &mut self.catalogue;
-        let hashed = hash(text);
-        if let Some(number) = self.known.find(hashed, |number| catalogue.text(*number) == text) {
-            return *number;
-        }
-        let number = catalogue.ends.len() as u32;
-        catalogue.texts.push_str(text);
-        catalogue.ends.push(catalogue.texts.len() as u32);
-        let catalogue = &self.catalogue;
-        self.known.insert_unique(hashed, number, |number| hash(catalogue.text(*number)));
-        number
-    }
-
-    fn finish(self, version: u64) -> Catalogue {
-        let mut catalogue = self.catalogue;
-        catalogue.links.shrink_to_fit();
-        catalogue.ends.shrink_to_fit();
-        catalogue.texts.shrink_to_fit();
-        catalogue.rows.shrink_to_fit();
-        Catalogue { version, ..catalogue }
+    fn finish(mut self, version: u64) -> Catalogue {
+        self.layer.finish();
+        let (len, older) = (self.layer.len(), Arc::new(self.layer));
+        Catalogue { version, len, newer: Arc::new(Layer::default()), older }
     }
 }
 

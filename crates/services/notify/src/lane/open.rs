@@ -260,7 +260,7 @@ impl<'s> OpenLane<'s> {
                 self.outbox.is_part_of(&record.bundle_id, trace);
             }
         }
-        self.traced.committed(&records, self.traces);
+        self.traced.committed(&records, &self.traces);
         records.iter().for_each(|record| self.planner.delivered(record));
         records.iter().for_each(|record| self.metrics.count(record));
         self.log_end = written.last(Topic::Deliveries, self.log).map_or(self.log_end, |last| last + 1);

@@ -53,6 +53,10 @@ release *args:
 data-dictionary:
     docs/generate-data-dictionary.sh
 
+# The reference of the configuration and its schema for editors, from the declarations of the options
+configuration:
+    HOOKLINE_TEST_WRITE=1 cargo test --quiet -p hookline-config --test load published
+
 # The figures of docs/benchmarks.md
 measure *args:
     docs/measure.sh {{ args }}

@@ -21,7 +21,7 @@ WIDTH = 120
 
 # What STYLE.md bans, and what to write instead.
 WORDS = [
-    (r"\bnobody\b", "no one, or name who"),
+    (r"(?<![\"`])\bnobody\b(?![\"`])", "no one, or name who"),  # mention = "nobody" is a value
     (r"\bsomebody\b", "name who: the owner, the sender, an operator"),
     (r"\banybody\b", "anyone, or name who"),
     (r"\bwhoever\b", "name who: the sender, the operator"),

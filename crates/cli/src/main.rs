@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    backtest, check, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse,
+    backtest, check, config, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse,
     reload as reload_command, replay, review, send, status, switches, train,
 };
 use services::Service;
@@ -73,6 +73,8 @@ enum Command {
     Preview(preview::Args),
     /// Try a running system: made-up events as test data, down to rows and messages
     Rehearse(rehearse::Args),
+    /// What can be configured: the reference, and a schema for editors
+    Config(config::Args),
     /// What rules would have sent over stored history, beside what was sent
     Backtest(backtest::Args),
     /// Learn what is usual from stored history, for rules that learn
@@ -122,6 +124,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Preview(args) => preview::run(&args),
         Command::Rehearse(args) => rehearse::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Backtest(args) => backtest::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Explain(args) => explain::run(&args),

@@ -3,6 +3,7 @@
 pub(crate) mod arguments;
 pub(crate) mod backtest;
 pub(crate) mod check;
+pub(crate) mod config;
 pub(crate) mod console;
 pub(crate) mod dlq;
 pub(crate) mod explain;

@@ -3,33 +3,45 @@
 //! [`Config::load`] reads the file, what it includes and its overrides from the environment, and either returns a
 //! [`Config`] in which everything refers to something that exists, or [`Problems`]: all of them, each with its line
 //! and, where a name is misspelt, a suggestion. There is no state in between: nothing starts on a configuration that
-//! has an error. What this version cannot do yet is refused or said, by the one list in `availability.rs`; defaults
-//! stand in `defaults.rs`.
+//! has an error. What this version cannot do yet is refused or said, by the one list in `availability.rs`.
+//!
+//! Each key is declared once, beside its reader ([`Opt`](option::Opt)): its form, its bounds, its default, what it
+//! means. The reader, [`reference()`] (docs/configuration.md) and [`schema()`] (schemas/hookline.schema.json) go by that.
 
 mod alert;
 mod availability;
 mod channels;
-mod defaults;
+#[cfg(test)]
+mod declared;
 mod destination;
 mod document;
 mod environment;
+mod form;
 mod fresh;
 mod labels;
 mod live;
 mod mapping;
 mod naming;
+mod option;
 mod owners;
 mod patience;
 mod places;
 mod platform;
 mod privacy;
 mod problem;
+mod reference;
+mod report;
+mod root;
 mod route_test;
 mod rule;
+mod schema;
 mod scheme;
 mod secret;
 mod section;
+mod silence;
 mod source;
+mod table;
+mod template;
 mod traces;
 mod values;
 mod version;
@@ -54,15 +66,20 @@ pub use places::Places;
 pub use platform::{ClickHouse, Console, Geo, Ingest, Kafka, Metrics, Process, Registry, Tls};
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems, did_you_mean};
+pub use reference::reference;
 pub use route_test::RouteTest;
-pub use rule::{Mute, Rule, RuleReport, Sending, Silence};
+pub use report::RuleReport;
+pub use rule::{Rule, Sending};
+pub use schema::schema;
 pub use secret::SecretText;
+pub use silence::{Mute, Silence};
 pub use source::{Quota, Source, WhenOver};
 pub use traces::Traces;
 pub use values::{Rate, Weekly, duration};
 pub use window::{horizon, memory_bytes};
 
 use document::{Entry, Table};
+use option::{Form, Opt};
 use owners::Declared;
 use problem::{Origin, Place, Sink};
 use section::{Reading, Section};
@@ -207,7 +224,7 @@ impl Config {
 
     /// The longest dedupe window of any source.
     pub fn longest_window(&self) -> Duration {
-        self.sources.iter().map(|source| source.remember_for).max().unwrap_or(defaults::REMEMBER_FOR)
+        self.sources.iter().map(|source| source.remember_for).max().unwrap_or(window::REMEMBER_FOR)
     }
 
     /// What reading payloads needs, whatever their source.
@@ -252,47 +269,41 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
             Reading { sink, environment, zone: &utc, of_platform: false },
         );
         check_version(&top);
-        top.time_zone("timezone").unwrap_or(defaults::TIMEZONE)
+        top.time_zone(&root::TIMEZONE).unwrap_or(TimeZone::UTC)
     };
     let reading = Reading { sink, environment, zone: &zone, of_platform: false };
-    let top = Section::new("the configuration".to_owned(), whole, root, reading);
-    for read_before in ["version", "timezone"] {
-        top.has(read_before);
-    }
-    let section = |key: &'static str| {
-        let mut section = top.section(key)?;
-        section.title = format!("[{key}]");
-        section.reading.of_platform = environment::PLATFORM_SECTIONS.contains(&key);
-        Some(section)
-    };
-    let owner_section = section("owner");
+    let top = Section::new("the configuration".to_owned(), whole, root, reading).declared_as(&root::GROUP);
+    top.has(&root::VERSION);
+    top.has(&root::TIMEZONE);
+    let owner_section = section(&top, &root::OWNER);
     let owners = owner_section.as_ref().map(owners::read_owners).unwrap_or_default();
     let known_owners = declared(owner_section.as_ref());
-    let ingest = platform::read_ingest(section("ingest"));
-    let source_section = section("source");
+    let ingest = platform::read_ingest(section(&top, &root::INGEST));
+    let source_section = section(&top, &root::SOURCE);
     let known_sources = declared(source_section.as_ref());
     if source_section.as_ref().is_none_or(|sources| sources.entries().is_empty()) {
         sink.error(whole, "there is no [source]: nothing could be received", "add one");
     }
-    let (privacy, ignore) = (privacy::read_privacy(section("privacy")), privacy::read_ignore(section("ignore")));
+    let (privacy, ignore) =
+        (privacy::read_privacy(section(&top, &root::PRIVACY)), privacy::read_ignore(section(&top, &root::IGNORE)));
     let sources =
         source_section.map(|all| source::read(&all, &known_owners, &ingest, privacy.visitors)).unwrap_or_default();
-    let destination_section = section("destination");
+    let destination_section = section(&top, &root::DESTINATION);
     let known_destinations = declared(destination_section.as_ref());
     let destinations = destination_section.map(|all| destination::read(&all, &known_owners)).unwrap_or_default();
-    let rule_section = section("rule");
+    let rule_section = section(&top, &root::RULE);
     let known_rules = declared(rule_section.as_ref());
-    let mute_section = section("mute");
+    let mute_section = section(&top, &root::MUTE);
     let known_mutes = declared(mute_section.as_ref());
-    let mutes = mute_section.map(|all| rule::read_mutes(&all)).unwrap_or_default();
+    let mutes = mute_section.map(|all| silence::read_mutes(&all)).unwrap_or_default();
     let rules =
         rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations, &known_mutes)).unwrap_or_default();
-    let silences = section("silence").map(|all| rule::read_silences(&all, &known_rules)).unwrap_or_default();
-    let workflow =
-        section("workflow").and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
-    let channels = channels::read(section("channels"));
-    let naming = section("naming").map(|naming| naming::read(&naming)).unwrap_or_default();
-    let tests = section("test").map(|all| route_test::read(&all)).unwrap_or_default();
+    let silences =
+        section(&top, &root::SILENCE).map(|all| silence::read_silences(&all, &known_rules)).unwrap_or_default();
+    let workflow = section(&top, &root::WORKFLOW).and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
+    let channels = channels::read(section(&top, &root::CHANNELS));
+    let naming = section(&top, &root::NAMING).map(|naming| naming::read(&naming)).unwrap_or_default();
+    let tests = section(&top, &root::TEST).map(|all| route_test::read(&all)).unwrap_or_default();
     let config = Config {
         owners,
         workflow,
@@ -301,29 +312,37 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         ignore,
         channels,
         naming,
-        catalogue: labels::read_catalogue(section("catalogue")),
-        partners: labels::read_partners(section("partner")),
-        launches: labels::read_launches(section("launch")),
+        catalogue: labels::read_catalogue(section(&top, &root::CATALOGUE)),
+        partners: labels::read_partners(section(&top, &root::PARTNER)),
+        launches: labels::read_launches(section(&top, &root::LAUNCH)),
         destinations,
         rules,
         silences,
         mutes,
         tests,
-        kafka: platform::read_kafka(section("kafka")),
-        clickhouse: platform::read_clickhouse(section("clickhouse")),
-        registry: platform::read_registry(section("registry")),
+        kafka: platform::read_kafka(section(&top, &root::KAFKA)),
+        clickhouse: platform::read_clickhouse(section(&top, &root::CLICKHOUSE)),
+        registry: platform::read_registry(section(&top, &root::REGISTRY)),
         ingest,
-        process: platform::read_process(section("process")),
-        geo: platform::read_geo(section("geo")),
-        metrics: platform::read_metrics(section("metrics")),
-        traces: traces::read(section("traces"), &known_sources),
-        console: platform::read_console(section("console")),
+        process: platform::read_process(section(&top, &root::PROCESS)),
+        geo: platform::read_geo(section(&top, &root::GEO)),
+        metrics: platform::read_metrics(section(&top, &root::METRICS)),
+        traces: traces::read(section(&top, &root::TRACES), &known_sources),
+        console: platform::read_console(section(&top, &root::CONSOLE)),
         warnings: Vec::new(),
         version: version::hash(root),
         timezone: zone.clone(),
     };
     top.finish();
     config
+}
+
+/// A section of the file.
+fn section<'a, F: Form>(top: &Section<'a>, opt: &Opt<F>) -> Option<Section<'a>> {
+    let mut section = top.section(opt)?;
+    section.title = format!("[{}]", opt.key);
+    section.reading.of_platform = environment::PLATFORM_SECTIONS.contains(&opt.key);
+    Some(section)
 }
 
 /// The names of a section's entries.
@@ -333,8 +352,6 @@ fn declared(section: Option<&Section<'_>>) -> Declared {
 }
 
 fn check_version(top: &Section<'_>) {
-    if !top.has("version") {
-        top.missing("version", "start the file with version = 1");
-    }
-    top.integer("version", 1..=1);
+    top.demand(&root::VERSION);
+    top.integer(&root::VERSION);
 }

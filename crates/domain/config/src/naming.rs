@@ -6,8 +6,92 @@ use enrich::{Alias, Form, NamedField, Naming, Standard};
 use regex::{Regex, RegexBuilder};
 
 use crate::document::{Entry, Node, Value};
+use crate::form::{Instant, TEXT, Text, Texts};
+use crate::option::{Group, Opt, Others};
 use crate::problem::{Place, did_you_mean};
+use crate::schema::{Json, any_of, list_of, object, some_text, text};
 use crate::section::Section;
+use crate::table::Own;
+
+const SAME_AS: Opt<Own> = Opt::new(
+    "same_as",
+    Own::new(same_as_schema, "a table: for each field a table of spellings").with(&ALIASES),
+    "Spellings that mean a value: `is` and, if it holds from some day only, `from`; or the value alone.",
+    "{ channel = { \"e-mail\" = \"email\", ig = { is = \"social\", from = 2026-10-01 } } }",
+);
+const FIELD: Opt<Own> = Opt::new(
+    "FIELD",
+    Own::new(standard_schema, "a list of values, a pattern, or a table").with(&STANDARDS),
+    "What values of the field may be.",
+    "{ pattern = \"{quarter}-{region}-{name}\", example = \"2026q4-de-blackfriday\", from = 2026-10-01 }",
+);
+const PART: Opt<Own> = Opt::new(
+    "PART",
+    Own::new(
+        || any_of([object([("type", text("string"))]), list_of(some_text())]),
+        "a regular expression, or a list of values",
+    ),
+    "A part of patterns, which name it as `{PART}`. `{name}` needs no declaration: words of small letters and digits with `-` between.",
+    "\"20[0-9]{2}q[1-4]\"",
+);
+
+/// `[naming]`.
+pub(crate) static GROUP: Group = Group {
+    title: "[naming]",
+    about: "The standard that values of links are held to. What breaks it is flagged and counted per owner, never dropped.",
+    read_by: "process and `lint`",
+    options: &[&SAME_AS],
+    others: &[Others::Listed(field_names, &FIELD), Others::Named("", &PART)],
+};
+
+fn field_names() -> Vec<&'static str> {
+    NamedField::ALL.iter().map(|field| field.name()).collect()
+}
+
+const PATTERN: Opt<Text> = Opt::new(
+    "pattern",
+    Text("a regular expression with parts as `{PART}`"),
+    "What a whole value fits.",
+    "\"{quarter}-{region}-{name}\"",
+);
+const VALUES: Opt<Texts> = Opt::new("values", Texts, "The values; instead of `pattern`.", "[\"email\", \"social\"]");
+const EXAMPLE: Opt<Text> =
+    Opt::new("example", TEXT, "A value that keeps the standard, for people.", "\"2026q4-de-blackfriday\"");
+const STANDARD_FROM: Opt<Instant> =
+    Opt::new("from", Instant, "From when the standard holds.", "2026-10-01").otherwise("always");
+static STANDARD_GROUP: Group = Group {
+    title: "FIELD",
+    about: "A standard with its example and its day.",
+    read_by: "",
+    options: &[&PATTERN, &VALUES, &EXAMPLE, &STANDARD_FROM],
+    others: &[],
+};
+
+const IS: Opt<Text> =
+    Opt::new("is", TEXT, "The value that it means.", "\"social\"").required("name the value that it means");
+const ALIAS_FROM: Opt<Instant> =
+    Opt::new("from", Instant, "From when it means that.", "2026-10-01").otherwise("always");
+static ALIAS_GROUP: Group = Group {
+    title: "a spelling in same_as",
+    about: "What a spelling means.",
+    read_by: "",
+    options: &[&IS, &ALIAS_FROM],
+    others: &[],
+};
+
+static ALIASES: [&Group; 1] = [&ALIAS_GROUP];
+static STANDARDS: [&Group; 1] = [&STANDARD_GROUP];
+
+fn standard_schema() -> Json {
+    any_of([object([("type", text("string"))]), list_of(some_text()), STANDARD_GROUP.schema(true)])
+}
+
+fn same_as_schema() -> Json {
+    let spelling = any_of([object([("type", text("string"))]), ALIAS_GROUP.schema(true)]);
+    let spellings = object([("type", text("object")), ("additionalProperties", spelling)]);
+    let fields = field_names().into_iter().map(|name| (name, spellings.clone()));
+    object([("type", text("object")), ("properties", object(fields)), ("additionalProperties", Json::Flag(false))])
+}
 
 /// The longest expression, with its parts filled in.
 const MAX_LENGTH: usize = 4_096;
@@ -40,7 +124,7 @@ pub(crate) fn read(section: &Section<'_>) -> Naming {
             }
         }
     }
-    if let Some(aliases) = section.section("same_as") {
+    if let Some(aliases) = section.section(&SAME_AS) {
         for entry in aliases.entries() {
             match NamedField::parse(&entry.key) {
                 Some(field) => {
@@ -63,10 +147,10 @@ fn standard<'a>(section: &Section<'a>, entry: &'a Entry, field: NamedField, part
     let (mut example, mut from_ms) = (String::new(), i64::MIN);
     let form = match &entry.node.value {
         Value::Table(_) => {
-            let table = section.section_of(&entry.node, &entry.key)?;
-            example = table.text("example").unwrap_or_default();
-            from_ms = table.instant("from").map_or(i64::MIN, |from| from.as_millisecond());
-            let (pattern, values) = (table.placed("pattern"), table.node("values"));
+            let table = section.section_of(&entry.node, &entry.key)?.declared_as(&STANDARD_GROUP);
+            example = table.text(&EXAMPLE).unwrap_or_default();
+            from_ms = table.instant(&STANDARD_FROM).map_or(i64::MIN, |from| from.as_millisecond());
+            let (pattern, values) = (table.placed(&PATTERN), table.node(&VALUES));
             let form = match (pattern, values) {
                 (Some((text, at)), None) => compile(section, parts, &text, &at),
                 (None, Some(node)) => one_of(section, node, &entry.key),
@@ -223,8 +307,9 @@ fn read_aliases(section: &Section<'_>, field: NamedField, naming: &Naming) -> Ha
         let alias = match &entry.node.value {
             Value::Text(is) => Some(Alias { is: is.clone(), from_ms: i64::MIN }),
             Value::Table(_) => section.section_of(&entry.node, &entry.key).and_then(|table| {
-                let is = table.required("is", "name the value that it means");
-                let from_ms = table.instant("from").map_or(i64::MIN, |from| from.as_millisecond());
+                let table = table.declared_as(&ALIAS_GROUP);
+                let is = table.required(&IS);
+                let from_ms = table.instant(&ALIAS_FROM).map_or(i64::MIN, |from| from.as_millisecond());
                 table.finish();
                 Some(Alias { is: is?.0, from_ms })
             }),

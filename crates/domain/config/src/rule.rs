@@ -2,19 +2,168 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use notification::{Calendar, Hours, Template};
+use notification::Template;
 use rules::{Condition, EventPattern, Field, Per, Trigger, When, WindowError};
 
-use crate::alert;
-use crate::defaults;
-use crate::destination::read_hours;
+use crate::alert::{self, PERS};
 use crate::document::{Node, Value};
-use crate::owners::Declared;
+use crate::form::{Choice, Flag, Integer, Reference, References, Span, Spoken, TEXT, Text};
+use crate::option::{Group, Opt, Others};
+use crate::owners::{Declared, owned};
 use crate::problem::did_you_mean;
+use crate::schema::{Json, any_of, list_of, object, some_text, text};
 use crate::section::Section;
 use crate::source::is_name;
-use crate::values;
+use crate::table::{Own, Table, Variants};
+use crate::report::{self, RuleReport};
+use crate::{template, values};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+const OWNER: Opt<Reference> = owned("owner", "Who owns it.");
+const WHEN: Opt<Table> =
+    Opt::new("when", Table(&WHEN_GROUP), "Which events.", "{ event = \"visit\", link_kind = \"proposal\" }")
+        .required("say which events: when = { event = \"visit\" }");
+static ALERTS: [&Group; 8] = [
+    &EACH_GROUP,
+    &COUNT_GROUP,
+    &alert::SPIKE_GROUP,
+    &alert::SILENCE_GROUP,
+    &alert::BROKEN_GROUP,
+    &alert::DRIFT_GROUP,
+    &alert::GAP_GROUP,
+    &alert::FIRST_SEEN_GROUP,
+];
+const ALERT: Opt<Variants> = Opt::new("alert", Variants(&ALERTS), "What makes it speak.", "{ each = true }");
+const SEND: Opt<Table> = Opt::new("send", Table(&SEND_GROUP), "What is sent where.", "{ to = [\"sales-chat\"] }");
+const REPORT: Opt<Table> = report::REPORT;
+const DO: Opt<Text> = Opt::new(
+    "do",
+    TEXT,
+    "What the people who get the message should do: words, or the path of a runbook.",
+    "\"Call the contact within the hour.\"",
+);
+const TEMPLATE: Opt<Table> = template::TEMPLATE;
+const SHADOW: Opt<Flag> =
+    Opt::new("shadow", Flag, "Whether it is only tried out: evaluated and counted, and nothing is sent.", "true")
+        .or(false);
+
+/// `[rule.NAME]`.
+pub(crate) static RULE: Group = Group {
+    title: "[rule.NAME]",
+    about: "Which events alert. Every event is stored and reported whatever stands here. Bots and internal traffic never match.",
+    read_by: "process, detect and notify",
+    options: &[&OWNER, &WHEN, &ALERT, &SEND, &REPORT, &DO, &TEMPLATE, &SHADOW],
+    others: &[],
+};
+
+const EVENT: Opt<Own> = Opt::new(
+    "event",
+    Own::new(pattern_schema, "a name or a list of names; `*` stands for any text"),
+    "What happens: `visit` (a click or a scan), `click`, `qr_scan`, `error`, `threshold`, `lifecycle`, `lead`, `sale`, or a finer \
+     kind such as `link.expired`.",
+    "\"visit\"",
+)
+.otherwise("every event");
+const FIELD: Opt<Own> = Opt::new(
+    "FIELD",
+    Own::new(
+        || any_of([some_text(), list_of(some_text()), object([("type", text("boolean"))])]),
+        "a text or a list of texts; `*` stands for any text. `partner_approved` is true or false",
+    ),
+    "A field of the event: all that are given must match.",
+    "[\"q4\", \"q4-*\"]",
+)
+.otherwise("anything");
+static WHEN_GROUP: Group = Group {
+    title: "when",
+    about: "Conditions on an event. Without any, every event matches.",
+    read_by: "process",
+    options: &[&EVENT],
+    others: &[Others::Listed(field_names, &FIELD)],
+};
+
+fn field_names() -> Vec<&'static str> {
+    Field::ALL.iter().map(|field| field.name()).collect()
+}
+
+fn pattern_schema() -> Json {
+    any_of([some_text(), list_of(some_text())])
+}
+
+const EACH: Opt<Flag> = Opt::new("each", Flag, "Each event is an alert.", "true").required("");
+static EACH_GROUP: Group =
+    Group { title: "alert with each", about: "At every event.", read_by: "process", options: &[&EACH], others: &[] };
+
+const COUNT: Opt<Integer<i64>> =
+    Opt::new("count", Integer::within(1, 1_000_000_000_000, "events"), "So many are an alert.", "3").required("");
+const PER: Opt<Choice<Per>> = Opt::new("per", Choice(PERS), "What is counted separately.", "\"link\"")
+    .required("say what is counted: per = \"link\" (or campaign, qr, domain, partner, source, owner, all)");
+const WITHIN: Opt<Spoken<(String, Duration)>> = Opt::new(
+    "within",
+    Spoken::new(
+        |text| Ok((text.to_owned(), values::duration(text)?)),
+        "a duration: whole seconds, 1s to 7d",
+        r"^\s*[0-9]",
+    ),
+    "The time that is counted in.",
+    "\"10m\"",
+)
+.required("say in how long: within = \"10m\"");
+const QUIET_FOR: Opt<Span> = Opt::new(
+    "quiet_for",
+    Span::within(Duration::ZERO, Duration::from_secs(30 * 86_400)),
+    "How long the count stays low before the end is said.",
+    "\"1h\"",
+)
+.or(Duration::ZERO);
+static COUNT_GROUP: Group = Group {
+    title: "alert with count",
+    about: "When so many events came in so long.",
+    read_by: "detect",
+    options: &[&COUNT, &PER, &WITHIN, &QUIET_FOR],
+    others: &[],
+};
+
+pub(crate) const TO: Opt<References> =
+    Opt::new("to", References("destination"), "Where messages go.", "[\"sales-chat\", \"log\"]")
+        .required("name at least one destination");
+const FIRST: Opt<Span> = Opt::new(
+    "first",
+    Span::within(Duration::ZERO, DAY).or("now"),
+    "How long the first message waits for others.",
+    "\"30s\"",
+)
+.or(Duration::ZERO);
+const THEN_EVERY: Opt<Span> = Opt::new(
+    "then_every",
+    Span::within(Duration::from_secs(1), DAY),
+    "How often a summary follows while there is something to say.",
+    "\"5m\"",
+)
+.or(Duration::from_secs(300));
+const MENTION: Opt<Choice<bool>> =
+    Opt::new("mention", Choice(&[("link.owner", true), NOBODY]), "Who is mentioned in the message.", "\"link.owner\"")
+        .or(NOBODY);
+const NOBODY: (&str, bool) = ("nobody", false);
+const SAY_WHEN_OVER: Opt<Flag> =
+    Opt::new("say_when_over", Flag, "Whether the end of a condition is a message as well.", "true").or(false);
+const ONE_OPEN_PER: Opt<Choice<Per>> = Opt::new(
+    "one_open_per",
+    Choice(PERS),
+    "One open message for each; the same as `per` of the alert, if that has one.",
+    "\"link\"",
+)
+.otherwise("each stands for itself, but at destinations that open tickets or incidents");
+const MUTE: Opt<Reference> =
+    Opt::new("mute", Reference("mute"), "Hours in which nothing new is sent.", "\"nights\"").otherwise("none");
+static SEND_GROUP: Group = Group {
+    title: "send",
+    about: "What a rule sends, and when.",
+    read_by: "notify",
+    options: &[&TO, &FIRST, &THEN_EVERY, &MENTION, &SAY_WHEN_OVER, &ONE_OPEN_PER, &MUTE],
+    others: &[],
+};
 
 /// A rule: which events, what makes it speak, and what is sent where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,20 +178,6 @@ pub struct Rule {
     pub template: Option<Template>,
     /// What is sent by the calendar.
     pub report: Option<RuleReport>,
-}
-
-/// A report that is sent by the calendar.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleReport {
-    /// The view.
-    pub view: String,
-    /// When.
-    pub when: Calendar,
-    /// The names of destinations, each declared.
-    pub to: Vec<String>,
-    /// Which rows: columns, and the patterns of the rule's `when` that they must match. The kind of the event is left
-    /// out.
-    pub select: Vec<(String, Vec<String>)>,
 }
 
 /// What a rule sends, and when.
@@ -64,38 +199,13 @@ pub struct Sending {
     pub mute: Option<String>,
 }
 
-/// Hours in which rules that name them say nothing new.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mute {
-    /// Their name.
-    pub name: String,
-    /// The hours.
-    pub hours: Hours,
-}
-
-/// A time in which rules say nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Silence {
-    /// Its name.
-    pub name: String,
-    /// The rules, each declared.
-    pub rules: Vec<String>,
-    /// From when.
-    pub from: Timestamp,
-    /// Until when, not included.
-    pub until: Timestamp,
-    /// Why, for whoever wonders.
-    pub why: String,
-}
-
 pub(crate) fn read(sections: &Section<'_>, owners: &Declared, destinations: &Declared, mutes: &Declared) -> Vec<Rule> {
     let mut rules = Vec::new();
     for entry in sections.entries() {
         if !is_name(&entry.key) {
             sections.error(&entry.at, format!("{:?} cannot name a rule", entry.key), "use letters, digits, - and _");
         }
-        let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
-        section.title = format!("[rule.{}]", entry.key);
+        let Some(section) = sections.named(entry, "rule", &RULE) else { continue };
         rules.extend(read_one(entry.key.clone(), section, owners, destinations, mutes));
     }
     rules
@@ -109,30 +219,28 @@ fn read_one(
     mutes: &Declared,
 ) -> Option<Rule> {
     let sink = section.reading.sink;
-    let owner = section.owner("owner", owners);
-    if !section.has("when") {
-        section.missing("when", "say which events: when = { event = \"visit\" }");
-    }
-    let when = section.section("when").and_then(read_when);
-    let alert = section.section("alert").map(read_alert);
+    let owner = section.owner(&OWNER, owners);
+    section.demand(&WHEN);
+    let when = section.section(&WHEN).and_then(read_when);
+    let alert = section.section(&ALERT).map(read_alert);
     if let (Some(Some(alert)), Some(when)) = (&alert, &when) {
-        alert::check_events(&section, alert, when);
+        alert::check_events(&section, section.place(&WHEN), alert, when);
     }
-    let send = section.section("send").map(|send| read_send(send, destinations, mutes));
-    let report = section.section("report").map(|report| {
+    let send = section.section(&SEND).map(|send| read_send(send, destinations, mutes));
+    let report = section.section(&REPORT).map(|report| {
         // Problems of the conditions were said above.
-        let select = when.as_ref().and(section.section("when")).map(|when| selected(&when)).unwrap_or_default();
-        read_report(report, destinations, select)
+        let select = when.as_ref().and(section.section(&WHEN)).map(|when| selected(&when)).unwrap_or_default();
+        report::read(report, destinations, select)
     });
-    let instruction = section.text("do");
-    let template = read_template(&section);
-    let shadow = section.flag("shadow").unwrap_or(false);
-    match (section.has("alert"), section.has("send")) {
+    let instruction = section.text(&DO);
+    let template = section.section(&TEMPLATE).and_then(template::read);
+    let shadow = section.flag(&SHADOW).unwrap_or(SHADOW.usual());
+    match (section.has(&ALERT), section.has(&SEND)) {
         (false, true) => {
             let hint = "add alert = { each = true } or alert = { count = N, per = \"link\", within = \"5m\" }";
-            section.error(section.place("send"), format!("{} sends but never alerts", section.title), hint);
+            section.error(section.place(&SEND), format!("{} sends but never alerts", section.title), hint);
         }
-        (false, false) if !section.has("report") => {
+        (false, false) if !section.has(&REPORT) => {
             let hint = "add alert = { each = true } or alert = { count = N, per = \"link\", within = \"5m\" }";
             sink.warn(section.at, format!("{} has no alert: it says nothing", section.title), hint);
         }
@@ -144,7 +252,7 @@ fn read_one(
     {
         let message = format!("{} counts per {} and sends one_open_per = {:?}", section.title, per.name(), open.name());
         section.error(
-            section.place("send"),
+            section.place(&SEND),
             message,
             format!("write one_open_per = {:?}: an end has to find its start", per.name()),
         );
@@ -208,7 +316,7 @@ pub(crate) fn read_when(section: Section<'_>) -> Option<When> {
     sound.then(|| When::new(events, conditions))
 }
 
-fn nearest<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+pub(crate) fn nearest<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     match did_you_mean(key, names.clone()) {
         hint if hint.is_empty() => format!("one of: {}", names.collect::<Vec<_>>().join(", ")),
         hint => hint,
@@ -241,78 +349,77 @@ fn patterns(section: &Section<'_>, key: &str, node: &Node) -> Option<Vec<String>
 }
 
 fn read_alert(section: Section<'_>) -> Option<Trigger> {
-    let pers = Per::EVERY.map(|per| (per.name(), per));
-    let alert = if section.has("spike") {
-        alert::read_spike(&section, &pers)
-    } else if section.has("silence") {
-        alert::read_silence(&section, &pers)
-    } else if section.has("broken") {
-        alert::read_broken(&section, &pers)
-    } else if section.has("drift") {
-        alert::read_drift(&section)
-    } else if section.has("gap") {
-        alert::read_gap(&section, &pers)
-    } else if section.has("first_seen") {
-        alert::read_first_seen(&section)
-    } else if section.has("count") {
-        read_count(&section, &pers)
+    // What is asked for first decides which keys are known.
+    let given = |key: &'static str| section.node_of(key).is_some();
+    let (section, alert) = if given("spike") {
+        let section = section.declared_as(&alert::SPIKE_GROUP);
+        let alert = alert::read_spike(&section);
+        (section, alert)
+    } else if given("silence") {
+        let section = section.declared_as(&alert::SILENCE_GROUP);
+        let alert = alert::read_silence(&section);
+        (section, alert)
+    } else if given("broken") {
+        let section = section.declared_as(&alert::BROKEN_GROUP);
+        let alert = alert::read_broken(&section);
+        (section, alert)
+    } else if given("drift") {
+        let section = section.declared_as(&alert::DRIFT_GROUP);
+        let alert = alert::read_drift(&section);
+        (section, alert)
+    } else if given("gap") {
+        let section = section.declared_as(&alert::GAP_GROUP);
+        let alert = alert::read_gap(&section);
+        (section, alert)
+    } else if given("first_seen") {
+        let section = section.declared_as(&alert::FIRST_SEEN_GROUP);
+        let alert = alert::read_first_seen(&section);
+        (section, alert)
+    } else if given(COUNT.key) {
+        let section = section.declared_as(&COUNT_GROUP);
+        let alert = read_count(&section);
+        (section, alert)
     } else {
-        match section.flag("each") {
-            Some(true) => Some(Trigger::Each),
-            Some(false) => {
-                section.error(section.place("each"), "each = false says nothing", "leave the alert out");
-                None
-            }
-            None if section.has("each") => None,
-            None => {
-                let hint = "write { each = true } or { count = N, per = \"link\", within = \"5m\" }";
-                section.error(section.at, format!("{} does not say when", section.title), hint);
-                None
-            }
-        }
+        let section = section.declared_as(&EACH_GROUP);
+        let alert = read_each(&section);
+        (section, alert)
     };
     section.finish();
     alert
 }
 
-fn read_count(section: &Section<'_>, pers: &[(&'static str, Per)]) -> Option<Trigger> {
-    for (key, hint) in [
-        ("per", "say what is counted: per = \"link\" (or campaign, qr, domain, partner, source, owner, all)"),
-        ("within", "say in how long: within = \"10m\""),
-    ] {
-        if !section.entries().iter().any(|entry| entry.key == key) {
-            section.missing(key, hint);
+fn read_each(section: &Section<'_>) -> Option<Trigger> {
+    match section.flag(&EACH) {
+        Some(true) => Some(Trigger::Each),
+        Some(false) => {
+            section.error(section.place(&EACH), "each = false says nothing", "leave the alert out");
+            None
         }
-    }
-    let count = section.integer("count", 1..=1_000_000_000_000).and_then(|count| u64::try_from(count).ok());
-    let per = section.choice("per", pers);
-    let within = section.parsed("within", |text| Ok((text.to_owned(), values::duration(text)?)));
-    let quiet_for =
-        section.duration("quiet_for", Duration::ZERO..=Duration::from_secs(30 * 86_400)).unwrap_or_default();
-    let (text, within) = within?;
-    match Trigger::count(count?, per?, millis(within), millis(quiet_for)) {
-        Ok(alert) => Some(alert),
-        Err(WindowError(_)) => {
-            let message = format!("within in {} cannot be {text:?}", section.title);
-            section.error(section.place("within"), message, "use whole seconds, from 1s to 7d");
+        None if section.has(&EACH) => None,
+        None => {
+            let hint = "write { each = true } or { count = N, per = \"link\", within = \"5m\" }";
+            section.error(section.at, format!("{} does not say when", section.title), hint);
             None
         }
     }
 }
 
-/// Title and text of messages (`template`), filled with made-up values to see that they can be.
-pub(crate) fn read_template(section: &Section<'_>) -> Option<Template> {
-    let own = section.section("template")?;
-    let template = Template { title: own.text("title"), text: own.text("text") };
-    if template == Template::default() {
-        own.error(own.at, format!("{} says nothing", own.title), "write title = \"…\", text = \"…\" or both");
+fn read_count(section: &Section<'_>) -> Option<Trigger> {
+    section.demand(&PER);
+    section.demand(&WITHIN);
+    let count = section.integer(&COUNT).and_then(|count| u64::try_from(count).ok());
+    let per = section.choice(&PER);
+    let within = section.parsed(&WITHIN);
+    let quiet_for = section.duration(&QUIET_FOR).unwrap_or(QUIET_FOR.usual());
+    let (text, within) = within?;
+    match Trigger::count(count?, per?, millis(within), millis(quiet_for)) {
+        Ok(alert) => Some(alert),
+        Err(WindowError(_)) => {
+            let message = format!("within in {} cannot be {text:?}", section.title);
+            section.error(section.place(&WITHIN), message, "use whole seconds, from 1s to 7d");
+            None
+        }
     }
-    if let Err(fault) = template.check() {
-        let hint = fault.unknown.map(|(name, known)| nearest(&name, known.iter().copied())).unwrap_or_default();
-        own.error(own.place(fault.key), format!("the {} of {}: {}", fault.key, own.title, fault.message), hint);
-    }
-    own.finish();
-    Some(template)
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -320,26 +427,19 @@ fn millis(duration: Duration) -> i64 {
 }
 
 fn read_send(section: Section<'_>, destinations: &Declared, mutes: &Declared) -> Option<Sending> {
-    let to = checked_names(&section, "to", "destination", destinations);
-    let day = Duration::from_secs(86_400);
-    let first = section.parsed("first", |text| match text {
-        "now" => Ok(Duration::ZERO),
-        _ => values::duration(text).map_err(|why| format!("{why}, or \"now\"")),
-    });
-    let then_every = section.duration("then_every", Duration::from_secs(1)..=day);
-    let mention = section.choice("mention", &[("link.owner", true), ("nobody", false)]);
-    let say_when_over = section.flag("say_when_over").unwrap_or(false);
-    let one_open_per = section.choice("one_open_per", &Per::EVERY.map(|per| (per.name(), per)));
-    let mute = section.placed("mute").filter(|(name, at)| mutes.check("mute", name, at, section.reading));
-    if first.is_some_and(|first| first > day) {
-        section.error(section.place("first"), "first waits for longer than a day", "use \"now\" to \"24h\"");
-    }
+    let to = checked_names(&section, &TO, "destination", destinations);
+    let first = section.duration(&FIRST);
+    let then_every = section.duration(&THEN_EVERY);
+    let mention = section.choice(&MENTION);
+    let say_when_over = section.flag(&SAY_WHEN_OVER).unwrap_or(SAY_WHEN_OVER.usual());
+    let one_open_per = section.choice(&ONE_OPEN_PER);
+    let mute = section.placed(&MUTE).filter(|(name, at)| mutes.check("mute", name, at, section.reading));
     section.finish();
     Some(Sending {
         to: to?,
-        mention_link_owner: mention.unwrap_or(false),
-        first: first.unwrap_or(defaults::FIRST),
-        then_every: then_every.unwrap_or(defaults::THEN_EVERY),
+        mention_link_owner: mention.unwrap_or(NOBODY.1),
+        first: first.unwrap_or(FIRST.usual()),
+        then_every: then_every.unwrap_or(THEN_EVERY.usual()),
         say_when_over,
         one_open_per,
         mute: mute.map(|(name, _)| name),
@@ -347,84 +447,24 @@ fn read_send(section: Section<'_>, destinations: &Declared, mutes: &Declared) ->
 }
 
 /// A list of names that must all be declared, and must not be empty.
-fn checked_names(section: &Section<'_>, key: &'static str, what: &str, declared: &Declared) -> Option<Vec<String>> {
-    let Some(names) = section.texts(key) else {
-        section.missing(key, &format!("name at least one {what}"));
+pub(crate) fn checked_names(
+    section: &Section<'_>,
+    opt: &Opt<References>,
+    what: &str,
+    declared: &Declared,
+) -> Option<Vec<String>> {
+    let hint = opt.required.unwrap_or_default();
+    let Some(names) = section.references(opt) else {
+        section.missing(opt.key, hint);
         return None;
     };
     if names.is_empty() {
-        section.error(
-            section.place(key),
-            format!("{key} in {} is empty", section.title),
-            format!("name at least one {what}"),
-        );
+        section.error(section.place(opt), format!("{} in {} is empty", opt.key, section.title), hint);
     }
     let known = names.iter().filter(|(name, at)| declared.check(what, name, at, section.reading)).count();
     (known == names.len() && known > 0).then(|| names.into_iter().map(|(name, _)| name).collect())
 }
 
-fn read_report(
-    section: Section<'_>,
-    destinations: &Declared,
-    select: Vec<(String, Vec<String>)>,
-) -> Option<RuleReport> {
-    let view = section.required("view", "name a view of the reports, such as campaign_channel_daily");
-    let weekly = section.choice("every", &[("day", false), ("week", true)]).unwrap_or(false);
-    let at = section.parsed("at", values::time_of_day);
-    let on =
-        section.parsed("on", |text| values::weekday(text).ok_or(format!("{text:?} is not a day: write \"monday\"")));
-    if !weekly && section.has("on") {
-        section.error(section.place("on"), "a daily report has no day of the week", "write every = \"week\"");
-    }
-    let to = checked_names(&section, "to", "destination", destinations);
-    let on = weekly.then(|| on.unwrap_or(jiff::civil::Weekday::Monday));
-    let at = at.unwrap_or(jiff::civil::Time::constant(8, 0, 0, 0));
-    let when = Calendar { on, at, zone: section.reading.zone.clone() };
     section.finish();
     Some(RuleReport { view: view?.0, when, to: to?, select })
-}
-
-pub(crate) fn read_mutes(sections: &Section<'_>) -> Vec<Mute> {
-    let mut mutes = Vec::new();
-    for entry in sections.entries() {
-        let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
-        section.title = format!("[mute.{}]", entry.key);
-        for key in ["days", "hours"] {
-            if !section.has(key) {
-                section.missing(key, "write days = \"mon-sun\" and hours = \"22:00-07:00\"");
-            }
-        }
-        let hours = read_hours(&section, values::day_or_night);
-        section.finish();
-        mutes.extend(hours.map(|hours| Mute { name: entry.key.clone(), hours }));
-    }
-    mutes
-}
-
-pub(crate) fn read_silences(sections: &Section<'_>, rules: &Declared) -> Vec<Silence> {
-    let mut silences = Vec::new();
-    for entry in sections.entries() {
-        let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
-        section.title = format!("[silence.{}]", entry.key);
-        silences.extend(read_silence(entry.key.clone(), section, rules));
-    }
-    silences
-}
-
-fn read_silence(name: String, section: Section<'_>, rules: &Declared) -> Option<Silence> {
-    let rules = checked_names(&section, "rules", "rule", rules);
-    for key in ["from", "until"] {
-        if !section.entries().iter().any(|entry| entry.key == key) {
-            section.missing(key, "a silence has a beginning and an end");
-        }
-    }
-    let (from, until) = (section.instant("from"), section.instant("until"));
-    let why = section.required("why", "say why, for whoever wonders");
-    if from.is_some() && until.is_some() && from >= until {
-        section.error(section.place("until"), "until lies before from", "the silence would never be");
-    } else if until.is_some_and(|until| until <= section.reading.environment.now()) {
-        section.reading.sink.warn(section.place("until"), format!("{} is over", section.title), "remove it");
-    }
-    section.finish();
-    Some(Silence { name, rules: rules?, from: from?, until: until?, why: why?.0 })
 }

@@ -3,11 +3,138 @@
 use jiff::{SignedDuration, Timestamp};
 use signature::{Algorithm, Encoding, HeaderPart, HmacScheme, Scheme, Secret, SignedTime};
 
-use crate::defaults;
 use crate::document::{Node, Value};
+use crate::form::{Choice, Instant, Span, TEXT, Text};
+use crate::option::{Group, Opt};
 use crate::problem::{Place, did_you_mean};
+use crate::schema::{Json, any_of, object, one_of, text};
 use crate::secret::Resolved;
 use crate::section::Section;
+use crate::table::{Own, TableList};
+
+/// `scheme` of a source.
+pub(crate) const SCHEME: Opt<Own> = Opt::new(
+    "scheme",
+    Own::new(scheme_schema, "a name, or a table in one of the forms below").with(&SCHEMES),
+    "How its deliveries are authenticated: `standard-webhooks`, `svix`, `stripe`, `calendly`, `mux`, `convoy`, `github`, `shopify`, \
+     `slack`, `twilio`, `dub`, `hookdeck`, `outpost`, `basic`, `bearer`, or a table. docs/senders.md says which sender signs how.",
+    "{ header = \"X-Secret\" }",
+)
+.otherwise("the one of its platform, where there is one: dub, twilio, canonical (standard-webhooks), rebrandly (its header)");
+
+const SECRETS_FORM: &str = "write secrets = [{ id = \"2026-09\", env = \"VARIABLE\" }]";
+
+/// `secrets` of a source.
+pub(crate) const SECRETS: Opt<TableList> = Opt::new(
+    "secrets",
+    TableList(&SECRET_GROUP, with_a_place),
+    "What its deliveries are authenticated with. Several may be live at once, so that one can take over from another.",
+    "[{ id = \"2026-09\", env = \"DUB_SECRET\" }]",
+)
+.required(SECRETS_FORM);
+
+const ID: Opt<Text> = Opt::new("id", TEXT, "Its name, in metrics and answers of a dry run.", "\"2026-09\"")
+    .required("name it, for instance by the month it was made in");
+const ENV: Opt<Text> = Opt::new("env", TEXT, "The environment variable that has it.", "\"DUB_SECRET\"");
+const FILE: Opt<Text> = Opt::new("file", Text("a path"), "The file that has it; instead of `env`.", "\"secrets/dub\"");
+const FROM: Opt<Instant> = Opt::new("from", Instant, "From when it is live.", "2026-09-01").otherwise("always");
+const UNTIL: Opt<Instant> =
+    Opt::new("until", Instant, "Until when it is live, not included.", "2027-06-01").otherwise("for ever");
+
+static SECRET_GROUP: Group = Group {
+    title: "one of the secrets",
+    about: "A secret, and when it is live. It is in the environment or in a file.",
+    read_by: "ingest",
+    options: &[&ID, &ENV, &FILE, &FROM, &UNTIL],
+    others: &[],
+};
+
+/// A secret is in one place.
+fn with_a_place(schema: Json) -> Json {
+    let place = |key: &str| object([("required", Json::List(vec![text(key)]))]);
+    schema.with_all(object([("oneOf", Json::List(vec![place("env"), place("file")]))]))
+}
+
+const QUERY: Opt<Text> =
+    Opt::new("query", TEXT, "The parameter of the query that carries the secret.", "\"key\"").required("");
+static QUERY_GROUP: Group = Group {
+    title: "scheme with a query",
+    about: "The secret itself travels in the query.",
+    read_by: "",
+    options: &[&QUERY],
+    others: &[],
+};
+
+const HEADER: Opt<Text> = Opt::new("header", TEXT, "The header that carries the secret.", "\"X-Secret\"").required("");
+static HEADER_GROUP: Group = Group {
+    title: "scheme with a header",
+    about: "The secret itself travels in a header.",
+    read_by: "",
+    options: &[&HEADER],
+    others: &[],
+};
+
+const HMAC: Opt<Choice<Algorithm>> = Opt::new(
+    "hmac",
+    Choice(&[("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)]),
+    "The hash.",
+    "\"sha256\"",
+)
+.required("");
+const CODE_HEADER: Opt<Text> = Opt::new("header", TEXT, "The header that carries the signature.", "\"X-Signature\"")
+    .required("name the header that carries the signature");
+const HEX: (&str, Encoding) = ("hex", Encoding::Hex);
+const ENCODING: Opt<Choice<Encoding>> = Opt::new(
+    "encoding",
+    Choice(&[HEX, ("base64", Encoding::Base64), ("base64url", Encoding::Base64Url)]),
+    "How the signature is written.",
+    "\"base64\"",
+)
+.or(HEX);
+const PREFIX: Opt<Text> =
+    Opt::new("prefix", TEXT, "What stands before the signature in its header.", "\"v1=\"").otherwise("nothing");
+const SIGNED: Opt<Text> = Opt::new(
+    "signed",
+    Text("a text with `{body}`, `{timestamp}`, `{url}`, `{header:NAME}`"),
+    "What is signed.",
+    "\"{timestamp}.{body}\"",
+)
+.or("{body}");
+const TIMESTAMP: Opt<Text> = Opt::new(
+    "timestamp",
+    Text("`header:NAME`, or `field:NAME` in the header of the signature"),
+    "Where the time of the signature is. An old one is refused.",
+    "\"header:X-Timestamp\"",
+)
+.otherwise("there is none");
+const TOLERANCE: Opt<Span> = Opt::new(
+    "tolerance",
+    Span::within(std::time::Duration::from_secs(1), std::time::Duration::from_secs(86_400)),
+    "How old, or how far ahead, the time of a signature may be.",
+    "\"5m\"",
+)
+.or(std::time::Duration::from_secs(signature::TOLERANCE_SECONDS.unsigned_abs()));
+const DELIVERY_ID: Opt<Text> = Opt::new(
+    "delivery_id",
+    Text("a header, `header:NAME`, or `field:NAME`"),
+    "Where the id of the delivery is, for log lines and records.",
+    "\"X-Delivery\"",
+)
+.otherwise("there is none");
+static HMAC_GROUP: Group = Group {
+    title: "scheme with an HMAC",
+    about: "A keyed hash over the body and more, in a header.",
+    read_by: "",
+    options: &[&HMAC, &CODE_HEADER, &ENCODING, &PREFIX, &SIGNED, &TIMESTAMP, &TOLERANCE, &DELIVERY_ID],
+    others: &[],
+};
+
+static SCHEMES: [&Group; 3] = [&HEADER_GROUP, &QUERY_GROUP, &HMAC_GROUP];
+
+fn scheme_schema() -> Json {
+    let named = one_of(PLAIN.iter().map(|(name, _)| *name));
+    any_of(std::iter::once(named).chain(SCHEMES.iter().map(|group| group.schema(true))))
+}
 
 /// The schemes that are a name alone.
 const PLAIN: [(&str, Scheme); 15] = [
@@ -30,7 +157,7 @@ const PLAIN: [(&str, Scheme); 15] = [
 
 /// The scheme of a source, or the one way of its adapter's platform.
 pub(crate) fn read_scheme(source: &Section<'_>, adapter: Option<&str>) -> Option<Scheme> {
-    let Some(node) = source.node("scheme") else {
+    let Some(node) = source.node(&SCHEME) else {
         return match adapter? {
             "dub" => Some(Scheme::Dub),
             "twilio" => Some(Scheme::Twilio),
@@ -67,44 +194,44 @@ fn named(source: &Section<'_>, node: &Node, name: &str) -> Option<Scheme> {
 
 /// `{ query = … }`, `{ header = … }` or `{ hmac = …, header = …, … }`.
 fn with_parameters(table: Section<'_>) -> Option<Scheme> {
-    let scheme = if table.has("hmac") {
-        hmac(&table).map(Scheme::Hmac)
-    } else if let Some(key) = table.text("query") {
-        Some(Scheme::Query { key })
-    } else if let Some(name) = table.text("header") {
-        Some(Scheme::Header { name })
+    // What is asked for first decides which keys are known.
+    let (table, scheme) = if table.has(&HMAC) {
+        let table = table.declared_as(&HMAC_GROUP);
+        let scheme = hmac(&table).map(Scheme::Hmac);
+        (table, scheme)
+    } else if let Some(key) = table.text(&QUERY) {
+        (table.declared_as(&QUERY_GROUP), Some(Scheme::Query { key }))
+    } else if let Some(name) = table.text(&HEADER) {
+        (table.declared_as(&HEADER_GROUP), Some(Scheme::Header { name }))
     } else {
         table.error(table.at, format!("{} says neither hmac nor header nor query", table.title), "");
-        None
+        (table, None)
     };
     table.finish();
     scheme
 }
 
 fn hmac(table: &Section<'_>) -> Option<HmacScheme> {
-    let algorithms = [("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)];
-    let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64), ("base64url", Encoding::Base64Url)];
-    let algorithm = table.choice("hmac", &algorithms);
-    let header = table.required("header", "name the header that carries the signature");
-    let encoding = table.choice("encoding", &encodings).unwrap_or(Encoding::Hex);
-    let prefix = table.text("prefix").unwrap_or_default();
-    let signed = table.text("signed").unwrap_or_else(|| "{body}".to_owned());
-    let tolerance =
-        table.duration("tolerance", std::time::Duration::from_secs(1)..=std::time::Duration::from_secs(86_400));
+    let algorithm = table.choice(&HMAC);
+    let header = table.required(&CODE_HEADER);
+    let encoding = table.choice(&ENCODING).unwrap_or(HEX.1);
+    let prefix = table.text(&PREFIX).unwrap_or_default();
+    let signed = table.text(&SIGNED).unwrap_or_else(|| SIGNED.usual().to_owned());
+    let tolerance = table.duration(&TOLERANCE);
     let code_header = header.as_ref().map_or("", |(name, _)| name.as_str());
-    let timestamp = table.placed("timestamp").and_then(|(text, at)| {
+    let timestamp = table.placed(&TIMESTAMP).and_then(|(text, at)| {
         let Some(part) = header_part(&text, code_header) else {
             let hint = "write \"header:X-Timestamp\", or \"field:t\" for t=… in the header of the signature";
             table.error(&at, format!("timestamp {text:?} names neither a header nor a field"), hint);
             return None;
         };
         let seconds = tolerance.and_then(|tolerance| i64::try_from(tolerance.as_secs()).ok());
-        Some(SignedTime { part, tolerance_seconds: seconds.unwrap_or(defaults::TOLERANCE_SECONDS) })
+        Some(SignedTime { part, tolerance_seconds: seconds.unwrap_or(signature::TOLERANCE_SECONDS) })
     });
-    if tolerance.is_some() && !table.has("timestamp") {
-        table.error(table.place("tolerance"), "tolerance without a timestamp", "add timestamp = \"header:…\"");
+    if tolerance.is_some() && !table.has(&TIMESTAMP) {
+        table.error(table.place(&TOLERANCE), "tolerance without a timestamp", "add timestamp = \"header:…\"");
     }
-    let delivery_id = table.text("delivery_id");
+    let delivery_id = table.text(&DELIVERY_ID);
     let delivery_id =
         delivery_id.map(|text| header_part(&text, code_header).unwrap_or_else(|| HeaderPart::whole(text)));
     Some(HmacScheme { algorithm: algorithm?, header: header?.0, encoding, prefix, signed, timestamp, delivery_id })
@@ -124,9 +251,9 @@ fn header_part(text: &str, code_header: &str) -> Option<HeaderPart> {
 
 /// The secrets of a source. Those that could not be looked up are left out; why is recorded, unless it was asked for.
 pub(crate) fn read_secrets(source: &Section<'_>, scheme: Option<&Scheme>) -> Vec<Secret> {
-    let hint = "write secrets = [{ id = \"2026-09\", env = \"VARIABLE\" }]";
-    let Some(node) = source.node("secrets") else {
-        source.missing("secrets", hint);
+    let hint = SECRETS_FORM;
+    let Some(node) = source.node(&SECRETS) else {
+        source.missing(SECRETS.key, hint);
         return Vec::new();
     };
     let Value::List(items) = &node.value else {
@@ -138,14 +265,15 @@ pub(crate) fn read_secrets(source: &Section<'_>, scheme: Option<&Scheme>) -> Vec
     let mut lifetimes = Vec::new();
     for item in items {
         let Some(table) = source.section_of(item, "a secret") else { continue };
-        let id = table.required("id", "name it, for instance by the month it was made in");
-        let (from, until) = (table.instant("from"), table.instant("until"));
+        let table = table.declared_as(&SECRET_GROUP);
+        let id = table.required(&ID);
+        let (from, until) = (table.instant(&FROM), table.instant(&UNTIL));
         let resolved = table.referenced();
         let now = source.reading.environment.now();
         if let (Some(from), Some(until)) = (from, until)
             && from >= until
         {
-            table.error(table.place("until"), "until lies before from", "the secret would never be live");
+            table.error(table.place(&UNTIL), "until is before from", "the secret would never be live");
         }
         if let Some((id, at)) = &id {
             if ids.contains(id) {
@@ -154,11 +282,11 @@ pub(crate) fn read_secrets(source: &Section<'_>, scheme: Option<&Scheme>) -> Vec
             ids.push(id.clone());
             if until.is_some_and(|until| until <= now) {
                 let message = format!("secret {id:?} of {} has expired and is refused", source.title);
-                source.reading.sink.warn(table.place("until"), message, "remove it");
+                source.reading.sink.warn(table.place(&UNTIL), message, "remove it");
             } else {
                 live += 1;
             }
-            lifetimes.push((id.clone(), from, until, table.place("until")));
+            lifetimes.push((id.clone(), from, until, table.place(&UNTIL)));
         }
         if let (Some((id, _)), Resolved::Value(text)) = (id, resolved) {
             let mut secret = Secret::new(id, text.reveal());

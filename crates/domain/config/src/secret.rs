@@ -3,6 +3,8 @@
 use std::fs;
 
 use crate::document::{Node, Value};
+use crate::form::{Secret, SecretOrText};
+use crate::option::Opt;
 use crate::problem::Place;
 use crate::section::Section;
 
@@ -32,15 +34,25 @@ impl Resolved {
 impl<'a> Section<'a> {
     /// The secret under a key, given as a reference. An empty override says that there is none, as if the key were left
     /// out: a variable cannot be taken back everywhere, and no secret is empty.
-    pub(crate) fn secret(&self, key: &'static str) -> Option<Resolved> {
+    pub(crate) fn secret(&self, opt: &Opt<Secret>) -> Option<Resolved> {
+        self.secret_at(opt.key)
+    }
+
+    /// As [`Section::secret`], by the key.
+    pub(crate) fn secret_at(&self, key: &'static str) -> Option<Resolved> {
         let none =
             |node: &Node| node.at.origin.environment && matches!(&node.value, Value::Text(text) if text.is_empty());
-        self.node(key).filter(|node| !none(node)).map(|node| self.secret_of(node, key))
+        self.node_of(key).filter(|node| !none(node)).map(|node| self.secret_of(node, key))
     }
 
     /// A value that is a secret in some forms and plain text in others, such as an address.
-    pub(crate) fn secret_or_text(&self, key: &'static str) -> Option<Resolved> {
-        let node = self.node(key)?;
+    pub(crate) fn secret_or_text(&self, opt: &Opt<SecretOrText>) -> Option<Resolved> {
+        self.secret_or_text_at(opt.key)
+    }
+
+    /// As [`Section::secret_or_text`], by the key.
+    pub(crate) fn secret_or_text_at(&self, key: &'static str) -> Option<Resolved> {
+        let node = self.node_of(key)?;
         match &node.value {
             Value::Text(text) => Some(Resolved::Value(SecretText::new(text.clone()))),
             _ => Some(self.secret_of(node, key)),
@@ -65,12 +77,12 @@ impl<'a> Section<'a> {
 
     /// The secret that this table refers to by `env` or `file`.
     pub(crate) fn referenced(&self) -> Resolved {
-        let (variable, file) = (self.placed("env"), self.placed("file"));
+        let (variable, file) = (self.placed_at("env"), self.placed_at("file"));
         match (variable, file) {
             (Some((name, at)), None) => self.in_variable(&name, &at),
             (None, Some((name, at))) => self.in_file(&name, &at),
             (None, None) => {
-                if !self.has("env") && !self.has("file") {
+                if self.node_of("env").is_none() && self.node_of("file").is_none() {
                     self.error(self.at, format!("{} does not say where its secret is", self.title), FORMS);
                 }
                 Resolved::Failed

@@ -1,7 +1,6 @@
 //! One table of the configuration, read key by key: every wrong type and every unknown key is recorded.
 
 use std::cell::RefCell;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use jiff::tz::TimeZone;
 
 use crate::document::{self, Entry, Node, Table, Value};
 use crate::environment::Environment;
+use crate::form::{Bytes, Choice, File, Flag, Instant, Integer, References, Span, Spoken, Texts, Zone};
+use crate::option::{Form, Group, Opt};
 use crate::problem::{Place, Sink, did_you_mean};
 use crate::values;
 
@@ -34,11 +35,18 @@ pub(crate) struct Section<'a> {
     pub reading: Reading<'a>,
     table: &'a Table,
     asked: RefCell<Vec<&'static str>>,
+    /// What it is declared as. A reader that asks for a key that is not declared is wrong, and tests find it.
+    group: Option<&'static Group>,
 }
 
 impl<'a> Section<'a> {
     pub(crate) fn new(title: String, at: &'a Place, table: &'a Table, reading: Reading<'a>) -> Self {
-        Self { title, at, reading, table, asked: RefCell::default() }
+        Self { title, at, reading, table, asked: RefCell::default(), group: None }
+    }
+
+    /// The same table, as `group` declares it.
+    pub(crate) fn declared_as(self, group: &'static Group) -> Self {
+        Self { group: Some(group), ..self }
     }
 
     /// Records an error at a place.
@@ -47,7 +55,17 @@ impl<'a> Section<'a> {
     }
 
     /// The value under a key; the key counts as known from here on.
-    pub(crate) fn node(&self, key: &'static str) -> Option<&'a Node> {
+    pub(crate) fn node<F: Form>(&self, opt: &Opt<F>) -> Option<&'a Node> {
+        self.node_of(opt.key)
+    }
+
+    /// As [`Section::node`], for a key of a list that stands elsewhere, such as the fields of an event.
+    pub(crate) fn node_of(&self, key: &'static str) -> Option<&'a Node> {
+        if let Some(group) = self.group {
+            debug_assert!(group.declares(key), "{key:?} is read and not declared in {}", group.title);
+            #[cfg(test)]
+            crate::declared::note(group, key);
+        }
         let mut asked = self.asked.borrow_mut();
         if !asked.contains(&key) {
             asked.push(key);
@@ -56,13 +74,18 @@ impl<'a> Section<'a> {
     }
 
     /// Where a key stands, or the section if it does not.
-    pub(crate) fn place(&self, key: &str) -> &'a Place {
+    pub(crate) fn place<F: Form>(&self, opt: &Opt<F>) -> &'a Place {
+        self.place_of(opt.key)
+    }
+
+    /// As [`Section::place`], by the key.
+    pub(crate) fn place_of(&self, key: &str) -> &'a Place {
         self.table.get(key).map_or(self.at, |entry| &entry.node.at)
     }
 
     /// The key stands there; it counts as known.
-    pub(crate) fn has(&self, key: &'static str) -> bool {
-        self.node(key).is_some()
+    pub(crate) fn has<F: Form>(&self, opt: &Opt<F>) -> bool {
+        self.node(opt).is_some()
     }
 
     /// Every entry, for tables whose keys are names.
@@ -75,18 +98,30 @@ impl<'a> Section<'a> {
         self.error(self.at, format!("{} has no {key:?}", self.title), hint);
     }
 
+    /// Records that a key is missing, if it is: what is declared as required is demanded by this.
+    pub(crate) fn demand<F: Form>(&self, opt: &Opt<F>) {
+        if !self.has(opt) {
+            self.missing(opt.key, opt.required.unwrap_or_default());
+        }
+    }
+
     fn wrong_type(&self, node: &Node, key: &str, wanted: &str) {
         self.error(&node.at, format!("{key} in {} is {}, not {wanted}", self.title, node.value.kind()), "");
     }
 
     /// A text.
-    pub(crate) fn text(&self, key: &'static str) -> Option<String> {
-        self.placed(key).map(|(text, _)| text)
+    pub(crate) fn text<F: Form>(&self, opt: &Opt<F>) -> Option<String> {
+        self.placed(opt).map(|(text, _)| text)
     }
 
     /// A text with its place. An empty text is a problem: leaving a key out says the same and cannot be an accident.
-    pub(crate) fn placed(&self, key: &'static str) -> Option<Placed> {
-        let node = self.node(key)?;
+    pub(crate) fn placed<F: Form>(&self, opt: &Opt<F>) -> Option<Placed> {
+        self.placed_at(opt.key)
+    }
+
+    /// As [`Section::placed`], by the key.
+    pub(crate) fn placed_at(&self, key: &'static str) -> Option<Placed> {
+        let node = self.node_of(key)?;
         self.text_of(node, key)
     }
 
@@ -105,16 +140,17 @@ impl<'a> Section<'a> {
     }
 
     /// A text that must be there.
-    pub(crate) fn required(&self, key: &'static str, hint: &str) -> Option<Placed> {
-        if !self.has(key) {
-            self.missing(key, hint);
-        }
-        self.placed(key)
+    pub(crate) fn required<F: Form>(&self, opt: &Opt<F>) -> Option<Placed> {
+        self.demand(opt);
+        self.placed(opt)
     }
 
-    /// A whole number within `range`.
-    pub(crate) fn integer(&self, key: &'static str, range: RangeInclusive<i64>) -> Option<i64> {
-        let node = self.node(key)?;
+    /// A whole number within the bounds of its declaration.
+    pub(crate) fn integer<T>(&self, opt: &Opt<Integer<T>>) -> Option<T>
+    where
+        T: TryFrom<i64> + Into<i64> + Copy + Sync + 'static,
+    {
+        let node = self.node(opt)?;
         let number = match &node.value {
             Value::Integer(number) => *number,
             Value::Text(text) if node.at.origin.environment => match text.trim().parse() {
@@ -125,21 +161,29 @@ impl<'a> Section<'a> {
                 }
             },
             _ => {
-                self.wrong_type(node, key, "a whole number");
+                self.wrong_type(node, opt.key, "a whole number");
                 return None;
             }
         };
-        if range.contains(&number) {
-            return Some(number);
+        let (low, high) = opt.form.range;
+        match T::try_from(number) {
+            Ok(fits) if (low..=high).contains(&number) => Some(fits),
+            _ => {
+                let message = format!("{} in {} is {number}", opt.key, self.title);
+                self.error(&node.at, message, format!("use {low} to {high}"));
+                None
+            }
         }
-        let (low, high) = (range.start(), range.end());
-        self.error(&node.at, format!("{key} in {} is {number}", self.title), format!("use {low} to {high}"));
-        None
     }
 
     /// True or false.
-    pub(crate) fn flag(&self, key: &'static str) -> Option<bool> {
-        let node = self.node(key)?;
+    pub(crate) fn flag(&self, opt: &Opt<Flag>) -> Option<bool> {
+        self.flag_at(opt.key)
+    }
+
+    /// As [`Section::flag`], by the key.
+    pub(crate) fn flag_at(&self, key: &'static str) -> Option<bool> {
+        let node = self.node_of(key)?;
         match &node.value {
             Value::Flag(flag) => Some(*flag),
             Value::Text(text) if node.at.origin.environment && text == "true" => Some(true),
@@ -152,21 +196,37 @@ impl<'a> Section<'a> {
     }
 
     /// A text in one of the small languages of [`values`].
-    pub(crate) fn parsed<T>(&self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let (text, at) = self.placed(key)?;
+    pub(crate) fn parsed<T: 'static>(&self, opt: &Opt<Spoken<T>>) -> Option<T> {
+        self.parsed_by(opt, opt.form.parse)
+    }
+
+    /// The same, in a language that is not declared.
+    pub(crate) fn parsed_by<F: Form, T>(
+        &self,
+        opt: &Opt<F>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let (text, at) = self.placed(opt)?;
         match parse(&text) {
             Ok(value) => Some(value),
             Err(why) => {
-                self.error(&at, format!("{key} in {}: {why}", self.title), "");
+                self.error(&at, format!("{} in {}: {why}", opt.key, self.title), "");
                 None
             }
         }
     }
 
-    /// A duration within `range`.
-    pub(crate) fn duration(&self, key: &'static str, range: RangeInclusive<Duration>) -> Option<Duration> {
-        self.parsed(key, |text| {
-            let duration = values::duration(text)?;
+    /// A duration within the bounds of its declaration.
+    pub(crate) fn duration(&self, opt: &Opt<Span>) -> Option<Duration> {
+        let range = opt.form.range();
+        self.parsed_by(opt, |text| {
+            if opt.form.word() == Some(text) {
+                return Ok(Duration::ZERO);
+            }
+            let duration = values::duration(text).map_err(|why| match opt.form.word() {
+                Some(word) => format!("{why}, or {word:?}"),
+                None => why,
+            })?;
             if range.contains(&duration) {
                 Ok(duration)
             } else {
@@ -175,9 +235,27 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// A size in bytes within the bounds of its declaration.
+    pub(crate) fn size(&self, opt: &Opt<Bytes>) -> Option<u64> {
+        let Bytes { smallest, largest } = opt.form;
+        self.parsed_by(opt, |text| {
+            let bytes = values::size(text)?;
+            if (smallest..=largest).contains(&bytes) {
+                Ok(bytes)
+            } else {
+                Err(format!("{text:?} is not possible: use {smallest} to {largest} bytes"))
+            }
+        })
+    }
+
     /// One of several names.
-    pub(crate) fn choice<T: Copy>(&self, key: &'static str, options: &[(&'static str, T)]) -> Option<T> {
-        let (text, at) = self.placed(key)?;
+    pub(crate) fn choice<T: Copy + Sync>(&self, opt: &Opt<Choice<T>>) -> Option<T> {
+        self.choice_of(opt.key, opt.form.0)
+    }
+
+    /// As [`Section::choice`], by the key.
+    pub(crate) fn choice_of<T: Copy>(&self, key: &'static str, options: &[(&'static str, T)]) -> Option<T> {
+        let (text, at) = self.placed_at(key)?;
         let found = options.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
             let hint = did_you_mean(&text, options.iter().map(|(name, _)| *name));
@@ -187,8 +265,18 @@ impl<'a> Section<'a> {
     }
 
     /// A list of texts. From the environment: separated by commas.
-    pub(crate) fn texts(&self, key: &'static str) -> Option<Vec<Placed>> {
-        self.node(key).map(|node| self.texts_of(node, key))
+    pub(crate) fn texts(&self, opt: &Opt<Texts>) -> Option<Vec<Placed>> {
+        self.texts_at(opt.key)
+    }
+
+    /// A list of names of what is declared elsewhere.
+    pub(crate) fn references(&self, opt: &Opt<References>) -> Option<Vec<Placed>> {
+        self.texts_at(opt.key)
+    }
+
+    /// As [`Section::texts`], by the key.
+    pub(crate) fn texts_at(&self, key: &'static str) -> Option<Vec<Placed>> {
+        self.node_of(key).map(|node| self.texts_of(node, key))
     }
 
     pub(crate) fn texts_of(&self, node: &Node, key: &str) -> Vec<Placed> {
@@ -205,27 +293,27 @@ impl<'a> Section<'a> {
     }
 
     /// As [`Section::texts`], without their places; none is an empty list.
-    pub(crate) fn names(&self, key: &'static str) -> Vec<String> {
-        self.texts(key).unwrap_or_default().into_iter().map(|(text, _)| text).collect()
+    pub(crate) fn names(&self, opt: &Opt<Texts>) -> Vec<String> {
+        self.texts(opt).unwrap_or_default().into_iter().map(|(text, _)| text).collect()
     }
 
     /// A date or time as an instant.
-    pub(crate) fn instant(&self, key: &'static str) -> Option<Timestamp> {
-        let node = self.node(key)?;
+    pub(crate) fn instant(&self, opt: &Opt<Instant>) -> Option<Timestamp> {
+        let node = self.node(opt)?;
         let Value::Time(time) = &node.value else {
-            self.wrong_type(node, key, "a date (without quotation marks)");
+            self.wrong_type(node, opt.key, "a date (without quotation marks)");
             return None;
         };
         let instant = values::instant(time, self.reading.zone);
         if let Err(why) = &instant {
-            self.error(&node.at, format!("{key} in {}: {why}", self.title), "");
+            self.error(&node.at, format!("{} in {}: {why}", opt.key, self.title), "");
         }
         instant.ok()
     }
 
     /// A time zone by its IANA name.
-    pub(crate) fn time_zone(&self, key: &'static str) -> Option<TimeZone> {
-        let (name, at) = self.placed(key)?;
+    pub(crate) fn time_zone(&self, opt: &Opt<Zone>) -> Option<TimeZone> {
+        let (name, at) = self.placed(opt)?;
         let zone = TimeZone::get(&name);
         if zone.is_err() {
             self.error(&at, format!("unknown time zone {name:?}"), "use an IANA name, such as \"Europe/Berlin\"");
@@ -234,15 +322,32 @@ impl<'a> Section<'a> {
     }
 
     /// A path; relative ones start at the folder of the file they stand in.
-    pub(crate) fn path(&self, key: &'static str) -> Option<PathBuf> {
-        let (text, at) = self.placed(key)?;
+    pub(crate) fn path(&self, opt: &Opt<File>) -> Option<PathBuf> {
+        self.path_at(opt.key)
+    }
+
+    /// As [`Section::path`], by the key.
+    pub(crate) fn path_at(&self, key: &'static str) -> Option<PathBuf> {
+        let (text, at) = self.placed_at(key)?;
         Some(at.origin.folder.join(text))
     }
 
     /// A table inside this one.
-    pub(crate) fn section(&self, key: &'static str) -> Option<Section<'a>> {
-        let node = self.node(key)?;
+    pub(crate) fn section<F: Form>(&self, opt: &Opt<F>) -> Option<Section<'a>> {
+        let section = self.section_at(opt.key)?;
+        Some(Section { group: opt.form.group(), ..section })
+    }
+
+    /// As [`Section::section`], by the key.
+    pub(crate) fn section_at(&self, key: &'static str) -> Option<Section<'a>> {
+        let node = self.node_of(key)?;
         self.section_of(node, key)
+    }
+
+    /// One of the tables under this one, each under a name: `[rule.NAME]`.
+    pub(crate) fn named(&self, entry: &'a Entry, of: &str, group: &'static Group) -> Option<Section<'a>> {
+        let section = self.section_of(&entry.node, &entry.key)?;
+        Some(Section { title: format!("[{of}.{}]", entry.key), group: Some(group), ..section })
     }
 
     /// A node of this section as a table.

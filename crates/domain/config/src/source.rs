@@ -5,12 +5,133 @@ use std::time::Duration;
 use adapter::{ATTRIBUTE_HEADERS, Adapter, Dialect};
 use signature::{Scheme, Secret};
 
-use crate::availability;
-use crate::owners::Declared;
+use crate::form::{Bytes, Choice, Flag, Integer, Listed, Reference, Span, Text, Zone};
+use crate::option::{Group, Opt};
+use crate::owners::{Declared, owned};
 use crate::patience::{Patience, patience};
-use crate::platform::Ingest;
+use crate::platform::{self, BODIES_IN_MEMORY, Ingest};
 use crate::section::{Section, words};
-use crate::{defaults, mapping, privacy, scheme, values, window};
+use crate::table::{Own, Table, TableList};
+use crate::{availability, mapping, privacy, scheme, window};
+
+const ADAPTER: Opt<Listed> = Opt::new(
+    "adapter",
+    Listed(|| availability::ADAPTERS.to_vec()),
+    "What reads its payloads: the platform that sends, `canonical` (our own format), `cloudevents`, or `mapping`.",
+    "\"dub\"",
+)
+.required("name the platform that sends, such as \"dub\" or \"canonical\"");
+const OWNER: Opt<Reference> = owned("owner", "Who owns it.");
+static MAPS: [&Group; 1] = [&mapping::MAP];
+const MAP: Opt<Own> = Opt::new(
+    "map",
+    Own::new(|| mapping::MAP.schema(true), "a table").with(&MAPS),
+    "With `adapter = \"mapping\"`, and required then: where its payloads have what. docs/mapping.md has the whole of it.",
+    "{ event_key = \"id\", type = { path = \"event\", click = \"clicked\" }, link_id = \"link.id\" }",
+);
+const QUOTA: Opt<Table> =
+    Opt::new("quota", Table(&QUOTA_GROUP), "How much it may send.", "{ per_second = 1000 }").otherwise("any amount");
+/// 72 h, unless the sender is known to retry for longer (see [`window::horizon`]): then the next whole hours beyond.
+const REMEMBER_FOR: Opt<Span> = Opt::new(
+    "remember_for",
+    Span::within(Duration::from_secs(60), Duration::from_secs(35 * 86_400)),
+    "How long a duplicate is recognised.",
+    "\"72h\"",
+)
+.otherwise("72 h, or longer where the sender retries for longer");
+const QUIET_AFTER: Opt<Span> = Opt::new(
+    "quiet_after",
+    Span::within(Duration::from_secs(60), Duration::from_secs(30 * 86_400)),
+    "After how long without an event it counts as silent, for rules with `silence`.",
+    "\"30m\"",
+)
+.otherwise("learned")
+.read_by("detect");
+const MAX_BODY: Opt<Bytes> =
+    platform::max_body("The largest body, on the wire and decompressed.").otherwise("that of `[ingest]`");
+const IN_FLIGHT: Opt<Integer<u32>> =
+    platform::in_flight("Requests that may wait for their acknowledgement at once, on each instance.")
+        .otherwise("that of `[ingest]`");
+const PUBLIC_URL: Opt<Text> = Opt::new(
+    "public_url",
+    Text("an http address without a query"),
+    "The address that the sender was given. Schemes whose signature covers the URL need it.",
+    "\"https://hooks.example.com/v1/webhooks/texts\"",
+);
+const VISITORS: Opt<Choice<bool>> =
+    privacy::visitors("Whether its visitors are told apart.").otherwise("that of `[privacy]`");
+const TEST: Opt<Flag> = Opt::new("test", Flag, "Whether all of it is test data.", "true").or(false);
+const UNSIGNED_ATTRIBUTES: Opt<Choice<bool>> = Opt::new(
+    "unsigned_attributes",
+    Choice(&[("accept", true), QUARANTINE]),
+    "What happens to a CloudEvent in binary mode, whose attributes are headers that its signature does not cover.",
+    "\"accept\"",
+)
+.or(QUARANTINE);
+const QUARANTINE: (&str, bool) = ("quarantine", false);
+const EVENTS_IN_QUERY: Opt<Flag> = Opt::new(
+    "events_in_query",
+    Flag,
+    "Whether events come in queries as well (postbacks): of a GET, and of a POST or PUT without a body. Needs a map, and a \
+     scheme that authenticates the query.",
+    "true",
+)
+.or(false);
+/// Not `timezone`, which is for dates in the file: changing that one must not move events.
+const ZONE: Opt<Zone> =
+    Opt::new("zone", Zone, "The time zone of times in payloads that name none.", "\"Europe/Berlin\"").or("UTC");
+const SCHEME: Opt<Own> = scheme::SCHEME;
+const SECRETS: Opt<TableList> = scheme::SECRETS;
+
+/// `[source.NAME]`.
+pub(crate) static GROUP: Group = Group {
+    title: "[source.NAME]",
+    about: "Who sends: one sender, one path. `[source.dub-main]` is `POST /v1/webhooks/dub-main`.",
+    read_by: "ingest and process",
+    options: &[
+        &ADAPTER,
+        &OWNER,
+        &SCHEME,
+        &SECRETS,
+        &MAP,
+        &REMEMBER_FOR,
+        &QUOTA,
+        &QUIET_AFTER,
+        &MAX_BODY,
+        &IN_FLIGHT,
+        &PUBLIC_URL,
+        &EVENTS_IN_QUERY,
+        &ZONE,
+        &VISITORS,
+        &UNSIGNED_ATTRIBUTES,
+        &TEST,
+    ],
+    others: &[],
+};
+
+const PER_SECOND: Opt<Integer<u32>> = Opt::new(
+    "per_second",
+    Integer::within(1, 1_000_000, "events a second"),
+    "Events a second, on each instance of ingest; a second's worth may come at once.",
+    "1000",
+)
+.required("say how many events a second");
+const WHEN_OVER: Opt<Choice<WhenOver>> = Opt::new(
+    "when_over",
+    Choice(&[REFUSE, ("accept-and-warn", WhenOver::AcceptAndWarn)]),
+    "What happens above it: answer 429 with Retry-After, or accept and count, for platforms that switch off a webhook that refuses.",
+    "\"accept-and-warn\"",
+)
+.or(REFUSE);
+const REFUSE: (&str, WhenOver) = ("refuse", WhenOver::Refuse);
+
+static QUOTA_GROUP: Group = Group {
+    title: "quota",
+    about: "How much a source may send.",
+    read_by: "ingest",
+    options: &[&PER_SECOND, &WHEN_OVER],
+    others: &[],
+};
 
 /// A source: one sender, one path (`/v1/webhooks/{name}`).
 #[derive(Debug, Clone)]
@@ -76,8 +197,7 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest: &Ingest, v
                 "use letters, digits, - and _ (at most 64)",
             );
         }
-        let Some(mut section) = sections.section_of(&entry.node, &entry.key) else { continue };
-        section.title = format!("[source.{}]", entry.key);
+        let Some(section) = sections.named(entry, "source", &GROUP) else { continue };
         sources.extend(read_one(entry.key.clone(), section, owners, ingest, visitors));
     }
     sources
@@ -85,39 +205,38 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest: &Ingest, v
 
 fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Ingest, visitors: bool) -> Option<Source> {
     let sink = section.reading.sink;
-    let asked_for = section.required("adapter", "name the platform that sends, such as \"dub\" or \"canonical\"");
+    let asked_for = section.required(&ADAPTER);
     let adapter = asked_for.as_ref().and_then(|(name, at)| availability::adapter(name, at, sink));
     let is_mapping = adapter == Some(Adapter::Mapping);
-    let (mapping, mapped_zone, alike) = match is_mapping.then(|| mapping::read(&section)).flatten() {
+    let (mapping, mapped_zone, alike) = match is_mapping.then(|| mapping::read(&section, &MAP)).flatten() {
         Some(read) => (Some(read.mapping), read.zone, read.alike),
         None => (None, None, None),
     };
-    let owner = section.owner("owner", owners);
+    let owner = section.owner(&OWNER, owners);
     // Of an adapter that does not exist, a missing scheme is not the problem.
     let language_has = |name: &&str| availability::ADAPTERS.contains(name);
     let scheme = scheme::read_scheme(&section, asked_for.as_ref().map(|(name, _)| name.as_str()).filter(language_has));
     let secrets = scheme::read_secrets(&section, scheme.as_ref());
-    let quota = section.section("quota").and_then(read_quota);
-    let remember_for = section.duration("remember_for", defaults::REMEMBER_FOR_RANGE);
-    let quiet_after = section.duration("quiet_after", Duration::from_secs(60)..=Duration::from_secs(30 * 24 * 3_600));
-    let max_body = section.size("max_body", defaults::MAX_BODY_RANGE).unwrap_or(ingest.max_body);
+    let quota = section.section(&QUOTA).and_then(read_quota);
+    let remember_for = section.duration(&REMEMBER_FOR);
+    let quiet_after = section.duration(&QUIET_AFTER);
+    let max_body = section.size(&MAX_BODY).unwrap_or(ingest.max_body);
     check_fits(&section, max_body, ingest.memory);
-    let in_flight =
-        section.integer("in_flight", defaults::IN_FLIGHT_RANGE).and_then(|number| u32::try_from(number).ok());
+    let in_flight = section.integer(&IN_FLIGHT);
     let public_url = read_public_url(&section);
-    let visitors = privacy::visitors(&section).unwrap_or(visitors);
-    let test = section.flag("test").unwrap_or(false);
+    let visitors = section.choice(&VISITORS).unwrap_or(visitors);
+    let test = section.flag(&TEST).unwrap_or(TEST.usual());
     let attributes_unproven = read_attributes_unproven(&section, adapter, scheme.as_ref());
     let events_in_query = read_events_in_query(&section, adapter, scheme.as_ref());
-    let zone = section.time_zone("zone");
+    let zone = section.time_zone(&ZONE);
     if zone.is_some() && mapped_zone.is_some() {
         let message = format!("zone stands in {} and in the event_time of its map", section.title);
-        section.error(section.place("zone"), message, "keep one of them");
+        section.error(section.place(&ZONE), message, "keep one of them");
     }
-    let time_zone = mapped_zone.or(zone).unwrap_or(defaults::SOURCE_ZONE);
+    let time_zone = mapped_zone.or(zone).unwrap_or(jiff::tz::TimeZone::UTC);
     if let Some(scheme) = &scheme
         && scheme.signs_url()
-        && !section.has("public_url")
+        && !section.has(&PUBLIC_URL)
     {
         let hint = "add public_url = \"https://…/v1/webhooks/…\", the address that the sender was given";
         let message = format!("scheme {:?} signs the URL, which {} does not give", scheme.name(), section.title);
@@ -167,11 +286,11 @@ fn warn_about_window(
         let (known, kept) = (words(horizon), words(window));
         let message = format!("{sender} retries for {known}, but {} remembers for {kept}", section.title);
         let hint = format!("a late retry would count twice: use at least \"{known}\"");
-        sink.warn(section.place("remember_for"), message, hint);
+        sink.warn(section.place(&REMEMBER_FOR), message, hint);
     }
     let remember_for = remember_for.unwrap_or_else(|| window::default_for(adapter, scheme));
     if let Some(message) = quota.and_then(|quota| window::memory_warning(quota.per_second, remember_for)) {
-        sink.warn(section.place("quota"), message, "size the machines for it, or lower the quota or the window");
+        sink.warn(section.place(&QUOTA), message, "size the machines for it, or lower the quota or the window");
     }
 }
 
@@ -181,41 +300,41 @@ fn warn_about_refusals(section: &Section<'_>, adapter: &str, scheme: &Scheme, qu
         && quota.is_some_and(|quota| quota.when_over == WhenOver::Refuse)
     {
         let message = format!("{} refuses what is over its quota, and {then}", section.title);
-        section.reading.sink.warn(section.place("quota"), message, "use when_over = \"accept-and-warn\"");
+        section.reading.sink.warn(section.place(&QUOTA), message, "use when_over = \"accept-and-warn\"");
     }
 }
 
 /// A body that can never find room would be refused for ever.
 fn check_fits(section: &Section<'_>, max_body: u64, memory: u64) {
-    if max_body > memory / defaults::BODIES_IN_MEMORY {
-        let needed = (max_body * defaults::BODIES_IN_MEMORY) >> 20;
+    if max_body > memory / BODIES_IN_MEMORY {
+        let needed = (max_body * BODIES_IN_MEMORY) >> 20;
         let message = format!("bodies of {max_body} bytes do not fit into the memory of ingest, {memory} bytes");
         let hint = format!("lower max_body, or set memory = \"{needed}MiB\" in [ingest]");
-        section.error(section.place("max_body"), message, hint);
+        section.error(section.place(&MAX_BODY), message, hint);
     }
 }
 
 /// Whether a CloudEvent in binary mode, whose attributes are headers, is set aside: its signature does not cover them.
 fn read_attributes_unproven(section: &Section<'_>, adapter: Option<Adapter>, scheme: Option<&Scheme>) -> bool {
-    let accepted = section.choice("unsigned_attributes", &[("accept", true), ("quarantine", false)]);
+    let accepted = section.choice(&UNSIGNED_ATTRIBUTES);
     if accepted.is_some() && adapter.is_some_and(|adapter| adapter != Adapter::CloudEvents) {
         let message = format!(
             "unsigned_attributes of {} says nothing: only CloudEvents have attributes in headers",
             section.title
         );
-        section.error(section.place("unsigned_attributes"), message, "leave it out");
+        section.error(section.place(&UNSIGNED_ATTRIBUTES), message, "leave it out");
     }
     let unsigned = |scheme: &Scheme| ATTRIBUTE_HEADERS.iter().any(|header| scheme.leaves_unsigned(header));
-    adapter == Some(Adapter::CloudEvents) && !accepted.unwrap_or(false) && scheme.is_some_and(unsigned)
+    adapter == Some(Adapter::CloudEvents) && !accepted.unwrap_or(QUARANTINE.1) && scheme.is_some_and(unsigned)
 }
 
 /// Whether a query may be an event. What authenticates it must then cover the query, or be a secret that travels along.
 fn read_events_in_query(section: &Section<'_>, adapter: Option<Adapter>, scheme: Option<&Scheme>) -> bool {
-    let wanted = section.flag("events_in_query").unwrap_or(false);
+    let wanted = section.flag(&EVENTS_IN_QUERY).unwrap_or(EVENTS_IN_QUERY.usual());
     if !wanted {
         return false;
     }
-    let at = section.place("events_in_query");
+    let at = section.place(&EVENTS_IN_QUERY);
     if adapter.is_some_and(|adapter| adapter != Adapter::Mapping) {
         let message =
             format!("events_in_query of {} needs adapter = \"mapping\": only a map reads a query", section.title);
@@ -236,7 +355,7 @@ fn read_events_in_query(section: &Section<'_>, adapter: Option<Adapter>, scheme:
 
 /// The address that the sender was given. What is signed is this and the query of the request, so it has none of its own.
 fn read_public_url(section: &Section<'_>) -> Option<String> {
-    let (url, at) = section.placed("public_url")?;
+    let (url, at) = section.placed(&PUBLIC_URL)?;
     let sound = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme)) && !url.contains(['?', '#', ' ']);
     if !sound {
         let hint = "write \"https://host/v1/webhooks/name\", without a query";
@@ -246,12 +365,9 @@ fn read_public_url(section: &Section<'_>) -> Option<String> {
 }
 
 fn read_quota(section: Section<'_>) -> Option<Quota> {
-    if !section.has("per_second") {
-        section.missing("per_second", "say how many events a second");
-    }
-    let per_second = section.integer("per_second", 1..=1_000_000).and_then(|number| u32::try_from(number).ok());
-    let ways = [("refuse", WhenOver::Refuse), ("accept-and-warn", WhenOver::AcceptAndWarn)];
-    let when_over = section.choice("when_over", &ways).unwrap_or(WhenOver::Refuse);
+    section.demand(&PER_SECOND);
+    let per_second = section.integer(&PER_SECOND);
+    let when_over = section.choice(&WHEN_OVER).unwrap_or(REFUSE.1);
     section.finish();
     Some(Quota { per_second: per_second?, when_over })
 }
@@ -259,18 +375,4 @@ fn read_quota(section: Section<'_>) -> Option<Quota> {
 /// A name that can stand in a path, a metric label and a file name.
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-}
-
-impl Section<'_> {
-    /// A size in bytes within `range`.
-    pub(crate) fn size(&self, key: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
-        self.parsed(key, |text| {
-            let bytes = values::size(text)?;
-            if range.contains(&bytes) {
-                Ok(bytes)
-            } else {
-                Err(format!("{text:?} is not possible: use {} to {} bytes", range.start(), range.end()))
-            }
-        })
-    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use adapter::Adapter;
 use signature::Scheme;
 
-use crate::defaults;
+/// `remember_for` of a source whose sender is not known to retry for longer.
+pub(crate) const REMEMBER_FOR: Duration = Duration::from_secs(72 * 3_600);
 
 /// Above this the memory of a window is worth a warning.
 const MEMORY_WORTH_SAYING: f64 = 4.0 * (1u64 << 30) as f64;
@@ -39,7 +40,7 @@ pub fn horizon(adapter: Adapter, scheme: &Scheme) -> Option<(&'static str, Durat
 /// `remember_for` where a source does not say: the default, or the next whole hour beyond its sender's horizon.
 pub(crate) fn default_for(adapter: Adapter, scheme: &Scheme) -> Duration {
     let beyond = horizon(adapter, scheme).map_or(0, |(_, horizon)| horizon.as_secs() / 3_600 + 1);
-    defaults::REMEMBER_FOR.max(Duration::from_secs(beyond * 3_600))
+    REMEMBER_FOR.max(Duration::from_secs(beyond * 3_600))
 }
 
 /// The most memory, in bytes, that a window takes over all lanes if events come at `per_second` all the time.
@@ -71,7 +72,7 @@ mod tests {
         assert_eq!(hours(Adapter::Twilio, Scheme::Basic), Some(("twilio", 4)));
         assert_eq!(hours(Adapter::Twilio, Scheme::Svix), Some(("svix", 27)));
         assert_eq!(hours(Adapter::Bitly, Scheme::Query { key: "key".into() }), None);
-        assert_eq!(default_for(Adapter::Twilio, &Scheme::Twilio), defaults::REMEMBER_FOR);
+        assert_eq!(default_for(Adapter::Twilio, &Scheme::Twilio), REMEMBER_FOR);
         assert_eq!(default_for(Adapter::Canonical, &Scheme::StandardWebhooks), Duration::from_secs(76 * 3_600));
     }
 }

@@ -26,13 +26,13 @@ impl Alike {
     pub(crate) fn of(map: &Section<'_>, plan: &MappingPlan) -> Option<Self> {
         let (kind, key) = match &plan.event_key {
             None if plan.event_time.is_empty() => (Kind::NoIdNoTime, None),
-            None if is_coarse(map.node("event_time")?) => (Kind::CoarseTime, Some("event_time")),
+            None if is_coarse(map.node_of("event_time")?) => (Kind::CoarseTime, Some("event_time")),
             None => return None,
             Some(KeyFrom::First(paths) | KeyFrom::All(paths)) => {
                 (Kind::SharedKey(shared(plan, paths)?), Some("event_key"))
             }
         };
-        Some(Self { at: key.map_or(map.at, |key| map.place(key)).clone(), kind })
+        Some(Self { at: key.map_or(map.at, |key| map.place_of(key)).clone(), kind })
     }
 
     pub(crate) fn message(&self, title: &str, window: &str) -> String {

@@ -9,6 +9,7 @@ mod live;
 mod mapping;
 mod naming;
 mod problems;
+mod published;
 mod schemes;
 mod secrets;
 mod surface;
@@ -52,7 +53,11 @@ fn environment(more: &[(&str, &str)]) -> Environment {
 fn load_with(text: &str, environment: &Environment) -> Result<Config, Problems> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("hookline.toml"), text).unwrap();
-    load_file(folder.path(), environment)
+    let loaded = load_file(folder.path(), environment);
+    if loaded.is_ok() {
+        published::the_schema_takes(text);
+    }
+    loaded
 }
 
 /// Loads `hookline.toml` of a folder, and names files relative to it.

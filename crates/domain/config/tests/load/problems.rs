@@ -301,7 +301,7 @@ fn networks_and_addresses_are_checked() {
     assert!(found[0].starts_with("hookline.toml:13:13: ") && found[0].contains("203.0.113.0/24"), "{found:?}");
     expect(
         "[ingest]\nlisten = \"8080\"\n",
-        &[r#"hookline.toml:13:10: listen "8080" is no address; write "127.0.0.1:8080""#],
+        &[r#"hookline.toml:13:10: listen "8080" is not an address; write "127.0.0.1:8080""#],
     );
     expect(
         "[kafka]\nbrokers = \"kafka-1\"\n",

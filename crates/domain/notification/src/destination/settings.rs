@@ -49,8 +49,12 @@ pub struct Setting {
     pub key: &'static str,
     /// How its value is written.
     pub form: Form,
+    /// What it means.
+    pub about: &'static str,
     /// What to write, where it must not be left out.
     pub required: Option<&'static str>,
+    /// What holds where it is left out, in Markdown; empty if it must not be.
+    pub left_out: &'static str,
     /// A value as it may be. It stands in for a secret that was not looked up, when the rest is checked.
     pub example: &'static str,
 }

@@ -6,14 +6,14 @@ use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values}
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "github-issues",
     settings: &[
-        Setting { key: "repo.name", form: Form::Text, required: Some("write repo = { name = \"example/web\", token = … }"), example: "example/web" },
+        Setting { key: "repo.name", about: "The repository.", left_out: "", form: Form::Text, required: Some("write repo = { name = \"example/web\", token = … }"), example: "example/web" },
         Setting {
-            key: "repo.token",
+            key: "repo.token", about: "A token that may write issues.", left_out: "",
             form: Form::Secret,
             required: Some("write repo = { name = …, token = { env = \"VARIABLE\" } }"),
             example: "github_pat_x",
         },
-        Setting { key: "api", form: Form::Text, required: None, example: "https://github.example.com/api/v3" },
+        Setting { key: "api", about: "The address of the interface, for GitHub Enterprise.", left_out: "`https://api.github.com`", form: Form::Text, required: None, example: "https://github.example.com/api/v3" },
     ],
     keyed: true,
     acknowledges: false,

@@ -7,13 +7,13 @@ pub(in crate::destination) const KIND: Kind = Kind {
     name: "hubspot",
     settings: &[
         Setting {
-            key: "token",
+            key: "token", about: "The token of a private app.", left_out: "",
             form: Form::Secret,
             required: Some("name the token of a private app: token = { env = \"VARIABLE\" }"),
             example: "pat-eu1-x",
         },
-        Setting { key: "id_property", form: Form::Text, required: None, example: "hookline_id" },
-        Setting { key: "api", form: Form::Text, required: None, example: "https://api.hubapi.com" },
+        Setting { key: "id_property", about: "The property of notes, with unique values, that holds our id.", left_out: "`hookline_id`", form: Form::Text, required: None, example: "hookline_id" },
+        Setting { key: "api", about: "The address of the interface.", left_out: "`https://api.hubapi.com`", form: Form::Text, required: None, example: "https://api.hubapi.com" },
     ],
     keyed: false,
     acknowledges: false,

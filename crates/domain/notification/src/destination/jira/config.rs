@@ -10,21 +10,21 @@ pub(in crate::destination) const KIND: Kind = Kind {
     name: "jira",
     settings: &[
         Setting {
-            key: "site",
+            key: "site", about: "The site, at Jira Cloud.", left_out: "",
             form: Form::Text,
             required: Some("name the site: site = \"https://acme.atlassian.net\""),
             example: "https://acme.atlassian.net",
         },
-        Setting { key: "project", form: Form::Text, required: Some("name the project by its key, such as \"WEB\""), example: "WEB" },
-        Setting { key: "issue_type", form: Form::Text, required: None, example: "Bug" },
+        Setting { key: "project", about: "The key of the project.", left_out: "", form: Form::Text, required: Some("name the project by its key, such as \"WEB\""), example: "WEB" },
+        Setting { key: "issue_type", about: "The type of the issues that are opened.", left_out: "`Task`", form: Form::Text, required: None, example: "Bug" },
         Setting {
-            key: "user",
+            key: "user", about: "The mail address of the account that the token belongs to.", left_out: "",
             form: Form::Text,
             required: Some("name the mail address of the account that the token belongs to"),
             example: "hookline@example.com",
         },
         Setting {
-            key: "token",
+            key: "token", about: "An API token of that account.", left_out: "",
             form: Form::Secret,
             required: Some("name an API token: token = { env = \"VARIABLE\" }"),
             example: "ATATT3x",

@@ -7,18 +7,18 @@ pub(in crate::destination) const KIND: Kind = Kind {
     name: "pagerduty",
     settings: &[
         Setting {
-            key: "key",
+            key: "key", about: "The integration key of a service (Events API v2).", left_out: "",
             form: Form::Secret,
             required: Some("name the integration key: key = { env = \"VARIABLE\" }"),
             example: "0123456789abcdef0123456789abcdef",
         },
         Setting {
-            key: "severity",
+            key: "severity", about: "The severity of its incidents.", left_out: "`error`",
             form: Form::Choice(&["critical", "error", "warning", "info"]),
             required: None,
             example: "error",
         },
-        Setting { key: "api", form: Form::Text, required: None, example: "https://events.eu.pagerduty.com" },
+        Setting { key: "api", about: "The address of the interface, such as that of the EU.", left_out: "`https://events.pagerduty.com`", form: Form::Text, required: None, example: "https://events.eu.pagerduty.com" },
     ],
     keyed: true,
     acknowledges: true,

@@ -9,10 +9,10 @@ const OTHERWISE: &str =
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "slack",
     settings: &[
-        Setting { key: "url", form: Form::SecretOrText, required: None, example: "https://hooks.slack.com/services/T0/B0/x" },
-        Setting { key: "token", form: Form::Secret, required: None, example: "xoxb-1" },
-        Setting { key: "channel", form: Form::Text, required: None, example: "C0123ABCD" },
-        Setting { key: "api", form: Form::Text, required: None, example: "https://slack.com/api" },
+        Setting { key: "url", about: "The address of an incoming webhook: messages, neither updates nor threads. Either this, or `token` and `channel`.", left_out: "`token` and `channel`", form: Form::SecretOrText, required: None, example: "https://hooks.slack.com/services/T0/B0/x" },
+        Setting { key: "token", about: "The token of a bot with the scope chat:write: what follows edits and answers the first message.", left_out: "`url`", form: Form::Secret, required: None, example: "xoxb-1" },
+        Setting { key: "channel", about: "The id of the channel, with `token`.", left_out: "`url`", form: Form::Text, required: None, example: "C0123ABCD" },
+        Setting { key: "api", about: "The address of the interface, with `token`.", left_out: "`https://slack.com/api`", form: Form::Text, required: None, example: "https://slack.com/api" },
     ],
     keyed: false,
     acknowledges: false,

@@ -6,7 +6,7 @@ use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values}
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "teams",
     settings: &[Setting {
-        key: "url",
+        key: "url", about: "The address of a workflow that posts to a channel.", left_out: "",
         form: Form::SecretOrText,
         required: Some("name the address of the workflow: url = { env = \"VARIABLE\" }"),
         example: "https://prod-1.westeurope.logic.azure.com/workflows/x",

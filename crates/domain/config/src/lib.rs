@@ -6,7 +6,8 @@
 //! has an error. What this version cannot do yet is refused or said, by the one list in `availability.rs`.
 //!
 //! Each key is declared once, beside its reader ([`Opt`](option::Opt)): its form, its bounds, its default, what it
-//! means. The reader, [`reference()`] (docs/configuration.md) and [`schema()`] (schemas/hookline.schema.json) go by that.
+//! means. The reader, [`reference()`] (docs/configuration.md) and [`schema()`] (schemas/hookline.schema.json) go by
+//! that.
 
 mod alert;
 mod availability;

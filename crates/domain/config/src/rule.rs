@@ -143,9 +143,9 @@ const THEN_EVERY: Opt<Span> = Opt::new(
 )
 .or(Duration::from_secs(300));
 const MENTION: Opt<Choice<bool>> =
-    Opt::new("mention", Choice(&[("link.owner", true), NOBODY]), "Who is mentioned in the message.", "\"link.owner\"")
-        .or(NOBODY);
-const NOBODY: (&str, bool) = ("nobody", false);
+    Opt::new("mention", Choice(&[("link.owner", true), NO_MENTION]), "Who is mentioned in the message.", "\"link.owner\"")
+        .or(NO_MENTION);
+const NO_MENTION: (&str, bool) = ("nobody", false);
 const SAY_WHEN_OVER: Opt<Flag> =
     Opt::new("say_when_over", Flag, "Whether the end of a condition is a message as well.", "true").or(false);
 const ONE_OPEN_PER: Opt<Choice<Per>> = Opt::new(
@@ -437,7 +437,7 @@ fn read_send(section: Section<'_>, destinations: &Declared, mutes: &Declared) ->
     section.finish();
     Some(Sending {
         to: to?,
-        mention_link_owner: mention.unwrap_or(NOBODY.1),
+        mention_link_owner: mention.unwrap_or(NO_MENTION.1),
         first: first.unwrap_or(FIRST.usual()),
         then_every: then_every.unwrap_or(THEN_EVERY.usual()),
         say_when_over,

@@ -142,9 +142,13 @@ const THEN_EVERY: Opt<Span> = Opt::new(
     "\"5m\"",
 )
 .or(Duration::from_secs(300));
-const MENTION: Opt<Choice<bool>> =
-    Opt::new("mention", Choice(&[("link.owner", true), NO_MENTION]), "Who is mentioned in the message.", "\"link.owner\"")
-        .or(NO_MENTION);
+const MENTION: Opt<Choice<bool>> = Opt::new(
+    "mention",
+    Choice(&[("link.owner", true), NO_MENTION]),
+    "Who is mentioned in the message.",
+    "\"link.owner\"",
+)
+.or(NO_MENTION);
 const NO_MENTION: (&str, bool) = ("nobody", false);
 const SAY_WHEN_OVER: Opt<Flag> =
     Opt::new("say_when_over", Flag, "Whether the end of a condition is a message as well.", "true").or(false);

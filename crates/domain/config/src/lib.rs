@@ -68,8 +68,8 @@ pub use platform::{ClickHouse, Console, Geo, Ingest, Kafka, Metrics, Process, Re
 pub use privacy::{Ignore, Internal, Keep, Privacy, TestTraffic};
 pub use problem::{Problem, Problems, did_you_mean};
 pub use reference::reference;
-pub use route_test::RouteTest;
 pub use report::RuleReport;
+pub use route_test::RouteTest;
 pub use rule::{Rule, Sending};
 pub use schema::schema;
 pub use secret::SecretText;
@@ -301,7 +301,8 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations, &known_mutes)).unwrap_or_default();
     let silences =
         section(&top, &root::SILENCE).map(|all| silence::read_silences(&all, &known_rules)).unwrap_or_default();
-    let workflow = section(&top, &root::WORKFLOW).and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
+    let workflow = section(&top, &root::WORKFLOW)
+        .and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
     let channels = channels::read(section(&top, &root::CHANNELS));
     let naming = section(&top, &root::NAMING).map(|naming| naming::read(&naming)).unwrap_or_default();
     let tests = section(&top, &root::TEST).map(|all| route_test::read(&all)).unwrap_or_default();

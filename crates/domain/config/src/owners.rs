@@ -192,14 +192,6 @@ pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared, destination
     let failures_digest = section.parsed(&FAILURES_DIGEST);
     let (review_every, logs) = (section.choice(&REVIEW_EVERY), section.text(&LOGS));
     let handbook = section.path(&HANDBOOK);
-    if section.has(&FAILURES_DIGEST) {
-        availability::check(Part::FailuresDigest, section.place(&FAILURES_DIGEST), section.reading.sink);
-    }
-    section.finish();
-    Some(Workflow {
-        receiver_owner: receiver_owner?,
-        failures_owner: failures_owner?,
-        failures_digest,
     let failures_to = section.texts(&FAILURES_TO).unwrap_or_default();
     for (name, at) in &failures_to {
         destinations.check("destination", name, at, section.reading);
@@ -214,6 +206,14 @@ pub(crate) fn read_workflow(section: Section<'_>, owners: &Declared, destination
             section.error(section.place(&FAILURES_TO), "failures_to without a failures_digest sends nothing", hint);
         }
         _ => {}
+    }
+    section.finish();
+    Some(Workflow {
+        receiver_owner: receiver_owner?,
+        failures_owner: failures_owner?,
+        failures_digest,
+        failures_to: failures_to.into_iter().map(|(name, _)| name).collect(),
+        review_every: review_every.unwrap_or(QUARTER.1),
         logs,
         handbook,
     })

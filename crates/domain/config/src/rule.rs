@@ -11,11 +11,11 @@ use crate::form::{Choice, Flag, Integer, Reference, References, Span, Spoken, TE
 use crate::option::{Group, Opt, Others};
 use crate::owners::{Declared, owned};
 use crate::problem::did_you_mean;
+use crate::report::{self, RuleReport};
 use crate::schema::{Json, any_of, list_of, object, some_text, text};
 use crate::section::Section;
 use crate::source::is_name;
 use crate::table::{Own, Table, Variants};
-use crate::report::{self, RuleReport};
 use crate::{template, values};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -467,8 +467,4 @@ pub(crate) fn checked_names(
     }
     let known = names.iter().filter(|(name, at)| declared.check(what, name, at, section.reading)).count();
     (known == names.len() && known > 0).then(|| names.into_iter().map(|(name, _)| name).collect())
-}
-
-    section.finish();
-    Some(RuleReport { view: view?.0, when, to: to?, select })
 }

@@ -142,7 +142,7 @@ fn rules_that_watch_mean_what_they_say() {
         ),
         ("", "drift = true, per = \"campaign\"", "per in alert of [rule.r] cannot be \"campaign\""),
         ("", "gap = \"5\", per = \"link\"", "is not a share"),
-        ("", "gap = \"5%\", per = \"link\", within = \"90m\"", "is not whole hours"),
+        ("", "gap = \"5%\", per = \"link\", within = \"150m\"", "is not whole hours"),
         ("", "first_seen = \"domian\"", "did you mean \"domain\"?"),
         ("", "first_seen = \"domain\", per = \"link\"", "unknown key \"per\""),
         (

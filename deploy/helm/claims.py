@@ -16,7 +16,7 @@ def pod(resource):
 
 def as_pod(resource):
     """The pod that a controller makes from a workload."""
-    if resource["kind"] == "Pod":
+    if "template" not in resource["spec"]:
         return copy.deepcopy(resource)
     template = copy.deepcopy(resource["spec"]["template"])
     template["metadata"] = {"name": resource["metadata"]["name"], "labels": template["metadata"]["labels"]}

@@ -89,7 +89,8 @@ class Cluster:
             with urllib.request.urlopen(request, timeout=30, context=self.unchecked) as reply:
                 text = reply.read().decode()
         except urllib.error.HTTPError as error:
-            raise Refused(f"{error.code} {json.loads(error.read() or b'{}').get('message', '')}") from None
+            text = error.read().decode()
+            raise Refused(f"{error.code} {json.loads(text).get('message', '') if text.startswith('{') else text}") from None
         return json.loads(text) if text.startswith("{") else text
 
     def helm(self, *arguments):

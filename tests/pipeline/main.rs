@@ -8,6 +8,7 @@ mod architecture;
 mod brokers;
 mod by_hand;
 mod calm;
+mod catalogue;
 mod clients;
 mod clocks;
 mod console;

@@ -76,6 +76,7 @@ impl Platform {
         Ok(process::Decisions {
             pipeline: Arc::new(pipeline),
             references,
+            list: self.config.catalogue.clone(),
             routes: Arc::new(self.config.routes()),
             // Marks that are kept for longer than they are asked for do no harm.
             longest_window: before.map_or(longest, |before| before.longest_window.max(longest)),

@@ -116,6 +116,7 @@ impl Services {
                     data: platform.window_data.clone(),
                     salts: process::Salts::new(platform.cluster.clone(), platform.plan.raw_retention),
                     decisions,
+                    links: Arc::default(),
                     fuse: process::fuse::Limits {
                         run: platform.config.process.fuse_run,
                         percent: platform.config.process.fuse_percent,

@@ -61,6 +61,7 @@ from_engines!(
     kafka::salts::SaltsError,
     kafka::topics::TopicsError,
     prometheus::Error,
+    process::LinksError,
     registry::RegistryError,
     traces::StartError,
     warehouse::WarehouseError,

@@ -219,10 +219,33 @@ impl Installation {
     /// Where the files are that events are labelled by.
     #[must_use]
     pub fn reference_files(&self) -> process::ReferenceFiles {
-        process::ReferenceFiles { country: self.config.geo.country.clone(), catalogue: self.config.catalogue.clone() }
+        process::ReferenceFiles { country: self.config.geo.country.clone() }
     }
 
-    /// What `process` decides by.
+    /// What `process` decides by, with the catalogue as the topic `links` has it now.
+    ///
+    /// # Errors
+    /// When a file cannot be used, or the topic cannot be read.
+    pub async fn pipeline_with_links(&self) -> Result<process::Pipeline> {
+        let (cluster, ids, mut pipeline) = (self.cluster.clone(), self.schemas().await?, self.pipeline()?);
+        let catalogue = blocking(move || Ok(process::read_links(&cluster, &ids)?)).await?;
+        pipeline.references.catalogue = Some(Arc::new(catalogue));
+        Ok(pipeline)
+    }
+
+    /// What `process` decides by, without its engines: the catalogue is the operator's list, if that is a file.
+    ///
+    /// # Errors
+    /// When a file that events are labelled by cannot be used.
+    pub fn pipeline_of_files(&self) -> Result<process::Pipeline> {
+        let mut pipeline = self.pipeline()?;
+        if let Some(config::ListPlace::File(file)) = &self.config.catalogue {
+            pipeline.references.catalogue = Some(Arc::new(process::read_catalogue(file)?));
+        }
+        Ok(pipeline)
+    }
+
+    /// What `process` decides by, but for the catalogue of links.
     ///
     /// # Errors
     /// When a file that events are labelled by cannot be used.

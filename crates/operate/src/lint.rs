@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, did_you_mean};
 use csv::{ReaderBuilder, StringRecord, Trim};
-use enrich::{CATALOGUE_COLUMNS, NamedField, catalogue_link, catalogue_time};
+use enrich::{CATALOGUE_COLUMNS, MAX_LINKS, NamedField, catalogue_link, catalogue_time};
 use serde::Serialize;
 
 use crate::error::refuse;
@@ -62,6 +62,10 @@ impl Report for LintReport {
 /// # Errors
 /// When the file cannot be read, or is not a list of links at all.
 pub fn lint(config: &Config, file: &Path) -> Result<LintReport> {
+    lint_at_most(config, file, MAX_LINKS as u64)
+}
+
+fn lint_at_most(config: &Config, file: &Path, most: u64) -> Result<LintReport> {
     let opened = match File::open(file) {
         Ok(opened) => opened,
         Err(error) => refuse!("{} cannot be read: {error}", file.display()),
@@ -94,7 +98,13 @@ pub fn lint(config: &Config, file: &Path) -> Result<LintReport> {
     let mut record = StringRecord::new();
     loop {
         match reader.read_record(&mut record) {
-            Ok(true) => linting.line(&record),
+            Ok(true) if linting.report.links < most => linting.line(&record),
+            Ok(true) => {
+                let line = record.position().map_or(0, csv::Position::line);
+                let message = format!("the list has over {most} links; the rest was not looked at");
+                linting.find(line, ("", "", ""), "list", message, "leave out links that nothing leads to any more");
+                break;
+            }
             Ok(false) => break,
             Err(error) if error.is_io_error() => refuse!("{} cannot be read: {error}", file.display()),
             Err(error) => {
@@ -240,13 +250,17 @@ approved_sources = ["dealfox"]
 "##;
 
     fn found(list: &str) -> Vec<String> {
+        found_at_most(list, MAX_LINKS as u64)
+    }
+
+    fn found_at_most(list: &str, most: u64) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a folder");
         let [config, links] = ["hookline.toml", "links.csv"].map(|name| folder.path().join(name));
         std::fs::write(&config, CONFIG).expect("written");
         std::fs::write(&links, list).expect("written");
         let environment = Environment::new([("S", "x")], jiff::Timestamp::now());
         let config = Config::load(&config, &environment).unwrap_or_else(|problems| panic!("{problems}"));
-        match lint(&config, &links) {
+        match lint_at_most(&config, &links, most) {
             Ok(report) => {
                 assert_eq!(report.ok, report.findings.is_empty());
                 let line = |finding: &Finding| {
@@ -263,6 +277,13 @@ approved_sources = ["dealfox"]
     fn a_list_that_keeps_the_standard_has_no_finding() {
         let list = "link,kind,campaign,owner,partner,expires\ngo.a.example/x,promo,2026q4-de-xmas,growth,dealfox,2026-12-31\nl_7,,,,,\n";
         assert_eq!(found(list), [""; 0]);
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_said_and_not_read_to_its_end() {
+        let list = "link,kind\na/1,promo\na/2,promo\na/3,nonsense\na/4,nonsense\n";
+        let why = "4 list the list has over 2 links; the rest was not looked at; leave out links that nothing leads to any more";
+        assert_eq!(found_at_most(list, 2), [why]);
     }
 
     #[test]

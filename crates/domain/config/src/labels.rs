@@ -2,27 +2,37 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use enrich::Launch;
 
-use crate::form::{File, Instant, Texts};
+use crate::form::{File, Flag, Instant, Span, Texts};
 use crate::option::{Group, Opt};
 use crate::section::Section;
 
 const FILE: Opt<File> = Opt::new(
     "file",
     File,
-    "A CSV file of links, with a header. It may be replaced while everything runs: docs/labels.md.",
+    "A CSV file of links, with a header, or its address (`https://…`). It may be replaced while everything runs: docs/labels.md.",
     "\"links.csv\"",
 )
-.required("name the CSV file of links");
+.required("name the CSV file of links, or its address: \"https://…/links.csv\"");
+const EVERY: Opt<Span> = Opt::new(
+    "every",
+    Span::within(Duration::from_secs(10), Duration::from_secs(86_400)),
+    "How often a list at an address is asked for. A file is looked at every second.",
+    "\"5m\"",
+)
+.or(Duration::from_secs(300));
+const ALLOW_PRIVATE: Opt<Flag> =
+    Opt::new("allow_private", Flag, "Whether the address of the list may be a private one.", "true").or(false);
 
 /// `[catalogue]`.
 pub(crate) static CATALOGUE: Group = Group {
     title: "[catalogue]",
     about: "What the platform does not say about a link.",
     read_by: "process, `lint` and `explain`",
-    options: &[&FILE],
+    options: &[&FILE, &EVERY, &ALLOW_PRIVATE],
     others: &[],
 };
 
@@ -59,19 +69,57 @@ pub(crate) static LAUNCH: Group = Group {
     others: &[],
 };
 
-/// The file of `[catalogue]`. A list at an address is not available in this version.
-pub(crate) fn read_catalogue(section: Option<Section<'_>>) -> Option<PathBuf> {
+/// Where the operator's list of links is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListPlace {
+    /// A file.
+    File(PathBuf),
+    /// An address.
+    Address {
+        /// `https://…` or `http://…`.
+        url: String,
+        /// How often it is asked.
+        every: Duration,
+        /// Whether it may be an address that is not public.
+        allow_private: bool,
+    },
+}
+
+/// `[catalogue]`: a file, or an address.
+pub(crate) fn read_catalogue(section: Option<Section<'_>>) -> Option<ListPlace> {
     let section = section?;
     let placed = section.required(&FILE);
     let file = section.path(&FILE);
     let (text, at) = placed?;
-    if text.starts_with("http://") || text.starts_with("https://") {
-        let hint = "fetch it beside Hookline and name the file: it is taken up whenever it is replaced";
-        section.error(&at, "a catalogue at an address is not available in this version", hint);
-        return None;
-    }
+    let (every, allow_private) = (section.duration(&EVERY), section.flag(&ALLOW_PRIVATE));
+    let place = match text.split_once("://") {
+        None => {
+            if every.is_some() || allow_private.is_some() {
+                let hint = "leave them out: a file is looked at every second";
+                section.error(&at, "every and allow_private are for a list at an address", hint);
+            }
+            file.map(ListPlace::File)
+        }
+        Some(("https" | "http", rest)) => {
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            if host.is_empty() {
+                section.error(&at, "the address of the catalogue names no host", "write \"https://host/links.csv\"");
+            } else if host.contains('@') {
+                let hint = "an address stands in logs: let the server know us by our address, or by a path that is hard to guess";
+                section.error(&at, "the address of the catalogue has a login in it", hint);
+            }
+            let every = every.unwrap_or(EVERY.usual());
+            let allow_private = allow_private.unwrap_or(ALLOW_PRIVATE.usual());
+            Some(ListPlace::Address { url: text, every, allow_private })
+        }
+        Some((scheme, _)) => {
+            let hint = "use https://, http://, or the name of a file";
+            section.error(&at, format!("a catalogue cannot be fetched by {scheme}"), hint);
+            None
+        }
+    };
     section.finish();
-    file
+    place
 }
 
 /// Which sources (`utm_source`) each partner may use.

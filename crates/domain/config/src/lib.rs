@@ -49,7 +49,7 @@ mod version;
 mod window;
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,6 +60,7 @@ pub use enrich::Network;
 pub use destination::{Destination, OpenHours, Outside};
 pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
+pub use labels::ListPlace;
 pub use live::{AtRestart, LiveChange};
 pub use owners::{Owner, ReviewEvery, Workflow};
 pub use patience::{Patience, patience};
@@ -105,8 +106,8 @@ pub struct Config {
     pub channels: enrich::Channels,
     /// `[naming]`.
     pub naming: enrich::Naming,
-    /// The CSV file of links, if there is one.
-    pub catalogue: Option<PathBuf>,
+    /// Where the list of links is, if there is one.
+    pub catalogue: Option<ListPlace>,
     /// Which sources (`utm_source`, folded) each partner may use.
     pub partners: HashMap<String, HashSet<String>>,
     /// Planned launches.

@@ -153,7 +153,7 @@ avro_record! {
         detail: Cow<'a, str> = Text, "dead letters and errors: why, in words";
         redrive_of: Cow<'a, str> = Text, "redriven dead letters: lane/offset of the original";
         config_version: Cow<'a, str> = Low, "hash of the configuration that decided";
-        catalogue_version: u64 = Unsigned, "names the catalogue that the link was found in: a hash of its bytes; 0 when it was in none";
+        catalogue_version: u64 = Unsigned, "what the catalogue knew of the link: one past an offset of the topic links; the same link and version mean the same labels, 0 means that it was not in the catalogue";
         schema_version: u16 = Short, "version of this schema";
         raw_offset: u64 = Unsigned, "the offset in raw, in the lane that the row names";
         test: bool = Unstored, "test data: rests in the database hookline_test";

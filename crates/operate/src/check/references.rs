@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::Config;
+use config::{Config, ListPlace};
 use process::{UnusableBecause, read_catalogue, read_countries};
 
 use super::Finding;
@@ -23,13 +23,13 @@ pub(super) fn look(config: &Config, now_ms: i64) -> Found {
     if let Some(file) = &config.geo.country {
         countries(file, now_ms, &mut found);
     }
-    if let Some(file) = &config.catalogue
+    if let Some(ListPlace::File(file)) = &config.catalogue
         && let Err(error) = read_catalogue(file)
     {
         found.errors.push(finding(
             file,
             error.why.to_string(),
-            "process does not start on it; hookline lint says all that is wrong",
+            "the list before it stays in force, and without one no lane starts; hookline lint says all that is wrong",
         ));
     }
     found

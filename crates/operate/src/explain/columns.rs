@@ -12,6 +12,23 @@ use crate::Result;
 
 /// Columns that say under which versions was decided, not what.
 const VERSIONS: [&str; 3] = ["config_version", "catalogue_version", "schema_version"];
+/// Columns that the catalogue fills. Where it says another thing of the link by now, they tell nothing of the
+/// configuration.
+const OF_CATALOGUE: [&str; 13] = [
+    "link_kind",
+    "owner",
+    "intent",
+    "campaign",
+    "programme",
+    "placement",
+    "partner",
+    "partner_approved",
+    "launch",
+    "extra",
+    "naming_issues",
+    "trace",
+    "database",
+];
 /// Columns that ClickHouse forgets before the row: an empty one says nothing.
 const FORGOTTEN: [&str; 2] = ["request_id", "visitor"];
 
@@ -90,9 +107,11 @@ pub(super) async fn stored(
 pub(super) fn differences(stored: &Columns, now: &Columns) -> Vec<Difference> {
     let says_nothing =
         |name: &str, value: &Value| FORGOTTEN.contains(&name) && (*value == json!("") || *value == json!(0));
+    let other_catalogue = number(stored, "catalogue_version") != number(now, "catalogue_version");
     let differs = |name: &str, before: &Value| {
         let now = now.get(name).unwrap_or(&Value::Null);
-        *before != *now && !VERSIONS.contains(&name) && !says_nothing(name, before)
+        let left_out = VERSIONS.contains(&name) || (other_catalogue && OF_CATALOGUE.contains(&name));
+        *before != *now && !left_out && !says_nothing(name, before)
     };
     let different = stored.iter().filter(|(name, before)| differs(name, before));
     different

@@ -106,9 +106,12 @@ pub async fn delivery(installation: &Installation, delivery: &Delivery) -> Resul
     let asked = tokio::time::timeout(ENGINES, Explainer::open(installation)).await;
     let known = asked.ok().and_then(std::result::Result::ok);
     let places = Places::read(&installation.file);
-    let pipeline = installation.pipeline()?;
+    let files = if known.is_none() { Some(installation.pipeline_of_files()?) } else { None };
+    let Some(pipeline) = known.as_ref().map(|known| &known.pipeline).or(files.as_ref()) else {
+        crate::error::refuse!("the configuration is missing to explain by")
+    };
     let control = known.as_ref().map_or_else(nothing_known, |known| known.control.clone());
-    let mut step = Step::new(&pipeline, &control);
+    let mut step = Step::new(pipeline, &control);
     let context = Context { config, places: &places };
     let routes = config.routes();
     let mut events = Vec::new();
@@ -122,7 +125,8 @@ pub async fn delivery(installation: &Installation, delivery: &Delivery) -> Resul
         let record = raw.view(lane);
         let reading = step.read(&record);
         let verdict = reading.candidate().and(verdict);
-        let decided = step.decide(&record, reading, verdict, None);
+        let catalogue = step.catalogue();
+        let decided = step.decide(&record, reading, verdict, None, catalogue.as_deref());
         let row = columns::of_event(&decided.event, &installation.warehouse);
         let mut stages = context.stages(&row, false);
         if known.is_none()

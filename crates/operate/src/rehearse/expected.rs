@@ -71,7 +71,8 @@ pub(super) fn try_out(
         let record = raw.view(of_key(&raw.key, control.lanes));
         let reading = step.read(&record);
         let verdict = reading.candidate().map(|_| dedupe::Verdict::First);
-        let decided = step.decide(&record, reading, verdict, None);
+        let catalogue = step.catalogue();
+        let decided = step.decide(&record, reading, verdict, None, catalogue.as_deref());
         let made_for = routes.rule(&event.rule);
         Tried {
             key: element.key.as_str().to_owned(),

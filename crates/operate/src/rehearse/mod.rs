@@ -147,7 +147,7 @@ pub async fn rehearse(installation: &Installation, options: &Options) -> Result<
     let begun = clock::now().0;
     let run = format!("{begun:x}");
     let (warehouse, control) = (installation.connect().await?, installation.identity().await?);
-    let pipeline = installation.pipeline()?;
+    let pipeline = installation.pipeline_with_links().await?;
     let mut poster = Poster::new(source, &options.ingest, &run)?;
     let try_out = |events: &mut [MadeUp]| try_out(&pipeline, &control, config, source, events, begun);
 

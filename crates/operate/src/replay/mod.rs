@@ -329,7 +329,7 @@ impl Run<'_> {
         } else {
             claims.resize_with(parts.len(), || None);
         }
-        let pipeline = self.installation.pipeline()?;
+        let pipeline = self.installation.pipeline_with_links().await?;
         let cluster = self.installation.cluster.clone();
         let salts = blocking(move || Ok(kafka::salts::read(&cluster)?)).await?;
         let mut lanes = Vec::new();

@@ -143,13 +143,14 @@ impl<'r> Replayed<'r> {
     /// The rows of those of these records that lie in one of the ranges.
     fn block(&mut self, records: &[Raw], ranges: &[Range<u64>]) -> Result<Block> {
         let mut builder = BlockBuilder::new(self.incarnation, self.lane);
+        let catalogue = self.step.catalogue();
         for record in records.iter().filter(|record| ranges.iter().any(|range| range.contains(&record.offset))) {
             let raw = record.view(self.lane);
             let reading = self.step.read(&raw);
             let place = (record.offset - self.range.start) as usize;
             let verdict = self.verdicts.get(place).copied().flatten();
             let salt = self.step.salt_day(&reading).and_then(|day| self.salts.get(&day).copied().map(Salt));
-            builder.push(&self.step.decide(&raw, reading, verdict, salt).event)?;
+            builder.push(&self.step.decide(&raw, reading, verdict, salt, catalogue.as_deref()).event)?;
         }
         Ok(builder.finish(NO_CUT))
     }

@@ -80,6 +80,11 @@ impl Advance {
         self.current.seen.raw_hi = raw_hi;
     }
 
+    /// Records are labelled by this version of the catalogue from here on.
+    pub fn labels_by(&mut self, links: u64) {
+        self.current.links = links;
+    }
+
     /// The input is at its end.
     pub fn idle(&mut self, now_ms: i64) {
         self.saw(now_ms.saturating_sub(IDLE_WATERMARK_MS));
@@ -133,7 +138,10 @@ mod tests {
     fn lane() -> Advance {
         let seen = SeenPosition { next_offset: 4, raw_hi: 10 };
         let policy = Policy { age_ms: 1_000, rows: 3, bytes: 1_000 };
-        Advance::from(Carried { seen, open: Open::default(), fuse: Fuse::default(), watermark_ms: 500 }, policy)
+        Advance::from(
+            Carried { seen, open: Open::default(), fuse: Fuse::default(), links: 0, watermark_ms: 500 },
+            policy,
+        )
     }
 
     #[test]

@@ -107,6 +107,7 @@ mod tests {
         Carried {
             seen: SeenPosition { next_offset, raw_hi },
             open: Open { rows: 3, bytes: 9, since_ms: 1 },
+            links: 0,
             fuse: Fuse::default(),
             watermark_ms: 5,
         }

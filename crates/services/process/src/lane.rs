@@ -33,12 +33,21 @@ pub(crate) fn run(
     component: &Component,
     shutdown: &Shutdown,
 ) -> LaneEnd {
-    let mut open = match OpenLane::open(settings, lane, metrics) {
+    let mut open = match OpenLane::open(settings, lane, metrics, shutdown) {
         Ok(open) => open,
         Err(end) => return end.into(),
     };
     component.ready();
-    match work(&mut open, component, shutdown) {
+    let ended = at_work(&mut open, component, shutdown);
+    if lane == 0 && matches!(ended, LaneEnd::Stopped | LaneEnd::Fenced) {
+        settings.links.release();
+    }
+    ended
+}
+
+fn at_work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> LaneEnd {
+    let lane = open.lane;
+    match work(open, component, shutdown) {
         Ok(()) => {
             tracing::info!(service = SERVICE, lane, position = open.position(), "the lane has stopped");
             LaneEnd::Stopped
@@ -65,6 +74,9 @@ fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> 
     while !shutdown.is_stopping() {
         component.beat();
         open.follow_decisions();
+        if open.lane == 0 {
+            open.settings.links.claim();
+        }
         let wait = open.next_deadline(now_ms()).min(Duration::from_millis(200));
         if open.gather(wait, CADENCE, MAX_RECORDS, CHUNK)?
             || open.is_due(now_ms())

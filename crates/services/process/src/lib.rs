@@ -6,6 +6,7 @@
 //! model checker in `tests/`.
 
 pub mod advance;
+mod catalogue;
 pub mod clock;
 pub mod cuts;
 pub mod fuse;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use config::ListPlace;
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::control::Control;
@@ -32,6 +34,7 @@ use rules::RuleIndex;
 use runtime::{LaneSet, Live, Shutdown, Telemetry};
 use traces::Traces;
 
+pub use catalogue::{CATALOGUE_SOURCE, Followed, LinksError, read_links};
 pub use enrich::Salt;
 pub use references::{
     ReferenceFiles, Shared as SharedReferences, Unusable, UnusableBecause, read_catalogue, read_countries,
@@ -54,6 +57,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// What lanes decide by: each takes the newest between two transactions.
     pub decisions: Live<Decisions>,
+    /// The catalogue of links, as it is read for all lanes of this process.
+    pub links: Arc<Followed>,
     /// The schema ids of what is read and written.
     pub ids: Ids,
     /// The keys of the visitor hash.
@@ -70,8 +75,10 @@ pub struct Settings {
 pub struct Decisions {
     /// The decisions about an event.
     pub pipeline: Arc<Pipeline>,
-    /// Files that events are labelled by, and that are replaced while lanes run.
+    /// The file of countries, which is replaced while lanes run.
     pub references: Arc<SharedReferences>,
+    /// Where the operator's list of links is, if there is one.
+    pub list: Option<ListPlace>,
     /// The rules.
     pub routes: Arc<RuleIndex>,
     /// The longest dedupe window of any source; older marks are forgotten.
@@ -89,7 +96,20 @@ pub fn start(
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
     let metrics = metrics::ProcessMetrics::new(telemetry, &settings.decisions.current().pipeline)?;
-    references::follow(settings.decisions.clone(), telemetry, shutdown)?;
+    let gauges = references::Gauges::new(telemetry)?;
+    let [taken_up, refused] = gauges.of("catalogue");
+    references::follow(settings.decisions.clone(), gauges, telemetry, shutdown)?;
+    catalogue::start_following(&settings.cluster, settings.ids, &settings.links, telemetry, shutdown, taken_up)?;
+    let keeper = catalogue::KeeperSettings {
+        cluster: settings.cluster.clone(),
+        ids: settings.ids,
+        lanes: settings.plan.lanes,
+        decisions: settings.decisions.clone(),
+        data: settings.data.clone(),
+        links: Arc::clone(&settings.links),
+        refused,
+    };
+    catalogue::start_keeping(keeper, telemetry, shutdown)?;
     let lanes = LaneSet::start(SERVICE, lanes, telemetry, shutdown, move |lane, component, stop| {
         lane::run(&settings, lane, &metrics, component, stop)
     })?;

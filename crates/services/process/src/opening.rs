@@ -128,12 +128,14 @@ impl Start {
     pub fn carried(self, now_ms: i64) -> Carried {
         let nothing = SeenPosition { next_offset: 0, raw_hi: 0 };
         match self {
-            Start::Fresh => Carried { seen: nothing, open: Open::default(), fuse: Fuse::default(), watermark_ms: 0 },
+            Start::Fresh => {
+                Carried { seen: nothing, open: Open::default(), fuse: Fuse::default(), links: 0, watermark_ms: 0 }
+            }
             Start::Restored(carried) => carried,
             // What the open block holds is unknown: one row more than none makes the next cut come in time.
             Start::Recovered(seen) | Start::Outdated(seen) => {
                 let open = Open { rows: 1, bytes: 0, since_ms: now_ms };
-                Carried { seen, open, fuse: Fuse::default(), watermark_ms: 0 }
+                Carried { seen, open, fuse: Fuse::default(), links: 0, watermark_ms: 0 }
             }
         }
     }
@@ -243,7 +245,9 @@ mod tests {
     }
 
     fn opening(seen: SeenPosition) -> Opening {
-        Opening { committed: Some(Carried { seen, open: Open::default(), fuse: Fuse::default(), watermark_ms: 5 }) }
+        Opening {
+            committed: Some(Carried { seen, open: Open::default(), fuse: Fuse::default(), links: 0, watermark_ms: 5 }),
+        }
     }
 
     fn start(opening: Opening, reached: Option<SeenPosition>, seen: Range, written: bool) -> Result<Start, String> {
@@ -268,7 +272,8 @@ mod tests {
 
     #[test]
     fn a_position_counts_only_with_what_was_committed_beside_it() {
-        let whole = Carried { seen: at(12, 34), open: Open::default(), fuse: Fuse::default(), watermark_ms: 5 };
+        let whole =
+            Carried { seen: at(12, 34), open: Open::default(), fuse: Fuse::default(), links: 0, watermark_ms: 5 };
         let committed = |next, metadata: String| Opening::new(Some(&Committed { next, metadata }));
         assert_eq!(committed(34, whole.to_string()).unwrap(), Opening { committed: Some(whole) });
         for (next, metadata) in [(33, whole.to_string()), (-1, whole.to_string()), (34, String::new())] {

@@ -18,17 +18,20 @@ pub struct Carried {
     pub open: Open,
     /// What the fuse has seen.
     pub fuse: Fuse,
+    /// The version of the catalogue that the last records were labelled by: one past an offset of `links`.
+    pub links: u64,
     /// The lane's watermark, in milliseconds since 1970.
     pub watermark_ms: i64,
 }
 
 impl fmt::Display for Carried {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seen, open, fuse, watermark_ms } = self;
+        let Self { seen, open, fuse, links, watermark_ms } = self;
         let progress = Progress { raw_hi: seen.raw_hi, watermark: Millis(*watermark_ms) };
         write!(f, "{seen}; rows={} bytes={} since={}; ", open.rows, open.bytes, open.since_ms)?;
         let Fuse { run, last, current } = fuse;
         write!(f, "run={run} last={}/{} span={}/{}; ", last.dead, last.records, current.dead, current.records)?;
+        write!(f, "links={links}; ")?;
         write!(f, "{progress}")
     }
 }
@@ -59,9 +62,15 @@ impl FromStr for Carried {
                 fuse = read_fuse(part)?;
                 part = parts.next()?;
             }
+            let mut links = 0;
+            // Nor have those from before there was a catalogue on a topic.
+            if let Some(version) = part.strip_prefix("links=") {
+                links = version.parse().ok()?;
+                part = parts.next()?;
+            }
             let progress: Progress = part.parse().ok()?;
             let whole = parts.next().is_none() && progress.raw_hi == seen.raw_hi;
-            whole.then_some(Self { seen, open, fuse, watermark_ms: progress.watermark.0 })
+            whole.then_some(Self { seen, open, fuse, links, watermark_ms: progress.watermark.0 })
         };
         read().ok_or_else(|| Unreadable(text.to_owned()))
     }
@@ -89,6 +98,7 @@ mod tests {
             seen: SeenPosition { next_offset: 12, raw_hi: 3_456 },
             open: Open { rows: 7, bytes: 890, since_ms: 1_764_000_000_000 },
             fuse: Fuse { run: 3, last: Span { records: 1_000, dead: 40 }, current: Span { records: 12, dead: 5 } },
+            links: 71,
             watermark_ms: 1_764_000_000_500,
         };
         assert_eq!(carried.to_string().parse(), Ok(carried));
@@ -100,10 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn a_position_from_before_there_was_a_fuse_goes_on_with_a_fresh_one() {
+    fn a_position_from_before_there_was_a_fuse_or_a_catalogue_goes_on_with_fresh_ones() {
         let old = "seen=1 raw=2; rows=1 bytes=3 since=4; raw=2 watermark=5";
         let open = Open { rows: 1, bytes: 3, since_ms: 4 };
         let seen = SeenPosition { next_offset: 1, raw_hi: 2 };
-        assert_eq!(old.parse(), Ok(Carried { seen, open, fuse: Fuse::default(), watermark_ms: 5 }));
+        assert_eq!(old.parse(), Ok(Carried { seen, open, fuse: Fuse::default(), links: 0, watermark_ms: 5 }));
     }
 }

@@ -1,4 +1,4 @@
-//! Files of the operator's that events are labelled by, and that are replaced while lanes run.
+//! The file of countries that events are labelled by, and that is replaced while lanes run.
 //!
 //! One thread looks at them every second. A file that has changed is read beside the lanes; when it is whole, lanes
 //! label by it from their next transaction on. A file that cannot be used is said, in the log and in a metric, and what
@@ -9,13 +9,14 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use enrich::{BadList, Catalogue, Countries, NotCountries, References};
 use prometheus::{Gauge, GaugeVec};
 use runtime::beats::Beat;
 use runtime::{Live, Shutdown, Telemetry};
 
+use crate::catalogue::list::Stamp;
 use crate::{Decisions, SERVICE};
 
 /// How often the files are looked at.
@@ -28,8 +29,6 @@ const READ_WITHIN: Duration = Duration::from_secs(300);
 pub struct ReferenceFiles {
     /// `[geo] country`.
     pub country: Option<PathBuf>,
-    /// `[catalogue] file`.
-    pub catalogue: Option<PathBuf>,
 }
 
 /// A file that cannot be used.
@@ -64,8 +63,7 @@ impl ReferenceFiles {
     /// When one cannot be used.
     pub fn read(&self) -> Result<References, Unusable> {
         let countries = self.country.as_deref().map(read_countries).transpose()?;
-        let catalogue = self.catalogue.as_deref().map(read_catalogue).transpose()?;
-        Ok(References { countries, catalogue })
+        Ok(References { countries, catalogue: None })
     }
 }
 
@@ -82,8 +80,8 @@ pub fn read_countries(file: &Path) -> Result<Arc<Countries>, Unusable> {
 ///
 /// # Errors
 /// When it cannot be used.
-pub fn read_catalogue(file: &Path) -> Result<Arc<Catalogue>, Unusable> {
-    let read = || Ok(Arc::new(Catalogue::read(BufReader::new(File::open(file)?))?));
+pub fn read_catalogue(file: &Path) -> Result<Catalogue, Unusable> {
+    let read = || Ok(Catalogue::read(BufReader::new(File::open(file)?))?);
     read().map_err(|why| Unusable { file: file.to_owned(), why })
 }
 
@@ -142,31 +140,21 @@ impl Shared {
             let built = self.built();
             slots.push(Slot::new("country", file, read, built.unwrap_or_default(), gauges.of("country")));
         }
-        if let Some(file) = &self.files.catalogue {
-            let read = |file: &Path, shared: &Shared| {
-                // Before it is read: one that is replaced meanwhile is read once more.
-                let written = written(file);
-                let catalogue = read_catalogue(file)?;
-                shared.put(|references| references.catalogue = Some(catalogue));
-                Ok(written)
-            };
-            slots.push(Slot::new("catalogue", file, read, written(file), gauges.of("catalogue")));
-        }
         slots
     }
 }
 
-/// What is told of the files.
-struct Gauges {
+/// What is told of the file of countries, and of the list of links.
+pub(crate) struct Gauges {
     versions: GaugeVec,
     refused: GaugeVec,
 }
 
 impl Gauges {
-    fn new(telemetry: &Telemetry) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(telemetry: &Telemetry) -> Result<Self, prometheus::Error> {
         let versions = telemetry.metrics.gauge(
             "reference_timestamp_seconds",
-            "Files that events are labelled by: when the one in force was built (country) or written (catalogue)",
+            "What events are labelled by: when the file in force was built (country) or the list taken up (catalogue)",
             &["file"],
         )?;
         let refused = telemetry.metrics.gauge(
@@ -177,7 +165,7 @@ impl Gauges {
         Ok(Self { versions, refused })
     }
 
-    fn of(&self, file: &str) -> [Gauge; 2] {
+    pub(crate) fn of(&self, file: &str) -> [Gauge; 2] {
         [self.versions.with_label_values(&[file]), self.refused.with_label_values(&[file])]
     }
 }
@@ -185,10 +173,10 @@ impl Gauges {
 /// Starts to look at the files that lanes decide by, whichever those are. The thread ends after the stop is given.
 pub(crate) fn follow(
     decisions: Live<Decisions>,
+    gauges: Gauges,
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<(), crate::StartError> {
-    let gauges = Gauges::new(telemetry)?;
     let mut shared = Arc::clone(&decisions.current().references);
     let mut slots = shared.slots(&gauges);
     let (beats, shutdown) = (telemetry.beats.clone(), shutdown.clone());
@@ -198,8 +186,10 @@ pub(crate) fn follow(
             beat.tick();
             let newest = Arc::clone(&decisions.current().references);
             if !Arc::ptr_eq(&newest, &shared) {
-                gauges.versions.reset();
-                gauges.refused.reset();
+                // Those of the list of links stay.
+                for gauges in [&gauges.versions, &gauges.refused] {
+                    drop(gauges.remove_label_values(&["country"]));
+                }
                 slots = newest.slots(&gauges);
                 shared = newest;
             }
@@ -208,28 +198,6 @@ pub(crate) fn follow(
         }
     })?;
     Ok(())
-}
-
-/// When a file was written last, in seconds since 1970.
-fn written(file: &Path) -> u64 {
-    let written = fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-    written.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).map_or(0, |since| since.as_secs())
-}
-
-/// What a file looks like from outside: another file, or other bytes, have another stamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    changed: SystemTime,
-    bytes: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(file: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = fs::metadata(file).ok()?;
-        Some(Self { changed: metadata.modified().ok()?, bytes: metadata.len(), inode: metadata.ino() })
-    }
 }
 
 /// Reads a file into what is in force; the time that its metric tells, in seconds since 1970.
@@ -310,6 +278,7 @@ mod tests {
         Live::new(Decisions {
             pipeline: Arc::new(pipeline),
             references: Arc::clone(shared),
+            list: None,
             routes: Arc::new(rules::RuleIndex::new(Vec::new())),
             longest_window: Duration::from_secs(1),
         })
@@ -337,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("country.mmdb");
         fs::write(&file, countries("DE", 1_000)).expect("written");
-        let files = ReferenceFiles { country: Some(file.clone()), catalogue: None };
+        let files = ReferenceFiles { country: Some(file.clone()) };
         let shared = Arc::new(Shared::new(files.clone(), files.read().expect("it can be used")));
         let (telemetry, shutdown) = (Telemetry::new("0").expect("metrics"), Shutdown::default());
         let metric = |name: &str| {
@@ -346,7 +315,7 @@ mod tests {
                 text.lines().find(|line| line.starts_with(&format!("hookline_reference_{name}{{file=\"country\"}}")));
             line.and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned()
         };
-        follow(decisions(&shared), &telemetry, &shutdown).expect("a thread");
+        follow(decisions(&shared), Gauges::new(&telemetry).expect("gauges"), &telemetry, &shutdown).expect("a thread");
         let mut known = 0;
         assert_eq!(code(&shared.newer(&mut known).expect("the first")), "DE");
         assert!(shared.newer(&mut known).is_none(), "nothing has changed");
@@ -371,30 +340,6 @@ mod tests {
         assert!(
             next(&shared, &mut known, Duration::from_secs(3)).is_none(),
             "nor does a file that is gone take it away"
-        );
-        shutdown.stop();
-    }
-
-    #[test]
-    fn a_catalogue_is_replaced_in_the_same_way_and_a_broken_line_leaves_the_one_before_in_force() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("links.csv");
-        fs::write(&file, "link,kind\nl_1,promo\n").expect("written");
-        let files = ReferenceFiles { country: None, catalogue: Some(file.clone()) };
-        let shared = Arc::new(Shared::new(files.clone(), files.read().expect("it can be used")));
-        let (telemetry, shutdown) = (Telemetry::new("0").expect("metrics"), Shutdown::default());
-        follow(decisions(&shared), &telemetry, &shutdown).expect("a thread");
-        let mut known = 0;
-        let links = |references: References| references.catalogue.expect("a catalogue").len();
-        assert_eq!(shared.newer(&mut known).map(links), Some(1));
-        fs::write(&file, "link,kind\nl_1,promo\nl_2,bio\n").expect("written");
-        assert_eq!(next(&shared, &mut known, Duration::from_secs(10)).map(links), Some(2));
-        fs::write(&file, "link,kind\nl_1,promo\nl_2\n").expect("written");
-        assert!(next(&shared, &mut known, Duration::from_secs(4)).is_none());
-        let why = files.read().unwrap_err().to_string();
-        assert!(
-            why.ends_with("links.csv: line 3: 1 fields, where the head has 2: a comma in a text needs quotation marks"),
-            "{why}"
         );
         shutdown.stop();
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use adapter::{Adapted, Adapter, Dialect, Memory, Unreadable};
 use dedupe::{Candidate, Id128, KeyHasher, Verdict};
-use enrich::{Enricher, Hints, Salt, visitor};
+use enrich::{Catalogue, Enricher, Hints, Salt, platform_facts, visitor};
 use event::raw::{CLOCK_TRUST_MS, HeaderError, RawHeaders};
-use event::{DeadLetter, LinkEvent, Millis, Outcome, wire};
+use event::{DeadLetter, LinkEvent, LinkRecord, Millis, Outcome, wire};
 use kafka::control::Control;
 
-use crate::SERVICE;
+use crate::{CATALOGUE_SOURCE, SERVICE};
 
 /// What is configured about one source.
 pub struct SourceRules {
@@ -120,6 +120,17 @@ pub enum Reading<'r> {
 }
 
 impl Reading<'_> {
+    /// What its link is known by: domain, slug and id; `None` for a dead letter.
+    pub(crate) fn link(&self) -> Option<(&str, &str, &str)> {
+        match self {
+            Reading::Event(adapted, _) => {
+                let event = &adapted.event;
+                Some((&event.domain, &event.slug, &event.link_id))
+            }
+            Reading::Dead(..) => None,
+        }
+    }
+
     /// What the dedupe window is asked about; dead letters are not, so that a redrive is not a duplicate of them.
     pub fn candidate(&self) -> Option<Candidate> {
         match self {
@@ -137,6 +148,8 @@ pub struct Decided<'r> {
     pub dead_letter: Option<DeadLetter>,
     /// Values that the sender gave and that could not be read.
     pub unreadable: Vec<Unreadable>,
+    /// What its platform tells of the link, for the catalogue.
+    pub facts: Vec<LinkRecord<'static>>,
 }
 
 /// Whose the pipeline is that a step decides by.
@@ -188,6 +201,12 @@ impl<'p> Step<'p> {
         self.enricher.refer_to(references);
     }
 
+    /// The catalogue that it labels by: [`Step::decide`] is given it, and its events borrow from it.
+    #[must_use]
+    pub fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.enricher.catalogue()
+    }
+
     /// Reads a record: what it says, or why it cannot be read.
     pub fn read<'r>(&mut self, raw: &RawRecord<'r>) -> Reading<'r> {
         let headers = match &raw.headers {
@@ -225,17 +244,21 @@ impl<'p> Step<'p> {
         self.pipeline.rules(&event.source).visitors.then_some(day)
     }
 
-    /// Finishes a record, given what the dedupe window says of it and the salt of its day.
+    /// Finishes a record, given what the dedupe window says of it, the salt of its day and the catalogue.
     pub fn decide<'r>(
         &mut self,
         raw: &RawRecord<'r>,
         reading: Reading<'r>,
         verdict: Option<Verdict>,
         salt: Option<Salt>,
+        catalogue: Option<&'r Catalogue>,
     ) -> Decided<'r> {
-        let (mut event, dead_letter, unreadable) = match reading {
-            Reading::Dead(event, dead) => (*event, Some(dead), Vec::new()),
+        let (mut event, dead_letter, unreadable, facts) = match reading {
+            Reading::Dead(event, dead) => (*event, Some(dead), Vec::new(), Vec::new()),
             Reading::Event(mut adapted, _) => {
+                // What the catalogue itself tells, it knows.
+                let is_own = adapted.event.source == CATALOGUE_SOURCE;
+                let facts = if is_own { Vec::new() } else { platform_facts(&adapted.event, &adapted.tags) };
                 let hints = Hints {
                     ip: adapted.visitor.ip,
                     user_agent: &adapted.visitor.user_agent,
@@ -247,14 +270,14 @@ impl<'p> Step<'p> {
                     tags: &adapted.tags,
                     salt,
                 };
-                self.enricher.enrich(&mut adapted.event, &hints);
+                self.enricher.enrich_by(&mut adapted.event, &hints, catalogue);
                 let mut event = adapted.event;
                 if let Some(Verdict::Duplicate { first_offset, delay_ms }) = verdict {
                     event.outcome = Outcome::Duplicate;
                     event.first_offset = first_offset;
                     event.duplicate_delay = delay_ms;
                 }
-                (event, None, adapted.unreadable)
+                (event, None, adapted.unreadable, facts)
             }
         };
         if event.owner.is_empty()
@@ -266,7 +289,7 @@ impl<'p> Step<'p> {
         event.config_version = self.pipeline.config_version.clone().into();
         event.schema_version = wire::EVENTS.version;
         event.raw_offset = raw.offset;
-        Decided { event, dead_letter, unreadable }
+        Decided { event, dead_letter, unreadable, facts }
     }
 }
 

@@ -1,6 +1,8 @@
 //! `[naming]`, `[partner]`, `[launch]`, `[catalogue]` and route tests: what is read, and what is refused.
 
-use hookline_config::Config;
+use std::time::Duration;
+
+use hookline_config::{Config, ListPlace};
 
 use crate::{base, errors, sound};
 
@@ -110,14 +112,17 @@ fn partners_launches_and_a_catalogue_are_read() {
     assert!(config.partners["dealfox"].contains(&enrich::fold("deal-fox")));
     let launch = &config.launches[0];
     assert_eq!((launch.name.as_str(), launch.from_ms, launch.until_ms), ("podcast", 1_796_083_200_000, i64::MAX));
-    assert!(config.catalogue.is_some_and(|file| file.ends_with("links.csv")));
+    assert!(matches!(config.catalogue, Some(ListPlace::File(file)) if file.ends_with("links.csv")));
+    let fetched = "[catalogue]\nfile = \"https://lists.example/links.csv\"\nevery = \"1m\"\nallow_private = true\n";
+    let (url, every) = ("https://lists.example/links.csv".to_owned(), Duration::from_secs(60));
+    assert_eq!(sound(&with(fetched)).catalogue, Some(ListPlace::Address { url, every, allow_private: true }));
     for (text, why) in [
         ("[partner.dealfox]\n", "[partner.dealfox] has no \"approved_sources\""),
         ("[launch.x]\nfrom = 2026-12-01\n", "[launch.x] has no \"links\""),
-        (
-            "[catalogue]\nfile = \"https://example.com/links.csv\"\n",
-            "a catalogue at an address is not available in this version",
-        ),
+        ("[catalogue]\nfile = \"s3://lists/links.csv\"\n", "a catalogue cannot be fetched by s3"),
+        ("[catalogue]\nfile = \"https://a:b@lists.example/\"\n", "the address of the catalogue has a login in it"),
+        ("[catalogue]\nfile = \"https:///links.csv\"\n", "the address of the catalogue names no host"),
+        ("[catalogue]\nfile = \"links.csv\"\nevery = \"1m\"\n", "every and allow_private are for a list at an address"),
         ("[catalogue]\n", "[catalogue] has no \"file\""),
     ] {
         let found = errors(&with(text));

@@ -1,17 +1,15 @@
 //! One HTTP request: bounded in time and size, to public addresses only, redirects not followed.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use notification::destination::{Answer, Request, Verdict};
+use outgoing::{PublicOnly, is_public, literal_address, refusal};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, Proxy, Url, redirect};
 use runtime::with_causes;
-
-use super::address::{PublicOnly, is_public, refusal};
 
 /// How long a destination may take to connect, and for the whole attempt.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -76,11 +74,6 @@ impl Http {
             Err(error) => Err(Verdict::Retry { status: 0, error: with_causes(&error.without_url()), after: None }),
         }
     }
-}
-
-/// The address, where the URL names it itself: no resolver sees it then.
-fn literal_address(url: &Url) -> Option<IpAddr> {
-    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 /// The answer, its body as far as it is short.

@@ -12,12 +12,11 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParam
 use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use notification::destination::{Answer, Mail, MailServer, MailTls, Verdict};
+use outgoing::{is_public, refusal};
 use runtime::clock::since_1970;
 use runtime::with_causes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use super::address::{is_public, refusal};
 
 /// How long a server may take to accept a connection, and for the whole attempt.
 const CONNECT: Duration = Duration::from_secs(5);

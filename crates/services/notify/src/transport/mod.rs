@@ -1,6 +1,5 @@
 //! How messages travel: over HTTP, by mail, into a file.
 
-pub(crate) mod address;
 pub(crate) mod file;
 pub(crate) mod http;
 pub(crate) mod mail;

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, StoreError, Window, WindowStore, changelog};
+use enrich::Catalogue;
 use kafka::lane::{
     End, Fence, Isolation, LaneProducer, LaneReader, Record, Writes, first_committed, read_all_committed,
 };
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
-use runtime::Current;
 use runtime::clock::now_ms;
+use runtime::{Current, Shutdown};
 
 use super::transaction::view;
 use crate::advance::Advance;
+use crate::catalogue::Told;
 use crate::clock::Clock;
 use crate::cuts::Policy;
 use crate::metrics::ProcessMetrics;
@@ -31,6 +33,8 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 const EXPECTED_IDS: u64 = 1 << 16;
 /// How often a restore says how far it has come.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
+/// How long the catalogue is waited for before the lane says so and tries again.
+const CATALOGUE_WITHIN: Duration = Duration::from_secs(10);
 /// How long the broker is asked for positions.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,6 +51,10 @@ pub(super) struct OpenLane<'s> {
     pub(super) step: Step<'static>,
     /// Which files the step labels by.
     pub(super) references: u64,
+    /// The catalogue that it labels by, until the next transaction at least.
+    pub(super) catalogue: Arc<Catalogue>,
+    /// What platforms told of links, until it is read back.
+    pub(super) told: Told,
     pub(super) salts: LaneSalts<'s>,
     pub(super) signals: Signals,
     pub(super) advance: Advance,
@@ -61,12 +69,24 @@ pub(super) struct OpenLane<'s> {
 
 impl<'s> OpenLane<'s> {
     /// Fences the predecessor, restores the window from the store and `seen`, and opens the input where it stopped.
-    pub(super) fn open(settings: &'s Settings, lane: u16, metrics: &'s ProcessMetrics) -> Result<Self, End> {
+    ///
+    /// Nothing is read before the catalogue is there: all of it that the predecessor labelled by or wrote.
+    pub(super) fn open(
+        settings: &'s Settings,
+        lane: u16,
+        metrics: &'s ProcessMetrics,
+        shutdown: &Shutdown,
+    ) -> Result<Self, End> {
         let mut producer =
             Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT, written_to(settings, lane))?;
         let decisions = settings.decisions.current();
         let restored = restore(settings, &decisions, lane, metrics);
         let (store, carried) = restored.map_err(|end| producer.confirm(end))?;
+        if lane == 0 {
+            settings.links.claim();
+        }
+        let needs_list = decisions.list.is_some();
+        let catalogue = wait_for_catalogue(settings, &carried, needs_list, shutdown)?;
         let next = carried.seen.raw_hi as i64;
         let reader = LaneReader::open(&settings.cluster, Topic::Raw, lane, next, Isolation::Uncommitted)?;
         tracing::info!(service = SERVICE, lane, raw = next, marks = store.ids_held(), "the lane is open");
@@ -79,6 +99,8 @@ impl<'s> OpenLane<'s> {
             window: Window::new(store),
             step: Step::shared(Arc::clone(&decisions.pipeline), &settings.control),
             references: 0,
+            catalogue,
+            told: Told::default(),
             salts: LaneSalts::new(&settings.salts),
             signals: Signals::new(lane, settings.plan.signal_partitions, &decisions.routes),
             decisions,
@@ -116,11 +138,33 @@ impl<'s> OpenLane<'s> {
     }
 }
 
+/// Waits until the catalogue was read to the end that it had when the lane was fenced, so that a lane never goes back
+/// to an older one, and knows what its predecessor wrote.
+fn wait_for_catalogue(
+    settings: &Settings,
+    carried: &Carried,
+    needs_list: bool,
+    shutdown: &Shutdown,
+) -> Result<Arc<Catalogue>, End> {
+    let links = Positions::open(&settings.cluster, GROUP, PATIENCE)?.watermarks(Topic::Links, 0)?;
+    let end = u64::try_from(links.end).unwrap_or(0);
+    if carried.links > end {
+        tracing::warn!(
+            service = SERVICE,
+            labelled_by = carried.links,
+            end,
+            "{} is shorter than it was: it was made anew, and the catalogue with it",
+            Topic::Links
+        );
+    }
+    settings.links.wait_for(end, needs_list, CATALOGUE_WITHIN, shutdown).map(|standing| standing.catalogue)
+}
+
 /// Every partition that a lane writes to.
 fn written_to(settings: &Settings, lane: u16) -> Writes {
     let plan = &settings.plan;
     let all = |topic, partitions| (0..partitions).map(move |partition| (topic, partition));
-    let partitions = [(Topic::Events, lane), (Topic::Seen, lane)]
+    let partitions = [(Topic::Events, lane), (Topic::Seen, lane), (Topic::Links, 0)]
         .into_iter()
         .chain(all(Topic::Signals, plan.signal_partitions))
         .chain(all(Topic::Alerts, plan.alert_partitions))

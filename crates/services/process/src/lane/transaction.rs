@@ -1,6 +1,7 @@
 //! The transaction of a lane: gather, decide, write, cut, commit.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapter::Unreadable;
@@ -91,6 +92,8 @@ impl OpenLane<'_> {
             window,
             step,
             references,
+            catalogue,
+            told,
             salts,
             signals,
             advance,
@@ -114,13 +117,20 @@ impl OpenLane<'_> {
                 if let Some(newer) = decisions.references.newer(references) {
                     step.refer_to(newer);
                 }
+                if let Some(newer) = settings.links.newer(catalogue) {
+                    told.read_back(Some(&newer));
+                    *catalogue = newer;
+                }
+                advance.labels_by(catalogue.version());
                 producer.begin()?;
                 transaction.insert(Begun::now())
             }
         };
         let fetched = settings.traces.is_on().then(since_1970);
+        let catalogue = Arc::clone(catalogue);
         let raw: Vec<RawRecord<'_>> = records.iter().map(|record| view(*lane, record)).collect();
         let mut readings: Vec<Reading<'_>> = raw.iter().map(|raw| step.read(raw)).collect();
+        catalogue.bring(readings.iter().filter_map(Reading::link));
         let (now, latest) = (now_ms(), reading().latest());
         let mut candidates: Vec<_> = readings.iter().filter_map(Reading::candidate).collect();
         candidates.iter_mut().for_each(|candidate| candidate.not_after(latest));
@@ -141,7 +151,7 @@ impl OpenLane<'_> {
             }
             let work = fetched.and_then(|fetched| begun.traced.record(raw, fetched));
             let salt = step.salt_day(&reading).map(|day| salts.of(day)).transpose()?;
-            let decided = step.decide(raw, reading, verdict, salt);
+            let mut decided = step.decide(raw, reading, verdict, salt, Some(&*catalogue));
             begun.tally.count(&decided);
             if settings.past_fuse.get(lane).is_some_and(|last| raw.offset <= *last) {
                 advance.passes();
@@ -157,6 +167,12 @@ impl OpenLane<'_> {
             let header = work.map(|work| begun.traced.send(work, Topic::Events, *lane));
             write(producer, settings, *lane, raw, &decided, &mut value, header.as_ref())?;
             advance.wrote(value.len(), now);
+            let facts = std::mem::take(&mut decided.facts);
+            for record in told.after(&decided.event, facts, Some(&*catalogue)) {
+                value.clear();
+                record.write(&settings.ids, &mut value);
+                producer.send(Topic::Links, 0, Some(record.key().as_bytes()), Some(&value), NO_HEADERS)?;
+            }
             if decided.event.outcome == Outcome::Event {
                 for index in decisions.routes.matching_indexes(&decided.event) {
                     let rule = &decisions.routes.rules()[index];

@@ -1,11 +1,12 @@
-//! Which addresses a message may be sent to.
+//! Which addresses a request may be sent to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Resolves names to public addresses only: what is checked is what is connected to, whatever the name says next time.
-pub(crate) struct PublicOnly;
+#[derive(Debug, Clone, Copy)]
+pub struct PublicOnly;
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
@@ -21,10 +22,11 @@ impl Resolve for PublicOnly {
 }
 
 /// What is said of an address that is not public.
-pub(crate) fn refusal(address: Option<IpAddr>) -> String {
+#[must_use]
+pub fn refusal(address: Option<IpAddr>) -> String {
     match address {
         Some(address) => {
-            format!("{address} is not a public address; allow_private = true in its [destination] allows it")
+            format!("{address} is not a public address; allow_private = true beside its url allows it")
         }
         None => "the name has no address".to_owned(),
     }
@@ -32,11 +34,18 @@ pub(crate) fn refusal(address: Option<IpAddr>) -> String {
 
 /// Whether anybody on the Internet could reach it: not ourselves, our network, our provider, or nobody at all. After the
 /// IANA special-purpose address registries.
-pub(crate) fn is_public(address: IpAddr) -> bool {
+#[must_use]
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
     }
+}
+
+/// The address, where a URL names it itself: no resolver sees it then.
+#[must_use]
+pub fn literal_address(url: &reqwest::Url) -> Option<IpAddr> {
+    url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {

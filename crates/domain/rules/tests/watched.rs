@@ -138,7 +138,7 @@ fn run(rule: &Rule, batches: &[SignalBatch<'static>], restore_every: usize) -> V
             for change in detector.snapshot() {
                 match change.value {
                     Some(value) => drop(stored.insert(change.key, value)),
-                    None => drop(stored.remove(&change.key).expect("only what is stored is removed")),
+                    None => drop(stored.remove(&change.key).unwrap()),
                 }
             }
             assert_eq!((stored.len(), detector.unsaved()), (detector.keys(), 0));
@@ -283,10 +283,11 @@ fn counting(random: &mut Random) -> (Vec<Received>, i64) {
                     one.counted = event::Counted::Bot;
                 }
                 match random.below(100) {
-                    roll if roll < lost => match random.below(3) {
-                        0 => held.push((minute + 20 + random.below(900) as i64, one)),
-                        _ => {}
-                    },
+                    roll if roll < lost => {
+                        if random.below(3) == 0 {
+                            held.push((minute + 20 + random.below(900) as i64, one));
+                        }
+                    }
                     99 => held.push((minute + 1 + random.below(10) as i64, one)),
                     98 => {
                         one.extra = Map::default();

@@ -32,7 +32,7 @@ async fn slack_edits_what_it_was_given_and_shows_threads_without_markup_of_sende
     edit["ts"] = "1.2".into();
     assert!(post(&slack, "/api/chat.update", &edit).await.unwrap().1.contains("message_not_found"));
     let page = slack.page();
-    assert!(page.contains("<h3>second</h3>") && page.contains("(edited)") && page.contains("1 replies"), "{page}");
+    assert!(page.contains("<h3>second</h3>") && page.contains("(edited)") && page.contains("1 reply<"), "{page}");
     assert!(page.contains("class=pill>@U0ANN") && !page.contains("<!channel>"), "{page}");
     assert_eq!(slack.faults(), Vec::<String>::new());
     let (_, said) = post(&slack, "/api/chat.postMessage", &message(&"x".repeat(151))).await.unwrap();

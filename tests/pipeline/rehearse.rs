@@ -54,8 +54,12 @@ send = { to = ["log"], first = "now" }
 [rule.unapproved]
 owner = "me"
 when = { event = "visit", partner_approved = false }
-alert = { count = 10, per = "partner", within = "1h" }
+alert = { count = 10, per = "partner", within = "10m" }
 send = { to = ["chat"], first = "now" }
+[rule.hourly]
+owner = "me"
+when = { event = "visit", link_kind = "promo" }
+alert = { count = 400, per = "link", within = "1h" }
 [rule.spike]
 owner = "me"
 when = { event = "visit", link_kind = "promo" }

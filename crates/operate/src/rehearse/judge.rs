@@ -27,7 +27,13 @@ pub(super) struct Judge<'j> {
     pub(super) events: &'j [MadeUp],
     pub(super) expected: &'j [Expected],
     pub(super) begun: i64,
+    /// How long alerts are waited for, in milliseconds.
+    pub(super) patience_ms: i64,
 }
+
+/// From the end of a pane until its alert is a row and its message captured, in milliseconds: measured 5 s at most, and
+/// more on a busy machine.
+const AFTER_PANE_MS: i64 = 30_000;
 
 impl Judge<'_> {
     pub(super) fn judge(&self, seen: &Seen) -> Judged {
@@ -112,7 +118,7 @@ impl Judge<'_> {
             };
             match found.as_slice() {
                 [] if !expected.certain => {}
-                [] => match self.earlier(seen, expected) {
+                [] => match self.earlier(seen, expected).or_else(|| self.slow(expected)) {
                     Some(note) => push_once(&mut report.notes, note),
                     None => {
                         judged.waits = true;
@@ -155,6 +161,20 @@ impl Judge<'_> {
             }
             judged.rules.push(rehearsed);
         }
+    }
+
+    /// Whether the rule looks at its window so seldom that its alert may come after the rehearsal.
+    fn slow(&self, expected: &Expected) -> Option<String> {
+        let pane = self.config.rule(&expected.rule)?.rule.trigger()?.pane_ms()?;
+        let enough = pane.saturating_add(AFTER_PANE_MS);
+        (enough > self.patience_ms).then(|| {
+            format!(
+                "rule {} looks at what it counts every {} s, which is not waited for; --patience {} does",
+                expected.rule,
+                pane / 1_000,
+                enough / 1_000
+            )
+        })
     }
 
     /// Whether the key was firing before the rehearsal began, so that nothing new is said.

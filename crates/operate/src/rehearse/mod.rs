@@ -189,7 +189,8 @@ pub async fn rehearse(installation: &Installation, options: &Options) -> Result<
     let mut receipts = vec![poster.post(&events[0].body).await?];
     first_is_test_data(&looker, &receipts, deadline, options.patience).await?;
     receipts.extend(poster.post_all(&events[1..]).await?);
-    let judge = Judge { config, events: &events, expected: &expected, begun };
+    let patience_ms = i64::try_from(options.patience.as_millis()).unwrap_or(i64::MAX);
+    let judge = Judge { config, events: &events, expected: &expected, begun, patience_ms };
     let (mut judged, mut seen);
     loop {
         seen = looker.look(&receipts).await?;

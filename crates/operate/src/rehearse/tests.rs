@@ -66,6 +66,7 @@ struct Rehearsed {
     events: Vec<MadeUp>,
     tried: Vec<Tried>,
     left_out: Vec<(String, String)>,
+    patience_ms: i64,
 }
 
 impl Rehearsed {
@@ -100,7 +101,7 @@ impl Rehearsed {
                 }
             }
         }
-        Self { config, events, tried, left_out }
+        Self { config, events, tried, left_out, patience_ms: 90_000 }
     }
 
     fn expected(&self) -> Vec<Expected> {
@@ -148,7 +149,8 @@ impl Rehearsed {
         });
         let seen = Seen { rows, steps: steps.collect(), alerts, production: [0; 3] };
         let expected = self.expected();
-        Judge { config: &self.config, events: &self.events, expected: &expected, begun: NOW }.judge(&seen)
+        let patience_ms = self.patience_ms;
+        Judge { config: &self.config, events: &self.events, expected: &expected, begun: NOW, patience_ms }.judge(&seen)
     }
 }
 
@@ -194,6 +196,20 @@ fn a_system_in_which_all_is_as_it_should_be_holds() {
     assert_eq!(problems(&judged), [""; 0]);
     assert!(!judged.waits && judged.rules.iter().any(|rule| rule.rule == "scan" && rule.message == "captured"));
     assert!(judged.rules.iter().any(|rule| rule.rule == "approved" && rule.message == "sends nothing"));
+}
+
+#[test]
+fn a_rule_that_looks_at_its_window_too_seldom_is_noted_and_not_waited_for() {
+    let mut rehearsed = Rehearsed::new();
+    let silent: Vec<SeenAlert> = rehearsed.alerts().into_iter().filter(|alert| alert.rule != "broken").collect();
+    let judged = rehearsed.judge(rehearsed.rows(), silent.clone());
+    assert!(judged.waits, "panes of a minute are waited for");
+    rehearsed.patience_ms = 60_000;
+    let judged = rehearsed.judge(rehearsed.rows(), silent);
+    assert!(!judged.waits && problems(&judged).is_empty(), "{:?}", problems(&judged));
+    let notes: Vec<&String> = judged.scenarios.iter().flat_map(|one| &one.notes).collect();
+    assert!(notes.iter().any(|note| note.contains("rule broken looks at what it counts every 60 s")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.ends_with("--patience 90 does")), "{notes:?}");
 }
 
 #[test]

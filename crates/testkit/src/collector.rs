@@ -80,7 +80,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts the receiver, and the real collector behind it if it was built: see [`RealCollector::find`]. Its files go
+    /// Starts the receiver, and the real collector behind it if it was built: see `tests/otel-collector`. Its files go
     /// to `folder`.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //! and, where a name is misspelt, a suggestion. There is no state in between: nothing starts on a configuration that
 //! has an error. What this version cannot do yet is refused or said, by the one list in `availability.rs`.
 //!
-//! Each key is declared once, beside its reader ([`Opt`](option::Opt)): its form, its bounds, its default, what it
+//! Each key is declared once, beside its reader (`option::Opt`): its form, its bounds, its default, what it
 //! means. The reader, [`reference()`] (docs/configuration.md) and [`schema()`] (schemas/hookline.schema.json) go by
 //! that.
 

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "one binary: its modules share what they need")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test that cannot go on says where")]
 
+mod alert_messages;
 mod alerts;
 mod architecture;
 mod brokers;

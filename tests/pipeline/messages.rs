@@ -11,7 +11,8 @@ use testkit::{House, Sender};
 use tokio::runtime::Runtime;
 use traffic::canonical::Generator;
 
-use crate::alerts::{Receiver, SECRET, wait_for};
+use crate::alert_messages::Receiver;
+use crate::alerts::{SECRET, wait_for};
 
 /// Rules that fire on every event, each for a campaign of its own, so that each message is the first of its group.
 const RULES: usize = 100;

@@ -17,7 +17,8 @@ use testkit::{House, Sender};
 use tokio::runtime::Runtime;
 use traffic::canonical::Generator;
 
-use crate::alerts::{Receiver, SECRET, wait_for};
+use crate::alert_messages::Receiver;
+use crate::alerts::{SECRET, wait_for};
 use crate::harness::SOON;
 
 const SECOND: &str = "whsec_c2Vjb25kLXNlY3JldC1vZi10aGUtc291cmNl";

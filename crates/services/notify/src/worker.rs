@@ -1,125 +1,34 @@
 //! The tasks of destinations: each works off what its destination is owed, and tells what came of it.
 
+mod carrier;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use event::DeliveryStage;
-use event::TraceContext;
-use event::trace::TRACEPARENT;
-use notification::destination::{Outgoing, People, SecretText, Step, Verdict};
+use notification::destination::{People, Verdict};
 use runtime::clock::now_ms;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use traces::{Span, Traces, conventions};
 
+use self::carrier::Carrier;
 use crate::live::LiveSwitches;
 use crate::metrics::{Circuit, NotifyMetrics};
 use crate::outbox::{Outcome, PendingDelivery};
 use crate::retry;
 use crate::traced::attempted;
-use crate::transport::file;
-use crate::transport::http::Http;
-use crate::transport::mail;
 use crate::{Destination, SERVICE, Settings};
 
 /// How long a paused destination is left alone before its task looks again.
 const PAUSED: Duration = Duration::from_millis(500);
-/// Steps of one attempt: more than any destination takes.
-const MAX_STEPS: usize = 32;
 /// How long a message waits before it is looked at again whether one before it of the same thread is out, in milliseconds.
 const BEHIND_MS: i64 = 250;
-
-/// A destination and what carries its messages.
-struct Carrier {
-    destination: Box<dyn notification::destination::Destination>,
-    http: Http,
-    allow_private: bool,
-    people: Arc<People>,
-    pace: Arc<Pace>,
-    /// Whether the receiver is told the trace of a message: only where it is a program of one's own.
-    tells_trace: bool,
-}
-
-impl Carrier {
-    fn new(settings: &Settings, destination: &Destination) -> Result<Self, String> {
-        let proxy = destination.proxy.as_ref().map(SecretText::reveal);
-        Ok(Self {
-            destination: (destination.kind.build)(&destination.values).map_err(|fault| fault.message)?,
-            http: Http::new(destination.allow_private, proxy)?,
-            allow_private: destination.allow_private,
-            people: Arc::new(settings.people.clone()),
-            pace: Pace::of(&destination.name),
-            tells_trace: destination.kind.name == "webhook",
-        })
-    }
-
-    /// Does what the destination says until it comes to a verdict.
-    async fn send(&self, owed: &PendingDelivery, receipt: &str, trace: Option<TraceContext>) -> Verdict {
-        let message = match &owed.message {
-            Ok(message) => message,
-            Err(error) => {
-                let error = format!("the planned message cannot be read: {error}; start the version that wrote it");
-                return Verdict::Rejected { status: 0, error };
-            }
-        };
-        let mut answers = Vec::new();
-        while answers.len() < MAX_STEPS {
-            let outgoing = Outgoing { message, receipt, people: &self.people, now_ms: now_ms() };
-            let answer = match self.destination.step(&outgoing, &answers) {
-                Step::End(verdict) => return verdict,
-                Step::Append(row) => file::append(row).await,
-                Step::Mail(mail) => {
-                    self.pace.wait(self.destination.pace_ms()).await;
-                    mail::send(&mail, self.allow_private).await
-                }
-                Step::Http(mut request) => {
-                    if let Some(trace) = trace.filter(|_| self.tells_trace) {
-                        request.headers.push((TRACEPARENT.to_owned(), trace.to_header()));
-                    }
-                    self.pace.wait(self.destination.pace_ms()).await;
-                    self.http.send(request).await
-                }
-            };
-            match answer {
-                Ok(answer) => answers.push(answer),
-                Err(verdict) => return verdict,
-            }
-        }
-        let error = format!("the exchange came to no end in {MAX_STEPS} steps: a defect of this build");
-        Verdict::Rejected { status: 0, error }
-    }
-}
-
-/// When the next request to a destination may be made, for all lanes of this process.
-#[derive(Default)]
-struct Pace(Mutex<Option<Instant>>);
-
-impl Pace {
-    fn of(destination: &str) -> Arc<Self> {
-        static ALL: LazyLock<Mutex<HashMap<String, Arc<Pace>>>> = LazyLock::new(Mutex::default);
-        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(destination.to_owned()).or_default())
-    }
-
-    async fn wait(&self, pace_ms: u64) {
-        if pace_ms == 0 {
-            return;
-        }
-        let turn = {
-            let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
-            *next = Some(turn + Duration::from_millis(pace_ms));
-            turn
-        };
-        tokio::time::sleep_until(turn.into()).await;
-    }
-}
 
 /// The tasks of all destinations, for one lane.
 pub(crate) struct Workers {

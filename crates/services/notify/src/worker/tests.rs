@@ -455,7 +455,7 @@ async fn a_paused_destination_gets_nothing_until_it_goes_on() {
 async fn what_a_proxy_is_sent_goes_through_it() {
     let proxy = Receiver::start(|_| StatusCode::OK.into_response()).await;
     let through = Destination {
-        proxy: Some(SecretText::new(format!("http://{}", proxy.address))),
+        proxy: Some(notification::destination::SecretText::new(format!("http://{}", proxy.address))),
         ..webhook("hook", "http://hooks.example.invalid/in".to_owned(), false)
     };
     let running = Running::start(vec![through]);

@@ -197,6 +197,13 @@ pub(crate) fn read(sections: &Section<'_>, owners: &Declared, ingest: &Ingest, v
                 "use letters, digits, - and _ (at most 64)",
             );
         }
+        if entry.key == event::CATALOGUE_SOURCE {
+            sections.error(
+                &entry.at,
+                format!("{:?} is the source of events that the catalogue of links tells itself", entry.key),
+                "choose another name",
+            );
+        }
         let Some(section) = sections.named(entry, "source", &GROUP) else { continue };
         sources.extend(read_one(entry.key.clone(), section, owners, ingest, visitors));
     }

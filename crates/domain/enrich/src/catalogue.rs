@@ -159,8 +159,8 @@ impl<'c> Link<'c> {
         self.list().and_then(|list| u64::try_from(list.at).ok()).unwrap_or(0)
     }
 
-    /// The moment at which its expiry is to be told as an event, and was not.
-    fn untold(&self) -> Option<i64> {
+    /// When it expires and when that is to be told as an event, if it was not.
+    fn untold(&self) -> Option<(i64, i64)> {
         let Row { list, platform, told_ms, .. } = self.row.row();
         if platform.is_some_and(|platform| platform.expired || platform.deleted_ms.is_some()) {
             return None;
@@ -168,9 +168,15 @@ impl<'c> Link<'c> {
         let says = [list, platform].into_iter().flatten().find(|facts| facts.expires_ms.is_some())?;
         let expires_ms = says.expires_ms?;
         // What was over before it was known is not told.
-        (expires_ms > says.known_ms && told_ms != Some(expires_ms)).then_some(expires_ms)
+        let is_untold = expires_ms > says.known_ms && told_ms != Some(expires_ms);
+        // A platform that plans an expiry may tell it as well.
+        let by_list = list.is_some_and(|list| list.expires_ms.is_some());
+        is_untold.then(|| (expires_ms, expires_ms.saturating_add(if by_list { 0 } else { PLATFORM_TELLS_WITHIN_MS })))
     }
 }
+
+/// How long a platform has to tell an expiry that it planned, in milliseconds: after that, the timer tells it.
+const PLATFORM_TELLS_WITHIN_MS: i64 = 600_000;
 
 /// What is left to do with an event, once its link is joined: its tags are to be united with these.
 pub(crate) struct Joined<'c> {

@@ -30,7 +30,7 @@ pub use dead_letter::DeadLetter;
 pub use delivery::{Delivery, DeliveryStage};
 pub use ids::{AlertId, EventKey, keyed_hash_hex};
 pub use link_event::{Counted, EventType, LinkEvent, Outcome, TAGS};
-pub use link_record::{LinkRecord, Teller};
+pub use link_record::{CATALOGUE_SOURCE, LinkRecord, Teller};
 pub use progress::{Progress, UnreadableProgress};
 pub use signal::{Signal, SignalBatch};
 pub use trace::TraceContext;

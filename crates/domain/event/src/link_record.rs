@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use crate::avro::Millis;
 use crate::{avro_names, avro_record};
 
+/// The source that events of the catalogue itself name: an expiry that no platform tells.
+pub const CATALOGUE_SOURCE: &str = "catalogue";
+
 avro_names! {
     /// Who says it. The tellers of one link do not overwrite each other: each has its own key on the topic.
     pub enum Teller {

@@ -34,7 +34,7 @@ use rules::RuleIndex;
 use runtime::{LaneSet, Live, Shutdown, Telemetry};
 use traces::Traces;
 
-pub use catalogue::{CATALOGUE_SOURCE, Followed, LinksError, read_links};
+pub use catalogue::{Followed, LinksError, read_links};
 pub use enrich::Salt;
 pub use references::{
     ReferenceFiles, Shared as SharedReferences, Unusable, UnusableBecause, read_catalogue, read_countries,

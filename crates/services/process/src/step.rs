@@ -11,7 +11,7 @@ use event::raw::{CLOCK_TRUST_MS, HeaderError, RawHeaders};
 use event::{DeadLetter, LinkEvent, LinkRecord, Millis, Outcome, wire};
 use kafka::control::Control;
 
-use crate::{CATALOGUE_SOURCE, SERVICE};
+use crate::SERVICE;
 
 /// What is configured about one source.
 pub struct SourceRules {
@@ -257,7 +257,7 @@ impl<'p> Step<'p> {
             Reading::Dead(event, dead) => (*event, Some(dead), Vec::new(), Vec::new()),
             Reading::Event(mut adapted, _) => {
                 // What the catalogue itself tells, it knows.
-                let is_own = adapted.event.source == CATALOGUE_SOURCE;
+                let is_own = adapted.event.source == event::CATALOGUE_SOURCE;
                 let facts = if is_own { Vec::new() } else { platform_facts(&adapted.event, &adapted.tags) };
                 let hints = Hints {
                     ip: adapted.visitor.ip,

@@ -1,5 +1,6 @@
 //! The catalogue in the making: the records of the topic `links`, one after the other.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use event::{LinkRecord, Teller};
@@ -28,6 +29,10 @@ pub struct Due {
     pub link: String,
     /// When it expires, in milliseconds since 1970.
     pub expires_ms: i64,
+    /// When that is told, in milliseconds since 1970: later where the platform may tell it itself.
+    pub tell_ms: i64,
+    /// It is the platform's id of a link that has a `domain/slug` as well, under which its expiry is told.
+    pub is_other_name: bool,
 }
 
 /// What the topic `links` says so far. The same records make the same catalogue, whether older ones of their keys were
@@ -153,19 +158,44 @@ impl Catalogue {
     pub fn due(&self, now_ms: i64, most: usize) -> (Vec<Due>, Option<i64>) {
         let (mut due, mut next) = (Vec::new(), None::<i64>);
         for link in self.links() {
-            let Some(expires_ms) = link.untold() else { continue };
-            if expires_ms <= now_ms {
-                due.push(Due { link: link.name().to_owned(), expires_ms });
+            let Some((expires_ms, tell_ms)) = link.untold() else { continue };
+            if tell_ms <= now_ms {
+                due.push(Due { link: link.name().to_owned(), expires_ms, tell_ms, is_other_name: false });
             } else {
-                next = Some(next.map_or(expires_ms, |next| next.min(expires_ms)));
+                next = Some(next.map_or(tell_ms, |next| next.min(tell_ms)));
             }
         }
-        due.sort_by(|a, b| (a.expires_ms, &a.link).cmp(&(b.expires_ms, &b.link)));
+        due.sort_by(|a, b| (a.tell_ms, &a.link).cmp(&(b.tell_ms, &b.link)));
         if due.len() > most {
-            next = due.get(most).map(|due| due.expires_ms);
+            next = due.get(most).map(|due| due.tell_ms);
             due.truncate(most);
         }
+        self.mark_other_names(&mut due);
         (due, next)
+    }
+
+    /// An event of a platform that names both the id of its link and its `domain/slug` says the same of both, at the
+    /// same moment.
+    fn mark_other_names(&self, due: &mut [Due]) {
+        let is_id = |due: &Due| !due.link.contains('/');
+        if !due.iter().any(is_id) {
+            return;
+        }
+        let platform_of = |link: Link<'_>| link.platform().map(|facts| (facts.at, facts.expires_ms));
+        let of_slugs = self.links().filter(|link| link.name().contains('/'));
+        let mut by_moment: HashMap<_, Vec<Link<'_>>> = HashMap::new();
+        for link in of_slugs {
+            if let Some(moment) = platform_of(link) {
+                by_moment.entry(moment).or_default().push(link);
+            }
+        }
+        for due in due.iter_mut().filter(|due| is_id(due)) {
+            let Some(own) = self.named("", &due.link) else { continue };
+            let Some(facts) = own.platform().filter(|_| own.list().is_none()) else { continue };
+            let same = by_moment.get(&(facts.at, facts.expires_ms)).map(Vec::as_slice).unwrap_or_default();
+            due.is_other_name =
+                same.iter().any(|link| link.platform().is_some_and(|other| other.says_the_same(&facts)));
+        }
     }
 
     /// The records that make of the list of this catalogue, which is that of the topic, the list of another one, which

@@ -115,6 +115,25 @@ fn an_expiry_is_due_once_unless_it_was_over_before_it_was_known() {
 }
 
 #[test]
+fn an_expiry_that_a_platform_plans_waits_for_its_own_word_and_is_told_under_one_name() {
+    let planned = |link: &str, at: i64| LinkRecord {
+        at: Millis(at),
+        expires: Millis(NOW + 10),
+        ..record(Teller::Platform, link, "spring")
+    };
+    let mut links = Links::default();
+    links.apply(0, NOW, &planned("a/one", NOW - 5));
+    links.apply(1, NOW, &planned("l_1", NOW - 5));
+    links.apply(2, NOW, &planned("l_2", NOW - 6));
+    let minutes = 60_000;
+    let due = |at: i64| links.catalogue().due(at, 10);
+    assert_eq!(due(NOW + 9 * minutes), (vec![], Some(NOW + 10 + 10 * minutes)));
+    let (due, _) = due(NOW + 11 * minutes);
+    let said: Vec<_> = due.iter().map(|due| (due.link.as_str(), due.is_other_name)).collect();
+    assert_eq!(said, [("a/one", false), ("l_1", true), ("l_2", false)]);
+}
+
+#[test]
 fn an_event_of_the_platform_says_what_has_changed_and_an_older_one_nothing() {
     let told = |at: i64, campaign: &str, kind: &'static str| LinkRecord {
         at: Millis(at),

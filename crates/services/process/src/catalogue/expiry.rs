@@ -2,11 +2,9 @@
 
 use adapter::{Adapter, Dialect};
 use enrich::Due;
-use event::lane;
 use event::raw::RawHeaders;
+use event::{CATALOGUE_SOURCE, lane};
 use jiff::Timestamp;
-
-use super::CATALOGUE_SOURCE;
 
 /// A record for `raw`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +49,8 @@ mod tests {
     #[test]
     fn an_expiry_is_the_same_event_whenever_and_wherever_it_is_told() {
         for link in ["go.acme.example/spring", "go.acme.example/a/b", "l_77"] {
-            let due = Due { link: link.to_owned(), expires_ms: 1_796_083_200_000 };
+            let expires_ms = 1_796_083_200_000;
+            let due = Due { link: link.to_owned(), expires_ms, tell_ms: expires_ms, is_other_name: false };
             let (one, other) = (told(&due, 5, 4).expect("an event"), told(&due, 900, 4).expect("an event"));
             assert_eq!((&one.key, one.lane, &one.body), (&other.key, other.lane, &other.body));
             let later = Due { expires_ms: due.expires_ms + 1, ..due.clone() };

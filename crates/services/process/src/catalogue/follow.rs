@@ -274,7 +274,7 @@ impl Following {
     fn read_whole(&mut self) -> Result<(), LinksError> {
         self.reader = None;
         let next = i64::try_from(self.links.next()).unwrap_or(i64::MAX);
-        let Self { links, ids, cluster, .. } = self;
+        let Self { links, ids, cluster, followed, .. } = self;
         let from = (next > 0).then_some(next);
         let scanned = read_all_committed(cluster, Topic::Links, 0, from, None, |record| take(links, ids, record));
         let scanned = match scanned {
@@ -287,6 +287,8 @@ impl Following {
                     Topic::Links
                 );
                 *links = Links::default();
+                // What was waited for is in the topic that is gone.
+                followed.wanted.store(0, Ordering::Relaxed);
                 read_all_committed(cluster, Topic::Links, 0, None, None, |record| take(links, ids, record))?
             }
             Err(error) => return Err(error.into()),

@@ -48,6 +48,10 @@ const TAKES: Duration = Duration::from_secs(1_800);
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(15);
 /// How long the topic may take to be read to its end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// After a try that failed, the next one comes this late, and later each time.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Never later than this: a thread that stands still for 30 s counts as stuck.
+const MOST_PAUSE: Duration = Duration::from_secs(20);
 /// The name of a list where the configuration names none any more.
 const NO_LIST: &str = "none";
 
@@ -69,6 +73,11 @@ pub(crate) fn start(settings: Settings, telemetry: &Telemetry, shutdown: &Shutdo
         "Expiries of links that were told as an event, since their platform tells none",
         &[],
     )?;
+    let failures = telemetry.metrics.counter(
+        "catalogue_write_failures_total",
+        "Times that the list of links or an expiry could not be written to Kafka; each is tried again",
+        &[],
+    )?;
     let beats = telemetry.beats.clone();
     let beat = beats.register("links-keeper", "the list of links");
     let mut keeper = Keeper {
@@ -80,6 +89,8 @@ pub(crate) fn start(settings: Settings, telemetry: &Telemetry, shutdown: &Shutdo
         heard_ms: None,
         looked: None,
         told: told.with_label_values::<&str>(&[]),
+        failures: failures.with_label_values::<&str>(&[]),
+        pause: PAUSE,
         beats,
         shutdown: shutdown.clone(),
     };
@@ -98,6 +109,9 @@ struct Keeper {
     heard_ms: Option<i64>,
     looked: Option<Looked>,
     told: IntCounter,
+    failures: IntCounter,
+    /// Until the next try after one that failed.
+    pause: Duration,
     beats: Beats,
     shutdown: Shutdown,
 }
@@ -122,8 +136,9 @@ impl Keeper {
                     list.look_again();
                 }
                 beat.allow(TAKES);
-                if let Err(end) = self.turn() {
-                    self.lost(&end);
+                match self.turn() {
+                    Ok(()) => self.pause = PAUSE,
+                    Err(end) => self.lost(&end),
                 }
             } else {
                 self.writer = None;
@@ -136,13 +151,17 @@ impl Keeper {
     /// What was under way did not come to its end: it is found again by the next look.
     fn lost(&mut self, end: &End) {
         if !self.shutdown.is_stopping() {
-            tracing::warn!(service = SERVICE, "the catalogue of links could not be written: {end}; it is tried again");
+            let why = format!("the catalogue of links could not be written: {end}");
+            tracing::warn!(service = SERVICE, "{why}; it is tried again");
+            self.settings.links.list_problem(Some(why));
+            self.failures.inc();
         }
-        self.writer = None;
+        (self.writer, self.looked) = (None, None);
         if let Some(list) = &mut self.list {
             list.look_again();
         }
-        pause("another try to write the catalogue", Duration::from_secs(2));
+        pause("another try to write the catalogue", self.pause);
+        self.pause = (self.pause * 2).min(MOST_PAUSE);
     }
 
     fn turn(&mut self) -> Result<(), End> {
@@ -151,7 +170,10 @@ impl Keeper {
             self.list = place.as_ref().map(|place| List::at(place, &self.settings.data));
             self.place = place;
         }
-        match self.list.as_mut().map(List::look) {
+        // First: what the list says anew is known from now on, and what was over before it was known is not told.
+        self.tell_expiries()?;
+        let has_list = self.settings.links.standing().is_some_and(|standing| standing.in_force.is_some());
+        match self.list.as_mut().map(|list| list.look(has_list)) {
             Some(Look::Nothing) => {}
             Some(Look::List(list)) => {
                 self.take_up(&list, &format!("{:016x}", list.version()))?;
@@ -170,7 +192,7 @@ impl Keeper {
             }
             None => self.take_away()?,
         }
-        self.tell_expiries()
+        Ok(())
     }
 
     /// The configuration names no list: what one said before is taken away.
@@ -273,7 +295,7 @@ impl Keeper {
             return Ok(());
         }
         let time_ms = self.time_ms()?;
-        let due: Vec<_> = due.into_iter().filter(|due| due.expires_ms <= time_ms).collect();
+        let due: Vec<_> = due.into_iter().filter(|due| due.tell_ms <= time_ms).collect();
         // What is due by our clock alone is looked at again.
         self.looked = Some(Looked { at: Instant::now(), version: 0, next_ms: 0 });
         if due.is_empty() {
@@ -282,7 +304,8 @@ impl Keeper {
         // What was told meanwhile by another owner is known once the fence is ours and the topic is read.
         let Standing { catalogue, .. } = self.current()?;
         let (untold, _) = catalogue.due(time_ms, EXPIRIES_AT_ONCE);
-        let told: Vec<_> = untold.iter().filter_map(|due| expiry::told(due, time_ms, self.settings.lanes)).collect();
+        let own = untold.iter().filter(|due| !due.is_other_name);
+        let told: Vec<_> = own.filter_map(|due| expiry::told(due, time_ms, self.settings.lanes)).collect();
         self.append(&told)?;
         let noted = untold.iter().map(|due| LinkRecord {
             teller: Teller::Timer,

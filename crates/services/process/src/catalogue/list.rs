@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use config::ListPlace;
 use enrich::Catalogue;
+use event::keyed_hash_hex;
 use outgoing::{Bounds, Fetched, Fetcher, Validators};
 
 use crate::references::read_catalogue;
@@ -52,11 +53,13 @@ impl List {
         }
     }
 
-    /// Looks whether there is another list.
-    pub(super) fn look(&mut self) -> Look {
+    /// Looks whether there is another list. Where one is in force already (`has_list`), it stays so until a newer one
+    /// is known to be whole: a file that may still be written is left alone, and the copy of this instance counts for
+    /// nothing, since it may be older than what is in force.
+    pub(super) fn look(&mut self, has_list: bool) -> Look {
         match self {
-            Self::File(file) => file.look(),
-            Self::Address(address) => address.look(),
+            Self::File(file) => file.look(has_list),
+            Self::Address(address) => address.look(has_list),
         }
     }
 
@@ -73,10 +76,10 @@ impl List {
 #[derive(Debug)]
 pub(super) struct OfFile {
     file: PathBuf,
-    /// As it was when it was read last, used or not.
-    read_as: Option<Stamp>,
+    /// As it was when it was read last, used or not, there or not; `None`: it is to be read.
+    read_as: Option<Option<Stamp>>,
     /// As it was when it was looked at last.
-    seen: Option<Stamp>,
+    seen: Option<Option<Stamp>>,
 }
 
 /// What a file looks like from outside: another file, or other bytes, have another stamp.
@@ -96,15 +99,15 @@ impl Stamp {
 }
 
 impl OfFile {
-    fn look(&mut self) -> Look {
+    fn look(&mut self, has_list: bool) -> Look {
         let stamp = Stamp::of(&self.file);
-        let is_first = self.seen.is_none() && self.read_as.is_none();
         // A file that is being written changes from look to look.
-        let stands_still = std::mem::replace(&mut self.seen, stamp) == stamp;
-        if !is_first && (!stands_still || stamp == self.read_as) {
+        let stands_still = self.seen.replace(stamp) == Some(stamp);
+        let may_be_read = stands_still || (self.read_as.is_none() && !has_list);
+        if !may_be_read || self.read_as == Some(stamp) {
             return Look::Nothing;
         }
-        self.read_as = stamp;
+        self.read_as = Some(stamp);
         match read_catalogue(&self.file) {
             Ok(list) => Look::List(list),
             Err(error) => Look::Refused(error.to_string()),
@@ -130,18 +133,18 @@ pub(super) struct OfAddress {
 }
 
 impl OfAddress {
-    fn look(&mut self) -> Look {
+    fn look(&mut self, has_list: bool) -> Look {
         let now = Instant::now();
         if now < self.due && self.known.is_some() {
             return Look::Nothing;
         }
         let is_first = self.known.is_none();
-        let known = self.known.get_or_insert_with(|| read_validators(&self.copy)).clone();
+        let known = self.known.get_or_insert_with(|| read_validators(&self.copy, &self.url)).clone();
         let fresh = self.copy.with_extension("fetched");
         match self.fetch(&known, &fresh) {
             Err(why) => {
                 self.due = now + AGAIN.min(self.every);
-                self.or_the_copy(is_first, format!("{} gives no list: {why}", self.shown))
+                self.or_the_copy(is_first && !has_list, format!("{} gives no list: {why}", self.shown))
             }
             Ok(Fetched::Unchanged) => {
                 self.due = now + self.every;
@@ -162,7 +165,7 @@ impl OfAddress {
                     Err(why) => {
                         let why = format!("{}: {why}", self.shown);
                         self.wrong = Some(why.clone());
-                        self.or_the_copy(is_first, why)
+                        self.or_the_copy(is_first && !has_list, why)
                     }
                 }
             }
@@ -181,18 +184,19 @@ impl OfAddress {
         }
     }
 
-    /// The last good copy, where nothing of the list is known yet: the server may be away when we start.
-    fn or_the_copy(&mut self, is_first: bool, why: String) -> Look {
+    /// The last good copy of this address, where no list was ever in force: the server may be away when we start.
+    fn or_the_copy(&mut self, may_count: bool, why: String) -> Look {
+        if !may_count || !is_of(&self.copy, &self.url) {
+            return Look::Refused(why);
+        }
         match read_catalogue(&self.copy) {
-            Ok(list) if is_first => {
+            Ok(list) => {
                 tracing::warn!(service = crate::SERVICE, "{why}; the last copy of the list counts");
                 Look::List(list)
             }
-            _ => {
-                if is_first {
-                    // Without a copy, what a server says to know it by is of no use.
-                    self.known = Some(Validators::default());
-                }
+            Err(_) => {
+                // Without a copy, what a server says to know it by is of no use.
+                self.known = Some(Validators::default());
                 Look::Refused(why)
             }
         }
@@ -210,7 +214,9 @@ impl OfAddress {
         };
         let mut writer = write().map_err(|error| format!("{} cannot be written: {error}", to.display()))?;
         let fetched = runtime.block_on(fetcher.fetch(known, &mut writer)).map_err(|why| why.to_string())?;
-        writer.flush().map_err(|error| format!("{} cannot be written: {error}", to.display()))?;
+        // On the disk before it takes the place of the copy: half of a list is a shorter list.
+        let written = writer.flush().and_then(|()| writer.get_ref().sync_all());
+        written.map_err(|error| format!("{} cannot be written: {error}", to.display()))?;
         Ok(fetched)
     }
 
@@ -218,7 +224,7 @@ impl OfAddress {
     fn keep(&self, fresh: &Path, validators: &Validators) -> Result<Catalogue, String> {
         let read = || Catalogue::read(BufReader::new(File::open(fresh)?));
         let list = read().map_err(|why| why.to_string())?;
-        let kept = fs::rename(fresh, &self.copy).and_then(|()| write_validators(&self.copy, validators));
+        let kept = fs::rename(fresh, &self.copy).and_then(|()| write_validators(&self.copy, &self.url, validators));
         kept.map_err(|error| format!("{} cannot be written: {error}", self.copy.display()))?;
         Ok(list)
     }
@@ -228,19 +234,26 @@ fn beside(copy: &Path) -> PathBuf {
     copy.with_extension("validators")
 }
 
-/// What stands beside the copy: the two headers, one a line.
-fn read_validators(copy: &Path) -> Validators {
-    if !copy.exists() {
+/// What stands beside the copy: of which address it is (a hash, since an address may hold a secret), and the two
+/// headers, one a line.
+fn read_validators(copy: &Path, url: &str) -> Validators {
+    if !copy.exists() || !is_of(copy, url) {
         return Validators::default();
     }
     let text = fs::read_to_string(beside(copy)).unwrap_or_default();
-    let mut lines = text.lines().map(|line| Some(line.to_owned()).filter(|line| !line.is_empty()));
+    let mut lines = text.lines().skip(1).map(|line| Some(line.to_owned()).filter(|line| !line.is_empty()));
     Validators { etag: lines.next().flatten(), modified: lines.next().flatten() }
 }
 
-fn write_validators(copy: &Path, Validators { etag, modified }: &Validators) -> std::io::Result<()> {
+/// Whether the copy was fetched from this address.
+fn is_of(copy: &Path, url: &str) -> bool {
+    let text = fs::read_to_string(beside(copy)).unwrap_or_default();
+    text.lines().next() == Some(keyed_hash_hex(&[url]).as_str())
+}
+
+fn write_validators(copy: &Path, url: &str, Validators { etag, modified }: &Validators) -> std::io::Result<()> {
     let line = |text: &Option<String>| text.clone().unwrap_or_default();
-    fs::write(beside(copy), format!("{}\n{}\n", line(etag), line(modified)))
+    fs::write(beside(copy), format!("{}\n{}\n{}\n", keyed_hash_hex(&[url]), line(etag), line(modified)))
 }
 
 #[cfg(test)]
@@ -315,26 +328,41 @@ mod tests {
         let server = Server::start();
         server.set(200, "\"1\"", "link\na/1\n");
         let mut list = server.list(folder.path());
-        assert_eq!(seen(list.look()), "1 links");
-        assert_eq!(seen(list.look()), "nothing");
+        assert_eq!(seen(list.look(false)), "1 links");
+        assert_eq!(seen(list.look(false)), "nothing");
         server.set(200, "\"2\"", "link\na/1\na/1\n");
-        assert_eq!(seen(list.look()), ": line 3: the link \"a/1\" stands in line 2 already");
+        assert_eq!(seen(list.look(false)), ": line 3: the link \"a/1\" stands in line 2 already");
         assert_eq!(
-            seen(list.look()),
+            seen(list.look(false)),
             ": line 3: the link \"a/1\" stands in line 2 already",
             "it is as wrong as it was"
         );
         // Who starts anew has the last good one, whatever the server says.
-        assert_eq!(seen(server.list(folder.path()).look()), "1 links");
+        assert_eq!(seen(server.list(folder.path()).look(false)), "1 links");
         server.set(503, "", "");
-        assert_eq!(seen(list.look()), " gives no list: the server answered 503 Service Unavailable");
+        assert_eq!(seen(list.look(false)), " gives no list: the server answered 503 Service Unavailable");
         let mut anew = server.list(folder.path());
-        assert_eq!(seen(anew.look()), "1 links");
+        assert_eq!(seen(anew.look(false)), "1 links");
         server.set(200, "\"3\"", "link\na/1\na/2\n");
-        assert_eq!(seen(anew.look()), "2 links");
-        assert_eq!(seen(server.list(folder.path()).look()), "2 links", "304: the copy is the list");
+        assert_eq!(seen(anew.look(false)), "2 links");
+        assert_eq!(seen(server.list(folder.path()).look(false)), "2 links", "304: the copy is the list");
         let asked = server.asked.lock().expect("no panic").clone();
         assert_eq!(asked, ["", "\"1\"", "\"1\"", "\"2\"", "\"1\"", "\"2\"", "\"1\"", "\"1\"", "\"3\""]);
+    }
+
+    #[test]
+    fn where_a_list_is_in_force_a_server_that_is_away_changes_nothing_and_another_address_has_a_copy_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (server, other) = (Server::start(), Server::start());
+        server.set(200, "\"1\"", "link\na/1\n");
+        assert_eq!(seen(server.list(folder.path()).look(false)), "1 links");
+        server.set(503, "", "");
+        let away = " gives no list: the server answered 503 Service Unavailable";
+        assert_eq!(seen(server.list(folder.path()).look(true)), away, "an older copy does not take its place");
+        // The same mark at another address is another list.
+        other.set(200, "\"1\"", "link\na/1\na/2\n");
+        assert_eq!(seen(other.list(folder.path()).look(true)), "2 links");
+        assert_eq!(seen(server.list(folder.path()).look(false)), away, "the copy is of the other address now");
     }
 
     #[test]
@@ -343,7 +371,7 @@ mod tests {
         let server = Server::start();
         let place = ListPlace::Address { url: server.url.clone(), every: Duration::ZERO, allow_private: false };
         let mut list = List::at(&place, folder.path());
-        let said = seen(list.look());
+        let said = seen(list.look(false));
         assert!(said.contains("127.0.0.1 is not a public address; allow_private = true"), "{said}");
         assert!(server.asked.lock().expect("no panic").is_empty());
     }
@@ -354,18 +382,23 @@ mod tests {
         let file = folder.path().join("links.csv");
         fs::write(&file, "link,kind\nl_1,promo\n").expect("written");
         let mut list = List::at(&ListPlace::File(file.clone()), folder.path());
-        assert_eq!(seen(list.look()), "1 links");
-        assert_eq!(seen(list.look()), "nothing");
+        assert_eq!(seen(list.look(false)), "1 links");
+        assert_eq!(seen(list.look(false)), "nothing");
         fs::write(&file, "link,kind\nl_1,promo\nl_2,bio\n").expect("written");
-        assert_eq!(seen(list.look()), "nothing", "it may still be written");
-        assert_eq!(seen(list.look()), "2 links");
+        assert_eq!(seen(list.look(false)), "nothing", "it may still be written");
+        assert_eq!(seen(list.look(false)), "2 links");
         fs::write(&file, "link,kind\nl_1,promo\nl_2\n").expect("written");
-        let _ = list.look();
+        let _ = list.look(false);
         let why = ": line 3: 1 fields, where the head has 2: a comma in a text needs quotation marks";
-        assert_eq!(seen(list.look()), why);
-        assert_eq!(seen(list.look()), "nothing", "it is said once");
+        assert_eq!(seen(list.look(false)), why);
+        assert_eq!(seen(list.look(false)), "nothing", "it is said once");
         fs::remove_file(&file).expect("removed");
-        let _ = list.look();
-        assert!(seen(list.look()).starts_with(": it cannot be read"));
+        let _ = list.look(false);
+        assert!(seen(list.look(false)).starts_with(": it cannot be read"));
+        assert_eq!(seen(list.look(false)), "nothing", "that it is missing is said once");
+        // Where a list is in force, a file that may still be written is not taken as it is.
+        fs::write(&file, "link,kind\nl_1,promo\n").expect("written");
+        let mut again = List::at(&ListPlace::File(file.clone()), folder.path());
+        assert_eq!([seen(again.look(true)), seen(again.look(true))], ["nothing", "1 links"]);
     }
 }

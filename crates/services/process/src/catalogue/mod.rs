@@ -16,6 +16,3 @@ pub(crate) use follow::start as start_following;
 pub use follow::{Followed, LinksError, read_links};
 pub(crate) use keeper::{Settings as KeeperSettings, start as start_keeping};
 pub(crate) use told::Told;
-
-/// The source that events of the catalogue itself name: an expiry that no platform tells.
-pub const CATALOGUE_SOURCE: &str = "catalogue";

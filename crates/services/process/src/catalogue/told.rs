@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use enrich::{Catalogue, facts_after};
+use enrich::{Catalogue, MAX_LINKS, facts_after};
 use event::{LinkEvent, LinkRecord, Outcome, Teller};
 
 /// What this lane has written and the catalogue that it labels by may not have yet.
@@ -39,9 +39,11 @@ impl Told {
 
     /// Forgets what a newer catalogue has.
     pub(crate) fn read_back(&mut self, catalogue: Option<&Catalogue>) {
+        // A catalogue that is full passes over what is new: it never comes back.
+        let is_full = catalogue.is_some_and(|catalogue| catalogue.len() >= MAX_LINKS);
         self.0.retain(|link, written| {
             let known = catalogue.and_then(|catalogue| catalogue.find("", "", link)?.platform());
-            known.is_none_or(|known| known.record(Teller::Platform, link) != *written)
+            known.map_or(!is_full, |known| known.record(Teller::Platform, link) != *written)
         });
     }
 }

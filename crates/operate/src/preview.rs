@@ -112,7 +112,7 @@ fn example_alerts(rule: &Rule, now: Millis) -> (Vec<Alert<'static>>, Vec<String>
 /// What alerts come to, at each destination of their rules.
 pub(crate) fn messages(config: &Config, alerts: &[Alert<'_>], now: Millis) -> Vec<Previewed> {
     let people = notify::people_of(config);
-    let planned = notification::preview(&notify::preview_routing(config), alerts);
+    let planned = notification::preview(&notify::routing(config), alerts);
     let mut shown: Vec<Previewed> = planned
         .iter()
         .filter_map(|(name, message)| Some(show(config.destination(name)?, message, &people, now)))

@@ -120,13 +120,11 @@ pub async fn reload(installation: &Installation, who: String, why: String, also:
         let facts = services::ask(installation, also).await;
         // One that was only guessed to be there may be missing.
         let known = facts.into_iter().filter(|one| one.named || one.answer.is_ok());
-        let instances: Vec<Instance> = known
-            .map(|one| {
-                let loads = before.get(&one.address).copied().unwrap_or_default();
-                instance(one.address, one.answer.as_ref().ok(), loads, &version)
-            })
-            .collect();
-        if Instant::now() >= deadline || instances.iter().all(|one| !matches!(one.outcome, Taken::Late)) {
+        let answers = known.map(|one| (one.address, one.answer.ok()));
+        let instances: Vec<Instance> =
+            answers.map(|(address, answer)| instance(address, answer.as_ref(), &mut before, &version)).collect();
+        let waits = instances.iter().any(|one| matches!(one.outcome, Taken::Late | Taken::Silent));
+        if Instant::now() >= deadline || !waits {
             let ok = instances.iter().all(|one| one.outcome != Taken::Refused);
             return Ok(ReloadReport { ok, version: Some(version), errors: Vec::new(), instances });
         }
@@ -134,11 +132,13 @@ pub async fn reload(installation: &Installation, who: String, why: String, also:
     }
 }
 
-fn instance(address: String, answer: Option<&Answer>, before: Loads, wanted: &str) -> Instance {
+/// How an instance took it, by what it said `before`: one that did not answer then is measured from its first answer.
+fn instance(address: String, answer: Option<&Answer>, before: &mut BTreeMap<String, Loads>, wanted: &str) -> Instance {
     let Some(answer) = answer else {
         return Instance { address, outcome: Taken::Silent, version: String::new(), at_restart: Vec::new() };
     };
     let now = Loads::of(answer);
+    let before = *before.entry(address.clone()).or_insert(now);
     let version = answer.of("hookline_config_info").map(|sample| sample.label("hash")).next().unwrap_or_default();
     let outcome = match () {
         () if now.refused > before.refused => Taken::Refused,
@@ -164,14 +164,27 @@ mod tests {
                  hookline_config_loads_total{{outcome=\"refused\"}} {refused}\nhookline_config_restart_needed{{key=\"[ingest] tls\"}} 1\n"
             ))
         };
-        let before = Loads::of(&metrics(3, 1, "a"));
-        let outcome = |answer: Option<&Answer>| instance("x".into(), answer, before, "b").outcome;
+        let mut before = BTreeMap::from([("x".to_owned(), Loads::of(&metrics(3, 1, "a")))]);
+        let mut outcome = |answer: Option<&Answer>| instance("x".into(), answer, &mut before, "b").outcome;
         assert_eq!(outcome(Some(&metrics(3, 1, "a"))), Taken::Late);
         assert_eq!(outcome(Some(&metrics(3, 1, "b"))), Taken::Late, "it ran by it before");
         assert_eq!(outcome(Some(&metrics(4, 1, "b"))), Taken::Yes);
         assert_eq!(outcome(Some(&metrics(4, 1, "c"))), Taken::Other);
         assert_eq!(outcome(Some(&metrics(3, 2, "a"))), Taken::Refused);
         assert_eq!(outcome(None), Taken::Silent);
-        assert_eq!(instance("x".into(), Some(&metrics(4, 1, "b")), before, "b").at_restart, ["[ingest] tls"]);
+        assert_eq!(instance("x".into(), Some(&metrics(4, 1, "b")), &mut before, "b").at_restart, ["[ingest] tls"]);
+
+        // What one has refused or taken at any time before is not said of this file, if it did not answer then.
+        for (first, then, outcome) in [
+            (metrics(3, 1, "a"), metrics(4, 1, "b"), Taken::Yes),
+            (metrics(3, 1, "a"), metrics(4, 1, "c"), Taken::Other),
+            (metrics(3, 0, "a"), metrics(3, 1, "a"), Taken::Refused),
+        ] {
+            let mut before = BTreeMap::new();
+            let mut taken = |answer: Option<&Answer>| instance("y".into(), answer, &mut before, "b").outcome;
+            assert_eq!(taken(None), Taken::Silent);
+            assert_eq!(taken(Some(&first)), Taken::Late);
+            assert_eq!(taken(Some(&then)), outcome);
+        }
     }
 }

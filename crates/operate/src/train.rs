@@ -5,13 +5,13 @@
 //! `detect` restores its state from, under the lane's fence. A key that has learned for as long or longer is left as
 //! it is.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use event::{Alert, Transition, lane};
 use rules::{Change, LearnedRecord, Rule, Trigger};
 use serde::Serialize;
-use warehouse::Side;
+use warehouse::{Side, Warehouse};
 
 use crate::error::refuse_unless;
 use crate::history::{Engine, Reading};
@@ -19,6 +19,10 @@ use crate::{Installation, Report, Result, blocking};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// How often what came meanwhile is learned, at most.
+const TIMES: u32 = 5;
+/// How long rows are waited for, in seconds.
+const AWAIT_S: u32 = 30;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +67,8 @@ pub struct RuleTraining {
     pub replaced: u64,
     /// Keys that have learned for as long or longer, and are left as they are.
     pub kept: u64,
-    /// Keys for which the rule fires at the end of the history: they are left out, since no start of theirs was told.
+    /// Keys for which the rule fires, at the end of the history or in the state of `detect`: they are left out. A start
+    /// was not told, or its end would not be.
     pub firing: u64,
     /// Since when the key has learned that has learned for longest, in milliseconds since 1970; 0: there is none.
     pub since: i64,
@@ -110,18 +115,21 @@ pub async fn train(installation: &Installation, options: &Options) -> Result<Tra
     let reading = Reading::of(&warehouse, Side::Production);
     let from = reading.oldest().await?.map_or(options.since, |oldest| oldest.max(options.since));
     let (mut known, mut until) = known(&settings).await?;
-    let lanes = reading.lanes(&(from..until)).await?;
-    let mut engine = Engine::new(&rules, config.expectations(), lanes, from).without_names();
+    let mut engine = Engine::new(&rules, config.expectations(), control.lanes, from).without_names();
     let (mut firing, mut events, mut at) = (BTreeSet::new(), 0, from);
-    // What came while it learned is learned as well: the second time that is little.
-    for _ in 0..2 {
+    // What came while it learned is learned as well: each time that is less.
+    for _ in 0..TIMES {
+        if until <= at || (at > from && until - at <= MINUTE_MS) {
+            break;
+        }
+        if options.apply {
+            await_rows(&warehouse, until).await?;
+        }
         let each = |_: &mut Engine, _: i64, told: Vec<Alert<'static>>, shadow: Vec<Alert<'static>>| {
             told.iter().chain(&shadow).for_each(|alert| follow(&mut firing, alert));
         };
-        if until > at {
-            events += reading.play(&mut engine, at..until, each).await?;
-            at = until;
-        }
+        events += reading.play(&mut engine, at..until, each).await?;
+        at = until;
         (known, until) = self::known(&settings).await?;
     }
     let keys = by_key(engine.into_detector().snapshot());
@@ -130,9 +138,10 @@ pub async fn train(installation: &Installation, options: &Options) -> Result<Tra
         rules.iter().map(|rule| (rule.name().to_owned(), fresh(rule))).collect();
     let mut records: BTreeMap<u16, Vec<Change>> = BTreeMap::new();
     let before = since_hours(&known);
+    let fires: HashSet<Key> = known.iter().flat_map(detect::Known::firing).collect();
     for (key, (since, changes)) in keys {
         let (Some(report), Some(since)) = (reports.get_mut(&key.0), since) else { continue };
-        if firing.contains(&(key.0.clone(), key.2.clone())) {
+        if firing.contains(&(key.0.clone(), key.2.clone())) || fires.contains(&key) {
             report.firing += 1;
             continue;
         }
@@ -152,7 +161,15 @@ pub async fn train(installation: &Installation, options: &Options) -> Result<Tra
     if options.apply {
         for (partition, records) in records {
             let settings = settings.clone();
-            blocking(move || Ok(detect::teach(&settings, partition, &records)?)).await?;
+            let fires = blocking(move || Ok(detect::teach(&settings, partition, &records, at)?)).await?;
+            for (rule, keys) in fires {
+                if let Some(report) = reports.get_mut(&rule) {
+                    // They had learned something, since they fire.
+                    report.taught = report.taught.saturating_sub(keys);
+                    report.replaced = report.replaced.saturating_sub(keys);
+                    report.firing += keys;
+                }
+            }
         }
     }
     let rules: Vec<RuleTraining> = reports.into_values().collect();
@@ -165,6 +182,33 @@ pub async fn train(installation: &Installation, options: &Options) -> Result<Tra
         seconds: begun.elapsed().as_secs_f64(),
         rules,
     })
+}
+
+/// Waits a little until everything that was received before a time is a row.
+async fn await_rows(warehouse: &Warehouse, until: i64) -> Result<()> {
+    for left in (0..AWAIT_S).rev() {
+        let Some(through) = complete_through(warehouse).await?.filter(|through| *through < until) else { break };
+        refuse_unless!(
+            left > 0,
+            "report is behind: everything received before {} is a row, and detect is at {}; wait, and call again",
+            shown(through),
+            shown(until)
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Ok(())
+}
+
+/// Everything received before it is a row, in milliseconds since 1970; none if nothing was received for a week.
+async fn complete_through(warehouse: &Warehouse) -> Result<Option<i64>> {
+    let sql = "SELECT toUnixTimestamp64Milli(max(complete_through)) AS at, count() AS sources FROM completeness";
+    let rows = warehouse.query(Side::Production, sql, &[]).await?;
+    let number = |name: &str| rows.first().and_then(|row| row.get(name)?.as_i64()).unwrap_or(0);
+    Ok((number("sources") > 0).then(|| number("at")))
+}
+
+fn shown(at: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(at).unwrap_or_default()
 }
 
 /// Whether its keys have profiles.

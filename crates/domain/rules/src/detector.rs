@@ -7,7 +7,7 @@ use event::{Alert, Millis, Signal, SignalBatch};
 
 use crate::Glob;
 use crate::counted::CountedRule;
-use crate::learned::LearnedRule;
+use crate::learned::{Added, LearnedRule};
 use crate::state::{Change, StateKey, UnreadableState};
 use crate::watermark::WatermarkTracker;
 
@@ -21,6 +21,8 @@ pub struct BatchResult {
     /// Signals whose pane had closed, because their lane had been left out. They count where a window still reaches
     /// them.
     pub late: u64,
+    /// Signals whose facet is not told apart: their key has no room for another one. What they say of it is left out.
+    pub crowded: u64,
 }
 
 /// An alert, and whether anybody may hear of it.
@@ -108,7 +110,9 @@ impl Detector {
         let mut taken = BatchResult::default();
         for signal in &batch.signals {
             match self.add(batch.lane, signal) {
-                Some(in_time) => taken.late += u64::from(!in_time),
+                Some(Added::InTime) => {}
+                Some(Added::Late) => taken.late += 1,
+                Some(Added::NotToldApart) => taken.crowded += 1,
                 None => taken.unknown += 1,
             }
         }
@@ -122,12 +126,12 @@ impl Detector {
         Ok(taken)
     }
 
-    /// Adds a signal: whether its pane was open; none if no rule of that name and version counts.
-    fn add(&mut self, lane: u16, signal: &Signal<'_>) -> Option<bool> {
+    /// Adds a signal; none if no rule of that name and version counts.
+    fn add(&mut self, lane: u16, signal: &Signal<'_>) -> Option<Added> {
         match *self.by_name.get(signal.rule.as_ref())? {
             Place::Counted(at) => {
                 let rule = self.counted.get_mut(at).filter(|rule| rule.version == signal.rule_version)?;
-                Some(rule.add(lane, signal))
+                Some(if rule.add(lane, signal) { Added::InTime } else { Added::Late })
             }
             Place::Learned(at) => {
                 let rule = self.learned.get_mut(at).filter(|rule| rule.version == signal.rule_version)?;

@@ -15,7 +15,8 @@ use crate::evaluator::silence::SilenceChange;
 use crate::evaluator::spike::SpikeChange;
 use crate::evaluator::{Evaluator, KeyState, gap};
 use crate::key_table::KeyTable;
-use crate::pane::{Pane, Part};
+use crate::observation::FACET;
+use crate::pane::{MOST_BYTES, Pane, Part};
 use crate::sample::Sample;
 use crate::state::{Change, StateKey, StatePart};
 use crate::told::Teller;
@@ -25,6 +26,17 @@ use crate::{Expectations, Glob};
 pub(crate) const PANE_MS: i64 = 60_000;
 /// The version of a key's record, behind its kind.
 const VERSION: u8 = 1;
+
+/// What became of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// Its minute was open.
+    InTime,
+    /// Its minute had closed.
+    Late,
+    /// Its key has no room for another facet: it counts with the rest, or is left out.
+    NotToldApart,
+}
 
 /// A key.
 struct Known {
@@ -97,25 +109,39 @@ impl LearnedRule {
         self.closed = passed.map(|passed| passed.div_euclid(PANE_MS));
     }
 
-    /// Adds a signal. Whether its minute was open.
-    pub(crate) fn add(&mut self, lane: u16, signal: &Signal<'_>) -> bool {
+    /// Adds a signal.
+    pub(crate) fn add(&mut self, lane: u16, signal: &Signal<'_>) -> Added {
         let minute = signal.pane.0.max(0) / PANE_MS;
         let in_time = self.closed.is_none_or(|closed| minute >= closed);
         let minute = match self.closed {
             // A lane that was left out still proves that a key speaks.
             Some(closed) if self.evaluator.takes_late_minutes() => minute.max(closed),
-            _ if !in_time => return false,
+            _ if !in_time => return Added::Late,
             _ => minute,
         };
         let keys = &mut self.keys[usize::from(signal.test)];
         let id = keys.id(signal.key.as_ref(), &self.evaluator);
+        let room =
+            if self.evaluator.only_counts() { usize::MAX } else { MOST_BYTES.saturating_sub(keys.open_bytes(id)) };
+        let rest = self.evaluator.rest(signal.attributes.get(FACET));
         let of_minute = keys.open.entry(minute).or_default();
-        match of_minute.get_mut(&id) {
-            Some(pane) => pane.add(lane, signal),
-            None => drop(of_minute.insert(id, Pane::new(Part::of(lane, signal)))),
-        }
+        let told_apart = match of_minute.get_mut(&id) {
+            Some(pane) => pane.add(lane, signal, room, rest),
+            None => {
+                let pane = Some(Pane::new(Part::of(lane, signal))).filter(|pane| pane.bytes() <= room);
+                let fits = pane.is_some();
+                if let Some(pane) = pane.or_else(|| Pane::of_rest(lane, signal, rest)) {
+                    of_minute.insert(id, pane);
+                }
+                fits
+            }
+        };
         keys.table.touch(id);
-        in_time
+        match (told_apart, in_time) {
+            (false, _) => Added::NotToldApart,
+            (true, true) => Added::InTime,
+            (true, false) => Added::Late,
+        }
     }
 
     /// Evaluates every minute that ends by `passed` and was not evaluated yet.
@@ -260,13 +286,18 @@ impl LearnedRule {
         let Some(slot) = keys.table.get_mut(id) else { return (0, 0) };
         let KeyState::Gap(state) = &slot.state.state else { return (0, 0) };
         let (key, before) = (slot.key.clone(), state.arrived(rule, minute));
-        let mut sum = (0, 0);
+        let mut sum = (0_u64, 0_u64);
         for part in pane.parts() {
+            if part.facet.is_empty() {
+                // Its key had no room to tell it apart: it has arrived.
+                sum.1 = sum.1.saturating_add(u64::from(part.count));
+                continue;
+            }
             let counter = keys.id(&gap::counter_key(&key, &part.facet), &self.evaluator);
             let Some(slot) = keys.table.get_mut(counter) else { continue };
             let KeyState::Counter(state) = &mut slot.state.state else { continue };
             let (counted, arrived) = state.take(minute, part.count, part.counters, before);
-            sum = (sum.0 + counted, sum.1 + arrived);
+            sum = (sum.0.saturating_add(counted), sum.1.saturating_add(arrived));
             keys.table.touch(counter);
         }
         sum
@@ -389,6 +420,11 @@ impl LearnedRule {
 impl Keys {
     fn id(&mut self, key: &str, evaluator: &Evaluator) -> u32 {
         self.table.id(key, || Known { state: evaluator.fresh(key), profile_stored: false, sample: None })
+    }
+
+    /// What the minutes of a key that have not closed take in its record, in bytes.
+    fn open_bytes(&self, id: u32) -> usize {
+        self.open.values().filter_map(|panes| panes.get(&id)).map(Pane::bytes).sum()
     }
 
     /// Whether a minute that has not closed has events of a key.

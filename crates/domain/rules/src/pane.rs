@@ -6,6 +6,10 @@ use crate::codec::{Reader, Writer};
 use crate::observation::{COUNTERS, FACET};
 use crate::sample::Sample;
 
+/// What the parts of all open minutes of a key may take in its record, in bytes: far below what the log takes as one
+/// record. Beyond it no further facet is told apart.
+pub(crate) const MOST_BYTES: usize = 400_000;
+
 /// The events of one facet.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Part {
@@ -22,6 +26,8 @@ pub(crate) struct Part {
 pub(crate) struct Pane {
     first: Part,
     more: Vec<Part>,
+    /// What all parts take in a record.
+    bytes: usize,
 }
 
 impl Part {
@@ -37,11 +43,9 @@ impl Part {
         }
     }
 
-    /// Adds what another signal says of the same facet.
-    fn add(&mut self, lane: u16, signal: &Signal<'_>) {
-        let [count, late] = [signal.count, signal.late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        self.count = self.count.saturating_add(count);
-        self.late = self.late.saturating_add(late);
+    /// Adds what another signal says of the same facet. `room`: by how many bytes the part may grow.
+    fn add(&mut self, lane: u16, signal: &Signal<'_>, room: usize) {
+        self.count(signal);
         if !self.facet.is_empty() {
             let other = Self::of(lane, signal).counters;
             self.counters = match (self.counters, other) {
@@ -50,8 +54,22 @@ impl Part {
             };
         }
         if lane < self.sample.lane {
-            self.sample = Sample::of(lane, signal);
+            let sample = Sample::of(lane, signal);
+            if sample.size() <= self.sample.size().saturating_add(room) {
+                self.sample = sample;
+            }
         }
+    }
+
+    fn count(&mut self, signal: &Signal<'_>) {
+        let [count, late] = [signal.count, signal.late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        self.count = self.count.saturating_add(count);
+        self.late = self.late.saturating_add(late);
+    }
+
+    /// How many bytes it takes in a record, with the minute in front of it.
+    fn size(&self) -> usize {
+        self.facet.len() + self.sample.size() + 40
     }
 
     pub(crate) fn write(&self, to: &mut Writer) {
@@ -75,36 +93,59 @@ impl Part {
 
 impl Pane {
     pub(crate) fn new(first: Part) -> Self {
-        Self { first, more: Vec::new() }
+        let bytes = first.size();
+        Self { first, more: Vec::new(), bytes }
     }
 
-    /// Adds a signal.
-    pub(crate) fn add(&mut self, lane: u16, signal: &Signal<'_>) {
-        let facet = signal.attributes.get(FACET);
+    /// How many bytes its parts take in a record.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A pane for a key whose open minutes have no room: what is told apart no further; none if that is left out.
+    pub(crate) fn of_rest(lane: u16, signal: &Signal<'_>, rest: Option<&str>) -> Option<Self> {
+        Some(Self::new(Part { facet: rest?.into(), counters: None, ..Part::of(lane, signal) }))
+    }
+
+    /// Adds a signal. Whether its facet could be told apart: for another one there must be `room`, in bytes. Otherwise
+    /// it counts under `rest`, or is left out.
+    pub(crate) fn add(&mut self, lane: u16, signal: &Signal<'_>, room: usize, rest: Option<&str>) -> bool {
+        if let Some(part) = self.find(signal.attributes.get(FACET)) {
+            let before = part.size();
+            part.add(lane, signal, room);
+            let after = part.size();
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(after);
+            return true;
+        }
+        let part = Part::of(lane, signal);
+        if part.size() <= room {
+            self.push(part);
+            return true;
+        }
+        let Some(rest) = rest else { return false };
+        match self.find(rest) {
+            Some(part) => part.count(signal),
+            None => self.push(Part { facet: rest.into(), counters: None, ..part }),
+        }
+        false
+    }
+
+    fn find(&mut self, facet: &str) -> Option<&mut Part> {
         if *self.first.facet == *facet {
-            return self.first.add(lane, signal);
+            return Some(&mut self.first);
         }
-        match self.more.binary_search_by(|part| (*part.facet).cmp(facet)) {
-            Ok(at) => self.more[at].add(lane, signal),
-            Err(at) => self.more.insert(at, Part::of(lane, signal)),
-        }
-        self.order();
+        let at = self.more.binary_search_by(|part| (*part.facet).cmp(facet)).ok()?;
+        self.more.get_mut(at)
     }
 
     /// Adds a part that stands beside those that are there.
-    pub(crate) fn push(&mut self, part: Part) {
-        self.more.push(part);
-        self.more.sort_by(|left, right| left.facet.cmp(&right.facet));
-        self.order();
-    }
-
-    fn order(&mut self) {
-        if let Some(second) = self.more.first_mut()
-            && second.facet < self.first.facet
-        {
-            std::mem::swap(&mut self.first, second);
-            self.more.sort_by(|left, right| left.facet.cmp(&right.facet));
+    pub(crate) fn push(&mut self, mut part: Part) {
+        self.bytes = self.bytes.saturating_add(part.size());
+        if part.facet < self.first.facet {
+            std::mem::swap(&mut self.first, &mut part);
         }
+        let at = self.more.partition_point(|other| other.facet < part.facet);
+        self.more.insert(at, part);
     }
 
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {

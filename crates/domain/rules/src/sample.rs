@@ -28,6 +28,11 @@ impl Sample {
         Self { lane, bytes: to.0.into_boxed_slice() }
     }
 
+    /// How many bytes it takes in a record.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + 4
+    }
+
     /// The key of the event, and what is known of it.
     pub(crate) fn told(&self) -> (String, Map<'static>) {
         let mut from = Reader(&self.bytes);

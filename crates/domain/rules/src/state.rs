@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::evaluator::stored;
 use crate::watermark::WatermarkTracker;
 
 /// The version of the form below.
@@ -101,6 +102,8 @@ pub struct LearnedRecord {
     pub test: bool,
     /// The hour since 1970 since which it has learned, if this is the record of its profile.
     pub since_hour: Option<i64>,
+    /// Whether its rule fires for it, as far as this record says so: the one beside its profile does.
+    pub firing: bool,
 }
 
 impl LearnedRecord {
@@ -110,7 +113,8 @@ impl LearnedRecord {
         // Kind and version, then the profile, whose first field is the hour in which the key first spoke.
         let hour = || value.get(2..10).and_then(|bytes| bytes.try_into().ok()).map(i64::from_le_bytes);
         let since_hour = if part == StatePart::Profile { Some(hour()?) } else { None };
-        Some(Self { rule: rule.to_owned(), memory: version.to_owned(), key: key.to_owned(), test, since_hour })
+        let firing = part == StatePart::Present && stored::is_firing(value).unwrap_or_default();
+        Some(Self { rule: rule.to_owned(), memory: version.to_owned(), key: key.to_owned(), test, since_hour, firing })
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use event::{Alert, Map, Millis, Signal, SignalBatch};
-use rules::{Detector, EXCLUDED_AFTER_MS, Expectations, Rule, RuleIndex, SignalSum, Trigger};
+use rules::{Detector, EXCLUDED_AFTER_MS, Expectations, ForeignLane, Rule, RuleIndex, SignalSum, Trigger};
 
 use super::columns;
 use super::rows::Row;
@@ -57,6 +57,8 @@ pub(crate) struct Engine {
     shadow: Vec<Alert<'static>>,
     /// Whether the event behind a count is named.
     names_events: bool,
+    /// Why it has passed rows over.
+    failed: Option<ForeignLane>,
 }
 
 impl Engine {
@@ -88,6 +90,7 @@ impl Engine {
             told,
             shadow,
             names_events: true,
+            failed: None,
         }
     }
 
@@ -138,6 +141,11 @@ impl Engine {
     /// What the rules have said since the last call: what is sent, and what shadow rules would say.
     pub(crate) fn told(&mut self) -> (Vec<Alert<'static>>, Vec<Alert<'static>>) {
         (std::mem::take(&mut self.told), std::mem::take(&mut self.shadow))
+    }
+
+    /// Why rows were passed over; none if all were taken.
+    pub(crate) fn failed(&self) -> Option<ForeignLane> {
+        self.failed
     }
 
     fn matches_of(&mut self, row: &Row<'_>) -> Matches {
@@ -191,9 +199,13 @@ impl Engine {
     }
 
     fn feed(&mut self, batch: &SignalBatch<'_>) {
-        // Lanes that rows come from were counted before: there is none beyond them.
-        for finding in self.detector.take(batch).unwrap_or_default().findings {
-            if finding.shadow { self.shadow.push(finding.alert) } else { self.told.push(finding.alert) }
+        match self.detector.take(batch) {
+            Ok(taken) => {
+                for finding in taken.findings {
+                    if finding.shadow { self.shadow.push(finding.alert) } else { self.told.push(finding.alert) }
+                }
+            }
+            Err(foreign) => drop(self.failed.get_or_insert(foreign)),
         }
     }
 }
@@ -217,4 +229,28 @@ fn borrowed<'s>(signal: &'s Signal<'static>) -> Signal<'s> {
 /// The largest number that divides both.
 fn divisor(left: i64, right: i64) -> i64 {
     if right == 0 { left } else { divisor(right, left % right) }
+}
+
+#[cfg(test)]
+mod tests {
+    use rules::{Per, When};
+
+    use super::*;
+
+    #[test]
+    fn rows_of_a_lane_that_there_is_not_are_said_and_not_passed_over() {
+        let trigger = Trigger::Count { count: 1, per: Per::All, within_ms: 60_000, pane_ms: 6_000, quiet_for_ms: 0 };
+        let rule = Rule::new("busy", "growth", When::new(vec![], vec![]), Some(trigger));
+        let mut engine = Engine::new(&[rule], Expectations::default(), 2, 60_000);
+        // An outcome of each column that is asked for, all empty.
+        let texts = vec![0; 64];
+        let row = |lane: u64| Row { pane: 60_000, count: 3, late: 0, first: lane << 48 | 7, bytes: &texts };
+        engine.take(&row(1));
+        engine.pass(120_000);
+        assert!(engine.failed().is_none() && !engine.told().0.is_empty());
+        engine.take(&row(2));
+        engine.pass(180_000);
+        let why = engine.failed().expect("a lane beyond the last").to_string();
+        assert!(why.contains("lane 2") && why.contains("2 lanes"), "{why}");
+    }
 }

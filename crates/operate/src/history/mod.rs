@@ -18,6 +18,7 @@ use rules::{Rule, RuleIndex, Trigger};
 use serde_json::Value;
 use warehouse::{Side, Warehouse};
 
+use crate::error::refuse;
 use crate::{Error, Result};
 pub(crate) use engine::{Engine, Place};
 use rows::{Decoder, Row};
@@ -96,6 +97,9 @@ impl<'w> Reading<'w> {
                 read += self.rows(&sql, &names, |row| engine.take(row)).await?;
             }
             engine.pass(to);
+            if let Some(why) = engine.failed() {
+                refuse!("the history cannot be played: {why}");
+            }
             let (mut told, shadow) = engine.told();
             self.name(&mut told).await?;
             each(engine, to, told, shadow);

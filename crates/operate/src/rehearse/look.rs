@@ -124,14 +124,17 @@ impl Looker {
         Ok([rows, alerts, messages])
     }
 
+    /// Rows by receipt, and by what event keys hold: a request that was repeated may have been taken under a receipt
+    /// that never came back.
     async fn rows(&self, side: Side, receipts: &[String]) -> Result<Vec<Row>> {
         let database = self.warehouse.database(side);
         let sql = format!(
             "SELECT event_key, {COLUMNS} FROM {database}.records WHERE received_at >= fromUnixTimestamp64Milli({{since:Int64}}) \
-             AND has(splitByChar(',', {{receipts:String}}), request_id)"
+             AND (has(splitByChar(',', {{receipts:String}}), request_id) OR position(event_key, {{mark:String}}) > 0)"
         );
         let (since, receipts) = ((self.begun - 60_000).to_string(), receipts.join(","));
-        Ok(self.warehouse.query(side, &sql, &[("since", since.as_str()), ("receipts", &receipts)]).await?)
+        let parameters = [("since", since.as_str()), ("receipts", &receipts), ("mark", &self.mark)];
+        Ok(self.warehouse.query(side, &sql, &parameters).await?)
     }
 
     async fn alerts(&self, side: Side) -> Result<Vec<SeenAlert>> {
@@ -139,20 +142,26 @@ impl Looker {
                    toUnixTimestamp64Milli(window_start) AS start_ms, toUnixTimestamp64Milli(window_end) AS end_ms, \
                    toUnixTimestamp64Milli(received_at) AS received_ms, observed, threshold, sample, attributes FROM alerts \
                    WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}) AND (position(sample, {mark:String}) > 0 \
-                   OR {all:UInt8} = 1) ORDER BY received_at LIMIT 20000";
+                   OR {all:UInt8} = 1) ORDER BY received_at DESC LIMIT 20000";
         // In production only what is of the rehearsal is of interest.
         let all = if side == Side::Test { "1" } else { "0" };
         let since = (self.begun - 3_600_000).to_string();
         let parameters = [("since", since.as_str()), ("mark", &self.mark), ("all", all)];
-        read(self.warehouse.query(side, sql, &parameters).await?)
+        in_time(self.warehouse.query(side, sql, &parameters).await?)
     }
 
     async fn steps(&self) -> Result<Vec<DeliveryStep>> {
         let sql = "SELECT bundle_id, destination::String AS destination, stage::String AS stage, error, \
                    toUnixTimestamp64Milli(not_before) AS not_before_ms, alert_ids FROM delivery_attempts \
-                   WHERE at >= fromUnixTimestamp64Milli({since:Int64}) ORDER BY at LIMIT 20000";
-        read(self.warehouse.query(Side::Test, sql, &[("since", &self.begun.to_string())]).await?)
+                   WHERE at >= fromUnixTimestamp64Milli({since:Int64}) ORDER BY at DESC LIMIT 20000";
+        in_time(self.warehouse.query(Side::Test, sql, &[("since", &self.begun.to_string())]).await?)
     }
+}
+
+/// Rows that come newest first, so that a limit leaves out the oldest.
+fn in_time<T: serde::de::DeserializeOwned>(mut rows: Vec<Row>) -> Result<Vec<T>> {
+    rows.reverse();
+    read(rows)
 }
 
 fn read<T: serde::de::DeserializeOwned>(rows: Vec<Row>) -> Result<Vec<T>> {

@@ -190,7 +190,8 @@ pub async fn rehearse(installation: &Installation, options: &Options) -> Result<
     first_is_test_data(&looker, &receipts, deadline, options.patience).await?;
     receipts.extend(poster.post_all(&events[1..]).await?);
     let patience_ms = i64::try_from(options.patience.as_millis()).unwrap_or(i64::MAX);
-    let judge = Judge { config, events: &events, expected: &expected, begun, patience_ms };
+    let repeated = poster.repeated();
+    let judge = Judge { config, events: &events, expected: &expected, begun, repeated, patience_ms };
     let (mut judged, mut seen);
     loop {
         seen = looker.look(&receipts).await?;

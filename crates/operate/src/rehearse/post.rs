@@ -32,6 +32,8 @@ pub(super) struct Poster {
     max_body: usize,
     /// Tells its requests from each other.
     sent: u32,
+    /// Attempts after a first one that had no answer, or none that says it was taken.
+    repeated: u64,
     run: String,
 }
 
@@ -70,6 +72,7 @@ impl Poster {
             url,
             max_body: usize::try_from(source.max_body).unwrap_or(usize::MAX),
             sent: 0,
+            repeated: 0,
             run: run.to_owned(),
         })
     }
@@ -107,6 +110,11 @@ impl Poster {
         Ok(())
     }
 
+    /// How often a request was repeated. Ingest may have taken it before as well: then its events are duplicates.
+    pub(super) fn repeated(&self) -> u64 {
+        self.repeated
+    }
+
     /// Posts a body. The receipt.
     pub(super) async fn post(&mut self, body: &Value) -> Result<String> {
         let body = body.to_string();
@@ -114,6 +122,7 @@ impl Poster {
         let id = format!("msg_rehearse_{}_{}", self.run, self.sent);
         let mut said = String::new();
         for attempt in 0..ATTEMPTS {
+            self.repeated += u64::from(attempt > 0);
             let timestamp = clock::now().0.div_euclid(1_000);
             let (url, body) = (self.signed_url.as_str(), body.as_bytes());
             let signed = match self.signer.sign(&Message {

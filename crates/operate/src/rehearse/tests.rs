@@ -55,6 +55,10 @@ alert = { count = 100000, per = "all", within = "5m" }
 owner = "me"
 when = { event = "visit" }
 alert = { spike = "3x", per = "link", within = "5m" }
+[rule.nowhere]
+owner = "me"
+when = { source = "s" }
+alert = { broken = true, per = "link", at_least = 3, within = "10m" }
 [rule.high]
 owner = "me"
 when = { event = "visit", intent = "high" }
@@ -67,6 +71,7 @@ struct Rehearsed {
     tried: Vec<Tried>,
     left_out: Vec<(String, String)>,
     patience_ms: i64,
+    repeated: u64,
 }
 
 impl Rehearsed {
@@ -101,7 +106,7 @@ impl Rehearsed {
                 }
             }
         }
-        Self { config, events, tried, left_out, patience_ms: 90_000 }
+        Self { config, events, tried, left_out, patience_ms: 90_000, repeated: 0 }
     }
 
     fn expected(&self) -> Vec<Expected> {
@@ -149,8 +154,8 @@ impl Rehearsed {
         });
         let seen = Seen { rows, steps: steps.collect(), alerts, production: [0; 3] };
         let expected = self.expected();
-        let patience_ms = self.patience_ms;
-        Judge { config: &self.config, events: &self.events, expected: &expected, begun: NOW, patience_ms }.judge(&seen)
+        let (config, events, repeated, patience_ms) = (&self.config, &self.events, self.repeated, self.patience_ms);
+        Judge { config, events, expected: &expected, begun: NOW, repeated, patience_ms }.judge(&seen)
     }
 }
 
@@ -181,12 +186,16 @@ fn every_event_is_test_data_and_each_rule_speaks_or_is_left_out_with_a_reason() 
         assert!(speak.iter().any(|one| one.rule == rule && one.scenario == scenario), "{rule}: {speak:?}");
     }
     let why: Vec<(&str, &str)> = rehearsed.left_out.iter().map(|(rule, why)| (rule.as_str(), why.as_str())).collect();
-    for (rule, words) in
-        [("elsewhere", "another source"), ("huge", "100000"), ("spike", "learns"), ("high", "no intent")]
-    {
+    for (rule, words) in [
+        ("elsewhere", "another source"),
+        ("huge", "100000"),
+        ("spike", "learns"),
+        ("nowhere", "before"),
+        ("high", "no intent"),
+    ] {
         assert!(why.iter().any(|(name, why)| *name == rule && why.contains(words)), "{why:?}");
     }
-    assert_eq!(why.len(), 4, "{why:?}");
+    assert_eq!(why.len(), 5, "{why:?}");
 }
 
 #[test]
@@ -210,6 +219,35 @@ fn a_rule_that_looks_at_its_window_too_seldom_is_noted_and_not_waited_for() {
     let notes: Vec<&String> = judged.scenarios.iter().flat_map(|one| &one.notes).collect();
     assert!(notes.iter().any(|note| note.contains("rule broken looks at what it counts every 60 s")), "{notes:?}");
     assert!(notes.iter().any(|note| note.ends_with("--patience 90 does")), "{notes:?}");
+}
+
+#[test]
+fn a_request_that_was_repeated_may_have_been_taken_twice() {
+    let mut rehearsed = Rehearsed::new();
+    let mut rows = rehearsed.rows();
+    let mut again = rows[0].clone();
+    again.insert("outcome".to_owned(), json!("duplicate"));
+    rows.push(again);
+    let said = problems(&rehearsed.judge(rows.clone(), rehearsed.alerts()));
+    assert!(said.iter().any(|problem| problem.contains("was delivered")), "{said:?}");
+    rehearsed.repeated = 1;
+    assert_eq!(problems(&rehearsed.judge(rows, rehearsed.alerts())), [""; 0]);
+}
+
+#[test]
+fn a_rule_that_tells_apart_is_said_to_look_at_test_data_and_not_to_learn() {
+    let rehearsed = Rehearsed::new();
+    let mut alerts = rehearsed.alerts();
+    for (number, rule) in [(900, "nowhere"), (901, "spike")] {
+        alerts.push(alert(rule, number, "k", &rehearsed.events[0].key));
+    }
+    let judged = rehearsed.judge(rehearsed.rows(), alerts);
+    assert_eq!(problems(&judged), [""; 0]);
+    let notes: Vec<&str> = judged.scenarios.iter().flat_map(|one| &one.notes).map(String::as_str).collect();
+    for (rule, words) in [("nowhere", "it looks at test data as well"), ("spike", "it learns from test data as well")] {
+        let note = format!("rule {rule} spoke about k: {words}");
+        assert!(notes.contains(&&*note), "{notes:?}");
+    }
 }
 
 #[test]

@@ -22,7 +22,10 @@ impl Text for TrainReport {
             line!(page, "Kept are keys that have learned for as long or longer: --overwrite teaches those as well.");
         }
         if self.rules.iter().any(|rule| rule.firing > 0) {
-            line!(page, "Firing are keys whose rule fires at the end of the history: they learn as they come.");
+            line!(
+                page,
+                "Firing are keys whose rule fires, at the end of the history or in detect: they learn as they come."
+            );
         }
         if !self.applied {
             line!(page, "Nothing was written. Next: hookline train {} --apply", page.flag());

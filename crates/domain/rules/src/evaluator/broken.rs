@@ -15,6 +15,8 @@ const EDITED: &str = "edited";
 const ENDED: &str = "ended";
 /// In front of the reason of what leads nowhere.
 const BAD: &str = "bad ";
+/// What leads nowhere, once its key has no room for another reason.
+const OF_MANY_REASONS: &str = "bad one of many reasons";
 /// What is said of a visit to a link that the platform has ended.
 const OF_ENDED: &str = "the platform has ended the link";
 
@@ -103,6 +105,11 @@ fn words(kind: &str) -> String {
     }
 }
 
+/// What it counts under where its key has no room for another reason.
+pub(crate) fn rest(facet: &str) -> &str {
+    if facet.starts_with(BAD) { OF_MANY_REASONS } else { facet }
+}
+
 /// What came for a key in one minute.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct BrokenMinute {
@@ -174,7 +181,8 @@ impl BrokenKey {
             self.works = self.works.saturating_add(works);
             self.edited |= seen.edited;
         }
-        self.ended = ended || seen.ended;
+        // Which came first within the minute is not known: an edit is believed, or the link would stay ended for ever.
+        self.ended = ended || (seen.ended && !seen.edited);
         if bad > 0 || works > 0 {
             self.minutes.push((minute, bad, works));
         }
@@ -261,5 +269,26 @@ impl BrokenKey {
         (key.fired_at, key.told) = (from.i64()?, from.u64()?);
         key.reason = from.text()?.to_owned();
         Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_ended_and_was_edited_within_a_minute_has_not_ended() {
+        let rule =
+            BrokenRule { at_least: 3, percent: 10, within_minutes: 10, over_after_minutes: 60, quiet_for_minutes: 60 };
+        let lifecycle = BrokenMinute { ended: true, edited: true, ..BrokenMinute::default() };
+        let visits = BrokenMinute { works: 5, ..BrokenMinute::default() };
+        let told = |first: BrokenMinute| {
+            let (mut key, mut told) = (BrokenKey::default(), Vec::new());
+            key.take(&rule, 100, first, &mut |change| told.push(change));
+            key.take(&rule, 101, visits.clone(), &mut |change| told.push(change));
+            told.len()
+        };
+        assert_eq!(told(lifecycle.clone()), 0);
+        assert_eq!(told(BrokenMinute { edited: false, ..lifecycle }), 1);
     }
 }

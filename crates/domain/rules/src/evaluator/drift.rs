@@ -164,6 +164,11 @@ pub(crate) struct DriftMinute {
     visits: Vec<(Vec<DriftMark>, u32)>,
 }
 
+/// What it counts under where its link has no room for another facet; none: it is left out.
+pub(crate) fn rest(facet: &str) -> Option<&str> {
+    facet.starts_with(EDIT).then_some(EDIT)
+}
+
 impl DriftMinute {
     /// The parts of a pane. What came late shows what was.
     pub(crate) fn of(pane: &Pane) -> Self {

@@ -19,7 +19,7 @@ pub const COUNTER: &str = "clicks_total";
 /// A counter that is behind what it said so many minutes ago has been set back: what came in time happened after that.
 const REORDERED: i64 = 15;
 /// A counter that grows by more than so much, and by more than ten times all that arrived in the window, has been set
-/// anew.
+/// anew. Where it starts, the least and the most that it says may not be further apart either.
 const JUMP: u64 = 1_000;
 /// Such a jump is taken for what was missed if the counter has said nothing for longer.
 const JUMP_MINUTES: i64 = 60;
@@ -104,7 +104,8 @@ impl Counter {
             grown > JUMP.max(arrived.saturating_add(events).saturating_mul(10)) && end - before.at <= JUMP_MINUTES;
         if before.at == 0 || high < before.top || jumped {
             // From here on: the event that said the least is where it starts.
-            let counted = if jumped { 0 } else { high - low };
+            let spread = high.saturating_sub(low);
+            let counted = if jumped || spread > JUMP.max(events.saturating_mul(10)) { 0 } else { spread };
             return (counted, events.saturating_sub(1));
         }
         (grown, events)
@@ -139,7 +140,9 @@ impl GapKey {
             self.judged = self.judged.max(hour);
         }
         match self.hours.last_mut() {
-            Some(last) if last.0 == hour => (last.1, last.2) = (last.1 + counted, last.2 + arrived),
+            Some(last) if last.0 == hour => {
+                (last.1, last.2) = (last.1.saturating_add(counted), last.2.saturating_add(arrived));
+            }
             _ => self.hours.push((hour, counted, arrived)),
         }
     }
@@ -147,7 +150,7 @@ impl GapKey {
     /// What has arrived in the window that ends with a minute.
     pub(crate) fn arrived(&self, rule: &GapRule, minute: i64) -> u64 {
         let from = minute.div_euclid(60) - rule.within_hours;
-        self.hours.iter().filter(|one| one.0 >= from).map(|one| one.2).sum()
+        self.hours.iter().filter(|one| one.0 >= from).map(|one| one.2).fold(0, u64::saturating_add)
     }
 
     /// Walks the key up to the end `to` of a minute.
@@ -181,8 +184,8 @@ impl GapKey {
     fn window(&self, rule: &GapRule, hour: i64) -> (u64, u64) {
         let from = |hour: i64| self.hours.partition_point(|one| one.0 < hour);
         let (first, end) = (hour - rule.within_hours, from(hour));
-        let counted = self.hours[from(first)..from(hour - 1)].iter().map(|one| one.1).sum::<u64>();
-        let arrived = self.hours[from(first - 1)..end].iter().map(|one| one.2).sum::<u64>();
+        let counted = self.hours[from(first)..from(hour - 1)].iter().map(|one| one.1).fold(0, u64::saturating_add);
+        let arrived = self.hours[from(first - 1)..end].iter().map(|one| one.2).fold(0, u64::saturating_add);
         (counted, counted.saturating_sub(arrived))
     }
 
@@ -241,5 +244,38 @@ impl<'e> Observation<'e> {
     pub(crate) fn of_counter(key: Cow<'e, str>, pane: i64, event: &'e LinkEvent<'_>) -> Option<Self> {
         let (facet, counter) = observe(event)?;
         Some(Self { key, pane, facet, counter })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: GapRule = GapRule { share_basis_points: 500, within_hours: 24, at_least: 50 };
+
+    #[test]
+    fn a_counter_that_says_anything_makes_no_gap_in_its_first_minute() {
+        for said in [(0, u64::MAX), (7, 5_000_000)] {
+            assert_eq!(Counter::default().take(100, 2, Some(said), 0), (0, 1), "{said:?}");
+        }
+        assert_eq!(Counter::default().take(100, 2, Some((7, 107)), 0), (100, 1), "what may well have been missed");
+        assert_eq!(Counter::default().take(100, 500, Some((0, 4_000)), 0), (4_000, 499));
+    }
+
+    #[test]
+    fn sums_of_whatever_counters_say_stay_numbers() {
+        let mut key = GapKey::default();
+        for minute in [0, 60, 120, 180] {
+            key.take(&RULE, 600_000 + minute, u64::MAX, u64::MAX / 2);
+            key.take(&RULE, 600_001 + minute, u64::MAX, u64::MAX / 2);
+        }
+        assert_eq!(key.arrived(&RULE, 600_181), u64::MAX);
+        let mut changes = Vec::new();
+        key.walk(&RULE, 600_000 + 600, &mut |change| changes.push(change));
+        assert!(changes.iter().all(|change| matches!(change, GapChange::Resolved { .. })), "{changes:?}");
+        // After an hour without a word, a jump is taken for what was missed.
+        let mut counter = Counter::default();
+        counter.take(100, 2, Some((0, 0)), u64::MAX);
+        assert_eq!(counter.take(200, 2, Some((u64::MAX, u64::MAX)), u64::MAX), (u64::MAX, 2));
     }
 }

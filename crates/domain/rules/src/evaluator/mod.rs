@@ -7,7 +7,7 @@ pub(crate) mod gap;
 pub(crate) mod profile;
 pub(crate) mod silence;
 pub(crate) mod spike;
-mod stored;
+pub(crate) mod stored;
 pub(crate) mod threshold;
 
 use crate::codec::{Reader, Writer};
@@ -63,6 +63,23 @@ impl Evaluator {
     /// more, and where a link led it shows of a time that is over.
     pub(crate) fn takes_late_minutes(&self) -> bool {
         !matches!(self, Self::Spike { .. } | Self::Drift(_))
+    }
+
+    /// Whether its panes have one part: it tells nothing apart within a key.
+    pub(crate) fn only_counts(&self) -> bool {
+        matches!(self, Self::Spike { .. } | Self::Silence { .. })
+    }
+
+    /// What an event counts under where its key has no room for another facet; none: it is left out.
+    pub(crate) fn rest<'f>(&self, facet: &'f str) -> Option<&'f str> {
+        match self {
+            Self::Spike { .. } | Self::Silence { .. } => Some(facet),
+            Self::Broken(_) => Some(broken::rest(facet)),
+            Self::Drift(_) => drift::rest(facet),
+            // It has arrived, whatever its counter says.
+            Self::Gap(_) => Some(""),
+            Self::FirstSeen(_) => None,
+        }
     }
 
     /// Of a key that was never seen.

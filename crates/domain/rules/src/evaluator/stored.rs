@@ -5,6 +5,24 @@ use super::silence::{self, SilenceKey};
 use super::spike::{self, SpikeKey};
 use crate::codec::{Reader, Writer};
 
+/// Whether the rule fires for the key of a record that stands beside a profile; none for other records.
+pub(crate) fn is_firing(record: &[u8]) -> Option<bool> {
+    let mut from = Reader(record);
+    let (kind, _) = (from.byte()?, from.byte()?);
+    let flag = match kind {
+        b'S' => {
+            let _ = (from.u32()?, from.u32()?, from.u32()?);
+            3
+        }
+        b'Q' => {
+            let _ = (from.u32()?, from.u32()?, from.byte()?);
+            1
+        }
+        _ => return None,
+    };
+    Some(from.byte()? >> flag & 1 == 1)
+}
+
 impl Profile {
     pub(crate) fn write(&self, to: &mut Writer) {
         to.i64(self.spoke);
@@ -122,5 +140,32 @@ impl SilenceKey {
 
     pub(crate) fn profile_mut(&mut self) -> Option<&mut Profile> {
         self.speaking.as_mut().map(|known| &mut known.profile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_says_whether_its_rule_fires() {
+        let record = |kind: u8, state: &dyn Fn(&mut Writer)| {
+            let mut to = Writer(vec![kind, 1]);
+            state(&mut to);
+            to.0
+        };
+        for firing in [false, true] {
+            let mut speaking = spike::Speaking::with(Profile::new(500_000), 500_000);
+            (speaking.fired, speaking.firing) = (true, firing);
+            let key = SpikeKey { born: 1, last: 2, in_hour: 3, speaking: Some(Box::new(speaking)) };
+            assert_eq!(is_firing(&record(b'S', &|to| key.write(to))), Some(firing));
+
+            let mut speaking = silence::Speaking::with(Profile::new(500_000), 500_000);
+            (speaking.fired, speaking.firing) = (true, firing);
+            let key = SilenceKey { last: 2, in_hour: 3, quiet: true, speaking: Some(Box::new(speaking)) };
+            assert_eq!(is_firing(&record(b'Q', &|to| key.write(to))), Some(firing));
+        }
+        assert_eq!(is_firing(&record(b'S', &|to| SpikeKey::default().write(to))), Some(false));
+        assert_eq!(is_firing(b"G\x01"), None);
     }
 }

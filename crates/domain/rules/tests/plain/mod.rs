@@ -52,7 +52,7 @@ pub(crate) fn broken(events: &[Received], end: i64) -> Vec<Said> {
         let (ended, edited) = (minutes(&ends), minutes(&edits));
         let leads_nowhere = |(minute, event): &Received| {
             let last_end = ended.range(..*minute).next_back();
-            let of_ended = last_end.is_some_and(|at| edited.range(at + 1..=*minute).next().is_none());
+            let of_ended = last_end.is_some_and(|at| edited.range(*at..=*minute).next().is_none());
             let expired = event.trace.iter().any(|line| line == "catalogue:expired");
             event.r#type == EventType::Error || is_visit(event) && (expired || event.redirect_status >= 400 || of_ended)
         };
@@ -237,10 +237,14 @@ pub(crate) fn gap(events: &[Received], per: impl Fn(&LinkEvent<'_>) -> String, e
                     .filter(|event| !is_late(event))
                     .filter_map(|event| event.extra.get("clicks_total").parse().ok())
                     .collect();
+                // A counter that is set anew within a minute says nothing of what was counted in it.
+                let within = |low: u64, high: u64| {
+                    if high - low > std::cmp::max(1_000, came * 10) { 0 } else { high - low }
+                };
                 let (counted, arrived) = match (said.iter().min(), said.iter().max(), tops.get(&link).copied()) {
                     (Some(low), Some(high), None) => {
                         tops.insert(link, (*high, minute + 1));
-                        (high - low, came - 1)
+                        (within(*low, *high), came - 1)
                     }
                     (Some(low), Some(high), Some((top, at))) => {
                         let set_back = *high < top && minute + 1 - at > 15;
@@ -252,7 +256,7 @@ pub(crate) fn gap(events: &[Received], per: impl Fn(&LinkEvent<'_>) -> String, e
                         } else {
                             tops.insert(link, (*high, minute + 1));
                             match (set_back, jumped) {
-                                (true, _) => (high - low, came - 1),
+                                (true, _) => (within(*low, *high), came - 1),
                                 (_, true) => (0, came - 1),
                                 _ => (high - top, came),
                             }

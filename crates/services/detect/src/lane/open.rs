@@ -74,6 +74,7 @@ impl<'s> OpenLane<'s> {
             let taken = detector.take(&batch).map_err(|why| broken(why.to_string()))?;
             metrics.passed_over("unknown_version", taken.unknown);
             metrics.passed_over("late", taken.late);
+            metrics.passed_over("crowded", taken.crowded);
             findings.extend(taken.findings);
         }
         self.tell_left_out();

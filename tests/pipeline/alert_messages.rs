@@ -103,6 +103,7 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) ->
         plan: alone.plan.clone(),
         ids: Ids::FIXED,
         rules: rules.to_vec(),
+        silent_rules: Vec::new(),
         silences: Vec::new(),
         destinations: vec![hook],
         people: People::new(),

@@ -21,6 +21,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 #[derive(Clone)]
 pub(crate) struct Platform {
     installation: Installation,
+    /// The configuration as the file has it, without what `up` decides about its own engines.
+    pub(crate) written: Arc<Config>,
     /// Where the window stores lie.
     pub(crate) window_data: PathBuf,
     pub(crate) telemetry: Telemetry,
@@ -35,6 +37,8 @@ pub(crate) struct Whereabouts {
     pub(crate) brokers: Option<String>,
     pub(crate) clickhouse: Option<warehouse::Settings>,
     pub(crate) window_data: Option<PathBuf>,
+    /// Of topics, where it is not the configuration's.
+    pub(crate) replication: Option<u16>,
 }
 
 impl Deref for Platform {
@@ -48,21 +52,24 @@ impl Deref for Platform {
 impl Platform {
     /// On a runtime of tokio: spans are sent there.
     pub(crate) fn new(config: Config, whereabouts: Whereabouts, shutdown: Shutdown) -> anyhow::Result<Self> {
-        let Whereabouts { brokers, clickhouse, window_data } = whereabouts;
+        let Whereabouts { brokers, clickhouse, window_data, replication } = whereabouts;
+        let (written, mut config) = (Arc::new(config.clone()), config);
+        config.kafka.replication = replication.unwrap_or(config.kafka.replication);
         let window_data = window_data.unwrap_or_else(|| config.process.data.clone());
         let telemetry = Telemetry::new(config.version_hash()).context("metrics cannot be registered")?;
         // Services name no next command, so the file's name is not needed.
         let installation = Installation::new(config, Path::new("hookline.toml"), Overrides { brokers, clickhouse })?;
         let traces = installation.start_traces(&telemetry)?;
-        Ok(Self { installation, window_data, telemetry, traces, shutdown })
+        Ok(Self { installation, written, window_data, telemetry, traces, shutdown })
     }
 
     /// The same with another configuration: where the engines are and how topics are laid out stays.
     pub(crate) fn with(&self, mut config: Config) -> Self {
-        // What `up` decided about its own brokers.
+        let written = Arc::new(config.clone());
+        // The topics are there already; `up` may have decided about its own brokers.
         config.kafka.replication = self.config.kafka.replication;
         let installation = Installation { config: Arc::new(config), ..self.installation.clone() };
-        Self { installation, ..self.clone() }
+        Self { installation, written, ..self.clone() }
     }
 
     /// What `process` decides by. Files that lanes look at already are not followed anew.

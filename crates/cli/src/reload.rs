@@ -5,14 +5,16 @@
 
 mod part;
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use config::{Config, Environment, LiveChange};
 use jiff::Timestamp;
-use kafka::control::{Follower, Kind};
+use kafka::control::{Follower, Kind, Switch};
 use kafka::lane::pause;
 use runtime::{ConfigurationMetrics, Shutdown};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -43,8 +45,8 @@ enum Trigger {
 pub(crate) struct Reload {
     file: PathBuf,
     platform: Platform,
-    /// As it was at the start: what is read there alone stays as it says.
-    started: Platform,
+    /// What the file said at the start: what is read there alone stays so.
+    started: Arc<Config>,
     parts: Vec<Part>,
     metrics: ConfigurationMetrics,
 }
@@ -54,12 +56,11 @@ impl Reload {
     ///
     /// # Errors
     /// When a metric or a thread is refused.
-    pub(crate) fn follow(file: &Path, platform: &Platform, parts: Vec<Part>) -> anyhow::Result<()> {
+    pub(crate) fn follow(file: &Path, platform: &Platform, parts: Vec<Part>, hangups: Hangups) -> anyhow::Result<()> {
         let metrics = ConfigurationMetrics::new(&platform.telemetry.metrics).context("metrics cannot be registered")?;
-        let (tell, told) = unbounded_channel();
-        follow_signal(tell.clone(), platform.shutdown.clone())?;
+        let Hangups { tell, told } = hangups;
         follow_requests(platform, tell)?;
-        let (platform, started) = (platform.clone(), platform.clone());
+        let (platform, started) = (platform.clone(), Arc::clone(&platform.written));
         let this = Self { file: file.to_owned(), platform, started, parts, metrics };
         tokio::spawn(this.run(told));
         Ok(())
@@ -87,6 +88,7 @@ impl Reload {
     async fn load(&mut self, trigger: &Trigger) -> anyhow::Result<()> {
         let file = self.file.clone();
         let config = tokio::task::spawn_blocking(move || checked(&file)).await.context("the check panicked")??;
+        let at_restart = self.started.change_to(&config).at_restart;
         let next = self.platform.with(config);
         let LiveChange { refused, .. } = self.platform.config.change_to(&next.config);
         if !refused.is_empty() {
@@ -110,7 +112,6 @@ impl Reload {
         for warning in &next.config.warnings {
             tracing::warn!("{warning}");
         }
-        let at_restart = self.started.config.change_to(&next.config).at_restart;
         for one in &at_restart {
             tracing::warn!(
                 key = one.key,
@@ -161,11 +162,35 @@ fn checked(file: &Path) -> anyhow::Result<Config> {
     }
 }
 
-/// Tells of SIGHUP. One that comes because the terminal was closed ends the process, as it always does.
-fn follow_signal(tell: UnboundedSender<Trigger>, shutdown: Shutdown) -> anyhow::Result<()> {
+/// SIGHUP, listened to before anything starts: one that comes during the start is followed after it.
+pub(crate) struct Hangups {
+    tell: UnboundedSender<Trigger>,
+    told: UnboundedReceiver<Trigger>,
+}
+
+impl Hangups {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When the signal handler cannot be installed.
+    pub(crate) fn listen(shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let (tell, told) = unbounded_channel();
+        let on_signal = tell.clone();
+        // Without a receiver the process is about to end.
+        on_hangup(shutdown, move || drop(on_signal.send(Trigger::Signal)))?;
+        Ok(Self { tell, told })
+    }
+}
+
+/// Calls `act` on SIGHUP. One that comes because the terminal was closed ends the process, as it always does.
+///
+/// # Errors
+/// When the signal handler cannot be installed.
+pub(crate) fn on_hangup(shutdown: &Shutdown, act: impl Fn() + Send + 'static) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let had_terminal = std::io::stdin().is_terminal();
+    let shutdown = shutdown.clone();
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -176,12 +201,24 @@ fn follow_signal(tell: UnboundedSender<Trigger>, shutdown: Shutdown) -> anyhow::
                 tracing::info!("the terminal is closed: stopping");
                 return shutdown.stop();
             }
-            if tell.send(Trigger::Signal).is_err() {
-                return;
-            }
+            act();
         }
     });
     Ok(())
+}
+
+/// The requests that are known, by the version that they are for. Each says when it was made by the clock of the
+/// machine that made it, so times of two versions are never compared to tell whether one is new.
+#[derive(Default)]
+struct Requests(HashMap<String, Timestamp>);
+
+impl Requests {
+    /// A request that was not there before, the newest if there are several: one load of the file is enough for all.
+    fn news<'a>(&mut self, all: impl Iterator<Item = (&'a str, &'a Switch)>) -> Option<(&'a str, &'a Switch)> {
+        let is_news =
+            |(version, switch): &(&str, &Switch)| self.0.insert((*version).to_owned(), switch.at) != Some(switch.at);
+        all.filter(is_news).max_by_key(|(_, switch)| switch.at)
+    }
 }
 
 /// Tells of requests on the topic `control`, on a separate thread.
@@ -192,16 +229,13 @@ fn follow_requests(platform: &Platform, tell: UnboundedSender<Trigger>) -> anyho
     let run = move || {
         let mut follower = Follower::new(cluster, Kind::Configuration);
         let beat = beats.register("switches", "requests to load the configuration");
-        let mut seen: Option<Timestamp> = None;
+        let mut requests = Requests::default();
         while !shutdown.is_stopping() {
             beat.tick();
             let (before, changed) = (follower.standing().read, follower.turn(TURN));
-            let newest = follower.switches().iter().max_by_key(|(_, switch)| switch.at);
-            if let Some((version, switch)) = newest.filter(|_| changed)
-                && seen.replace(switch.at) != Some(switch.at)
-                // A request of before this process read its file is news only if it was for another one.
-                && (before || version != running)
-            {
+            let news = if changed { requests.news(follower.switches().iter()) } else { None };
+            // A request of before this process read its file is news only if it was for another one.
+            if let Some((version, switch)) = news.filter(|(version, _)| before || *version != running) {
                 let (version, who, why) = (version.to_owned(), switch.who.clone(), switch.why.clone());
                 if tell.send(Trigger::Asked { version, who, why }).is_err() {
                     return;
@@ -214,4 +248,44 @@ fn follow_requests(platform: &Platform, tell: UnboundedSender<Trigger>) -> anyho
     };
     std::thread::Builder::new().name("reload".into()).spawn(run).context("no thread to follow requests")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka::control::State;
+
+    use super::*;
+
+    fn asked(at: &str) -> Switch {
+        let (who, why) = ("ana".to_owned(), "a new rule".to_owned());
+        Switch { state: State::Accept, who, why, until: None, at: at.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_request_is_news_whatever_the_clocks_of_those_who_ask_say() {
+        let (first, second) = (asked("2026-11-30T12:00:00Z"), asked("2026-11-30T11:58:00Z"));
+        let mut requests = Requests::default();
+        assert_eq!(requests.news([("a", &first)].into_iter()).map(|(version, _)| version), Some("a"));
+        assert_eq!(requests.news([("a", &first)].into_iter()), None);
+        // Asked later, on a machine whose clock is two minutes behind.
+        let both = || [("a", &first), ("b", &second)].into_iter();
+        assert_eq!(requests.news(both()).map(|(version, _)| version), Some("b"));
+        assert_eq!(requests.news(both()), None);
+        // Back to the first version, by that clock as well.
+        let again = asked("2026-11-30T11:59:00Z");
+        let all = [("a", &again), ("b", &second)].into_iter();
+        assert_eq!(requests.news(all).map(|(version, _)| version), Some("a"));
+    }
+
+    #[tokio::test]
+    async fn a_hangup_during_the_start_is_kept_and_followed_after_it() {
+        let shutdown = Shutdown::default();
+        let mut hangups = Hangups::listen(&shutdown).unwrap();
+        let own = std::process::id().to_string();
+        // Without the listener, this ends the test.
+        assert!(std::process::Command::new("kill").args(["-HUP", &own]).status().unwrap().success());
+        let told = tokio::time::timeout(Duration::from_secs(20), hangups.told.recv()).await;
+        assert_eq!(told, Ok(Some(Trigger::Signal)));
+        assert!(!shutdown.is_stopping());
+    }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Duration, timeout};
 use crate::exit::{Outcome, Verdict};
 use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
-use crate::reload::Reload;
+use crate::reload::{Hangups, Reload};
 use crate::services::{Known, Service, Services, serve_metrics};
 
 /// A graceful stop ends within this time; what is not done then is left to the next start.
@@ -103,6 +103,7 @@ pub(crate) fn load(path: &std::path::Path) -> anyhow::Result<Config> {
 
 async fn serve(service: Service, args: &Args, share: Share, past_fuse: &[PastFuse], config: Config) -> Outcome {
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+    let hangups = Hangups::listen(&shutdown)?;
     let metrics = address(args.metrics, &config.metrics.listen, "[metrics] listen")?;
     let listen = address(args.listen, &config.ingest.listen, "[ingest] listen")?;
     let platform = Platform::new(config, Whereabouts::default(), shutdown.clone())?;
@@ -117,7 +118,7 @@ async fn serve(service: Service, args: &Args, share: Share, past_fuse: &[PastFus
         () = shutdown.given() => return Ok(Verdict::Fine),
     };
     services.start(service, &platform, &known, share, past_fuse, listener).await?;
-    Reload::follow(&args.config, &platform, services.parts())?;
+    Reload::follow(&args.config, &platform, services.parts(), hangups)?;
     let ended = tokio::select! {
         () = shutdown.given() => Ok(()),
         ended = services.ended() => ended,

@@ -20,7 +20,7 @@ use crate::demo::{self, Demo};
 use crate::exit::{Outcome, Verdict};
 use crate::lanes::{Instance, PastFuse, Share};
 use crate::platform::{Platform, Whereabouts};
-use crate::reload::{Part, Reload};
+use crate::reload::{Hangups, Part, Reload};
 use crate::service::{DRAIN, address, load, run_to_end};
 use crate::services::{Known, Service, Services, serve_metrics};
 
@@ -91,7 +91,7 @@ pub(crate) fn run(args: Args) -> Outcome {
 async fn up(args: Args) -> Outcome {
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
     // What can be wrong is said before anything starts: the configuration, then the ports.
-    let house = if args.engines_only { None } else { Some(House::prepare(&args).await?) };
+    let house = if args.engines_only { None } else { Some(House::prepare(&args, &shutdown).await?) };
     let options = Options {
         data: args.data.clone(),
         kafka_port: args.kafka_port,
@@ -155,10 +155,12 @@ struct House {
     metrics: SocketAddr,
     console: TcpListener,
     demo: Option<Demo>,
+    hangups: Hangups,
 }
 
 impl House {
-    async fn prepare(args: &Args) -> anyhow::Result<Self> {
+    async fn prepare(args: &Args, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let hangups = Hangups::listen(shutdown)?;
         let config_path = match &args.config {
             Some(path) => path.clone(),
             None => fresh_config(&args.data)?,
@@ -170,7 +172,7 @@ impl House {
         let webhooks = runtime::listen::bind("webhooks", listen, "--listen").await?;
         let console = bind_console(args.console, &config.console.listen).await?;
         console::may_listen(console.local_addr()?, config.console.token.as_ref())?;
-        Ok(Self { config, config_path, webhooks, metrics, console, demo })
+        Ok(Self { config, config_path, webhooks, metrics, console, demo, hangups })
     }
 
     /// Runs every service until the stop is given or something cannot go on.
@@ -180,13 +182,10 @@ impl House {
             brokers: Some(engines.kafka.clone()),
             clickhouse: Some(self.warehouse(args, engines)),
             window_data: Some(engines.data().join("windows")),
-        };
-        let mut config = self.config;
-        if engines.kafka_nodes() == 3 {
             // As its own topics have it.
-            config.kafka.replication = 3;
-        }
-        let platform = Platform::new(config, whereabouts, shutdown.clone())?;
+            replication: (engines.kafka_nodes() == 3).then_some(3),
+        };
+        let platform = Platform::new(self.config, whereabouts, shutdown.clone())?;
         let (metrics, _serving) = serve_metrics(&platform, self.metrics).await?;
         let console = format!("http://{}", self.console.local_addr().context("the console has no address")?);
         let mut installation = platform.installation();
@@ -215,7 +214,7 @@ impl House {
                     .await?;
             }
             let parts = services.parts().into_iter().chain([on_console]).collect();
-            Reload::follow(&self.config_path, &platform, parts)?;
+            Reload::follow(&self.config_path, &platform, parts, self.hangups)?;
             ready(&platform).await
         };
         let metrics = format!("http://{metrics}");

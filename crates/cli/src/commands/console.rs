@@ -9,6 +9,7 @@ use operate::installation::Needs;
 use runtime::{Shutdown, Telemetry};
 
 use crate::exit::{Outcome, Verdict};
+use crate::reload::on_hangup;
 use crate::service::{address, run_to_end};
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +35,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     run_to_end(async {
         let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+        on_hangup(&shutdown, || {
+            tracing::warn!("the console alone does not load a configuration again: start it again to take another one");
+        })?;
         let installation = Installation::find(&args.config, Needs::Both, None)?;
         let config = &installation.config;
         let listen = address(args.listen, &config.console.listen, "[console] listen")?;

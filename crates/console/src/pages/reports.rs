@@ -7,6 +7,7 @@ use axum::extract::{Query, State as From};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use notification::spreadsheet::cell;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use warehouse::{REPORTS, Report, Side};
@@ -148,7 +149,7 @@ fn table(report: &Report, rows: &[Row]) -> Markup {
     }
 }
 
-/// The same rows as a file. Texts that a spreadsheet would take for a formula begin with an apostrophe.
+/// The same rows as a file without formulas.
 pub(crate) async fn csv(
     From(state): From<Arc<State>>,
     Extension(visitor): Extension<Visitor>,
@@ -174,29 +175,9 @@ pub(crate) async fn csv(
         .into_response()
 }
 
-/// A cell of a CSV file.
-fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => return format!("\"{}\"", other.to_string().replace('"', "\"\"")),
-    };
-    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) || text.contains(";=");
-    format!("\"{}{}\"", if is_formula { "'" } else { "" }, text.replace('"', "\"\""))
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn no_text_of_a_sender_is_a_formula_in_a_spreadsheet() {
-        assert_eq!(cell(&json!("=1+1")), "\"'=1+1\"");
-        assert_eq!(cell(&json!("a;=1+1")), "\"'a;=1+1\"");
-        assert_eq!(cell(&json!("say \"hi\"")), "\"say \"\"hi\"\"\"");
-        assert_eq!(cell(&json!(7)), "\"7\"");
-    }
 
     #[test]
     fn only_reports_that_exist_are_asked_for() {

@@ -1,6 +1,8 @@
 //! What of a changed configuration can be taken while everything runs.
 
-use crate::{Config, Kafka};
+use notification::destination::SecretText;
+
+use crate::{ClickHouse, Config, Console, Ingest, Kafka, Metrics, Process};
 
 /// What stands between a configuration and another one, for processes that run by the first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,43 +56,54 @@ impl Config {
         LiveChange { refused, at_restart: self.at_restart(next) }
     }
 
+    /// Sections of the platform's half are taken apart whole, so that a new option of one does not compile before it is
+    /// said here whether it is taken while everything runs.
     fn at_restart(&self, next: &Self) -> Vec<AtRestart> {
-        let (kafka, clickhouse, ingest) = (&self.kafka, &self.clickhouse, &self.ingest);
-        let (process, registry) = (&self.process, &self.registry);
-        let registries = |config: &Self| {
-            let registry = config.registry.as_ref()?;
-            let password = registry.password.as_ref().map(|password| password.reveal().to_owned());
-            Some((registry.url.clone(), registry.user.clone(), password, registry.register))
-        };
+        let Kafka { brokers, lanes: _, replication, takeover_after, properties } = &self.kafka;
+        let ClickHouse { url, user, password, cluster } = &self.clickhouse;
+        // The largest body and what may be under way are settings of sources, which are taken.
+        let Ingest {
+            listen,
+            max_body: _,
+            trusted_proxies,
+            tls,
+            memory,
+            max_connections,
+            in_flight: _,
+            header_timeout,
+            body_timeout,
+            idle_timeout,
+        } = &self.ingest;
+        let Process { data, fuse_run, fuse_percent } = &self.process;
+        // Where instances are asked is not read by them.
+        let Metrics { listen: metrics, instances: _ } = &self.metrics;
+        let Console { listen: console, token } = &self.console;
+        let (n, asking) = (&next.ingest, "report, notify and console");
         let differs = [
-            ("[kafka] brokers", kafka.brokers != next.kafka.brokers, ALL),
-            ("[kafka] replication", kafka.replication != next.kafka.replication, ALL),
-            ("[kafka] takeover_after", kafka.takeover_after != next.kafka.takeover_after, ALL),
-            ("[kafka] properties", properties(kafka) != properties(&next.kafka), ALL),
-            ("[clickhouse] url", clickhouse.url != next.clickhouse.url, "report and console"),
-            ("[clickhouse] user", clickhouse.user != next.clickhouse.user, "report and console"),
-            ("[clickhouse] password", clickhouse.password != next.clickhouse.password, "report and console"),
-            ("[clickhouse] cluster", clickhouse.cluster != next.clickhouse.cluster, "report and console"),
-            (
-                "[registry]",
-                registry.is_some() != next.registry.is_some() || registries(self) != registries(next),
-                "process, detect, report and notify",
-            ),
-            ("[ingest] listen", ingest.listen != next.ingest.listen, "ingest"),
-            ("[ingest] trusted_proxies", ingest.trusted_proxies != next.ingest.trusted_proxies, "ingest"),
-            ("[ingest] tls", ingest.tls != next.ingest.tls, "ingest"),
-            ("[ingest] memory", ingest.memory != next.ingest.memory, "ingest"),
-            ("[ingest] max_connections", ingest.max_connections != next.ingest.max_connections, "ingest"),
-            ("[ingest] header_timeout", ingest.header_timeout != next.ingest.header_timeout, "ingest"),
-            ("[ingest] body_timeout", ingest.body_timeout != next.ingest.body_timeout, "ingest"),
-            ("[ingest] idle_timeout", ingest.idle_timeout != next.ingest.idle_timeout, "ingest"),
-            ("[process] data", process.data != next.process.data, "process"),
-            ("[process] fuse_run", process.fuse_run != next.process.fuse_run, "process"),
-            ("[process] fuse_percent", process.fuse_percent != next.process.fuse_percent, "process"),
-            ("[traces]", format!("{:?}", self.traces) != format!("{:?}", next.traces), ALL),
-            ("[metrics] listen", self.metrics.listen != next.metrics.listen, ALL),
-            ("[console] listen", self.console.listen != next.console.listen, "console"),
-            ("[console] token", self.console.token != next.console.token, "console"),
+            ("[kafka] brokers", *brokers != next.kafka.brokers, ALL),
+            ("[kafka] replication", *replication != next.kafka.replication, ALL),
+            ("[kafka] takeover_after", *takeover_after != next.kafka.takeover_after, ALL),
+            ("[kafka] properties", sorted(properties) != sorted(&next.kafka.properties), ALL),
+            ("[clickhouse] url", *url != next.clickhouse.url, asking),
+            ("[clickhouse] user", *user != next.clickhouse.user, asking),
+            ("[clickhouse] password", *password != next.clickhouse.password, asking),
+            ("[clickhouse] cluster", *cluster != next.clickhouse.cluster, asking),
+            ("[registry]", self.registry != next.registry, "process, detect, report and notify"),
+            ("[ingest] listen", *listen != n.listen, "ingest"),
+            ("[ingest] trusted_proxies", *trusted_proxies != n.trusted_proxies, "ingest"),
+            ("[ingest] tls", *tls != n.tls, "ingest"),
+            ("[ingest] memory", *memory != n.memory, "ingest"),
+            ("[ingest] max_connections", *max_connections != n.max_connections, "ingest"),
+            ("[ingest] header_timeout", *header_timeout != n.header_timeout, "ingest"),
+            ("[ingest] body_timeout", *body_timeout != n.body_timeout, "ingest"),
+            ("[ingest] idle_timeout", *idle_timeout != n.idle_timeout, "ingest"),
+            ("[process] data", *data != next.process.data, "process"),
+            ("[process] fuse_run", *fuse_run != next.process.fuse_run, "process"),
+            ("[process] fuse_percent", *fuse_percent != next.process.fuse_percent, "process"),
+            ("[traces]", self.traces != next.traces, ALL),
+            ("[metrics] listen", *metrics != next.metrics.listen, ALL),
+            ("[console] listen", *console != next.console.listen, "console"),
+            ("[console] token", *token != next.console.token, "console"),
         ];
         differs
             .into_iter()
@@ -100,9 +113,8 @@ impl Config {
     }
 }
 
-fn properties(kafka: &Kafka) -> Vec<(&str, &str)> {
-    let mut all: Vec<(&str, &str)> =
-        kafka.properties.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+fn sorted(properties: &[(String, SecretText)]) -> Vec<(&str, &str)> {
+    let mut all: Vec<(&str, &str)> = properties.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
     all.sort_unstable();
     all
 }

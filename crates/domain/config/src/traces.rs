@@ -63,7 +63,7 @@ pub(crate) static GROUP: Group = Group {
 };
 
 /// `[traces]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traces {
     /// The base address of an OpenTelemetry collector: OTLP over HTTP.
     pub endpoint: String,

@@ -28,12 +28,13 @@ mod plan;
 mod preview;
 mod routing;
 mod schedule;
+pub mod spreadsheet;
 mod template;
 
 pub use calm::{Budget, Held, Live, LiveSilence, Open};
 pub use hours::Hours;
 pub use message::{Attachment, Digested, LinkCount, Message, MessageKind, Thread, Window};
-pub use plan::{Due, Planner, ReportText, UnreadableHold};
+pub use plan::{Due, Planner, ReportText, UnreadableHold, is_report};
 pub use preview::{first_write, preview};
 pub use routing::{CAPTURE, Destination, Mute, Routing, Rule, Sending, Silence};
 pub use schedule::{Calendar, Period, Scheduled};

@@ -17,7 +17,7 @@ use crate::message::{Message, MessageContext, MessageKind, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
 use gate::Gate;
 use scheduled::Sent;
-pub use scheduled::{Due, ReportText};
+pub use scheduled::{Due, ReportText, is_report};
 use thread::OpenThread;
 
 /// What belongs into one message.
@@ -116,7 +116,13 @@ impl Planner {
         self.routing = routing;
     }
 
-    /// Takes the next alert. `now_ms` is the time at which it is taken, in milliseconds since 1970.
+    /// Whether the configuration has a rule of this name, be it one that sends nothing.
+    pub fn knows(&self, rule: &str) -> bool {
+        self.routing.knows(rule)
+    }
+
+    /// Takes the next alert; one of a rule that sends nothing goes nowhere. `now_ms` is the time
+    /// at which it is taken, in milliseconds since 1970.
     pub fn take(&mut self, alert: &Alert<'_>, now_ms: i64) {
         let Some(rule) = self.routing.rule(&alert.rule) else { return };
         if alert.transition == Transition::Resolved && !rule.sending.say_when_over {

@@ -95,6 +95,8 @@ pub struct Routing {
     /// Destinations that know that something is acknowledged.
     acknowledging: BTreeSet<String>,
     scheduled: Vec<Scheduled>,
+    /// Rules that send nothing, or are only tried out.
+    silent: BTreeSet<String>,
 }
 
 impl Routing {
@@ -107,6 +109,7 @@ impl Routing {
             templates: Templates::default(),
             acknowledging: BTreeSet::new(),
             scheduled: Vec::new(),
+            silent: BTreeSet::new(),
         }
     }
 
@@ -138,6 +141,17 @@ impl Routing {
         self.rules.values_mut().for_each(|rule| rule.sending.mute = None);
         self.destinations.values_mut().for_each(|one| (one.max, one.open) = (None, None));
         self
+    }
+
+    /// The same, with the names of rules that the configuration has and that send nothing.
+    #[must_use]
+    pub fn with_silent(self, rules: impl IntoIterator<Item = String>) -> Self {
+        Self { silent: rules.into_iter().collect(), ..self }
+    }
+
+    /// Whether the configuration has a rule of this name.
+    pub(crate) fn knows(&self, rule: &str) -> bool {
+        self.rules.contains_key(rule) || self.silent.contains(rule)
     }
 
     /// The same, with what is sent by the calendar.
@@ -178,5 +192,16 @@ impl Routing {
             silence.rules.iter().any(|rule| *rule == alert.rule) && (silence.from_ms..silence.until_ms).contains(&at)
         };
         self.silences.iter().find(covers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_sends_nothing_is_known_and_one_that_was_never_there_is_not() {
+        let routing = Routing::new(Vec::new(), Vec::new(), Vec::new()).with_silent(["quiet".to_owned()]);
+        assert!(routing.knows("quiet") && !routing.knows("other"));
     }
 }

@@ -48,21 +48,24 @@ impl Calendar {
     /// The last period whose time has come, unless that is long ago.
     pub fn due(&self, now_ms: i64) -> Option<Period> {
         let today = self.zone.to_datetime(Timestamp::from_millisecond(now_ms).ok()?).date();
-        let due = (0..=7).find_map(|days| {
+        let (day, due) = (0..=7).find_map(|days| {
             let day = today.checked_sub(days.days()).ok()?;
             if self.on.is_some_and(|on| on != day.weekday()) {
                 return None;
             }
             // A time that the clocks skip comes after the change.
             let at = self.zone.to_timestamp(day.to_datetime(self.at)).ok()?;
-            (at.as_millisecond() <= now_ms).then_some(at)
+            // Where the clocks are ahead of UTC, the day before may not be over yet at that time.
+            let at = at.max(TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok()?);
+            (at.as_millisecond() <= now_ms).then_some((day, at))
         })?;
         let late = if self.on.is_some() { WEEKLY_LATE_MS } else { DAILY_LATE_MS };
         if now_ms - due.as_millisecond() > late {
             return None;
         }
-        // Reports are by days of UTC: the last one that is over.
-        let through = TimeZone::UTC.to_datetime(due).date().yesterday().ok()?;
+        // Reports are by days of UTC. The day of the calendar names the period, so that none is left out or comes twice
+        // when the clocks change: by the UTC date of that time, one would.
+        let through = day.yesterday().ok()?;
         let days = if self.on.is_some() { 6 } else { 0 };
         Some(Period { from: through.checked_sub(days.days()).ok()?, through, due_ms: due.as_millisecond() })
     }
@@ -125,5 +128,44 @@ mod tests {
         // On 2026-10-25 02:30 comes at 00:30 and at 01:30 UTC.
         let both = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"].map(|now| night.due(ms(now)).unwrap());
         assert_eq!(both[0], both[1]);
+    }
+
+    #[test]
+    fn every_day_has_one_period_over_both_changes_of_the_clocks() {
+        let zones =
+            [("Europe/Berlin", 1, 30), ("Europe/London", 0, 0), ("America/New_York", 19, 0), ("Asia/Tokyo", 8, 0)];
+        for (zone, hour, minute) in zones {
+            let zone = TimeZone::get(zone).unwrap();
+            for (from, to) in [("2026-03-06", "2026-03-31"), ("2026-10-22", "2026-11-05")] {
+                let daily = Calendar { on: None, at: Time::constant(hour, minute, 0, 0), zone: zone.clone() };
+                let (mut day, to): (Date, Date) = (from.parse().unwrap(), to.parse().unwrap());
+                let (mut now, end) = (ms(&format!("{from}T12:00:00Z")), ms(&format!("{to}T12:00:00Z")));
+                let mut sent: Vec<Period> = Vec::new();
+                while now <= end {
+                    sent.extend(daily.due(now).filter(|due| sent.last().is_none_or(|last| last.through < due.through)));
+                    now += 15 * 60_000;
+                }
+                assert!(sent.iter().all(|one| one.due_ms >= one.until_ms()), "none is due before its days are over");
+                day = sent.first().unwrap().through.min(day);
+                assert!(sent.last().unwrap().through >= to.checked_sub(2.days()).unwrap());
+                for one in &sent {
+                    assert_eq!(one.through, day, "{zone:?} {from}");
+                    day = day.tomorrow().unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_weekly_one_at_night_is_about_the_seven_days_before_its_day_all_year() {
+        let weekly = Calendar { at: Time::constant(1, 30, 0, 0), ..calendar(Some(Weekday::Monday)) };
+        for (now, words) in [
+            ("2026-10-19T06:00:00Z", "2026-10-12 to 2026-10-18"),
+            ("2026-10-26T06:00:00Z", "2026-10-19 to 2026-10-25"),
+            ("2026-11-02T06:00:00Z", "2026-10-26 to 2026-11-01"),
+            ("2026-03-30T06:00:00Z", "2026-03-23 to 2026-03-29"),
+        ] {
+            assert_eq!(weekly.due(ms(now)).unwrap().words(), words);
+        }
     }
 }

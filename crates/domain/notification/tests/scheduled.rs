@@ -113,6 +113,26 @@ fn a_report_is_planned_at_its_time_for_each_destination_and_a_paused_one_gets_it
     assert_eq!(message.attachment, said().attachment);
 }
 
+#[test]
+fn a_destination_that_a_report_no_longer_goes_to_is_not_read_back_for() {
+    let mut world = World::new();
+    world.plan_all(MONDAY);
+    world.commit(MONDAY);
+    let mut later = world.planner.due_reports(MONDAY + DAY);
+    later[0].to.retain(|to| to == "mail");
+    world.planner.plan_report(&later[0], &said(), MONDAY + DAY);
+    world.commit(MONDAY + DAY);
+    assert_eq!(world.mark, Some(0), "the chat was sent nothing since");
+    let daily = Scheduled {
+        name: "daily".to_owned(),
+        owner: "growth".to_owned(),
+        to: vec!["mail".to_owned()],
+        when: Calendar { on: None, at: time(8, 0, 0, 0), zone: TimeZone::UTC },
+    };
+    world.planner.reroute(routing().with_scheduled(vec![daily]));
+    assert_eq!(world.planner.mark(), Some(3));
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     /// The clock moves by so many minutes, back as well.

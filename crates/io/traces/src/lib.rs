@@ -164,6 +164,13 @@ impl Traces {
         }
     }
 
+    /// Counts spans as dropped that were never handed over, since too many waited for their end.
+    pub fn let_go(&self, spans: u64) {
+        if let Some(inner) = &self.0 {
+            inner.metrics.spans.with_label_values(&["dropped"]).inc_by(spans);
+        }
+    }
+
     /// Has the collector take what waits, for at most [`LAST_WORDS`]; nothing is waited for where it did not take the
     /// last.
     pub async fn finish(&self) {

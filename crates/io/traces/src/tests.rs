@@ -93,6 +93,8 @@ async fn what_is_published_arrives_with_parent_attributes_and_resource_before_th
     // After the end, nothing is taken, and that is counted.
     traces.publish(some(2));
     assert_eq!(spans(&telemetry, "dropped"), 2);
+    traces.let_go(3);
+    assert_eq!(spans(&telemetry, "dropped"), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

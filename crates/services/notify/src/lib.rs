@@ -32,7 +32,7 @@ use runtime::{LaneSet, Live, Shutdown, Telemetry};
 use tokio::runtime::Handle;
 
 pub use scheduled::{BadReport, Content, ScheduledReport};
-pub use settings::{Destination, Settings, SettingsError, people_of, preview_routing, routing};
+pub use settings::{Destination, Settings, SettingsError, people_of, routing};
 
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "notify";

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use event::{Delivery, DeliveryStage};
 use prometheus::{Gauge, GaugeVec, HistogramVec, IntCounterVec};
 use runtime::{LaneMetrics, Telemetry};
 
-use crate::Settings;
+use crate::{SERVICE, Settings};
+
+/// How often alerts of unknown rules are said.
+const UNKNOWN_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(crate) struct NotifyMetrics {
@@ -18,6 +22,10 @@ pub(crate) struct NotifyMetrics {
     /// What people have paused.
     pub(crate) held_back: GaugeVec,
     noise: IntCounterVec,
+    reports: IntCounterVec,
+    unknown_rules: IntCounterVec,
+    /// When an alert of a rule that is not known was said last.
+    said_unknown: Arc<Mutex<Option<Instant>>>,
     by_partition: Arc<Mutex<BTreeMap<(String, u16), f64>>>,
     pub(crate) lanes: LaneMetrics,
 }
@@ -56,9 +64,24 @@ impl NotifyMetrics {
                 "Messages by the rule that speaks: planned, and held back by a silence, a pause or an acknowledgement",
                 &["rule", "outcome"],
             )?,
+            reports: metrics.counter(
+                "notify_reports_total",
+                "Reports by the calendar for one destination each: planned, or given_up since they were too late",
+                &["outcome"],
+            )?,
+            unknown_rules: metrics.counter(
+                "notify_unknown_rule_alerts_total",
+                "Alerts that go nowhere, since the configuration of notify has no rule of their name",
+                &[],
+            )?,
+            said_unknown: Arc::default(),
             by_partition: Arc::default(),
             lanes: metrics.lanes().clone(),
         };
+        for outcome in ["planned", "given_up"] {
+            this.reports.with_label_values(&[outcome]);
+        }
+        this.unknown_rules.with_label_values::<&str>(&[]);
         for destination in &settings.destinations {
             this.circuits.with_label_values(&[&destination.name]).set(0.0);
             this.oldest.with_label_values(&[&destination.name]).set(0.0);
@@ -69,6 +92,9 @@ impl NotifyMetrics {
     /// Counts a record that is committed.
     pub(crate) fn count(&self, record: &Delivery<'_>) {
         let noise = |outcome: &str| self.noise.with_label_values(&[record.rule.as_ref(), outcome]).inc();
+        if notification::is_report(record) {
+            self.reports.with_label_values(&["planned"]).inc();
+        }
         match record.stage {
             DeliveryStage::Planned => noise("planned"),
             DeliveryStage::Silenced => noise("held_back"),
@@ -85,6 +111,26 @@ impl NotifyMetrics {
         if record.stage == DeliveryStage::Delivered {
             let seconds = (record.at.0 - record.first_received_at.0).max(0) as f64 / 1_000.0;
             self.seconds.with_label_values(&[record.destination.as_ref()]).observe(seconds);
+        }
+    }
+
+    /// Counts a report that was not sent as long as it was due.
+    pub(crate) fn report_given_up(&self) {
+        self.reports.with_label_values(&["given_up"]).inc();
+    }
+
+    /// Counts an alert of a rule that the configuration does not have, and says so once a minute at most.
+    pub(crate) fn unknown_rule(&self, rule: &str) {
+        self.unknown_rules.with_label_values::<&str>(&[]).inc();
+        let mut said = self.said_unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= UNKNOWN_EVERY) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                service = SERVICE,
+                rule,
+                "alerts of a rule that the configuration here does not have go nowhere: give notify the file that detect \
+                 has, before detect has it (hookline_notify_unknown_rule_alerts_total)"
+            );
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Settings {
     pub ids: Ids,
     /// The rules that send; neither those that send nothing nor those that are only tried out.
     pub rules: Vec<notification::Rule>,
+    /// The names of the rules that do not.
+    pub silent_rules: Vec<String>,
     /// When rules say nothing.
     pub silences: Vec<notification::Silence>,
     /// Where messages go.
@@ -92,6 +94,7 @@ impl Settings {
             cluster,
             plan,
             ids,
+            silent_rules: silent_rules(config, &rules),
             rules,
             silences,
             destinations,
@@ -115,7 +118,7 @@ impl Settings {
         });
         let scheduled = self.scheduled.iter().map(|one| one.scheduled.clone()).collect();
         let routing = Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone());
-        let routing = routing.with_scheduled(scheduled);
+        let routing = routing.with_scheduled(scheduled).with_silent(self.silent_rules.iter().cloned());
         let acknowledging = self.destinations.iter().filter(|one| one.kind.acknowledges).map(|one| one.name.clone());
         routing.with_templates(self.templates.clone()).with_acknowledging(acknowledging)
     }
@@ -181,6 +184,11 @@ pub(crate) fn rules_of(config: &config::Config) -> Vec<notification::Rule> {
     rules.collect()
 }
 
+fn silent_rules(config: &config::Config, sending: &[notification::Rule]) -> Vec<String> {
+    let names = config.rules.iter().map(|rule| rule.rule.name());
+    names.filter(|name| !sending.iter().any(|rule| rule.name == **name)).map(str::to_owned).collect()
+}
+
 fn templates_of(config: &config::Config) -> Templates {
     let rules = config.rules.iter().filter_map(|rule| Some((rule.rule.name().to_owned(), rule.template.clone()?)));
     let destinations = config.destinations.iter();
@@ -196,19 +204,6 @@ pub fn people_of(config: &config::Config) -> People {
         (owner.id.clone(), Person { name: owner.name.clone(), slack, teams, github, jira, email })
     });
     people.collect()
-}
-
-/// The routing of a configuration for previews: what is sent where, and nothing that holds it back.
-pub fn preview_routing(config: &config::Config) -> Routing {
-    let destinations = config.destinations.iter().map(|destination| notification::Destination {
-        name: destination.name.clone(),
-        owner: destination.owner.clone(),
-        fields: destination.fields.clone(),
-        keyed: destination.kind.keyed,
-        max: None,
-        open: None,
-    });
-    Routing::new(rules_of(config), destinations.collect(), Vec::new()).with_templates(templates_of(config))
 }
 
 /// What is sent by the calendar: reports of rules, and the digest of failures.

@@ -11,7 +11,7 @@ use traces::{At, Span, Traces, conventions};
 
 use crate::SERVICE;
 
-/// Traced alerts that may wait for their message; more than that are let go, whose messages are not traced then.
+/// Traced alerts that may wait for their message. More than that are let go and counted: their messages are not traced.
 const MOST: usize = 1_000;
 
 /// The work on traced alerts whose message is not planned yet, by the alert's id. Kept in memory alone.
@@ -20,10 +20,17 @@ pub(crate) struct TracedAlerts(HashMap<String, Span>);
 
 impl TracedAlerts {
     /// Begins the work on an alert, if its record says that it is traced.
-    pub(crate) fn take(&mut self, alert_id: &str, group: &'static str, at: (u16, i64), headers: HeaderView<'_>) {
+    pub(crate) fn take(
+        &mut self,
+        alert_id: &str,
+        group: &'static str,
+        at: (u16, i64),
+        headers: HeaderView<'_>,
+        traces: &Traces,
+    ) {
         let Some(parent) = of(headers) else { return };
         if self.0.len() >= MOST {
-            self.0.clear();
+            traces.let_go(self.0.drain().count() as u64);
         }
         let at = At { topic: Topic::Alerts.name(), partition: at.0, offset: Some(at.1) };
         self.0.insert(alert_id.to_owned(), conventions::process(SERVICE, group, at, parent));

@@ -33,7 +33,7 @@ pub(crate) static GROUP: Group = Group {
 };
 
 /// `[registry]`: the schema registry.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registry {
     /// Its HTTP address, with the path of the interface that is like Confluent's.
     pub url: String,

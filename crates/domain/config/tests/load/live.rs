@@ -35,4 +35,27 @@ fn sources_rules_and_destinations_change_while_everything_runs_and_what_does_not
             "[console] listen: console",
         ]
     );
+    let platform = "[kafka]\nreplication = 3\n[clickhouse]\nuser = \"other\"\n";
+    assert_eq!(
+        at_restart(&format!("{}{platform}", base())),
+        ["[kafka] replication: all services", "[clickhouse] user: report, notify and console"]
+    );
+}
+
+#[test]
+fn another_secret_of_a_header_of_traces_needs_a_start() {
+    let with = |token: &str| {
+        let mut config = sound(&base());
+        config.traces = Some(hookline_config::Traces {
+            endpoint: "http://127.0.0.1:4318".to_owned(),
+            headers: vec![("authorization".to_owned(), notification::destination::SecretText::new(token))],
+            one_in: 1,
+            max_per_second: 1,
+            trusted_sources: Vec::new(),
+            timeout: std::time::Duration::from_secs(1),
+        });
+        config
+    };
+    let named = |token: &str| with("one").change_to(&with(token)).at_restart.len();
+    assert_eq!((named("one"), named("two")), (0, 1));
 }

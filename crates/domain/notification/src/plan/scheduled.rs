@@ -41,6 +41,11 @@ pub struct Due {
     pub period: Period,
 }
 
+/// Whether a record plans a report, and no message about alerts.
+pub fn is_report(record: &Delivery<'_>) -> bool {
+    record.stage == DeliveryStage::Planned && record.group == ABOUT
+}
+
 /// What is said of a period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportText {
@@ -57,17 +62,33 @@ pub struct ReportText {
 impl Planner {
     /// The periods whose time has come and that were not sent, at destinations that may be disturbed now.
     pub fn due_reports(&self, now_ms: i64) -> Vec<Due> {
+        let mut owed = self.owed_reports(now_ms);
+        owed.iter_mut().for_each(|due| due.to.retain(|to| self.is_open(to, now_ms)));
+        owed.retain(|due| !due.to.is_empty());
+        owed
+    }
+
+    /// The same with destinations that may not be disturbed now.
+    pub fn owed_reports(&self, now_ms: i64) -> Vec<Due> {
         let due = |scheduled: &Scheduled| {
-            let period = scheduled.when.due(now_ms)?;
-            let through = period.through.to_string();
-            let owed = |to: &&String| {
-                let last = self.sent.last.get(&(scheduled.name.clone(), (*to).clone()));
-                last.is_none_or(|last| last.through < through) && self.is_open(to, now_ms)
-            };
-            let to: Vec<String> = scheduled.to.iter().filter(owed).cloned().collect();
-            (!to.is_empty()).then(|| Due { name: scheduled.name.clone(), to, period })
+            let (name, period) = (&scheduled.name, scheduled.when.due(now_ms)?);
+            let to = scheduled.to.iter().filter(|to| !self.is_planned(name, to, &period));
+            let to: Vec<String> = to.cloned().collect();
+            (!to.is_empty()).then(|| Due { name: name.clone(), to, period })
         };
         self.routing.scheduled().iter().filter_map(due).collect()
+    }
+
+    /// Whether a period, or a later one, is planned for a destination.
+    pub fn is_planned(&self, name: &str, to: &str, period: &Period) -> bool {
+        let last = self.sent.last.get(&(name.to_owned(), to.to_owned()));
+        last.is_some_and(|last| last.through >= period.through.to_string())
+    }
+
+    /// Whether that is sent there by the calendar.
+    fn is_scheduled(&self, name: &str, to: &str) -> bool {
+        let mut all = self.routing.scheduled().iter();
+        all.any(|one| one.name == name && one.to.iter().any(|known| known == to))
     }
 
     /// Whether a destination is neither paused nor outside its hours.
@@ -140,8 +161,8 @@ impl Planner {
 
     /// From where the records of what is still configured are needed.
     pub(super) fn reports_mark(&self) -> Option<i64> {
-        let known = |name: &str| self.routing.scheduled().iter().any(|one| one.name == name);
-        self.sent.last.iter().filter(|((name, _), _)| known(name)).filter_map(|(_, last)| last.mark).min()
+        let known = self.sent.last.iter().filter(|((name, to), _)| self.is_scheduled(name, to));
+        known.filter_map(|(_, last)| last.mark).min()
     }
 
     /// Takes a report that was planned.

@@ -144,6 +144,8 @@ impl<'s> OpenLane<'s> {
     pub(super) fn follow_settings(&mut self) {
         if let Some(newer) = self.settings.newer(&self.current) {
             self.planner.reroute(newer.routing());
+            // What was asked for by the old settings is asked for again: its answer would be planned by the new ones.
+            self.scheduler = Scheduler::default();
             for gone in self.workers.follow(&newer) {
                 self.metrics.oldest(self.partition, &gone, 0.0);
             }
@@ -154,9 +156,19 @@ impl<'s> OpenLane<'s> {
 
     /// Asks for reports that are due, and plans those that were answered.
     pub(super) fn follow_calendar(&mut self, now_ms: i64) {
-        let Self { scheduler, planner, current, handle, partition, .. } = self;
+        let Self { scheduler, planner, current, handle, partition, metrics, .. } = self;
         let owns = |name: &str| lane::of_name(name, current.plan.alert_partitions) == *partition;
         scheduler.turn(planner, current, handle, owns, now_ms);
+        for one in scheduler.given_up(planner, owns, now_ms) {
+            metrics.report_given_up();
+            tracing::error!(
+                service = SERVICE,
+                report = one.name,
+                destination = one.to,
+                period = one.period.words(),
+                "a report is given up: it could not be sent as long as it was due; the views still have its days"
+            );
+        }
     }
 
     /// One past the last alert that is committed.
@@ -180,7 +192,10 @@ impl<'s> OpenLane<'s> {
                 })?;
             if self.traces.is_on() {
                 let at = (self.partition, record.offset());
-                self.traced.take(&alert.alert_id, GROUP, at, record.headers());
+                self.traced.take(&alert.alert_id, GROUP, at, record.headers(), &self.traces);
+            }
+            if !self.planner.knows(&alert.rule) {
+                self.metrics.unknown_rule(&alert.rule);
             }
             self.planner.take(&alert, now_ms);
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use notification::spreadsheet::cell;
 use notification::{Attachment, Period, ReportText};
 use serde_json::{Map, Value};
 use warehouse::{Report, Side, Warehouse};
@@ -229,7 +230,7 @@ fn failures_text(period: &Period, messages: &[Row], letters: &[Row]) -> ReportTe
     ReportText { title, text, count: failed + dead, attachment: (!rows.is_empty()).then_some(attachment) }
 }
 
-/// Rows as a file. Texts that a spreadsheet would take for a formula begin with an apostrophe.
+/// Rows as a file without formulas.
 fn csv(columns: &[&str], rows: &[Row]) -> String {
     let mut file = columns.join(",") + "\r\n";
     for row in rows {
@@ -241,16 +242,6 @@ fn csv(columns: &[&str], rows: &[Row]) -> String {
         file.push_str(&line);
     }
     file
-}
-
-fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        other => return format!("\"{}\"", other.to_string().replace('"', "\"\"")),
-    };
-    let formula = ['=', '+', '-', '@', '\t', '\r', '\n', '\0', '＝', '＋', '－', '＠'];
-    let is_formula = text.starts_with(formula) || text.contains(";=");
-    format!("\"{}{}\"", if is_formula { "'" } else { "" }, text.replace('"', "\"\""))
 }
 
 #[cfg(test)]

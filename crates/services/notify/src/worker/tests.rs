@@ -107,6 +107,7 @@ impl Running {
             plan: Plan::new(1, 1),
             ids: event::wire::Ids::FIXED,
             rules: Vec::new(),
+            silent_rules: Vec::new(),
             silences: Vec::new(),
             destinations,
             templates: notification::Templates::default(),

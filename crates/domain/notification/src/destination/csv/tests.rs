@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::render::harmless;
+use crate::spreadsheet::harmless;
 
 #[test]
 fn formulas_are_disarmed_however_they_begin() {

@@ -12,10 +12,10 @@ use kafka::control::{self, Control};
 use kafka::topics;
 use operate::Installation;
 use operate::installation::Overrides;
-use runtime::{Shutdown, Telemetry};
+use runtime::{Backoff, Shutdown, Telemetry};
 
-/// The first pause before a registry that did not answer is asked again, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The pauses before a registry that did not answer is asked again.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).jittered();
 
 /// An installation and what a process that serves it has. Cheap to clone.
 #[derive(Clone)]
@@ -122,7 +122,7 @@ impl Platform {
         )?;
         let reached = reached.with_label_values::<&str>(&[]);
         reached.set(0.0);
-        let mut pause = PAUSES.0;
+        let mut pauses = PAUSES;
         loop {
             match registry::ids(&settings).await {
                 Ok(ids) => {
@@ -131,13 +131,13 @@ impl Platform {
                     return Ok(ids);
                 }
                 Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, again_in_s = pause.as_secs(), "waiting for the schema registry");
+                    let pause = pauses.pause();
+                    tracing::warn!(%error, again_in_s = pause.as_secs_f64(), "waiting for the schema registry");
                     component.failing(error.to_string());
+                    tokio::time::sleep(pause).await;
                 }
                 Err(error) => return Err(error.into()),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 

@@ -14,6 +14,8 @@ mod write;
 
 use std::time::Duration;
 
+use runtime::Backoff;
+
 pub use follow::{Follower, Standing};
 pub use identity::{Control, ControlError, read, read_or_create};
 pub use switches::{Change, Kind, Object, State, Switch, Switches, UnreadableSwitch};
@@ -21,5 +23,8 @@ pub use write::{Log, SwitchError, read_log, set};
 
 /// The transactional id under which `control` is written.
 const WRITER: &str = "hookline-control";
+/// What one of two writers that fenced each other waits.
+const APART: Backoff =
+    Backoff::new(Duration::from_millis(1_500), Duration::from_millis(1_500)).drawn_from(Duration::from_millis(50));
 /// How long writers that fence each other try before one gives up.
 const PATIENCE: Duration = Duration::from_secs(60);

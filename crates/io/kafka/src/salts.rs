@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::civil::Date;
+use runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
@@ -25,6 +26,9 @@ pub const OUTLIVES_RAW: Duration = Duration::from_secs(3 * 24 * 3_600);
 const WRITER: &str = "hookline-salts";
 /// How long writers that fence each other try before one gives up. A lane waits inside a transaction of 10 s.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// What one of two writers that fenced each other waits.
+const APART: Backoff =
+    Backoff::new(Duration::from_millis(500), Duration::from_millis(500)).drawn_from(Duration::from_millis(20));
 /// A transaction of the writer.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -120,7 +124,7 @@ pub fn read_or_create(cluster: &Cluster, day: i64) -> Result<Salts, SaltsError> 
             Err(SaltsError::Write(TxnError::Fenced { .. } | TxnError::Abortable { .. }))
                 if Instant::now() < deadline =>
             {
-                pause("another service to write the salt", Duration::from_millis(rand::random_range(20..500)));
+                pause("another service to write the salt", APART.after(1));
             }
             Err(error) => return Err(error),
         }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::progress::{self, LaneProgress};
-use crate::{Shutdown, Telemetry};
+use crate::{Backoff, Shutdown, Telemetry};
 
 /// How a lane ended.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ pub enum LaneEnd {
     },
 }
 
-/// The first and the longest pause before a lane starts again after a failure.
-const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+/// The pauses before a lane starts again after a failure; all lanes of all instances fail with one engine.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15)).jittered();
 /// The same after a fence: two instances that both claim a lane must not fight over it many times a second.
-const FENCED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+const FENCED: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(300));
 /// The pauses before a lane that found damage is opened anew to look again. Only damage that is still there after the last
 /// one stands: a broker that has just come up after a crash can answer for seconds with a position of before, or with none,
 /// until its group coordinator has settled. To look is safe: whatever restarts the process does the same.
@@ -49,8 +49,8 @@ pub struct LaneSet {
     telemetry: Telemetry,
     shutdown: Shutdown,
     run: Arc<Run>,
-    /// The longest pause after a fence.
-    longest_fenced: Duration,
+    /// The pauses after a fence.
+    fenced: Backoff,
     look_again: [Duration; 3],
     running: BTreeMap<u16, Lane>,
     /// Lanes that were told to stop and had not stopped in time.
@@ -129,15 +129,15 @@ impl LaneSet {
         F: Fn(u16, &crate::Component, &Shutdown) -> LaneEnd + Send + Sync + 'static,
     {
         let (telemetry, shutdown, run) = (telemetry.clone(), shutdown.clone(), Arc::new(run));
-        let (longest_fenced, running, leaving) = (FENCED.1, BTreeMap::new(), BTreeMap::new());
-        let mut this = Self { service, telemetry, shutdown, run, longest_fenced, look_again, running, leaving };
+        let (fenced, running, leaving) = (FENCED, BTreeMap::new(), BTreeMap::new());
+        let mut this = Self { service, telemetry, shutdown, run, fenced, look_again, running, leaving };
         this.start_lanes(lanes)?;
         Ok(this)
     }
 
     /// For lanes that a group hands around: one that was fenced and is ours all the same goes on soon.
     pub fn expect_takeovers(&mut self) {
-        self.longest_fenced = FENCED.0;
+        self.fenced = FENCED.up_to(FENCED.ceiling(1));
     }
 
     /// Starts lanes beside those that run; one that runs already goes on.
@@ -166,7 +166,7 @@ impl LaneSet {
                 progress: self.telemetry.board.add((self.service, lane)),
                 service_stop: self.shutdown.clone(),
                 shutdown: stop.clone(),
-                longest_fenced: self.longest_fenced,
+                fenced: self.fenced,
                 look_again: self.look_again,
             };
             let run = Arc::clone(&self.run);
@@ -243,7 +243,7 @@ struct Watched {
     service_stop: Shutdown,
     /// The stop of this lane.
     shutdown: Shutdown,
-    longest_fenced: Duration,
+    fenced: Backoff,
     look_again: [Duration; 3],
 }
 
@@ -260,7 +260,7 @@ impl Watched {
     }
 
     fn run_on(&self, run: impl Fn(&crate::Component, &Shutdown) -> LaneEnd) {
-        let (mut retry, mut fenced) = (RETRY.0, FENCED.0);
+        let (mut retry, mut fenced) = (RETRY, self.fenced);
         let mut looks = self.look_again.iter();
         while !self.shutdown.is_stopping() {
             let started = Instant::now();
@@ -269,23 +269,24 @@ impl Watched {
                 .unwrap_or_else(|_| LaneEnd::Retry("the lane panicked; the panic is in the log above".into()));
             self.progress.closed();
             if started.elapsed() > RECOVERED {
-                (retry, fenced) = (RETRY.0, FENCED.0);
+                retry.reset();
+                fenced.reset();
                 looks = self.look_again.iter();
             }
             let Self { service, lane, .. } = self;
             match end {
                 LaneEnd::Stopped => return,
                 LaneEnd::Fenced => {
-                    tracing::warn!(service, lane, wait_s = fenced.as_secs_f64(), "fenced: another owner has the lane");
+                    let pause = fenced.pause();
+                    tracing::warn!(service, lane, wait_s = pause.as_secs_f64(), "fenced: another owner has the lane");
                     self.component.failing("fenced: another owner has the lane");
-                    self.stand("fenced", fenced);
-                    fenced = (fenced * 2).min(self.longest_fenced);
+                    self.stand("fenced", pause);
                 }
                 LaneEnd::Retry(why) => {
-                    tracing::warn!(service, lane, wait_s = retry.as_secs_f64(), "the lane starts again: {why}");
+                    let pause = retry.pause();
+                    tracing::warn!(service, lane, wait_s = pause.as_secs_f64(), "the lane starts again: {why}");
                     self.component.failing(why);
-                    self.stand("retry", retry);
-                    retry = (retry * 2).min(RETRY.1);
+                    self.stand("retry", pause);
                 }
                 LaneEnd::Halted { reason, message } if let Some(pause) = looks.next() => {
                     tracing::warn!(

@@ -1,5 +1,6 @@
 //! What every service needs around its work: metrics, health, logs, a clean stop, and lanes that are watched.
 
+mod backoff;
 pub mod beats;
 pub mod clock;
 mod configuration;
@@ -15,6 +16,7 @@ mod shutdown;
 
 use std::error::Error;
 
+pub use backoff::Backoff;
 pub use beats::{Beat, Beats};
 pub use configuration::ConfigurationMetrics;
 pub use health::{Component, Health};

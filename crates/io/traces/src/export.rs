@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, StatusCode, redirect};
-use runtime::with_causes;
+use runtime::{Backoff, with_causes};
 
 use crate::otlp::messages::Answer;
 use crate::span::Span;
@@ -16,8 +16,8 @@ use crate::{Metrics, Queue, Settings, StartError, otlp};
 const BATCH: usize = 512;
 /// How long spans are gathered.
 const GATHER: Duration = Duration::from_millis(500);
-/// The first pause after a failure, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The pauses after a failure.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30)).jittered();
 /// So often a batch is sent before it is given up: newer spans say more than old ones.
 const ATTEMPTS: u32 = 3;
 /// Bytes of an answer that are read.
@@ -40,7 +40,7 @@ pub(crate) struct Export {
     instance: String,
     /// Whether the last request failed: it was said then, and is not again.
     failing: bool,
-    pause: Duration,
+    pauses: Backoff,
 }
 
 impl Export {
@@ -72,7 +72,7 @@ impl Export {
             headers,
             instance: format!("{:032x}", rand::random::<u128>()),
             failing: false,
-            pause: PAUSES.0,
+            pauses: PAUSES,
         })
     }
 
@@ -137,7 +137,7 @@ impl Export {
                     if std::mem::take(&mut self.failing) {
                         tracing::info!("the collector takes spans again");
                     }
-                    self.pause = PAUSES.0;
+                    self.pauses.reset();
                     return;
                 }
                 Err(why) => {
@@ -151,11 +151,11 @@ impl Export {
                     if matches!(why, NotTaken::Never(_)) || self.queue.state().1 {
                         break;
                     }
+                    let pause = self.pauses.pause();
                     tokio::select! {
-                        () = tokio::time::sleep(self.pause) => {}
+                        () = tokio::time::sleep(pause) => {}
                         () = self.until_closed() => break,
                     }
-                    self.pause = (self.pause * 2).min(PAUSES.1);
                     if attempt == ATTEMPTS {
                         break;
                     }

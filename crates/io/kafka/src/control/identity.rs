@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{PATIENCE, WRITER};
+use super::{APART, PATIENCE, WRITER};
 use crate::cluster::Cluster;
 use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
 use crate::positions::{PositionError, Positions};
@@ -128,7 +128,7 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
             Err(ControlError::Write(TxnError::Fenced { .. } | TxnError::Abortable { .. }))
                 if Instant::now() < deadline =>
             {
-                pause("another service to write the identity", Duration::from_millis(rand::random_range(50..1500)));
+                pause("another service to write the identity", APART.after(1));
             }
             Err(error) => return Err(error),
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::identity::{self, ControlError};
 use super::switches::{Change, Kind, Object, Switch, Switches, UnreadableSwitch};
-use super::{PATIENCE, WRITER};
+use super::{APART, PATIENCE, WRITER};
 use crate::cluster::Cluster;
 use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
 use crate::topics::Topic;
@@ -90,7 +90,7 @@ pub fn set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change
             Err(SwitchError::Write(TxnError::Fenced { .. } | TxnError::Abortable { .. }))
                 if Instant::now() < deadline =>
             {
-                pause("another writer of control", Duration::from_millis(rand::random_range(50..1500)));
+                pause("another writer of control", APART.after(1));
             }
             done => return done,
         }

@@ -4,14 +4,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer;
+use runtime::Backoff;
 use runtime::disposal::still_ending;
 
 use super::{PROBE_EVERY, Shared};
 use crate::topics::Topic;
 
-/// How long a client may go without an answer from any broker before another one is tried: the first wait, and the
-/// longest. It doubles with each client that gets no answer either, since then it is Kafka that is away.
-const GIVE_UP: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// How long a client may go without an answer from any broker before another one is tried. Longer with each client that
+/// gets no answer either, since then it is Kafka that is away.
+const GIVE_UP: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(30));
 /// Clients that were given up and have not ended. With as many, no further one is given up: each holds threads and
 /// memory.
 const MOST_ENDING: usize = 16;
@@ -20,7 +21,8 @@ const MOST_ENDING: usize = 16;
 pub(super) fn probe(shared: &Shared) {
     let health = &shared.health;
     let (mut seen, mut number) = (0, 0);
-    let (mut unanswered_since, mut give_up) = (Instant::now(), GIVE_UP.0);
+    let (mut unanswered_since, mut given_up) = (Instant::now(), GIVE_UP);
+    let mut give_up_after = given_up.pause();
     let beat = shared.options.beats.register("edge", "edge-probe");
     while !shared.stop.load(Ordering::Relaxed) {
         beat.tick();
@@ -40,11 +42,12 @@ pub(super) fn probe(shared: &Shared) {
             }
         }
         if health.up.load(Ordering::Relaxed) {
-            (unanswered_since, give_up) = (Instant::now(), GIVE_UP.0);
+            given_up.reset();
+            (unanswered_since, give_up_after) = (Instant::now(), given_up.pause());
         } else if number != health.current.load(Ordering::Relaxed) {
             number = health.current.load(Ordering::Relaxed);
             unanswered_since = Instant::now();
-        } else if unanswered_since.elapsed() >= give_up {
+        } else if unanswered_since.elapsed() >= give_up_after {
             if still_ending().len() < MOST_ENDING {
                 health.unanswered.store(true, Ordering::Relaxed);
             } else {
@@ -52,7 +55,7 @@ pub(super) fn probe(shared: &Shared) {
                     "no broker answers, and {MOST_ENDING} clients that were given up have not ended; restart the process"
                 );
             }
-            (unanswered_since, give_up) = (Instant::now(), (give_up * 2).min(GIVE_UP.1));
+            (unanswered_since, give_up_after) = (Instant::now(), given_up.pause());
         }
         std::thread::park_timeout(if health.up.load(Ordering::Relaxed) { PROBE_EVERY } else { PROBE_EVERY / 4 });
     }

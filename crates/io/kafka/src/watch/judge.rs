@@ -1,8 +1,12 @@
 //! Whether a lane stands still, judged from looks at it and at the end of its input. Pure: time comes in.
 
-/// A lane that waits for this long and gets nothing, though there is something, opens again. It doubles each time that did not
-/// help, up to the longest.
-const REOPEN_MS: (u64, u64) = (10_000, 320_000);
+use std::time::Duration;
+
+use runtime::Backoff;
+
+/// A lane that waits for this long and gets nothing, though there is something, opens again; later each time that did
+/// not help.
+const REOPEN: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(320));
 /// A lane that has not moved for this long, though there is something to read, is stalled.
 const STALLED_MS: u64 = 60_000;
 /// The most time that one look adds: a machine that slept, or a process that was stopped, has not waited.
@@ -86,9 +90,13 @@ impl Judge {
         if waited {
             self.starved_ms += elapsed;
         }
-        let patience = REOPEN_MS.0.saturating_mul(1 << self.reopened.min(16)).min(REOPEN_MS.1);
         let stalls = self.still_ms >= STALLED_MS && self.still_ms - elapsed < STALLED_MS;
-        if self.starved_ms >= patience || stalls { Advice::LookFor } else { Advice::Wait }
+        if self.starved_ms >= self.patience_ms() || stalls { Advice::LookFor } else { Advice::Wait }
+    }
+
+    /// How long the lane may wait for nothing before it opens again.
+    fn patience_ms(&self) -> u64 {
+        u64::try_from(REOPEN.ceiling(self.reopened.saturating_add(1)).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn pin(&mut self, look: &Look, elapsed: u64) {
@@ -106,8 +114,7 @@ impl Judge {
             (self.starved_ms, self.still_ms, self.lag) = (0, 0, Some(0));
             return false;
         }
-        let patience = REOPEN_MS.0.saturating_mul(1 << self.reopened.min(16)).min(REOPEN_MS.1);
-        let reopen = self.starved_ms >= patience;
+        let reopen = self.starved_ms >= self.patience_ms();
         if reopen {
             self.starved_ms = 0;
             self.reopened += 1;

@@ -18,7 +18,7 @@ use kafka::{Cluster, Topic};
 use prometheus::{Gauge, IntCounter};
 use runtime::beats::{Beat, Beats};
 use runtime::clock::{monotonic_ms, now_ms};
-use runtime::{Live, Shutdown, Telemetry};
+use runtime::{Backoff, Live, Shutdown, Telemetry};
 
 use super::expiry;
 use super::follow::Standing;
@@ -48,10 +48,9 @@ const TAKES: Duration = Duration::from_secs(1_800);
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(15);
 /// How long the topic may take to be read to its end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// After a try that failed, the next one comes this late, and later each time.
-const PAUSE: Duration = Duration::from_secs(2);
-/// Never later than this: a thread that stands still for 30 s counts as stuck.
-const MOST_PAUSE: Duration = Duration::from_secs(20);
+/// After a try that failed, the next one comes this late. Never later than 20 s: a thread that stands still for 30 s
+/// counts as stuck.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(20));
 /// The name of a list where the configuration names none any more.
 const NO_LIST: &str = "none";
 
@@ -90,7 +89,7 @@ pub(crate) fn start(settings: Settings, telemetry: &Telemetry, shutdown: &Shutdo
         looked: None,
         told: told.with_label_values::<&str>(&[]),
         failures: failures.with_label_values::<&str>(&[]),
-        pause: PAUSE,
+        pauses: PAUSES,
         beats,
         shutdown: shutdown.clone(),
     };
@@ -111,7 +110,7 @@ struct Keeper {
     told: IntCounter,
     failures: IntCounter,
     /// Until the next try after one that failed.
-    pause: Duration,
+    pauses: Backoff,
     beats: Beats,
     shutdown: Shutdown,
 }
@@ -137,7 +136,7 @@ impl Keeper {
                 }
                 beat.allow(TAKES);
                 match self.turn() {
-                    Ok(()) => self.pause = PAUSE,
+                    Ok(()) => self.pauses.reset(),
                     Err(end) => self.lost(&end),
                 }
             } else {
@@ -150,9 +149,10 @@ impl Keeper {
 
     /// What was under way did not come to its end: it is found again by the next look.
     fn lost(&mut self, end: &End) {
+        let wait = self.pauses.pause();
         if !self.shutdown.is_stopping() {
             let why = format!("the catalogue of links could not be written: {end}");
-            tracing::warn!(service = SERVICE, "{why}; it is tried again");
+            tracing::warn!(service = SERVICE, wait_s = wait.as_secs_f64(), "{why}; it is tried again");
             self.settings.links.list_problem(Some(why));
             self.failures.inc();
         }
@@ -160,8 +160,7 @@ impl Keeper {
         if let Some(list) = &mut self.list {
             list.look_again();
         }
-        pause("another try to write the catalogue", self.pause);
-        self.pause = (self.pause * 2).min(MOST_PAUSE);
+        pause("another try to write the catalogue", wait);
     }
 
     fn turn(&mut self) -> Result<(), End> {

@@ -105,6 +105,7 @@ fn notifier(alone: &Alone, receiver: &Receiver, rules: &[notification::Rule]) ->
         rules: rules.to_vec(),
         silent_rules: Vec::new(),
         silences: Vec::new(),
+        inhibits: Vec::new(),
         destinations: vec![hook],
         people: People::new(),
         templates: notification::Templates::default(),

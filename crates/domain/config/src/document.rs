@@ -75,7 +75,7 @@ pub(crate) fn read(path: &Path, sink: &Sink) -> Table {
 }
 
 /// What a file of rules alone may hold.
-const OF_RULES: [&str; 5] = ["rule", "mute", "silence", "launch", "test"];
+const OF_RULES: [&str; 6] = ["rule", "mute", "silence", "inhibit", "launch", "test"];
 
 /// Puts a file of rules in the place of what is called the same; what is new is added. The names of its rules.
 pub(crate) fn put_rules(root: &mut Table, path: &Path, sink: &Sink) -> Vec<String> {
@@ -86,7 +86,7 @@ pub(crate) fn put_rules(root: &mut Table, path: &Path, sink: &Sink) -> Vec<Strin
             continue;
         };
         if !OF_RULES.contains(&entry.key.as_str()) {
-            let hint = "a file of rules has [rule.NAME], [mute.NAME], [silence.NAME], [launch.NAME] and [test.NAME]";
+            let hint = "a file of rules has [rule.NAME], [mute.NAME], [silence.NAME], [inhibit.NAME], [launch.NAME] and [test.NAME]";
             sink.error(&entry.at, format!("[{}] is not part of a file of rules", entry.key), hint);
             continue;
         }

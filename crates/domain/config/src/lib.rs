@@ -19,6 +19,7 @@ mod document;
 mod environment;
 mod form;
 mod fresh;
+mod inhibit;
 mod labels;
 mod live;
 mod mapping;
@@ -120,6 +121,8 @@ pub struct Config {
     pub silences: Vec<Silence>,
     /// Hours in which rules that name them say nothing new.
     pub mutes: Vec<Mute>,
+    /// What is held back while something else fires, the one that is there by itself included.
+    pub inhibits: Vec<notification::Inhibit>,
     /// What rules are expected to make of events.
     pub tests: Vec<RouteTest>,
     /// Where Kafka is.
@@ -302,6 +305,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         rule_section.map(|all| rule::read(&all, &known_owners, &known_destinations, &known_mutes)).unwrap_or_default();
     let silences =
         section(&top, &root::SILENCE).map(|all| silence::read_silences(&all, &known_rules)).unwrap_or_default();
+    let inhibits = inhibit::read(section(&top, &root::INHIBIT).as_ref(), &known_rules, &rules);
     let workflow = section(&top, &root::WORKFLOW)
         .and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
     let channels = channels::read(section(&top, &root::CHANNELS));
@@ -322,6 +326,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         rules,
         silences,
         mutes,
+        inhibits,
         tests,
         kafka: platform::read_kafka(section(&top, &root::KAFKA)),
         clickhouse: platform::read_clickhouse(section(&top, &root::CLICKHOUSE)),

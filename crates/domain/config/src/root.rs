@@ -4,7 +4,9 @@ use crate::form::{self, Integer, Texts, Zone};
 use crate::option::{Group, Opt};
 use crate::platform::groups;
 use crate::table::{Table, Tables};
-use crate::{channels, destination, labels, naming, owners, privacy, route_test, rule, silence, source, traces};
+use crate::{
+    channels, destination, inhibit, labels, naming, owners, privacy, route_test, rule, silence, source, traces,
+};
 
 pub(crate) const VERSION: Opt<Integer<i64>> =
     Opt::new("version", Integer::within(1, 1, ""), "The version of the language. The main file has it.", "1")
@@ -46,6 +48,7 @@ pub(crate) const DESTINATION: Opt<destination::Kinds> = destination::DESTINATION
 pub(crate) const RULE: Opt<Tables> = tables("rule", &rule::RULE, form::NAME);
 pub(crate) const SILENCE: Opt<Tables> = tables("silence", &silence::SILENCE, "");
 pub(crate) const MUTE: Opt<Tables> = tables("mute", &silence::MUTES, "");
+pub(crate) const INHIBIT: Opt<Tables> = tables("inhibit", &inhibit::GROUP, "");
 pub(crate) const TEST: Opt<Tables> = tables("test", &route_test::GROUP, "");
 pub(crate) const KAFKA: Opt<Table> = table("kafka", &groups::KAFKA);
 pub(crate) const CLICKHOUSE: Opt<Table> = table("clickhouse", &groups::CLICKHOUSE);
@@ -80,6 +83,7 @@ pub(crate) static GROUP: Group = Group {
         &RULE,
         &SILENCE,
         &MUTE,
+        &INHIBIT,
         &TEST,
         &KAFKA,
         &CLICKHOUSE,

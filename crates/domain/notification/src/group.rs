@@ -162,6 +162,6 @@ pub(crate) fn link(alert: &Alert<'_>) -> Option<String> {
 }
 
 /// The beginning of a text, without control characters, which are no part of any name and grow sixfold in JSON.
-fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     text[..text.floor_char_boundary(MAX_TEXT)].chars().filter(|character| !character.is_control()).collect()
 }

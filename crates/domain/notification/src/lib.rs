@@ -12,6 +12,8 @@
 //! - Test data goes to [`CAPTURE`] and nowhere else.
 //! - A bundle's id and contents are decided once, in one record; every retry sends those.
 //! - What was opened at a destination is ended there: a silence holds starts back, never ends.
+//! - A start that is held back while another alert fires is told when that is over, if it still fires then
+//!   ([`Inhibit`]).
 //! - A destination gets no more than its budget, and nothing outside its open hours: what is due then waits, and goes
 //!   as one digest. What ends something that was opened there is not held back by a budget.
 //! - A report of a period is planned once for each destination ([`Planner::due_reports`]), whatever crashes and
@@ -23,6 +25,7 @@ mod calm;
 pub mod destination;
 mod group;
 mod hours;
+mod inhibit;
 mod message;
 mod plan;
 mod preview;
@@ -33,8 +36,9 @@ mod template;
 
 pub use calm::{Budget, Held, Live, LiveSilence, Open};
 pub use hours::Hours;
+pub use inhibit::{Inhibit, KEY, SILENT_SOURCE};
 pub use message::{Attachment, Digested, LinkCount, Message, MessageKind, Thread, Window};
-pub use plan::{Due, Planner, ReportText, UnreadableHold, is_report};
+pub use plan::{Due, Planner, ReportText, UnreadableHold, is_inhibited, is_inhibitor, is_report};
 pub use preview::{first_write, preview};
 pub use routing::{CAPTURE, Destination, Mute, Routing, Rule, Sending, Silence};
 pub use schedule::{Calendar, Period, Scheduled};

@@ -3,6 +3,7 @@
 mod acknowledge;
 mod digest;
 mod gate;
+mod inhibit;
 mod scheduled;
 mod thread;
 
@@ -16,6 +17,8 @@ use crate::group::{AlertGroup, link};
 use crate::message::{Message, MessageContext, MessageKind, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
 use gate::Gate;
+use inhibit::{Inhibition, Kept};
+pub use inhibit::{is_inhibited, is_inhibitor};
 use scheduled::Sent;
 pub use scheduled::{Due, ReportText, is_report};
 use thread::OpenThread;
@@ -42,6 +45,15 @@ struct State {
     mark: Option<i64>,
 }
 
+impl State {
+    /// Whether a key's start was told, or waits for its message.
+    fn fires(&self, key: &str) -> bool {
+        let waiting = self.waiting.iter().flat_map(|waiting| [&waiting.held, &waiting.new]);
+        let waits = waiting.filter_map(|alerts| alerts.firing.get(key)).next_back().is_some_and(|firing| *firing);
+        waits || self.open.as_ref().is_some_and(|open| open.firing.contains(key))
+    }
+}
+
 /// A bundle that is not planned yet.
 #[derive(Debug, PartialEq, Eq)]
 struct Waiting {
@@ -62,6 +74,9 @@ struct HeldGroup {
     follows: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     deferred: bool,
+    /// What else the record keeps than an alert that waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<Kept>,
     gathered: AlertGroup,
 }
 
@@ -89,6 +104,8 @@ pub struct Planner {
     live: Live,
     /// What was sent by the calendar.
     sent: Sent,
+    /// What fires and holds others back, and what it holds back.
+    inhibition: Inhibition,
 }
 
 impl Planner {
@@ -102,6 +119,7 @@ impl Planner {
             spending: Spending::default(),
             live: Live::default(),
             sent: Sent::default(),
+            inhibition: Inhibition::default(),
         }
     }
 
@@ -114,6 +132,7 @@ impl Planner {
     /// with the next records.
     pub fn reroute(&mut self, routing: Routing) {
         self.routing = routing;
+        self.inhibition.look_again();
     }
 
     /// Whether the configuration has a rule of this name, be it one that sends nothing.
@@ -124,15 +143,13 @@ impl Planner {
     /// Takes the next alert; one of a rule that sends nothing goes nowhere. `now_ms` is the time
     /// at which it is taken, in milliseconds since 1970.
     pub fn take(&mut self, alert: &Alert<'_>, now_ms: i64) {
-        let Some(rule) = self.routing.rule(&alert.rule) else { return };
-        if alert.transition == Transition::Resolved && !rule.sending.say_when_over {
-            return;
-        }
+        self.note_inhibitor(alert, now_ms);
+        let Some(rule) = self.routing.rule(&alert.rule).cloned() else { return };
         // What went out before the silence has to end: a silence holds starts back only.
-        let silence = if is_start(alert) { self.held_back(rule, alert, now_ms) } else { None };
+        let silence = if is_start(alert) { self.held_back(&rule, alert, now_ms) } else { None };
         let capture = [CAPTURE.to_owned()];
         for destination in if alert.test { &capture[..] } else { &rule.sending.to } {
-            let about = match (self.routing.keyed(rule, destination), rule.sending.mention_link_owner) {
+            let about = match (self.routing.keyed(&rule, destination), rule.sending.mention_link_owner) {
                 (true, _) => key(rule.sending.one_open_per.as_deref(), alert),
                 (false, true) => alert.attributes.get("owner").to_owned(),
                 (false, false) => String::new(),
@@ -142,25 +159,37 @@ impl Planner {
                 self.silenced.entry((group, silence.clone())).or_default().add(alert);
                 continue;
             }
-            let bundle_id = bundle_id(destination, &rule.name, &group.about, alert.test, &alert.alert_id);
-            let state = self.groups.entry(group).or_default();
-            let follows = state.quiet_until > now_ms;
-            let waiting = state.waiting.get_or_insert_with(|| Waiting {
-                bundle_id,
-                held: AlertGroup::default(),
-                new: AlertGroup::default(),
-                // A wait counts from the event, not from when the alert was read: a backlog does not wait again.
-                due: if follows { state.quiet_until } else { alert.received_at.0.min(now_ms) + rule.sending.first_ms },
-                follows,
-                deferred: false,
-            });
-            waiting.new.add(alert);
+            let done = match is_start(alert) {
+                true => self.hold_back(&group, alert, now_ms),
+                false => self.end_held(&rule, &group, alert, now_ms) || !rule.sending.say_when_over,
+            };
+            if !done {
+                let bundle_id = bundle_id(destination, &rule.name, &group.about, alert.test, &alert.alert_id);
+                self.waiting(group, bundle_id, alert.received_at.0, now_ms).add(alert);
+            }
         }
+    }
+
+    /// What waits for the next message of a group and is not written yet; its bundle has this id if nothing waited.
+    fn waiting(&mut self, group: Group, bundle_id: String, received_at: i64, now_ms: i64) -> &mut AlertGroup {
+        let first_ms = self.routing.rule(&group.rule).map_or(0, |rule| rule.sending.first_ms);
+        let state = self.groups.entry(group).or_default();
+        let follows = state.quiet_until > now_ms;
+        let waiting = state.waiting.get_or_insert_with(|| Waiting {
+            bundle_id,
+            held: AlertGroup::default(),
+            new: AlertGroup::default(),
+            // A wait counts from the event, not from when the alert was read: a backlog does not wait again.
+            due: if follows { state.quiet_until } else { received_at.min(now_ms) + first_ms },
+            follows,
+            deferred: false,
+        });
+        &mut waiting.new
     }
 
     /// Whether something is to be sent now, or to be recorded as waiting for its destination.
     pub fn is_due(&self, now_ms: i64) -> bool {
-        let waits = self.has_planned_reports();
+        let waits = self.has_planned_reports() || self.inhibition.is_due(now_ms);
         let waits = waits
             || self.groups.iter().any(|(group, state)| {
                 state.waiting.as_ref().is_some_and(|waiting| {
@@ -176,13 +205,14 @@ impl Planner {
 
     /// When the next message is due, whether or not its destination takes it then; none while nothing waits.
     pub fn next_due(&self) -> Option<i64> {
-        self.groups.values().filter_map(|state| state.waiting.as_ref()).map(|waiting| waiting.due).min()
+        let waiting = self.groups.values().filter_map(|state| state.waiting.as_ref()).map(|waiting| waiting.due);
+        waiting.chain(self.inhibition.next_due()).min()
     }
 
     /// Whether alerts were taken that no record says yet.
     pub fn has_news(&self) -> bool {
         let news = |state: &State| state.waiting.as_ref().is_some_and(|waiting| waiting.new.alerts > 0);
-        !self.silenced.is_empty() || self.groups.values().any(news)
+        !self.silenced.is_empty() || self.inhibition.has_news() || self.groups.values().any(news)
     }
 
     /// The records to write together with the position up to which alerts were taken: bundles that are due are planned, and
@@ -199,6 +229,7 @@ impl Planner {
             records.push(record);
         }
         self.spending.forget(now_ms, |destination| self.routing.destination(destination)?.max);
+        records.extend(self.inhibitions(now_ms));
         records.extend(self.acknowledgements(now_ms));
         records.extend(self.planned_reports());
         records.extend(self.digests(now_ms));
@@ -275,6 +306,7 @@ impl Planner {
     pub fn committed(&mut self, offset: i64) {
         self.spending.committed(offset);
         self.mark_reports(offset);
+        self.inhibition.committed(offset);
         for group in std::mem::take(&mut self.unmarked) {
             if let Some(state) = self.groups.get_mut(&group) {
                 state.mark = Some(offset);
@@ -284,7 +316,8 @@ impl Planner {
 
     /// The offset of `deliveries` from which [`Planner::restore`] has to read; none if there is nothing to know.
     pub fn mark(&self) -> Option<i64> {
-        self.groups.values().filter_map(|state| state.mark).chain(self.spending.mark()).chain(self.reports_mark()).min()
+        let groups = self.groups.values().filter_map(|state| state.mark);
+        groups.chain(self.spending.mark()).chain(self.reports_mark()).chain(self.inhibition.mark()).min()
     }
 
     /// Takes a committed record of `deliveries`, in order of offsets.
@@ -306,6 +339,10 @@ impl Planner {
                 })?;
                 let mut gathered = hold.gathered;
                 gathered.alert_ids = record.alert_ids.iter().map(|id| id.clone().into_owned()).collect();
+                if let Some(kept) = hold.kept {
+                    self.restore_kept(group, record, (kept, gathered), offset);
+                    return Ok(());
+                }
                 let state = self.groups.entry(group).or_default();
                 let waiting = match &mut state.waiting {
                     Some(waiting) if waiting.bundle_id == record.bundle_id => waiting,
@@ -350,6 +387,7 @@ impl Planner {
             }
             // What was held of it is dropped.
             DeliveryStage::Silenced => {
+                self.inhibition.forget(&group, &record.bundle_id);
                 if let Some(state) = self.groups.get_mut(&group) {
                     state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != record.bundle_id);
                 }
@@ -394,7 +432,8 @@ impl Planner {
     #[allow(clippy::expect_used, reason = "JSON takes texts, numbers and maps under texts; memory does not fail")]
     fn hold(&self, group: &Group, waiting: &Waiting, new: &AlertGroup, now_ms: i64) -> Delivery<'static> {
         let mut record = self.record(group, waiting.bundle_id.clone(), DeliveryStage::Held, now_ms);
-        let hold = HeldGroup { follows: waiting.follows, deferred: waiting.deferred, gathered: new.clone() };
+        let (follows, deferred) = (waiting.follows, waiting.deferred);
+        let hold = HeldGroup { follows, deferred, kept: None, gathered: new.clone() };
         record.not_before = Millis(waiting.due);
         record.first_received_at = new.received();
         record.alert_ids = new.alert_ids.iter().cloned().map(Into::into).collect();

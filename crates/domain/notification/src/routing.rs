@@ -6,6 +6,7 @@ use event::Alert;
 
 use crate::calm::{Budget, Open};
 use crate::hours::Hours;
+use crate::inhibit::Inhibit;
 use crate::schedule::Scheduled;
 use crate::template::{Template, Templates};
 
@@ -91,6 +92,7 @@ pub struct Routing {
     rules: HashMap<String, Rule>,
     destinations: HashMap<String, Destination>,
     silences: Vec<Silence>,
+    inhibits: Vec<Inhibit>,
     templates: Templates,
     /// Destinations that know that something is acknowledged.
     acknowledging: BTreeSet<String>,
@@ -106,6 +108,7 @@ impl Routing {
             rules: rules.into_iter().map(|rule| (rule.name.clone(), rule)).collect(),
             destinations: destinations.into_iter().map(|one| (one.name.clone(), one)).collect(),
             silences,
+            inhibits: Vec::new(),
             templates: Templates::default(),
             acknowledging: BTreeSet::new(),
             scheduled: Vec::new(),
@@ -123,6 +126,27 @@ impl Routing {
         self.acknowledging.contains(destination)
     }
 
+    /// The same, with what is held back while something else fires.
+    #[must_use]
+    pub fn with_inhibits(self, inhibits: Vec<Inhibit>) -> Self {
+        Self { inhibits, ..self }
+    }
+
+    /// What may hold starts of a rule back.
+    pub(crate) fn inhibits_of(&self, rule: &str) -> impl Iterator<Item = &Inhibit> {
+        self.inhibits.iter().filter(move |inhibit| inhibit.hold.iter().any(|held| held == rule))
+    }
+
+    /// Whether alerts of a rule hold others back.
+    pub(crate) fn inhibits(&self, rule: &str) -> bool {
+        self.after(rule).is_some()
+    }
+
+    /// For how long after their end alerts of a rule hold others back, in milliseconds; none if they never do.
+    pub(crate) fn after(&self, rule: &str) -> Option<i64> {
+        self.inhibits.iter().filter(|inhibit| inhibit.by.contains_key(rule)).map(|inhibit| inhibit.after_ms).max()
+    }
+
     /// The same, with titles and texts of the owners' own.
     #[must_use]
     pub fn with_templates(self, templates: Templates) -> Self {
@@ -134,10 +158,11 @@ impl Routing {
         self.templates.of(rule, destination)
     }
 
-    /// The same, with nothing that holds a message back: silences, mutes, budgets, open hours.
+    /// The same, with nothing that holds a message back: silences, inhibitions, mutes, budgets, open hours.
     #[must_use]
     pub(crate) fn unrestrained(mut self) -> Self {
         self.silences.clear();
+        self.inhibits.clear();
         self.rules.values_mut().for_each(|rule| rule.sending.mute = None);
         self.destinations.values_mut().for_each(|one| (one.max, one.open) = (None, None));
         self

@@ -228,13 +228,13 @@ fn deliveries(make: &Make<'_>) -> View {
         ("owner", "LowCardinality(String)", "the destination's owner"),
         ("rule", "LowCardinality(String)", "the rule whose alerts are bundled"),
         ("group", "String", "what the bundle is about"),
-        ("stage", "LowCardinality(String)", "where it stands: planned, attempted, delivered or failed"),
+        ("stage", "LowCardinality(String)", "where it stands: held, planned, attempted, delivered, failed or silenced"),
         ("planned_at", "DateTime64(3, 'UTC')", "when it was planned"),
         ("last_at", "DateTime64(3, 'UTC')", "when its last step was taken"),
         ("first_received_at", "DateTime64(3, 'UTC')", "when the oldest event behind it was received"),
         ("attempts", "UInt16", "attempts so far"),
         ("status", "UInt16", "the HTTP status of the last attempt, 0 when there was none"),
-        ("error", "String", "why the last attempt failed"),
+        ("error", "String", "why the last attempt failed, or what holds it back"),
         ("alerts", "UInt64", "how many alerts are in it"),
     ];
     // Steps of one millisecond are ordered by what they are: an outcome is last.
@@ -243,7 +243,7 @@ fn deliveries(make: &Make<'_>) -> View {
         argMax(first_received_at, step) AS first_received_at, max(attempt) AS attempts, argMax(status, step) AS status, \
         argMax(error, step) AS error, max(length(alert_ids)) AS alerts \
         FROM (SELECT *, (at, attempt, indexOf(['planned', 'attempted', 'failed', 'delivered'], stage::String)) AS step \
-        FROM {database}.delivery_log) GROUP BY bundle_id, destination";
+        FROM {database}.delivery_log WHERE destination != '(inhibits)') GROUP BY bundle_id, destination";
     make("deliveries", "Every message to a destination as it stands now", &columns(list), select)
 }
 

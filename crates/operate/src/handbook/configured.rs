@@ -156,6 +156,16 @@ fn rules(config: &Config) -> Vec<Block> {
         });
         blocks.push(Block::Table { head: vec!["silence", "rules", "when", "why"], rows: rows.collect() });
     }
+    if !config.inhibits.is_empty() {
+        let rows = config.inhibits.iter().map(|inhibit| {
+            let by: Vec<&str> = inhibit.by.keys().map(String::as_str).collect();
+            vec![inhibit.name.clone(), by.join(", "), inhibit.hold.join(", "), inhibit.same.join(", ")]
+        });
+        blocks.push(Block::Table {
+            head: vec!["inhibition", "while", "holds back", "of the same"],
+            rows: rows.collect(),
+        });
+    }
     blocks
 }
 

@@ -28,6 +28,7 @@ pub fn judge(installation: &Installation, facts: &Facts) -> StatusReport {
     findings.sources();
     findings.dead_letters();
     findings.destinations();
+    findings.inhibited();
     let mut problems = findings.problems;
     // Within one severity, the order in which they were found stays: what explains others is found first.
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));

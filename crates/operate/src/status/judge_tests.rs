@@ -11,7 +11,7 @@ use crate::installation::Overrides;
 use crate::ledger::raw::Kept;
 use crate::ledger::{LaneReport, LedgerReport};
 use crate::offsets::OffsetRange;
-use crate::status::{ComponentState, DestinationRow, PartitionFacts, Sample, SourceRow};
+use crate::status::{ComponentState, DestinationRow, InhibitedRow, PartitionFacts, Sample, SourceRow};
 
 /// 2025-11-25T12:00:00Z.
 const NOW: i64 = 1_764_072_000_000;
@@ -85,6 +85,7 @@ fn well(installation: &Installation) -> Facts {
             dead_letters: Vec::new(),
             sources: vec![SourceRow { source: "dub".into(), last_seen: NOW - 3_000, complete_through: NOW - 1_000 }],
             destinations: Vec::new(),
+            inhibited: Vec::new(),
         }),
         instances: vec![InstanceFacts {
             address: "http://127.0.0.1:9464".into(),
@@ -143,6 +144,18 @@ fn an_engine_that_is_away_is_the_one_finding_and_nothing_is_claimed_beyond_the_p
     assert_eq!((report.state, report.problems.len()), (Severity::Broken, 1), "{:?}", report.problems);
     assert!(report.problems[0].why.contains("7d"), "{:?}", report.problems);
     assert_eq!(report.lost.verdict, LostVerdict::NotProven);
+}
+
+#[test]
+fn what_another_alert_holds_back_is_said_with_what_it_is() {
+    let installation = installation();
+    let mut facts = well(&installation);
+    let error = "inhibit silent-source: source-quiet fires for dub".to_owned();
+    rows(&mut facts).inhibited = vec![InhibitedRow { rule: "link-quiet".into(), held: 7, error }];
+    let report = judge(&installation, &facts);
+    assert_eq!((report.state, report.problems.len()), (Severity::Attention, 1), "{:?}", report.problems);
+    let said = "7 messages of rule link-quiet are held back: inhibit silent-source: source-quiet fires for dub";
+    assert!(report.headline.contains(said), "{}", report.headline);
 }
 
 #[test]

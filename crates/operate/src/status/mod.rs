@@ -17,7 +17,7 @@ use crate::{Installation, Report};
 
 pub use judge::judge;
 pub use log::{LogFacts, PartitionFacts, STAGES, StageFacts};
-pub use rows::{DestinationRow, RowFacts, SourceRow};
+pub use rows::{DestinationRow, InhibitedRow, RowFacts, SourceRow};
 pub use services::{Answer, ComponentState, InstanceFacts, Sample};
 
 /// How bad it is.

@@ -26,6 +26,8 @@ pub struct RowFacts {
     pub sources: Vec<SourceRow>,
     /// Each destination that owes messages, or failed in the last 24 hours.
     pub destinations: Vec<DestinationRow>,
+    /// Each rule of which starts are held back while another alert fires.
+    pub inhibited: Vec<InhibitedRow>,
 }
 
 /// A source heard in the last seven days.
@@ -54,6 +56,17 @@ pub struct DestinationRow {
     pub error: String,
 }
 
+/// A rule of which starts are held back while another alert fires.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct InhibitedRow {
+    /// The rule.
+    pub rule: String,
+    /// How many messages are held back.
+    pub held: u64,
+    /// What holds the last of them back.
+    pub error: String,
+}
+
 /// Asks ClickHouse; in words why not.
 pub(super) async fn ask(installation: &Installation, log: Option<&LogFacts>) -> Result<RowFacts, String> {
     match tokio::time::timeout(ALL, all(installation, log)).await {
@@ -75,11 +88,14 @@ async fn all(installation: &Installation, log: Option<&LogFacts>) -> Result<RowF
         countIf(stage = 'failed' AND last_at > now() - INTERVAL 1 DAY) AS failed, \
         argMaxIf(error, last_at, error != '') AS error FROM deliveries GROUP BY destination \
         HAVING owed > 0 OR failed > 0 ORDER BY destination";
+    let inhibited = "SELECT rule::String AS rule, count() AS held, argMax(error, last_at) AS error FROM deliveries \
+        WHERE stage = 'held' AND startsWith(error, 'inhibit ') AND last_at > now() - INTERVAL 8 DAY GROUP BY rule ORDER BY rule";
     Ok(RowFacts {
         ledger,
         dead_letters,
         sources: rows(&warehouse, sources).await?,
         destinations: rows(&warehouse, destinations).await?,
+        inhibited: rows(&warehouse, inhibited).await?,
     })
 }
 

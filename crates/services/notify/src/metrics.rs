@@ -22,6 +22,7 @@ pub(crate) struct NotifyMetrics {
     /// What people have paused.
     pub(crate) held_back: GaugeVec,
     noise: IntCounterVec,
+    inhibited: GaugeVec,
     reports: IntCounterVec,
     unknown_rules: IntCounterVec,
     /// When an alert of a rule that is not known was said last.
@@ -61,8 +62,14 @@ impl NotifyMetrics {
             )?,
             noise: metrics.counter(
                 "rule_messages_total",
-                "Messages by the rule that speaks: planned, and held back by a silence, a pause or an acknowledgement",
+                "Messages by the rule that speaks: planned, inhibited (a start held back while another alert fires), and held back by a silence, \
+                 a pause or an acknowledgement",
                 &["rule", "outcome"],
+            )?,
+            inhibited: metrics.gauge(
+                "inhibited_starts",
+                "Starts of a rule that are held back now, since another alert fires",
+                &["rule"],
             )?,
             reports: metrics.counter(
                 "notify_reports_total",
@@ -91,6 +98,10 @@ impl NotifyMetrics {
 
     /// Counts a record that is committed.
     pub(crate) fn count(&self, record: &Delivery<'_>) {
+        // What fires and holds others back is told by its own messages.
+        if notification::is_inhibitor(record) {
+            return;
+        }
         let noise = |outcome: &str| self.noise.with_label_values(&[record.rule.as_ref(), outcome]).inc();
         if notification::is_report(record) {
             self.reports.with_label_values(&["planned"]).inc();
@@ -98,6 +109,7 @@ impl NotifyMetrics {
         match record.stage {
             DeliveryStage::Planned => noise("planned"),
             DeliveryStage::Silenced => noise("held_back"),
+            DeliveryStage::Held if notification::is_inhibited(record) => noise("inhibited"),
             _ => {}
         }
         let outcome = match record.stage {
@@ -112,6 +124,15 @@ impl NotifyMetrics {
             let seconds = (record.at.0 - record.first_received_at.0).max(0) as f64 / 1_000.0;
             self.seconds.with_label_values(&[record.destination.as_ref()]).observe(seconds);
         }
+    }
+
+    /// Shows how many starts of each rule a lane holds back now. A rule's alerts are all in one lane.
+    pub(crate) fn inhibited(&self, shown: &mut BTreeMap<String, usize>, now: BTreeMap<&str, usize>) {
+        for (rule, count) in shown.iter_mut() {
+            *count = now.get(rule.as_str()).copied().unwrap_or(0);
+        }
+        shown.extend(now.iter().map(|(rule, count)| ((*rule).to_owned(), *count)));
+        shown.iter().for_each(|(rule, count)| self.inhibited.with_label_values(&[rule]).set(*count as f64));
     }
 
     /// Counts a report that was not sent as long as it was due.

@@ -26,6 +26,8 @@ pub struct Settings {
     pub silent_rules: Vec<String>,
     /// When rules say nothing.
     pub silences: Vec<notification::Silence>,
+    /// What is held back while something else fires.
+    pub inhibits: Vec<notification::Inhibit>,
     /// Where messages go.
     pub destinations: Vec<Destination>,
     /// Who can be mentioned.
@@ -97,6 +99,7 @@ impl Settings {
             silent_rules: silent_rules(config, &rules),
             rules,
             silences,
+            inhibits: config.inhibits.clone(),
             destinations,
             people: people_of(config),
             templates: templates_of(config),
@@ -120,6 +123,7 @@ impl Settings {
         let routing = Routing::new(self.rules.clone(), destinations.collect(), self.silences.clone());
         let routing = routing.with_scheduled(scheduled).with_silent(self.silent_rules.iter().cloned());
         let acknowledging = self.destinations.iter().filter(|one| one.kind.acknowledges).map(|one| one.name.clone());
+        let routing = routing.with_inhibits(self.inhibits.clone());
         routing.with_templates(self.templates.clone()).with_acknowledging(acknowledging)
     }
 }
@@ -136,6 +140,7 @@ pub fn routing(config: &config::Config) -> Routing {
     });
     let routing = Routing::new(rules_of(config), destinations.collect(), silences_of(config));
     let acknowledging = config.destinations.iter().filter(|one| one.kind.acknowledges).map(|one| one.name.clone());
+    let routing = routing.with_inhibits(config.inhibits.clone());
     routing.with_templates(templates_of(config)).with_acknowledging(acknowledging)
 }
 

@@ -5,6 +5,7 @@
 mod damage;
 mod environment;
 mod include;
+mod inhibition;
 mod live;
 mod mapping;
 mod naming;

@@ -248,6 +248,8 @@ fn the_example_means_what_it_says() {
     let open = config.destination("marketing-chat").unwrap().open.as_ref().unwrap();
     assert_eq!((open.hours.days.len(), open.hours.zone.iana_name()), (5, Some("Europe/Berlin")));
     assert_eq!((config.mutes.len(), opened.mute.as_deref()), (1, Some("nights")));
+    let inhibits: Vec<&str> = config.inhibits.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(inhibits, ["dead-link", "silent-source"]);
 }
 
 #[test]

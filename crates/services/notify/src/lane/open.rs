@@ -1,6 +1,6 @@
 //! A lane at work: what it restores, takes, commits and hands out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,8 @@ pub(super) struct OpenLane<'s> {
     log_end: i64,
     unsaved: usize,
     lag_shown: Instant,
+    /// Starts that are held back, by rule, as they were shown.
+    inhibited: BTreeMap<String, usize>,
 }
 
 impl<'s> OpenLane<'s> {
@@ -120,6 +122,7 @@ impl<'s> OpenLane<'s> {
             log_end,
             unsaved: 0,
             lag_shown: Instant::now(),
+            inhibited: BTreeMap::new(),
         };
         // In the order in which they were planned: an end is not sent before its start.
         let mut owed: Vec<_> = open.outbox.iter().map(|owed| (owed.planned_at, owed.bundle_id.clone())).collect();
@@ -337,6 +340,7 @@ impl<'s> OpenLane<'s> {
             return;
         }
         self.lag_shown = Instant::now();
+        self.metrics.inhibited(&mut self.inhibited, self.planner.inhibited());
         for destination in self.workers.names() {
             let own = self.outbox.iter().filter(|owed| owed.destination == destination);
             let oldest = own.map(|owed| owed.planned_at).min().map_or(0, |at| (now_ms - at).max(0));

@@ -109,6 +109,7 @@ impl Running {
             rules: Vec::new(),
             silent_rules: Vec::new(),
             silences: Vec::new(),
+            inhibits: Vec::new(),
             destinations,
             templates: notification::Templates::default(),
             people: People::new(),

@@ -171,7 +171,8 @@ pub(crate) fn is_address(host: &str) -> bool {
 
 /// Whether the text says that its sender does not know.
 pub(crate) fn is_sentinel(text: &str) -> bool {
-    text.len() <= 9 && SENTINELS.iter().any(|sentinel| sentinel.eq_ignore_ascii_case(text.trim()))
+    let word = if text.len() <= 9 { trim(text) } else { "" };
+    !word.is_empty() && SENTINELS.iter().any(|sentinel| sentinel.eq_ignore_ascii_case(word))
 }
 
 /// What a sender says of the page that a visitor came from: `''` where it says that there was none, `None` where it
@@ -189,10 +190,17 @@ pub(crate) fn referrer(given: Given<Cow<'_, str>>) -> Option<Cow<'_, str>> {
 /// The text without space around it.
 pub(crate) fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-        Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
+        Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
+        Cow::Owned(text) if trim(&text).len() == text.len() => Cow::Owned(text),
         Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
     }
+}
+
+/// As [`str::trim`]. Nearly all texts begin and end with what is plainly no space: they are not decoded to see that.
+pub(crate) fn trim(text: &str) -> &str {
+    let plain = |byte: Option<&u8>| byte.is_some_and(|byte| (b'!'..=b'~').contains(byte));
+    let bytes = text.as_bytes();
+    if bytes.is_empty() || plain(bytes.first()) && plain(bytes.last()) { text } else { text.trim() }
 }
 
 /// The text in lower case.
@@ -217,7 +225,16 @@ pub(crate) fn clipped(text: Cow<'_, str>, most: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_is_trimmed_as_the_standard_library_does(text in "[ \\t\u{a0}\u{2003}a\u{e9}.]{0,6}") {
+            prop_assert_eq!(trim(&text), text.trim());
+        }
+    }
 
     #[test]
     fn a_blanked_or_clipped_value_leaves_a_note() {

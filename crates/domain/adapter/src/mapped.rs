@@ -23,8 +23,8 @@ const MAX_TAGS: usize = 32;
 /// An event, and what is known beside it that is stored nowhere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Adapted<'a> {
-    /// The event as the sender tells it; nothing is enriched yet.
-    pub event: LinkEvent<'a>,
+    /// The event as the sender tells it; nothing is enriched yet. It takes over a kilobyte: it is built where it stays.
+    pub event: Box<LinkEvent<'a>>,
     /// Who came. In memory only: never to be logged or stored.
     pub visitor: Visitor<'a>,
     /// The referring URL or host as it was given; `''` when the sender says that nothing referred, `None` when it does
@@ -118,7 +118,7 @@ impl<'s> Scratch<'s> {
 
 /// An event in the making.
 pub(crate) struct Draft<'a, 's> {
-    pub(crate) event: LinkEvent<'a>,
+    pub(crate) event: Box<LinkEvent<'a>>,
     pub(crate) clean: Cleaner<'a>,
     destinations: &'s mut Destinations,
     dialect: &'s Dialect,
@@ -129,14 +129,12 @@ pub(crate) struct Draft<'a, 's> {
 impl<'a, 's> Draft<'a, 's> {
     /// Starts with what the headers say.
     pub(crate) fn new(raw: &RawHeaders<'a>, scratch: &'s mut Scratch<'_>) -> Self {
-        let event = LinkEvent {
-            received_at: Millis(raw.received_at),
-            source: raw.source.clone(),
-            secret_id: raw.secret_id.clone(),
-            request_id: raw.request_id.clone(),
-            redrive_of: raw.redrive_of.clone().unwrap_or_default(),
-            ..LinkEvent::default()
-        };
+        let mut event = Box::<LinkEvent<'a>>::default();
+        event.received_at = Millis(raw.received_at);
+        event.source = raw.source.clone();
+        event.secret_id = raw.secret_id.clone();
+        event.request_id = raw.request_id.clone();
+        event.redrive_of = raw.redrive_of.clone().unwrap_or_default();
         let Scratch { destinations, dialect } = scratch;
         Self {
             event,
@@ -187,7 +185,7 @@ impl<'a, 's> Draft<'a, 's> {
     /// Where the link points, and its UTM fields: those that were given, else those in the destination.
     pub(crate) fn destination(&mut self, url: &str, utm: Utm<Given<Cow<'a, str>>>) {
         let mut found = Utm::default();
-        match self.destinations.read(url.trim()) {
+        match self.destinations.read(clean::trim(url)) {
             Some(destination) => {
                 self.event.destination_host = destination.host.into();
                 self.event.destination_path = destination.path.into();

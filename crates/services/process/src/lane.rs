@@ -1,6 +1,7 @@
 //! One lane: fence, restore, then transactions until something ends it.
 
 mod open;
+mod tally;
 mod traced;
 mod transaction;
 

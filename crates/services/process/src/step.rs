@@ -114,7 +114,7 @@ impl<'r> RawRecord<'r> {
 /// A record that was read: an event that the dedupe window has to judge, or a dead letter.
 pub enum Reading<'r> {
     /// Decodable.
-    Event(Box<Adapted<'r>>, Candidate),
+    Event(Adapted<'r>, Candidate),
     /// Not decodable, and why.
     Dead(Box<LinkEvent<'r>>, DeadLetter),
 }
@@ -143,7 +143,7 @@ impl Reading<'_> {
 /// What was decided about a record.
 pub struct Decided<'r> {
     /// The record on `events`.
-    pub event: LinkEvent<'r>,
+    pub event: Box<LinkEvent<'r>>,
     /// What goes on `dead-letters`, if it is one.
     pub dead_letter: Option<DeadLetter>,
     /// Values that the sender gave and that could not be read.
@@ -231,7 +231,7 @@ impl<'p> Step<'p> {
                 if let Some(claimed) = raw.disbelieved {
                     candidate.between = (claimed.min(raw.appended_at), claimed.max(raw.appended_at));
                 }
-                Reading::Event(Box::new(adapted), candidate)
+                Reading::Event(adapted, candidate)
             }
         }
     }
@@ -254,7 +254,7 @@ impl<'p> Step<'p> {
         catalogue: Option<&'r Catalogue>,
     ) -> Decided<'r> {
         let (mut event, dead_letter, unreadable, facts) = match reading {
-            Reading::Dead(event, dead) => (*event, Some(dead), Vec::new(), Vec::new()),
+            Reading::Dead(event, dead) => (event, Some(dead), Vec::new(), Vec::new()),
             Reading::Event(mut adapted, _) => {
                 // What the catalogue itself tells, it knows.
                 let is_own = adapted.event.source == event::CATALOGUE_SOURCE;

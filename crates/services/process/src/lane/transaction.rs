@@ -1,25 +1,23 @@
 //! The transaction of a lane: gather, decide, write, cut, commit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adapter::Unreadable;
 use dedupe::{Verdict, changelog};
+use event::Outcome;
 use event::lane::of_name;
-use event::{LinkEvent, Outcome};
 use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
-use rules::{RuleIndex, Trigger};
+use rules::Trigger;
 use runtime::Shutdown;
 use runtime::clock::{now_ms, since_1970};
 
 use super::open::{OpenLane, unusable};
 use super::reading;
+use super::tally::Tally;
 use super::traced::{Header, Traced};
 use crate::clock::needed_from;
-use crate::fuse::{self, Blown};
-use crate::metrics::ProcessMetrics;
+use crate::fuse;
 use crate::opening::GROUP;
 use crate::step::{RawRecord, Reading};
 use crate::{Decided, SERVICE};
@@ -342,73 +340,4 @@ fn write(
         producer.send(Topic::DeadLetters, partition, Some(source), Some(raw.body), &headers)?;
     }
     Ok(())
-}
-
-/// What the records of a transaction became, published once it is committed: an aborted one is counted when it is repeated.
-#[derive(Default)]
-struct Tally {
-    outcomes: HashMap<(String, Outcome), u64>,
-    delays: Vec<(String, f64)>,
-    /// Dead letters by source and reason, for whoever has to find out what is wrong.
-    dead: HashMap<(String, String), u64>,
-    /// Values that could not be read, by source.
-    unreadable: HashMap<(String, Unreadable), u64>,
-    /// Breaks of the naming standard, by owner and issue.
-    naming: HashMap<(String, String), u64>,
-    /// Alerts that shadow rules would have raised, by the rule's position.
-    shadow_alerts: HashMap<usize, u64>,
-    /// Records whose received time was not believed.
-    clocks_off: u64,
-}
-
-impl Tally {
-    fn count(&mut self, decided: &Decided<'_>) {
-        let LinkEvent { source, outcome, duplicate_delay, .. } = &decided.event;
-        *self.outcomes.entry((source.to_string(), *outcome)).or_default() += 1;
-        if *outcome == Outcome::Duplicate {
-            self.delays.push((source.to_string(), *duplicate_delay as f64 / 1_000.0));
-        }
-        for issue in decided.event.naming_issues.iter().filter(|_| *outcome == Outcome::Event) {
-            *self.naming.entry((decided.event.owner.to_string(), issue.to_string())).or_default() += 1;
-        }
-        for value in &decided.unreadable {
-            *self.unreadable.entry((source.to_string(), *value)).or_default() += 1;
-        }
-        if let Some(dead) = &decided.dead_letter {
-            *self.dead.entry((source.to_string(), dead.reason.clone())).or_default() += 1;
-        }
-    }
-
-    /// Why the lane stops at `offset`, and the ways on. `last` is the last offset that `raw` is known to hold.
-    fn fuse_message(&self, lane: u16, offset: u64, blown: Blown, last: i64) -> String {
-        let most = self.dead.iter().max_by_key(|(_, count)| **count);
-        let most = most.map_or_else(String::new, |((source, reason), count)| {
-            let source = if source.is_empty() { "unknown" } else { source };
-            format!(", {count} since the last commit for the reason {reason} of source {source}")
-        });
-        format!(
-            "the fuse of lane {lane} has blown at raw offset {offset}: {blown}{most}; nothing since the last commit was written. \
-             Mend what is wrong (the adapter, the map, the configuration) and restart; or let the dead letters pass, such as all \
-             that raw holds now: restart with --past-fuse {lane}@{last}"
-        )
-    }
-
-    fn publish(self, metrics: &ProcessMetrics, rules: &RuleIndex) {
-        metrics.ingest_clock.inc_by(self.clocks_off);
-        for ((source, outcome), count) in self.outcomes {
-            metrics.source(&source).outcome(outcome).inc_by(count);
-        }
-        for ((owner, issue), count) in self.naming {
-            metrics.naming_issues(&owner, &issue).inc_by(count);
-        }
-        for (index, count) in self.shadow_alerts {
-            metrics.shadow_alerts.with_label_values(&[rules.rules()[index].name()]).inc_by(count);
-        }
-        for ((source, value), count) in self.unreadable {
-            metrics.source(&source).unreadable(value).inc_by(count);
-        }
-        for (source, seconds) in self.delays {
-            metrics.source(&source).duplicate_delay.observe(seconds);
-        }
-    }
 }

@@ -233,23 +233,27 @@ fn divisor(left: i64, right: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use rules::{Per, When};
+    use rules::{EventPattern, Per, When};
 
     use super::*;
+
+    /// A full minute of November 2026.
+    const FROM_MS: i64 = 1_795_428_000_000;
 
     #[test]
     fn rows_of_a_lane_that_there_is_not_are_said_and_not_passed_over() {
         let trigger = Trigger::Count { count: 1, per: Per::All, within_ms: 60_000, pane_ms: 6_000, quiet_for_ms: 0 };
-        let rule = Rule::new("busy", "growth", When::new(vec![], vec![]), Some(trigger));
-        let mut engine = Engine::new(&[rule], Expectations::default(), 2, 60_000);
-        // An outcome of each column that is asked for, all empty.
-        let texts = vec![0; 64];
-        let row = |lane: u64| Row { pane: 60_000, count: 3, late: 0, first: lane << 48 | 7, bytes: &texts };
+        let rule = Rule::new("busy", "growth", When::new(EventPattern::parse("visit"), []), Some(trigger));
+        let mut engine = Engine::new(&[rule], Expectations::default(), 2, FROM_MS);
+        // The same text for each column that is asked for, behind its length.
+        let texts = b"\x05click".repeat(64);
+        let row = |lane: u64| Row { pane: FROM_MS, count: 3, late: 0, first: lane << 48 | 7, bytes: &texts };
         engine.take(&row(1));
-        engine.pass(120_000);
-        assert!(engine.failed().is_none() && !engine.told().0.is_empty());
+        engine.pass(FROM_MS + 60_000);
+        assert_eq!(engine.failed(), None);
+        assert_eq!(engine.told().0.len(), 1);
         engine.take(&row(2));
-        engine.pass(180_000);
+        engine.pass(FROM_MS + 120_000);
         let why = engine.failed().expect("a lane beyond the last").to_string();
         assert!(why.contains("lane 2") && why.contains("2 lanes"), "{why}");
     }

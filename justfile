@@ -57,7 +57,11 @@ data-dictionary:
 configuration:
     HOOKLINE_TEST_WRITE=1 cargo test --quiet -p hookline-config --test load published
 
-# The figures of docs/benchmarks.md
+# Measure what an event costs and write the figures into docs/benchmarks.md; `just bench --list` says what there is
+bench *args:
+    docs/bench.py {{ args }}
+
+# Time to ready and memory of a binary
 measure *args:
     docs/measure.sh {{ args }}
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hookline_testkit::clickhouse::Asker;
+use hookline_testkit::cost::proc;
 use hookline_testkit::{House, Sender};
 use jiff::Timestamp;
 use signature::{Scheme, Secret};
@@ -56,21 +57,35 @@ async fn main() -> anyhow::Result<()> {
         Ok(done)
     };
     let (warm, events) = (per_second * WARM, per_second * seconds);
+    let services = [house.program.pid()];
+    let (idle, rest) = (proc::cpu(&services)?, Duration::from_secs(20));
+    tokio::time::sleep(rest).await;
+    let idle = (proc::cpu(&services)? - idle) / rest.as_secs_f64() * 100.0;
     send(warm).await?;
     asker.until(rows, warm, Duration::from_secs(60)).await?;
 
+    let cpu = proc::cpu(&services)?;
     let (begun, seen) = (Timestamp::now(), Arc::new(Mutex::new(Seen::new())));
     let watch = tokio::spawn(watch(asker.clone(), Arc::clone(&seen)));
     let tally = send(events).await?;
     let took = Timestamp::now().duration_since(begun);
     asker.until(rows, warm + events, Duration::from_secs(60)).await?;
+    let cpu = (proc::cpu(&services)? - cpu) / events as f64 * 1e6;
     tokio::time::sleep(2 * EVERY).await;
     watch.abort();
 
-    println!("{events} events in {:.1} s, answers {:?}", took.as_secs_f64(), tally.answers);
+    println!(
+        "| {events} events in {:.1} s | times | median ms | p99 ms | longest ms |\n|---|---|---|---|---|",
+        took.as_secs_f64()
+    );
     line("sent → acknowledged", &tally.acks);
     let seen = load::locked(&seen).clone();
     line("accepted → row", &visible(&asker, &seen, begun).await?);
+    println!(
+        "\nAll services together: {cpu:.1} µs of CPU an event, {idle:.1} % of a core when nothing comes. Answers by status: {:?}. \
+         Times to an acknowledgement are since the delivery was due.",
+        tally.answers
+    );
     Ok(())
 }
 
@@ -109,9 +124,5 @@ async fn visible(asker: &Asker, seen: &Seen, begun: Timestamp) -> anyhow::Result
 fn line(what: &str, times: &Latencies) {
     let ms = |time: Option<Duration>| time.map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
     let (median, p99) = (ms(times.quantile(0.5)), ms(times.quantile(0.99)));
-    println!(
-        "{what}: {} times, median {median:.0} ms, p99 {p99:.0} ms, longest {:.0} ms",
-        times.count(),
-        ms(Some(times.longest()))
-    );
+    println!("| {what} | {} | {median:.0} | {p99:.0} | {:.0} |", times.count(), ms(Some(times.longest())));
 }

@@ -4,6 +4,7 @@
 pub mod clickhouse;
 pub mod clock;
 pub mod collector;
+pub mod cost;
 pub mod detection;
 pub mod hostile;
 pub mod house;

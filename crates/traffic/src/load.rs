@@ -41,7 +41,8 @@ pub struct Tally {
     pub answers: BTreeMap<u16, u64>,
     /// Attempts without an answer.
     pub unanswered: u64,
-    /// How long each 2xx took.
+    /// How long each 2xx took; where there is a pace, since the delivery was due, so that a sender who is held up by
+    /// slow answers leaves no slow one out.
     pub acks: Latencies,
     /// Why the first delivery was refused or set aside, in the receiver's words.
     pub complaint: Option<String>,
@@ -56,13 +57,13 @@ impl Tally {
         (failed.sum::<u64>() + self.unanswered).saturating_sub(self.refused)
     }
 
-    /// Counts an attempt.
-    fn attempted(&mut self, attempt: Result<&Answer, &str>) {
+    /// Counts an attempt of a delivery, which was due at some time if there is a pace.
+    fn attempted(&mut self, attempt: Result<&Answer, &str>, due: Option<Instant>) {
         match attempt {
             Ok(answer) => {
                 *self.answers.entry(answer.status.as_u16()).or_default() += 1;
                 if answer.status.is_success() {
-                    self.acks.add(answer.took);
+                    self.acks.add(due.map_or(answer.took, |due| due.elapsed()));
                 }
             }
             Err(_) => self.unanswered += 1,
@@ -104,15 +105,15 @@ pub async fn run(
     let begun = Instant::now();
     let mut under_way = JoinSet::new();
     for (number, delivery) in deliveries.into_iter().enumerate() {
-        if let Some(per_second) = pace.per_second {
-            let due = begun + Duration::from_secs_f64(number as f64 / per_second);
+        let due = pace.per_second.map(|per_second| begun + Duration::from_secs_f64(number as f64 / per_second));
+        if let Some(due) = due {
             tokio::time::sleep_until(due.into()).await;
         }
         if under_way.len() >= pace.parallel.max(1) {
             under_way.join_next().await.context("nothing under way")???;
         }
         let (sender, tally) = (sender.clone(), Arc::clone(tally));
-        under_way.spawn(async move { one(&sender, &delivery, &tally).await });
+        under_way.spawn(async move { deliver(&sender, &delivery, &tally, due).await });
     }
     while let Some(done) = under_way.join_next().await {
         done??;
@@ -125,12 +126,21 @@ pub async fn run(
 /// # Errors
 /// As [`run`].
 pub async fn one(sender: &Sender, delivery: &Delivery, tally: &Mutex<Tally>) -> anyhow::Result<()> {
+    deliver(sender, delivery, tally, None).await
+}
+
+async fn deliver(
+    sender: &Sender,
+    delivery: &Delivery,
+    tally: &Mutex<Tally>,
+    due: Option<Instant>,
+) -> anyhow::Result<()> {
     {
         let mut tally = locked(tally);
         tally.sent += 1;
         tally.again += u64::from(delivery.again);
     }
-    let fate = sender.send(&delivery.body, |attempt| locked(tally).attempted(attempt)).await?;
+    let fate = sender.send(&delivery.body, |attempt| locked(tally).attempted(attempt, due)).await?;
     match fate {
         Fate::Taken(answer) => locked(tally).taken(answer),
         Fate::Refused(answer) => {

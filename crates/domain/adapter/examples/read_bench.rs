@@ -27,6 +27,7 @@ fn main() {
     let split = |adapter: Adapter, body: &[u8]| {
         black_box(adapter.split(&dialect, body, "application/json", &|_| None).unwrap());
     };
+    println!("| reading | ns an event |\n|---|---|");
     line("edge, one Dub click", rounds, 1, || split(Adapter::Dub, dub));
     line("edge, one canonical click", rounds, 1, || split(Adapter::Canonical, canonical));
     line("edge, 100 canonical clicks in an array", rounds / BATCH, BATCH, || split(Adapter::Canonical, &batch));
@@ -48,5 +49,5 @@ fn line(what: &str, rounds: usize, events: usize, mut run: impl FnMut()) {
         (0..rounds).for_each(|_| run());
         best = best.min(begun.elapsed().as_nanos() as f64 / (rounds * events) as f64);
     }
-    println!("{what:<42} {best:>8.0} ns an event");
+    println!("| {what} | {best:.0} |");
 }

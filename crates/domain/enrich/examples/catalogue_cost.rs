@@ -31,12 +31,10 @@ fn main() {
     let start = cpu_ns();
     let catalogue = Catalogue::read(list.as_bytes()).expect("a list");
     let read_ms = (cpu_ns() - start) / 1e6;
-    println!("{} links, {} MB of CSV, read in {read_ms:.0} ms", catalogue.len(), list.len() / 1_000_000);
-    println!(
-        "in memory: {} MB (resident: +{} MB)",
-        catalogue.memory_bytes() / 1_000_000,
-        (resident() - before) / 1_000_000
-    );
+    println!("| {} links | |\n|---|---|", catalogue.len());
+    println!("| {} MB of CSV read | {read_ms:.0} ms |", list.len() / 1_000_000);
+    println!("| in memory | {} MB |", catalogue.memory_bytes() / 1_000_000);
+    println!("| resident more than before | {} MB |", resident().saturating_sub(before) / 1_000_000);
     let mut random = 1_u64;
     let mut next = || {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -54,9 +52,9 @@ fn main() {
         let references = References { catalogue: Some(Arc::clone(&catalogue)), ..References::default() };
         with = with.min(label(&slugs, references));
     }
-    println!(
-        "a look-up {find:.0} ns; labelling {without:.0} ns without the catalogue, {with:.0} ns with it, its texts borrowed by the event"
-    );
+    println!("| a look-up of a random link | {find:.0} ns |");
+    println!("| labelling an event without the catalogue | {without:.0} ns |");
+    println!("| … with it, its texts borrowed by the event | {with:.0} ns |");
 }
 
 fn label(slugs: &[String], references: References) -> f64 {

@@ -13,6 +13,7 @@ const EVENTS: usize = 100_000;
 
 fn main() {
     let events: Vec<LinkEvent<'static>> = (0..EVENTS).map(event).collect();
+    println!("| rules | ns an event | matches in {EVENTS} events |\n|---|---|---|");
     for rules in [0, 10, 100, 1_000, 10_000] {
         let index = RuleIndex::new((0..rules).map(rule).collect());
         let (mut least, mut matches) = (f64::MAX, 0);
@@ -21,7 +22,7 @@ fn main() {
             matches = events.iter().map(|event| index.matching_indexes(event).count()).sum();
             least = least.min((cpu_ns() - start) / EVENTS as f64);
         }
-        println!("{rules:6} rules: {least:5.0} ns an event, {matches} matches in {EVENTS} events");
+        println!("| {rules} | {least:.0} | {matches} |");
     }
 }
 

@@ -67,6 +67,23 @@ impl Fleet {
         Self::with_clocks(folder, config, engines, services, HashMap::new())
     }
 
+    /// As [`Self::start`], with more variables in the environment of its services, which count before the usual ones.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn laid_out(
+        folder: &Path,
+        config: &Path,
+        engines: &Addresses,
+        services: &[&str],
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let mut this = Self::with_clocks(folder, config, engines, &[], HashMap::new())?;
+        this.variables.extend(more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        this.start_all(services)?;
+        Ok(this)
+    }
+
     /// As [`Self::start`]; the services named in `clocks` go by a clock of their own.
     ///
     /// # Errors
@@ -87,10 +104,12 @@ impl Fleet {
             members: Mutex::default(),
             added: AtomicU32::new(0),
         };
-        for service in services {
-            this.start_as(service, service, "windows")?;
-        }
+        this.start_all(services)?;
         Ok(this)
+    }
+
+    fn start_all(&self, services: &[&str]) -> anyhow::Result<()> {
+        services.iter().try_for_each(|service| self.start_as(service, service, "windows"))
     }
 
     /// Starts one more instance, such as `process 1/2`, whether or not somebody has its lanes. With `elsewhere` it keeps

@@ -88,8 +88,8 @@ async fn all(installation: &Installation, log: Option<&LogFacts>) -> Result<RowF
         countIf(stage = 'failed' AND last_at > now() - INTERVAL 1 DAY) AS failed, \
         argMaxIf(error, last_at, error != '') AS error FROM deliveries GROUP BY destination \
         HAVING owed > 0 OR failed > 0 ORDER BY destination";
-    let inhibited = "SELECT rule::String AS rule, count() AS held, argMax(error, last_at) AS error FROM deliveries \
-        WHERE stage = 'held' AND startsWith(error, 'inhibit ') AND last_at > now() - INTERVAL 8 DAY GROUP BY rule ORDER BY rule";
+    let inhibited = "SELECT one.rule::String AS rule, count() AS held, argMax(one.error, one.last_at) AS error FROM deliveries AS one \
+        WHERE one.stage = 'held' AND startsWith(one.error, 'inhibit ') AND one.last_at > now() - INTERVAL 8 DAY GROUP BY rule ORDER BY rule";
     Ok(RowFacts {
         ledger,
         dead_letters,

@@ -202,7 +202,7 @@ DETECTION = [
     row("In words"),
     table("Alerts", "The last hundred.", "SELECT received_at, rule, owner, transition, key, observed, threshold, attributes FROM alerts WHERE received_at >= $__fromTime AND received_at <= $__toTime ORDER BY received_at DESC LIMIT 100", 24),
     table("Messages", "The last hundred, and why they failed.", "SELECT last_at, destination, owner, rule, `group`, stage, alerts, attempts, status, error FROM deliveries WHERE last_at >= $__fromTime AND last_at <= $__toTime ORDER BY last_at DESC LIMIT 100", 24),
-    table("Noise of rules", "Messages and what was held back, by rule.", "SELECT rule, countIf(stage = 'planned') AS messages, countIf(stage = 'silenced') AS held_back FROM delivery_attempts WHERE at >= $__fromTime AND at <= $__toTime GROUP BY rule ORDER BY messages DESC"),
+    table("Noise of rules", "By week: what was sent, held back and acknowledged, and the share that was over within ten minutes.", "SELECT week, rule, alerts, messages, held_back, acknowledged, ended_soon_share FROM rule_noise WHERE week >= toMonday($__fromTime) AND week <= $__toTime ORDER BY week DESC, messages DESC"),
 ]
 
 LEDGER = [

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
 use warehouse::{Side, WarehouseError};
 
 use crate::warehouse_databases::{Databases, block_of};
@@ -104,5 +105,77 @@ async fn migrations_are_applied_once_by_two_at_once_and_a_changed_text_is_refuse
     let changed = format!("INSERT INTO {database}.migrations (version, name, checksum) VALUES (1, 'records', 'x')");
     databases.execute(&changed).await;
     assert!(matches!(warehouse.pending(layout).await, Err(WarehouseError::Checksum { version: 1, .. })));
+    databases.drop().await;
+}
+
+#[tokio::test]
+async fn the_noise_of_a_rule_is_what_it_raised_what_was_sent_and_what_was_over_soon() {
+    let databases = Databases::new("noise").await;
+    // A Wednesday, and the Wednesday after it.
+    let (first, next) = (1_792_584_000_000, 1_792_584_000_000 + 7 * 86_400_000);
+    let alert = |id: &'static str, key: &'static str, transition, at: i64| Alert {
+        alert_id: id.into(),
+        rule: "spike".into(),
+        key: key.into(),
+        transition,
+        received_at: Millis(at),
+        window_end: Millis(at),
+        ..Alert::default()
+    };
+    let minutes = |minutes: i64| first + minutes * 60_000;
+    let alerts = [
+        alert("1", "a", Transition::Fired, first),
+        alert("2", "a", Transition::Resolved, minutes(9)),
+        alert("3", "b", Transition::Fired, first),
+        alert("4", "b", Transition::Resolved, minutes(11)),
+        alert("5", "a", Transition::Fired, minutes(20)),
+        alert("6", "c", Transition::Fired, next),
+        alert("7", "d", Transition::Each, next),
+    ];
+    let step = |id: &'static str, stage, error: &'static str, kind: &str, at: i64| Delivery {
+        bundle_id: id.into(),
+        destination: "chat".into(),
+        rule: "spike".into(),
+        stage,
+        at: Millis(at),
+        error: error.into(),
+        body: format!("{{\"type\":\"{kind}\"}}").into(),
+        ..Delivery::default()
+    };
+    let report = Delivery { group: "(report)".into(), ..step("5", DeliveryStage::Planned, "", "report", first) };
+    let inhibits = Delivery { destination: "(inhibits)".into(), ..step("6", DeliveryStage::Held, "", "", first) };
+    let steps = [
+        step("1", DeliveryStage::Planned, "", "alert", first),
+        step("1", DeliveryStage::Delivered, "", "", first),
+        step("2", DeliveryStage::Silenced, "acknowledged by ann: on it", "", first),
+        step("3", DeliveryStage::Silenced, "mute nights", "", first),
+        step("4", DeliveryStage::Planned, "", "acknowledged", first),
+        report,
+        inhibits,
+        step("7", DeliveryStage::Planned, "", "alert", next),
+        step("7", DeliveryStage::Failed, "rejected", "", next),
+    ];
+    for token in ["a", "b"] {
+        databases.warehouse.insert_alerts(&alerts, token).await.unwrap();
+        databases.warehouse.insert_deliveries(&steps, token).await.unwrap();
+    }
+    let sql = "SELECT toString(week) AS week, alerts, messages, held_back, acknowledged, failed, ended, ended_soon, \
+               toUInt64(100 * ended_soon_share) AS per_cent \
+               FROM rule_noise WHERE rule = 'spike' ORDER BY week";
+    let rows = databases.warehouse.query(Side::Production, sql, &[]).await.unwrap();
+    let found: Vec<String> = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+    let week = |day: &str, counts: [u64; 8]| {
+        let [alerts, messages, held_back, acknowledged, failed, ended, ended_soon, per_cent] = counts;
+        serde_json::json!({ "week": day, "alerts": alerts, "messages": messages, "held_back": held_back, "acknowledged": acknowledged,
+            "failed": failed, "ended": ended, "ended_soon": ended_soon, "per_cent": per_cent })
+    };
+    let read: Vec<serde_json::Value> = found.iter().map(|row| serde_json::from_str(row).unwrap()).collect();
+    assert_eq!(
+        read,
+        [week("2026-10-19", [3, 1, 1, 1, 0, 2, 1, 50]), week("2026-10-26", [2, 1, 0, 0, 1, 0, 0, 0])],
+        "{found:?}"
+    );
+    let shown = "SELECT count() FROM deliveries WHERE destination = '(inhibits)'";
+    assert_eq!(databases.number(Side::Production, shown).await, 0, "what holds others back is not a message");
     databases.drop().await;
 }

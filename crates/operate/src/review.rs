@@ -24,6 +24,8 @@ const OLD_SECRET_DAYS: i64 = 365;
 const ENDS_SOON_DAYS: i64 = 30;
 /// A day, in milliseconds.
 const DAY: i64 = 86_400_000;
+/// Ends from which on the share of early ones says something.
+const ENDED_ENOUGH: u64 = 10;
 
 /// The review.
 #[derive(Debug, Clone, Serialize)]
@@ -162,13 +164,13 @@ fn rules(config: &Config, measured: &Measured, days: u16) -> Point {
             todo.push(Todo {
                 found: format!("rule {name} is in shadow and sends nothing"),
                 todo: "take it out of shadow, or remove it".to_owned(),
-                owner,
+                owner: owner.clone(),
             });
         } else if alerts == 0 {
             todo.push(Todo {
                 found: format!("rule {name} did not fire in {days} days"),
                 todo: "lower its threshold, correct its conditions, or remove it".to_owned(),
-                owner,
+                owner: owner.clone(),
             });
         } else if let Some(seen) = seen
             && seen.messages > 0
@@ -177,12 +179,31 @@ fn rules(config: &Config, measured: &Measured, days: u16) -> Point {
             todo.push(Todo {
                 found: format!("all {} messages of rule {name} were silenced", seen.messages),
                 todo: "end the silence or remove the rule".to_owned(),
+                owner: owner.clone(),
+            });
+        }
+        if let Some(seen) = seen.filter(|seen| seen.ended >= ENDED_ENOUGH && seen.ended_soon * 2 > seen.ended) {
+            todo.push(Todo {
+                found: format!(
+                    "{} of {} alerts of rule {name} were over within ten minutes",
+                    seen.ended_soon, seen.ended
+                ),
+                todo: "raise what it asks for, lengthen its window, or have its first message wait".to_owned(),
                 owner,
             });
         }
     }
+    let loudest = measured.rules.iter().filter(|seen| seen.messages > 0).max_by_key(|seen| seen.messages);
     let all = config.rules.iter().filter(|rule| rule.rule.trigger().is_some()).count();
-    Point { title: "Rules and their noise", says: format!("{fired} of {all} rules that alert have fired."), todo }
+    let mut says = format!("{fired} of {all} rules that alert have fired.");
+    if let Some(seen) = loudest {
+        let RuleUse { rule, messages, silenced, acknowledged, .. } = seen;
+        says.push_str(&format!(
+            " The loudest is {rule}: {messages} messages, {silenced} of them held back, {acknowledged} acknowledged. By rule and \
+             week: the view rule_noise."
+        ));
+    }
+    Point { title: "Rules and their noise", says, todo }
 }
 
 fn destinations(config: &Config, measured: &Measured) -> Point {

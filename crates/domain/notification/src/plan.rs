@@ -16,6 +16,7 @@ use crate::calm::{Live, Spending, is_start};
 use crate::group::{AlertGroup, link};
 use crate::message::{Message, MessageContext, MessageKind, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
+pub use acknowledge::is_acknowledged;
 use gate::Gate;
 use inhibit::{Inhibition, Kept};
 pub use inhibit::{is_inhibited, is_inhibitor};

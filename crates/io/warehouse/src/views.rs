@@ -76,6 +76,7 @@ pub(crate) fn views(warehouse: &Warehouse, side: Side, layout: &Layout) -> Vec<V
         alerts(&make),
         delivery_attempts(&make),
         deliveries(&make),
+        make("rule_noise", RULE_NOISE_DOC, &columns(RULE_NOISE), include_str!("views/rule_noise.sql")),
         make("ledger", LEDGER_DOC, &columns(LEDGER), &ledger(layout)),
         make("completeness", COMPLETENESS_DOC, &columns(COMPLETENESS), include_str!("views/completeness.sql")),
         closed_days_view(warehouse, side),
@@ -246,6 +247,24 @@ fn deliveries(make: &Make<'_>) -> View {
         FROM {database}.delivery_log WHERE destination != '(inhibits)') GROUP BY bundle_id, destination";
     make("deliveries", "Every message to a destination as it stands now", &columns(list), select)
 }
+
+const RULE_NOISE_DOC: &str = "The noise of each rule, by week: what it raised, what was sent, what came of it";
+const RULE_NOISE: &[(&str, &str, &str)] = &[
+    ("rule", "LowCardinality(String)", "the rule"),
+    ("week", "Date", "its Monday (UTC)"),
+    (
+        "alerts",
+        "UInt64",
+        "alerts that said that something is so, in the week in which they did; ends are not among them",
+    ),
+    ("messages", "UInt64", "messages that were planned, summaries, ends and digests among them, at all destinations"),
+    ("held_back", "UInt64", "messages that were never sent: a silence, a pause, a mute, closed hours, another alert"),
+    ("acknowledged", "UInt64", "messages that were not sent since a person had acknowledged the one before them"),
+    ("failed", "UInt64", "messages that were given up"),
+    ("ended", "UInt64", "alerts that came to an end"),
+    ("ended_soon", "UInt64", "alerts that came to an end within ten minutes"),
+    ("ended_soon_share", "Float64", "the share of these among all that ended: a rule with much of it is nervous"),
+];
 
 const LEDGER_DOC: &str =
     "Every offset of raw is one row, of either database: missing and repeated must be 0 in every bucket";

@@ -111,6 +111,15 @@ pub struct RuleUse {
     /// Messages that a silence held back.
     #[serde(default)]
     pub silenced: u64,
+    /// Messages that were not sent since a person had acknowledged the one before.
+    #[serde(default)]
+    pub acknowledged: u64,
+    /// Alerts that came to an end.
+    #[serde(default)]
+    pub ended: u64,
+    /// Alerts that came to an end within ten minutes.
+    #[serde(default)]
+    pub ended_soon: u64,
 }
 
 /// What was sent to a destination.
@@ -153,10 +162,13 @@ pub(super) async fn measure(installation: &Installation, days: u16) -> Result<Me
     // As far back as there are rows: a secret's age does not begin with the review.
     let secrets = "SELECT source, secret_id, toUnixTimestamp64Milli(min(received_at)) AS first_used FROM records \
                    WHERE secret_id != '' GROUP BY source, secret_id ORDER BY source, secret_id";
-    let rules = of("SELECT rule, sum(alerts) AS alerts, sum(messages) AS messages, sum(silenced) AS silenced FROM (\
-                    SELECT rule::String AS rule, count() AS alerts, 0 AS messages, 0 AS silenced FROM alerts WHERE received_at {since} GROUP BY rule \
-                    UNION ALL SELECT rule::String AS rule, 0 AS alerts, countIf(stage IN ('planned', 'silenced')) AS messages, \
-                    countIf(stage = 'silenced') AS silenced FROM delivery_attempts WHERE at {since} GROUP BY rule) GROUP BY rule ORDER BY rule");
+    // By whole weeks: the one in which the time begins is among them.
+    let rules = format!(
+        "SELECT rule::String AS rule, sum(noise.alerts) AS alerts, sum(noise.messages) + sum(noise.held_back) + sum(noise.acknowledged) AS messages, \
+         sum(noise.held_back) AS silenced, sum(noise.acknowledged) AS acknowledged, sum(noise.ended) AS ended, \
+         sum(noise.ended_soon) AS ended_soon FROM rule_noise AS noise WHERE week >= toMonday(now() - INTERVAL {days} DAY) \
+         GROUP BY rule ORDER BY rule"
+    );
     let destinations =
         of("SELECT destination, countIf(stage = 'delivered') AS delivered, countIf(stage = 'failed') AS failed, \
                            argMaxIf(error, last_at, stage = 'failed') AS error FROM deliveries WHERE last_at {since} \

@@ -43,7 +43,15 @@ fn measured() -> Measured {
             secret_id: "old".into(),
             first_used: at().as_millisecond() - 400 * day,
         }],
-        rules: vec![RuleUse { rule: "fires".into(), alerts: 4, messages: 2, silenced: 2 }],
+        rules: vec![RuleUse {
+            rule: "fires".into(),
+            alerts: 12,
+            messages: 2,
+            silenced: 2,
+            acknowledged: 0,
+            ended: 11,
+            ended_soon: 6,
+        }],
         destinations: vec![DestinationUse {
             destination: "log".into(),
             delivered: 3,
@@ -71,8 +79,14 @@ fn every_point_of_the_checklist_says_what_is_to_be_done() {
     assert!(found("Fields that are sent and not used")[0].contains("continent"));
     assert_eq!(
         found("Rules and their noise"),
-        ["all 2 messages of rule fires were silenced", "rule never did not fire in 90 days"]
+        [
+            "all 2 messages of rule fires were silenced",
+            "6 of 11 alerts of rule fires were over within ten minutes",
+            "rule never did not fire in 90 days"
+        ]
     );
+    let noise = report.points.iter().find(|point| point.title == "Rules and their noise").unwrap();
+    assert!(noise.says.contains("The loudest is fires: 2 messages, 2 of them held back"), "{}", noise.says);
     assert_eq!(
         found("Destinations and failed deliveries"),
         ["1 of 4 messages to log failed: disk full", "no rule sends to destination unused"]

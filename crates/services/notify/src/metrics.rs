@@ -62,8 +62,8 @@ impl NotifyMetrics {
             )?,
             noise: metrics.counter(
                 "rule_messages_total",
-                "Messages by the rule that speaks: planned, inhibited (a start held back while another alert fires), and held back by a silence, \
-                 a pause or an acknowledgement",
+                "Messages by the rule that speaks: planned, inhibited (a start held back while another alert fires), acknowledged (not sent \
+                 since a person had taken care of the one before), and held back by a silence or a pause",
                 &["rule", "outcome"],
             )?,
             inhibited: metrics.gauge(
@@ -108,6 +108,7 @@ impl NotifyMetrics {
         }
         match record.stage {
             DeliveryStage::Planned => noise("planned"),
+            DeliveryStage::Silenced if notification::is_acknowledged(record) => noise("acknowledged"),
             DeliveryStage::Silenced => noise("held_back"),
             DeliveryStage::Held if notification::is_inhibited(record) => noise("inhibited"),
             _ => {}

@@ -8,6 +8,11 @@ use event::{Delivery, DeliveryStage, keyed_hash_hex};
 use super::{Group, Planner, State};
 use crate::message::{Message, MessageKind, Window, instant};
 
+/// Whether a record says that alerts are not told since a person had acknowledged what they follow.
+pub fn is_acknowledged(record: &Delivery<'_>) -> bool {
+    record.stage == DeliveryStage::Silenced && record.error.starts_with("acknowledged by ")
+}
+
 impl Planner {
     /// What a person said who acknowledged what a group has open, where its destination is still to be told.
     fn to_be_told(&self, group: &Group, state: &State, now_ms: i64) -> Option<String> {

@@ -140,7 +140,7 @@ fn alert(rule: &str, number: usize, test: bool) -> Alert<'static> {
     }
 }
 
-fn write_alerts(writer: &mut LaneProducer, alerts: &[Alert<'static>]) {
+pub(crate) fn write_alerts(writer: &mut LaneProducer, alerts: &[Alert<'static>]) {
     writer.begin().unwrap();
     for alert in alerts {
         let mut value = Vec::new();

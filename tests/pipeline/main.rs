@@ -19,6 +19,7 @@ mod dlq;
 mod edge;
 mod engines;
 mod explain;
+mod faults;
 mod foreign;
 mod fuse;
 mod hanging;

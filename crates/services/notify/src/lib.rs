@@ -15,6 +15,7 @@
 //! - A report of a period is planned once: the lane that its name falls to knows the last period from the log
 //!   (`scheduled`).
 
+mod fault;
 mod lane;
 mod live;
 mod metrics;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use runtime::{LaneSet, Live, Shutdown, Telemetry};
 use tokio::runtime::Handle;
 
+pub use fault::POINTS;
 pub use scheduled::{BadReport, Content, ScheduledReport};
 pub use settings::{Destination, Settings, SettingsError, people_of, routing};
 

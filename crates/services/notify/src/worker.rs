@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use traces::{Span, Traces, conventions};
 
 use self::carrier::Carrier;
+use crate::fault::point;
 use crate::live::LiveSwitches;
 use crate::metrics::{Circuit, NotifyMetrics};
 use crate::outbox::{Outcome, PendingDelivery};
@@ -286,10 +287,12 @@ impl Worker {
         let receipt = opener.as_ref().and_then(|opener| self.receipts.get(opener)).unwrap_or(&owed.receipt);
         let part_of = owed.trace.filter(|_| self.traces.is_on());
         let span = part_of.map(|trace| conventions::deliver(&self.name, &owed.rule, owed.attempt, trace));
+        point("attempting");
         let verdict = match &self.carrier {
             Ok(carrier) => carrier.send(&owed, receipt, span.as_ref().map(Span::context)).await,
             Err(error) => Verdict::Refused { status: 0, error: error.clone() },
         };
+        point("judged");
         self.traces.publish(span.map(|span| attempted(span, &verdict)));
         let now = now_ms();
         if !matches!(verdict, Verdict::Rejected { .. }) {
@@ -418,7 +421,9 @@ impl Worker {
             error,
             receipt,
         };
-        if self.tell.send(outcome).is_err() {
+        let told = self.tell.send(outcome);
+        point("told");
+        if told.is_err() {
             tracing::debug!(
                 service = SERVICE,
                 destination = self.name,

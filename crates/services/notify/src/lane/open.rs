@@ -16,6 +16,7 @@ use runtime::{Current, Live};
 use tokio::runtime::Handle;
 use traces::Traces;
 
+use crate::fault::point;
 use crate::live::LiveSwitches;
 use crate::metrics::NotifyMetrics;
 use crate::outbox::{Outbox, Outcome};
@@ -92,8 +93,10 @@ impl<'s> OpenLane<'s> {
         let deliveries = (Topic::Deliveries, partition % current.plan.delivery_partitions.max(1));
         let writes = Writes::records([deliveries]).positions(GROUP);
         let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
+        point("fenced");
         let resumed = resume(&current, partition, metrics).map_err(|end| producer.confirm(end))?;
         let Resumed { planner, outbox, start, log, log_end } = resumed;
+        point("restored");
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
         let workers = Workers::start(&current, handle, &tell, metrics, switches);
@@ -130,6 +133,7 @@ impl<'s> OpenLane<'s> {
         let owed: Vec<String> = owed.into_iter().map(|(_, bundle_id)| bundle_id).collect();
         tracing::info!(service = SERVICE, partition, alerts = start, owed = owed.len(), "the lane is open");
         owed.iter().for_each(|bundle_id| open.hand_out(bundle_id));
+        point("reopened");
         Ok(open)
     }
 
@@ -203,6 +207,9 @@ impl<'s> OpenLane<'s> {
             self.planner.take(&alert, now_ms);
         }
         self.unsaved += records.len();
+        if !records.is_empty() {
+            point("taken");
+        }
         Ok(())
     }
 
@@ -210,7 +217,11 @@ impl<'s> OpenLane<'s> {
     pub(super) fn collect(&mut self) -> Result<(), End> {
         // Before its outcomes are taken: a task that has ended has told all of them.
         self.handed_over.extend(self.workers.replaced());
+        let before = self.reported.len();
         self.reported.extend(self.outcomes.try_iter());
+        if self.reported.len() > before {
+            point("collected");
+        }
         match self.workers.ended() {
             None => Ok(()),
             Some(name) => {
@@ -246,7 +257,9 @@ impl<'s> OpenLane<'s> {
         // A bundle is told of once more after it ended only if its destination's task was told to end in between.
         records
             .extend(outcomes.iter().filter_map(|outcome| Some(self.outbox.get(&outcome.bundle_id)?.record(outcome))));
+        point("settled");
         self.producer.begin()?;
+        point("begun");
         let mut value = Vec::new();
         // The position stands in the log, too: what the group's coordinator gives out after a crash may be an older one.
         let mut headers = vec![(REACHED, next.to_string())];
@@ -263,11 +276,14 @@ impl<'s> OpenLane<'s> {
                 &headers,
             )?;
         }
+        point("written");
         let written = self.producer.flush()?;
+        point("flushed");
         let needed = [self.planner.mark(), self.outbox.mark(), Some(self.log_end)].into_iter().flatten().min();
         let metadata = format!("deliveries={}", needed.unwrap_or(self.log_end));
         let position = Position { topic: Topic::Alerts, partition: self.partition, next, metadata };
         self.producer.commit(GROUP, &[position])?;
+        point("committed");
         self.planner.committed(self.log_end);
         let planned: Vec<String> = records
             .iter()
@@ -292,6 +308,7 @@ impl<'s> OpenLane<'s> {
         over.sort_by_key(|owed| (owed.planned_at, owed.bundle_id.as_str()));
         next.extend(over.into_iter().map(|owed| owed.bundle_id.clone()));
         next.iter().for_each(|bundle_id| self.hand_out(bundle_id));
+        point("handed-out");
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
         Ok(())
     }

@@ -9,6 +9,7 @@ use event::trace::TRACEPARENT;
 use notification::destination::{Outgoing, People, SecretText, Step, Verdict};
 use runtime::clock::now_ms;
 
+use crate::fault::point;
 use crate::outbox::PendingDelivery;
 use crate::transport::file;
 use crate::transport::http::Http;
@@ -54,7 +55,9 @@ impl Carrier {
         let mut answers = Vec::new();
         while answers.len() < MAX_STEPS {
             let outgoing = Outgoing { message, receipt, people: &self.people, now_ms: now_ms() };
-            let answer = match self.destination.step(&outgoing, &answers) {
+            let step = self.destination.step(&outgoing, &answers);
+            point("asking");
+            let answer = match step {
                 Step::End(verdict) => return verdict,
                 Step::Append(row) => file::append(row).await,
                 Step::Mail(mail) => {
@@ -69,6 +72,7 @@ impl Carrier {
                     self.http.send(request).await
                 }
             };
+            point("answered");
             match answer {
                 Ok(answer) => answers.push(answer),
                 Err(verdict) => return verdict,

@@ -74,7 +74,9 @@ impl CountedRule {
         let next = closed.map_or(i64::MIN, |closed| closed.saturating_add(threshold.pane_ms));
         let of_pane = threshold.closed_at(signal.pane.0.max(0)).saturating_add(threshold.pane_ms);
         keys.touch(id);
-        keys.wake_by(id, next.max(of_pane));
+        if let Some(at) = timer(next.max(of_pane)) {
+            keys.wake_by(id, at);
+        }
         arrival == Arrival::InTime
     }
 
@@ -89,7 +91,7 @@ impl CountedRule {
         let threshold = self.threshold;
         let mut keys = std::mem::take(&mut self.keys);
         for (test, keys) in [false, true].into_iter().zip(&mut keys) {
-            while let Some(id) = keys.due(to) {
+            while let Some(id) = keys.due(timer(to).unwrap_or(u32::MAX)) {
                 let Some(slot) = keys.get_mut(id) else { continue };
                 let (key, state) = (&*slot.key, &mut slot.state);
                 let differs = state.close(&threshold, from, to, |turn| tell(self.alert(key, test, turn)));
@@ -101,7 +103,7 @@ impl CountedRule {
                 if differs {
                     keys.touch(id);
                 }
-                keys.wake(id, Some(wakes));
+                keys.wake(id, timer(wakes));
             }
         }
         self.keys = keys;
@@ -158,7 +160,13 @@ impl CountedRule {
         let id = keys.id(key.key, KeyState::default);
         let slot = keys.get_mut(id)?;
         (slot.state, slot.stored) = (state, true);
-        keys.wake(id, Some(next));
+        keys.wake(id, timer(next));
         Some(())
     }
+}
+
+/// The end of a pane, in milliseconds since 1970, as the time of a timer: a pane is whole seconds. None for what is
+/// beyond the year 2106: nothing that happens is.
+fn timer(at: i64) -> Option<u32> {
+    u32::try_from(at.div_euclid(1_000).max(1)).ok()
 }

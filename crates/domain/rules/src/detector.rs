@@ -1,9 +1,10 @@
 //! The rules that count, over the batches of all lanes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use event::{Alert, Millis, Signal, SignalBatch};
+use hashbrown::HashMap;
 
 use crate::Glob;
 use crate::counted::CountedRule;

@@ -2,7 +2,7 @@
 //!
 //! Closing walks keys that were touched, that fire, or whose time has come; never all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use event::{Alert, Signal};
@@ -16,6 +16,7 @@ use crate::evaluator::spike::SpikeChange;
 use crate::evaluator::{Evaluator, KeyState, gap};
 use crate::key_table::KeyTable;
 use crate::observation::FACET;
+use crate::open_minute::OpenMinute;
 use crate::pane::{MOST_BYTES, Pane, Part};
 use crate::sample::Sample;
 use crate::state::{Change, StateKey, StatePart};
@@ -38,21 +39,17 @@ pub(crate) enum Added {
     NotToldApart,
 }
 
-/// A key.
-struct Known {
-    state: KeyState,
-    /// Its profile is in some snapshot.
-    profile_stored: bool,
-    /// The event that the last alert named, or the last one that came.
-    sample: Option<Box<Sample>>,
-}
-
 /// The keys of production data, or of test data.
 #[derive(Default)]
 struct Keys {
-    table: KeyTable<Known>,
+    table: KeyTable<KeyState>,
+    /// The event that the last alert of a key named, or the last one that came: of keys that may have something to
+    /// say of it.
+    samples: hashbrown::HashMap<u32, Sample>,
+    /// Keys that have no profile any more, and had one in some snapshot.
+    forgotten: HashSet<u32>,
     /// Minute → keys with events in it, of the minutes that have not closed.
-    open: BTreeMap<i64, HashMap<u32, Pane>>,
+    open: BTreeMap<i64, OpenMinute>,
 }
 
 /// A rule whose panes are minutes.
@@ -121,22 +118,30 @@ impl LearnedRule {
         };
         let keys = &mut self.keys[usize::from(signal.test)];
         let id = keys.id(signal.key.as_ref(), &self.evaluator);
-        let room =
-            if self.evaluator.only_counts() { usize::MAX } else { MOST_BYTES.saturating_sub(keys.open_bytes(id)) };
-        let rest = self.evaluator.rest(signal.attributes.get(FACET));
-        let of_minute = keys.open.entry(minute).or_default();
-        let told_apart = match of_minute.get_mut(&id) {
-            Some(pane) => pane.add(lane, signal, room, rest),
-            None => {
-                let pane = Some(Pane::new(Part::of(lane, signal))).filter(|pane| pane.bytes() <= room);
-                let fits = pane.is_some();
-                if let Some(pane) = pane.or_else(|| Pane::of_rest(lane, signal, rest)) {
-                    of_minute.insert(id, pane);
+        keys.table.touch(id);
+        let told_apart = if self.evaluator.only_counts() {
+            let of_minute = keys.open.entry(minute).or_default();
+            match of_minute.get_mut(id) {
+                Some(pane) => pane.count(lane, signal),
+                None => of_minute.insert(id, Pane::new(Part::counted(lane, signal))),
+            }
+            true
+        } else {
+            let room = MOST_BYTES.saturating_sub(keys.open_bytes(id));
+            let rest = self.evaluator.rest(signal.attributes.get(FACET));
+            let of_minute = keys.open.entry(minute).or_default();
+            match of_minute.get_mut(id) {
+                Some(pane) => pane.add(lane, signal, room, rest),
+                None => {
+                    let pane = Some(Pane::new(Part::of(lane, signal))).filter(|pane| pane.bytes() <= room);
+                    let fits = pane.is_some();
+                    if let Some(pane) = pane.or_else(|| Pane::of_rest(lane, signal, rest)) {
+                        of_minute.insert(id, pane);
+                    }
+                    fits
                 }
-                fits
             }
         };
-        keys.table.touch(id);
         match (told_apart, in_time) {
             (false, _) => Added::NotToldApart,
             (true, true) => Added::InTime,
@@ -154,11 +159,11 @@ impl LearnedRule {
         let mut keys = std::mem::take(&mut self.keys);
         for (test, keys) in [false, true].into_iter().zip(&mut keys) {
             while let Some(minute) = keys.open.first_key_value().map(|(minute, _)| *minute).filter(|at| *at < to) {
-                for (id, pane) in keys.open.remove(&minute).unwrap_or_default() {
+                for (id, pane) in keys.open.remove(&minute).unwrap_or_default().into_panes() {
                     self.walk(keys, id, test, minute, Some(pane), &mut tell);
                 }
             }
-            while let Some(id) = keys.table.due(to) {
+            while let Some(id) = keys.table.due(timer(to).unwrap_or(u32::MAX)) {
                 self.walk(keys, id, test, to, None, &mut tell);
             }
         }
@@ -180,14 +185,16 @@ impl LearnedRule {
             (Evaluator::Gap(rule), Some(pane)) => self.count(keys, rule, id, minute, pane),
             _ => (0, 0),
         };
-        let Some(slot) = keys.table.get_mut(id) else { return };
-        let (key, known) = (&*slot.key, &mut slot.state);
-        match (&self.evaluator, &mut known.state) {
+        let Keys { table, samples, forgotten, .. } = keys;
+        let Some(slot) = table.get_mut(id) else { return };
+        let (key, state) = (&*slot.key, &mut slot.state);
+        let had_profile = state.has_profile();
+        match (&self.evaluator, &mut *state) {
             (Evaluator::Spike { rule, during_launches }, KeyState::Spike(state)) => {
                 let planned = if *during_launches { Vec::new() } else { self.expectations.planned(key) };
-                let (count, sample) = pane
+                let (count, mut sample) = pane
                     .map(Pane::only)
-                    .map_or((0, None), |part| (part.count.saturating_sub(part.late), Some(Box::new(part.sample))));
+                    .map_or((0, None), |part| (part.count.saturating_sub(part.late), Some(part.sample)));
                 let mut changes = Vec::new();
                 if count > 0 {
                     state.take(rule, minute, count, &planned, &mut |change| changes.push(change));
@@ -195,30 +202,45 @@ impl LearnedRule {
                     state.walk(rule, minute - 1, &planned, &mut |change| changes.push(change));
                 }
                 for change in changes {
-                    if let SpikeChange::Fired { .. } = change {
-                        known.sample.clone_from(&sample);
+                    match change {
+                        SpikeChange::Fired { .. } => {
+                            let sample = sample.take().and_then(|sample| {
+                                samples.insert(id, sample);
+                                samples.get(&id)
+                            });
+                            tell(self.teller.spike(key, test, sample, change));
+                        }
+                        SpikeChange::Resolved { .. } => {
+                            tell(self.teller.spike(key, test, samples.remove(&id).as_ref(), change));
+                        }
                     }
-                    tell(self.teller.spike(key, test, known.sample.as_deref(), change));
                 }
             }
             (Evaluator::Silence { .. }, KeyState::Silence(state)) => {
                 let Some(rule) = self.evaluator.silence(key, &self.expectations) else { return };
                 let mut changes = Vec::new();
-                let mut before = None;
+                let (mut before, mut present) = (None, None);
                 match pane.map(Pane::only) {
                     Some(part) => {
                         state.take(&rule, minute, part.count, &mut |change| changes.push(change));
-                        before = known.sample.replace(Box::new(part.sample));
+                        (before, present) = (samples.remove(&id), Some(part.sample));
                     }
                     None => state.walk(&rule, minute, &mut |change| changes.push(change)),
                 }
                 for change in changes {
+                    let present = present.as_ref().or_else(|| samples.get(&id));
                     // What was said before this minute is about the events before it.
                     let sample = match change {
-                        SilenceChange::Fired { trickle: false, .. } => before.as_deref().or(known.sample.as_deref()),
-                        _ => known.sample.as_deref(),
+                        SilenceChange::Fired { trickle: false, .. } => before.as_ref().or(present),
+                        _ => present,
                     };
                     tell(self.teller.silence(key, test, sample, change));
+                }
+                // A key that does not speak has nothing to say of its events.
+                if !state.is_watched_by(&rule) {
+                    samples.remove(&id);
+                } else if let Some(present) = present {
+                    samples.insert(id, present);
                 }
             }
             (Evaluator::Broken(rule), KeyState::Broken(state)) => {
@@ -228,13 +250,13 @@ impl LearnedRule {
                         let (seen, named) = BrokenMinute::of(pane);
                         state.take(rule, minute, seen, &mut |change| changes.push(change));
                         if changes.iter().any(|change| matches!(change, BrokenChange::Fired { .. })) {
-                            known.sample = Some(Box::new(pane.sample(named)));
+                            samples.insert(id, pane.sample(named));
                         }
                     }
                     None => state.walk(rule, minute, &mut |change| changes.push(change)),
                 }
                 for change in changes {
-                    tell(self.teller.broken(key, test, known.sample.as_deref(), rule, change));
+                    tell(self.teller.broken(key, test, samples.get(&id), rule, change));
                 }
             }
             (Evaluator::Drift(rule), KeyState::Drift(state)) => {
@@ -243,13 +265,13 @@ impl LearnedRule {
                     Some(pane) => {
                         state.take(rule, minute, &DriftMinute::of(pane), &mut |change| changes.push(change));
                         if let Some(new) = pane.parts().find(|part| state.is_new(&part.facet)) {
-                            known.sample = Some(Box::new(new.sample.clone()));
+                            samples.insert(id, new.sample.clone());
                         }
                     }
                     None => state.walk(rule, minute, &mut |change| changes.push(change)),
                 }
                 for change in changes {
-                    tell(self.teller.drift(key, test, known.sample.as_deref(), rule, change));
+                    tell(self.teller.drift(key, test, samples.get(&id), rule, change));
                 }
             }
             (Evaluator::Gap(rule), KeyState::Gap(state)) => {
@@ -257,10 +279,10 @@ impl LearnedRule {
                 state.walk(rule, minute, &mut |change| changes.push(change));
                 if let Some(pane) = &pane {
                     state.take(rule, minute, counted.0, counted.1);
-                    known.sample = Some(Box::new(pane.sample(0)));
+                    samples.insert(id, pane.sample(0));
                 }
                 for change in changes {
-                    tell(self.teller.gap(key, test, known.sample.as_deref(), rule, change));
+                    tell(self.teller.gap(key, test, samples.get(&id), rule, change));
                 }
             }
             (Evaluator::FirstSeen(rule), KeyState::FirstSeen(state)) => {
@@ -272,19 +294,22 @@ impl LearnedRule {
             }
             _ => {}
         }
-        if known.state.is_over() && !keys.is_open(id) {
+        if had_profile && !state.has_profile() {
+            forgotten.insert(id);
+        }
+        let (is_over, wakes) = (state.is_over(), self.evaluator.wakes(key, state, &self.expectations));
+        if is_over && !keys.is_open(id) {
+            keys.samples.remove(&id);
             return keys.table.remove(id);
         }
-        let Some(slot) = keys.table.get_mut(id) else { return };
-        let wakes = self.evaluator.wakes(&slot.key, &slot.state.state, &self.expectations);
         keys.table.touch(id);
-        keys.table.wake(id, wakes);
+        keys.table.wake(id, wakes.and_then(timer));
     }
 
     /// What a minute adds to a key on delivery gaps: by how much the counters of its links grew, and what arrived.
     fn count(&self, keys: &mut Keys, rule: &gap::GapRule, id: u32, minute: i64, pane: &Pane) -> (u64, u64) {
         let Some(slot) = keys.table.get_mut(id) else { return (0, 0) };
-        let KeyState::Gap(state) = &slot.state.state else { return (0, 0) };
+        let KeyState::Gap(state) = &slot.state else { return (0, 0) };
         let (key, before) = (slot.key.clone(), state.arrived(rule, minute));
         let mut sum = (0_u64, 0_u64);
         for part in pane.parts() {
@@ -295,7 +320,7 @@ impl LearnedRule {
             }
             let counter = keys.id(&gap::counter_key(&key, &part.facet), &self.evaluator);
             let Some(slot) = keys.table.get_mut(counter) else { continue };
-            let KeyState::Counter(state) = &mut slot.state.state else { continue };
+            let KeyState::Counter(state) = &mut slot.state else { continue };
             let (counted, arrived) = state.take(minute, part.count, part.counters, before);
             sum = (sum.0.saturating_add(counted), sum.1.saturating_add(arrived));
             keys.table.touch(counter);
@@ -306,22 +331,24 @@ impl LearnedRule {
     /// What has changed since the last call.
     pub(crate) fn snapshot(&mut self, changes: &mut Vec<Change>) {
         for (test, keys) in [false, true].into_iter().zip(&mut self.keys) {
-            let (name, memory, open) = (&self.name, &self.memory, &keys.open);
+            let (name, memory) = (&self.name, &self.memory);
+            let Keys { table, samples, forgotten, open } = keys;
             let record = |key: &str, part| StateKey::of(name, memory, key, test).part(part).encode();
-            keys.table.take_changed(|id, slot| {
-                let known = &mut slot.state;
-                let mut value = Writer(vec![known.state.kind(), VERSION]);
-                known.state.write(&mut value);
-                value.byte(u8::from(known.sample.is_some()));
-                if let Some(sample) = &known.sample {
+            table.take_changed(|id, slot| {
+                let state = &mut slot.state;
+                let mut value = Writer(vec![state.kind(), VERSION]);
+                state.write(&mut value);
+                let sample = samples.get(&id);
+                value.byte(u8::from(sample.is_some()));
+                if let Some(sample) = sample {
                     sample.write(&mut value);
                 }
                 let open: Vec<(&i64, &Pane)> =
-                    open.iter().filter_map(|(minute, panes)| Some((minute, panes.get(&id)?))).collect();
+                    open.iter().filter_map(|(minute, panes)| Some((minute, panes.get(id)?))).collect();
                 value.u32(
                     u32::try_from(open.iter().map(|(_, pane)| pane.parts().count()).sum::<usize>()).unwrap_or(u32::MAX),
                 );
-                let only_counts = matches!(known.state, KeyState::Spike(_) | KeyState::Silence(_));
+                let only_counts = matches!(state, KeyState::Spike(_) | KeyState::Silence(_));
                 for (minute, part) in open.into_iter().flat_map(|(at, pane)| pane.parts().map(move |part| (at, part))) {
                     value.i64(*minute);
                     if only_counts {
@@ -333,22 +360,22 @@ impl LearnedRule {
                     }
                 }
                 changes.push(Change { key: record(&slot.key, StatePart::Present), value: Some(value.0) });
-                let kind = known.state.kind();
-                match known.state.profile_mut() {
-                    Some(profile) if profile.unsaved || !known.profile_stored => {
+                let kind = state.kind();
+                let was_forgotten = forgotten.remove(&id);
+                match state.profile_mut() {
+                    Some(profile) if profile.unsaved => {
                         let mut value = Writer(vec![kind, VERSION]);
                         profile.write(&mut value);
-                        (profile.unsaved, known.profile_stored) = (false, true);
+                        profile.unsaved = false;
                         changes.push(Change { key: record(&slot.key, StatePart::Profile), value: Some(value.0) });
                     }
-                    None if known.profile_stored => {
-                        known.profile_stored = false;
+                    None if was_forgotten => {
                         changes.push(Change { key: record(&slot.key, StatePart::Profile), value: None });
                     }
                     _ => {}
                 }
             });
-            let removed = keys.table.take_removed();
+            let removed = table.take_removed();
             changes.extend(removed.map(|key| Change { key: record(&key, StatePart::Present), value: None }));
         }
     }
@@ -372,6 +399,10 @@ impl LearnedRule {
                 }
                 self.profiles.insert((key.test, key.key.to_owned()), Profile::read(&mut from)?);
             }
+            // Most keys do not speak, and wait for nothing.
+            StatePart::Present if self.evaluator.read(kind, &mut from, None).is_some() => {
+                self.put_back(key.test, key.key, value, None)?;
+            }
             StatePart::Present => self.restored.push((key.test, key.key.to_owned(), value.to_vec())),
         }
         Some(())
@@ -383,22 +414,28 @@ impl LearnedRule {
             let profile = self.profiles.remove(&(test, key.clone()));
             self.put_back(test, &key, &value, profile).ok_or(key)?;
         }
-        self.profiles.clear();
+        for (test, key) in std::mem::take(&mut self.profiles).into_keys() {
+            let keys = &mut self.keys[usize::from(test)];
+            keys.forgotten.extend(keys.table.find(&key));
+        }
         Ok(())
     }
 
     fn put_back(&mut self, test: bool, key: &str, value: &[u8], profile: Option<Profile>) -> Option<()> {
         let mut from = Reader(value);
-        let profile_stored = profile.is_some();
         let (kind, _) = (from.byte()?, from.byte()?);
         let state = self.evaluator.read(kind, &mut from, profile)?;
-        let sample = if from.byte()? == 1 { Some(Box::new(Sample::read(&mut from)?)) } else { None };
+        let sample = if from.byte()? == 1 { Some(Sample::read(&mut from)?) } else { None };
         let wakes = self.evaluator.wakes(key, &state, &self.expectations);
         let only_counts = matches!(state, KeyState::Spike(_) | KeyState::Silence(_));
+        let names_events = self.evaluator.names_events(key, &state, &self.expectations);
         let keys = &mut self.keys[usize::from(test)];
         let id = keys.id(key, &self.evaluator);
         let slot = keys.table.get_mut(id)?;
-        (slot.state, slot.stored) = (Known { state, sample, profile_stored }, true);
+        (slot.state, slot.stored) = (state, true);
+        if let Some(sample) = sample.filter(|_| names_events) {
+            keys.samples.insert(id, sample);
+        }
         for _ in 0..from.u32()? {
             let minute = from.i64()?;
             let part = if only_counts {
@@ -407,29 +444,35 @@ impl LearnedRule {
             } else {
                 Part::read(&mut from)?
             };
-            match keys.open.entry(minute).or_default().entry(id) {
-                std::collections::hash_map::Entry::Occupied(mut pane) => pane.get_mut().push(part),
-                std::collections::hash_map::Entry::Vacant(place) => drop(place.insert(Pane::new(part))),
+            let of_minute = keys.open.entry(minute).or_default();
+            match of_minute.get_mut(id) {
+                Some(pane) => pane.push(part),
+                None => of_minute.insert(id, Pane::new(part)),
             }
         }
-        keys.table.wake(id, wakes);
+        keys.table.wake(id, wakes.and_then(timer));
         Some(())
     }
 }
 
+/// The end of a minute, since 1970, as the time of a timer; none for what no minute that comes will reach.
+fn timer(minute: i64) -> Option<u32> {
+    u32::try_from(minute.max(1)).ok()
+}
+
 impl Keys {
     fn id(&mut self, key: &str, evaluator: &Evaluator) -> u32 {
-        self.table.id(key, || Known { state: evaluator.fresh(key), profile_stored: false, sample: None })
+        self.table.id(key, || evaluator.fresh(key))
     }
 
     /// What the minutes of a key that have not closed take in its record, in bytes.
     fn open_bytes(&self, id: u32) -> usize {
-        self.open.values().filter_map(|panes| panes.get(&id)).map(Pane::bytes).sum()
+        self.open.values().filter_map(|panes| panes.get(id)).map(Pane::bytes).sum()
     }
 
     /// Whether a minute that has not closed has events of a key.
     fn is_open(&self, id: u32) -> bool {
-        self.open.values().any(|panes| panes.contains_key(&id))
+        self.open.values().any(|panes| panes.get(id).is_some())
     }
 }
 

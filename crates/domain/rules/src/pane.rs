@@ -43,6 +43,12 @@ impl Part {
         }
     }
 
+    /// Of a rule that only counts: nothing is told apart.
+    pub(crate) fn counted(lane: u16, signal: &Signal<'_>) -> Self {
+        let [count, late] = [signal.count, signal.late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        Self { facet: Box::default(), count, late, counters: None, sample: Sample::of(lane, signal) }
+    }
+
     /// Adds what another signal says of the same facet. `room`: by how many bytes the part may grow.
     fn add(&mut self, lane: u16, signal: &Signal<'_>, room: usize) {
         self.count(signal);
@@ -105,6 +111,14 @@ impl Pane {
     /// A pane for a key whose open minutes have no room: what is told apart no further; none if that is left out.
     pub(crate) fn of_rest(lane: u16, signal: &Signal<'_>, rest: Option<&str>) -> Option<Self> {
         Some(Self::new(Part { facet: rest?.into(), counters: None, ..Part::of(lane, signal) }))
+    }
+
+    /// Adds a signal of a rule that only counts.
+    pub(crate) fn count(&mut self, lane: u16, signal: &Signal<'_>) {
+        self.first.count(signal);
+        if lane < self.first.sample.lane {
+            self.first.sample = Sample::of(lane, signal);
+        }
     }
 
     /// Adds a signal. Whether its facet could be told apart: for another one there must be `room`, in bytes. Otherwise

@@ -15,13 +15,15 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn of(lane: u16, signal: &Signal<'_>) -> Self {
-        let told =
-            signal.attributes.0.iter().filter(|(name, _)| name != FACET && COUNTERS.iter().all(|one| name != one));
-        let length = told.clone().map(|(name, value)| name.len() + value.len() + 8).sum::<usize>();
-        let mut to = Writer(Vec::with_capacity(signal.sample.len() + 8 + length));
+        let told = |name: &str| name != FACET && COUNTERS.iter().all(|one| name != *one);
+        let (mut number, mut length) = (0, signal.sample.len() + 8);
+        for (name, value) in signal.attributes.0.iter().filter(|(name, _)| told(name)) {
+            (number, length) = (number + 1, length + name.len() + value.len() + 8);
+        }
+        let mut to = Writer(Vec::with_capacity(length));
         to.text(&signal.sample);
-        to.u32(u32::try_from(told.clone().count()).unwrap_or(u32::MAX));
-        for (name, value) in told {
+        to.u32(number);
+        for (name, value) in signal.attributes.0.iter().filter(|(name, _)| told(name)) {
             to.text(name);
             to.text(value);
         }

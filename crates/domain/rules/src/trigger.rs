@@ -127,7 +127,7 @@ impl Trigger {
     }
 
     /// Whether bots and internal traffic count too: a platform counts them, and they arrive.
-    pub(crate) fn is_of_all_traffic(&self) -> bool {
+    pub fn is_of_all_traffic(&self) -> bool {
         matches!(self, Self::Gap { .. })
     }
 

@@ -140,6 +140,30 @@ impl BrokenMinute {
     }
 }
 
+/// What leads nowhere, minute after minute: a link that the platform has ended does, until it is edited.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Nowhere {
+    ended: bool,
+}
+
+impl Nowhere {
+    /// Takes what came in one minute: how many led nowhere, and how many arrived.
+    pub(crate) fn take<'f>(&mut self, parts: impl Iterator<Item = (&'f str, u64)>) -> (u64, u64) {
+        let (mut bad, mut works, mut edited, mut ended) = (0, 0, false, false);
+        for (facet, count) in parts {
+            match facet {
+                WORKS => works += count,
+                EDITED => edited = true,
+                ENDED => ended = true,
+                _ => bad += count,
+            }
+        }
+        let was_ended = self.ended && !edited;
+        self.ended = was_ended || (ended && !edited);
+        if was_ended { (bad + works, 0) } else { (bad, works) }
+    }
+}
+
 /// What is known of one key. A key that works, and has not fired lately, is forgotten.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct BrokenKey {

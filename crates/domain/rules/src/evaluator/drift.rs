@@ -190,6 +190,11 @@ impl DriftMinute {
     }
 }
 
+/// Whether a facet is that of a visit which shows one of these sites or statuses.
+pub(crate) fn shows(facet: &str, of: &[&str]) -> bool {
+    facet.starts_with(VISIT) && marks(facet).iter().any(|mark| of.contains(&mark.to_string().as_str()))
+}
+
 /// What the facet of a visit shows.
 fn marks(facet: &str) -> Vec<DriftMark> {
     let mut fields = facet.split(SEPARATOR).skip(1);

@@ -63,20 +63,27 @@ impl Subject {
         }
     }
 
+    /// The field that it is read from.
+    pub fn field(self) -> Field {
+        match self {
+            Self::Domain => Field::Domain,
+            Self::Channel => Field::Channel,
+            Self::Campaign | Self::CampaignPrefix => Field::Campaign,
+            Self::LinkKind => Field::LinkKind,
+            Self::Partner => Field::Partner,
+            Self::UtmSource => Field::UtmSource,
+            Self::DestinationHost => Field::DestinationHost,
+        }
+    }
+
     /// What an event says; none: nothing.
     pub fn value<'e>(self, event: &'e LinkEvent<'_>) -> Option<Cow<'e, str>> {
         let value = match self {
-            Self::Domain => Field::Domain.value(event),
-            Self::Channel => Field::Channel.value(event),
-            Self::Campaign => Field::Campaign.value(event),
             Self::CampaignPrefix => {
                 let campaign = event.campaign.as_ref();
                 Cow::Borrowed(campaign.split(['-', '_', '.', ':', '/', ' ']).next().unwrap_or(campaign))
             }
-            Self::LinkKind => Field::LinkKind.value(event),
-            Self::Partner => Field::Partner.value(event),
-            Self::UtmSource => Field::UtmSource.value(event),
-            Self::DestinationHost => Field::DestinationHost.value(event),
+            other => other.field().value(event),
         };
         (!value.is_empty()).then_some(value)
     }

@@ -181,7 +181,7 @@ impl GapKey {
 
     /// What was counted in the window, and what is missing of it, at the end of the hour before `hour`. What arrived
     /// counts from an hour before the window on: a counter may say a little less than there is.
-    fn window(&self, rule: &GapRule, hour: i64) -> (u64, u64) {
+    pub(crate) fn window(&self, rule: &GapRule, hour: i64) -> (u64, u64) {
         let from = |hour: i64| self.hours.partition_point(|one| one.0 < hour);
         let (first, end) = (hour - rule.within_hours, from(hour));
         let counted = self.hours[from(first)..from(hour - 1)].iter().map(|one| one.1).fold(0, u64::saturating_add);

@@ -114,6 +114,15 @@ impl Evaluator {
         Some(SilenceRule { quiet_after_minutes: fixed.or(rule.quiet_after_minutes), ..*rule })
     }
 
+    /// Whether an event is kept for what a key may have to say.
+    pub(crate) fn names_events(&self, key: &str, state: &KeyState, expectations: &Expectations) -> bool {
+        match state {
+            KeyState::Spike(state) => state.is_firing(),
+            KeyState::Silence(state) => self.silence(key, expectations).is_some_and(|rule| state.is_watched_by(&rule)),
+            _ => true,
+        }
+    }
+
     /// Reads what [`KeyState::write`] wrote, with the profile that belongs to it.
     pub(crate) fn read(&self, kind: u8, from: &mut Reader<'_>, profile: Option<Profile>) -> Option<KeyState> {
         Some(match (self, kind) {
@@ -162,6 +171,15 @@ impl KeyState {
             Self::Spike(state) => state.profile_mut(),
             Self::Silence(state) => state.profile_mut(),
             _ => None,
+        }
+    }
+
+    /// Whether it has a learned profile.
+    pub(crate) fn has_profile(&self) -> bool {
+        match self {
+            Self::Spike(state) => state.speaks(),
+            Self::Silence(state) => state.speaks(),
+            _ => false,
         }
     }
 

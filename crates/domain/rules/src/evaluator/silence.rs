@@ -171,6 +171,16 @@ impl SilenceKey {
         Some(known.range(if hour == known.hour { known.usual } else { known.profile.usual(hour) }))
     }
 
+    /// Whether it has a profile.
+    pub(crate) fn speaks(&self) -> bool {
+        self.speaking.is_some()
+    }
+
+    /// Whether its silence would be told, now or some day: it speaks, or the rule has a fixed time.
+    pub(crate) fn is_watched_by(&self, rule: &SilenceRule) -> bool {
+        rule.quiet_after_minutes.is_some() || self.speaks()
+    }
+
     /// Whether it has fired and is not over.
     pub fn is_firing(&self) -> bool {
         self.quiet || self.speaking.as_ref().is_some_and(|known| known.firing)

@@ -208,6 +208,16 @@ impl SpikeKey {
         }
     }
 
+    /// Whether it has a profile.
+    pub(crate) fn speaks(&self) -> bool {
+        self.speaking.is_some()
+    }
+
+    /// Whether it has fired and is not over.
+    pub(crate) fn is_firing(&self) -> bool {
+        self.speaking.as_ref().is_some_and(|known| known.firing)
+    }
+
     /// What is usual in a window that ends with `minute`, and what fires there; none while the key has no profile. As
     /// of the last minute that was taken.
     pub fn band(&self, rule: &SpikeRule, minute: i64, window: u8) -> Option<Band> {

@@ -6,13 +6,16 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 use warehouse::{Side, Warehouse};
 
-use super::Fired;
+use super::{Fired, KEPT};
 use crate::Result;
 
 /// Alerts and messages of a span.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    /// The first of them, by rule.
     alerts: BTreeMap<String, Vec<Fired>>,
+    /// How many there are, by rule.
+    numbers: BTreeMap<String, u64>,
     versions: BTreeMap<String, BTreeSet<String>>,
     messages: BTreeMap<String, u64>,
 }
@@ -27,14 +30,23 @@ impl Before {
             )
         };
         let mut before = Self::default();
+        let numbers = format!(
+            "SELECT toString(rule) AS name, toString(rule_version) AS version, count() AS alerts FROM alerts AS a \
+             WHERE transition != 'resolved' AND {} GROUP BY name, version",
+            within("a.received_at")
+        );
+        for row in warehouse.query(Side::Production, &numbers, &[]).await? {
+            let rule = text(&row, "name");
+            before.versions.entry(rule.clone()).or_default().insert(text(&row, "version"));
+            *before.numbers.entry(rule).or_default() += u64::try_from(number(&row, "alerts")).unwrap_or(0);
+        }
         let alerts = format!(
-            "SELECT toString(rule) AS rule, toString(rule_version) AS version, key, toUnixTimestamp64Milli(a.received_at) AS at, \
-             attributes['why'] AS why FROM alerts AS a WHERE transition != 'resolved' AND {} ORDER BY at, key",
+            "SELECT toString(rule) AS name, key, toUnixTimestamp64Milli(a.received_at) AS at, attributes['why'] AS why \
+             FROM alerts AS a WHERE transition != 'resolved' AND {} ORDER BY at, key LIMIT {KEPT} BY name",
             within("a.received_at")
         );
         for row in warehouse.query(Side::Production, &alerts, &[]).await? {
-            let rule = text(&row, "rule");
-            before.versions.entry(rule.clone()).or_default().insert(text(&row, "version"));
+            let rule = text(&row, "name");
             let fired = Fired { at: number(&row, "at"), key: text(&row, "key"), why: text(&row, "why") };
             before.alerts.entry(rule).or_default().push(fired);
         }
@@ -49,7 +61,12 @@ impl Before {
         Ok(before)
     }
 
-    /// The alerts of a rule, without ends.
+    /// How many alerts of a rule there are, without ends.
+    pub(super) fn number(&self, rule: &str) -> u64 {
+        self.numbers.get(rule).copied().unwrap_or(0)
+    }
+
+    /// The first alerts of a rule, without ends, by time.
     pub(super) fn alerts(&self, rule: &str) -> &[Fired] {
         self.alerts.get(rule).map_or(&[], Vec::as_slice)
     }

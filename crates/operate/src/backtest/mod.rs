@@ -7,7 +7,7 @@
 mod before;
 mod messages;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use event::{Alert, Transition};
@@ -28,6 +28,9 @@ pub const LEARN_MS: i64 = 56 * 86_400_000;
 const KEYS: usize = 5;
 /// Alerts that only one of the two has, and are named.
 const DIFFERENCES: usize = 20;
+/// Of each rule the first so many alerts are held against those that were sent, and so many keys are told apart: a rule
+/// that fires on every event has as many as there are events.
+const KEPT: usize = 100_000;
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +89,7 @@ pub struct RuleReport {
     pub version: String,
     /// How many times it fires.
     pub alerts: u64,
-    /// For how many keys.
+    /// For how many keys; 100,000 are told apart.
     pub keys: u64,
     /// The keys it fires most for.
     pub most: Vec<KeyCount>,
@@ -100,6 +103,9 @@ pub struct RuleReport {
     pub messages_before: u64,
     /// Alerts that both have: the same key, at the same time to within two panes.
     pub both: u64,
+    /// Until when the two are compared, in milliseconds since 1970; none: all of the span. A rule with very many alerts
+    /// is compared as far as the first 100,000 go.
+    pub compared_until: Option<i64>,
     /// Whether another version of it fired: it was changed within the span, or is changed now.
     pub was_another: bool,
     /// Alerts that only one of the two has, the first of them.
@@ -142,6 +148,31 @@ struct Fired {
     why: String,
 }
 
+/// What a rule says over the span, as far as it is kept.
+#[derive(Debug, Default)]
+struct Said {
+    alerts: u64,
+    keys: HashMap<String, u64>,
+    first: Vec<Fired>,
+}
+
+impl Said {
+    fn add(&mut self, alert: &Alert<'_>) {
+        self.alerts += 1;
+        let key = alert.key.as_ref();
+        let has_room = self.keys.len() < KEPT;
+        match self.keys.get_mut(key) {
+            Some(alerts) => *alerts += 1,
+            None if has_room => drop(self.keys.insert(key.to_owned(), 1)),
+            None => {}
+        }
+        if self.first.len() < KEPT {
+            let why = alert.attributes.get("why").to_owned();
+            self.first.push(Fired { at: alert.received_at.0, key: key.to_owned(), why });
+        }
+    }
+}
+
 /// Plays the rules over the history.
 ///
 /// # Errors
@@ -166,39 +197,57 @@ pub async fn backtest(installation: &Installation, options: &Options) -> Result<
     let mut engine = Engine::new(&rules, config.expectations(), lanes, learned_from);
     let index = RuleIndex::new(rules.clone());
     let mut simulation = Simulation::new(notify::routing(config), options.from, options.previews);
-    let mut fired: BTreeMap<String, Vec<Fired>> = BTreeMap::new();
+    let mut fired: BTreeMap<String, Said> = BTreeMap::new();
     let mut at = learned_from;
     while at < options.until {
         let to = options.until.min((at.div_euclid(crate::history::SLICE_MS) + 1) * crate::history::SLICE_MS);
-        let mut alerts = Vec::new();
+        let mut counted = Vec::new();
         reading
             .play(&mut engine, at..to, |_, _, told, shadow| {
                 shadow
                     .iter()
                     .filter(|alert| alert.received_at.0 >= options.from)
                     .for_each(|alert| note(&mut fired, alert));
-                alerts.extend(told);
+                counted.extend(told);
             })
             .await?;
-        if to > options.from {
-            alerts.extend(reading.each_alerts(&index, &(at.max(options.from)..to)).await?.0);
-        }
-        alerts.sort_by_key(|alert| alert.received_at);
-        for alert in &alerts {
+        counted.sort_by_key(|alert| alert.received_at);
+        let mut take = |alert: &Alert<'_>| {
             // What a shadow rule says of each event is counted and goes nowhere, as in production.
             if alert.received_at.0 >= options.from {
                 note(&mut fired, alert);
             }
             simulation.take(alert);
+        };
+        let mut counted = counted.iter().peekable();
+        if to > options.from {
+            let each = |alert: &Alert<'static>| {
+                while let Some(before) = counted.next_if(|one| one.received_at <= alert.received_at) {
+                    take(before);
+                }
+                take(alert);
+            };
+            reading.each_alerts(&index, &(at.max(options.from)..to), each).await?;
         }
+        counted.for_each(take);
         at = to;
     }
     let sent = simulation.end(options.until);
     let before = Before::read(&warehouse, options.from..options.until).await?;
     let events = reading.count(&span).await?;
-    let notes = notes(&rules, options, oldest, learned_from);
+    let mut notes = notes(&rules, options, oldest, learned_from);
     let reports =
         rules.iter().map(|rule| rule_report(rule, fired.remove(rule.name()).unwrap_or_default(), &sent, &before));
+    let reports: Vec<RuleReport> = reports.collect();
+    let partly = reports.iter().filter(|report| report.compared_until.is_some());
+    let partly: Vec<&str> = partly.map(|report| report.rule.as_str()).collect();
+    if !partly.is_empty() {
+        notes.push(format!(
+            "all alerts are counted; of {} only the first {KEPT} are compared with what was sent, and only so many keys \
+             are told apart",
+            partly.join(", ")
+        ));
+    }
     Ok(BacktestReport {
         ok: events > 0,
         config: config.version_hash().to_owned(),
@@ -206,7 +255,7 @@ pub async fn backtest(installation: &Installation, options: &Options) -> Result<
         until: options.until,
         learned_from,
         events,
-        rules: reports.collect(),
+        rules: reports,
         destinations: sent.destinations(config),
         messages: sent.previews,
         notes,
@@ -214,11 +263,12 @@ pub async fn backtest(installation: &Installation, options: &Options) -> Result<
     })
 }
 
-fn note(fired: &mut BTreeMap<String, Vec<Fired>>, alert: &Alert<'_>) {
+fn note(fired: &mut BTreeMap<String, Said>, alert: &Alert<'_>) {
     if alert.transition != Transition::Resolved {
-        let why = alert.attributes.get("why").to_owned();
-        let one = Fired { at: alert.received_at.0, key: alert.key.clone().into_owned(), why };
-        fired.entry(alert.rule.clone().into_owned()).or_default().push(one);
+        match fired.get_mut(alert.rule.as_ref()) {
+            Some(said) => said.add(alert),
+            None => fired.entry(alert.rule.clone().into_owned()).or_default().add(alert),
+        }
     }
 }
 
@@ -227,7 +277,6 @@ fn needs_before(rule: &Rule) -> i64 {
     match rule.trigger() {
         None | Some(Trigger::Each) => 0,
         Some(Trigger::Count { within_ms, quiet_for_ms, .. }) => within_ms + quiet_for_ms,
-        Some(_) if rule.tells_apart() => 0,
         Some(_) => LEARN_MS,
     }
 }
@@ -248,7 +297,7 @@ fn kind(rule: &Rule) -> &'static str {
 
 fn notes(rules: &[Rule], options: &Options, oldest: Option<i64>, learned_from: i64) -> Vec<String> {
     let mut notes = Vec::new();
-    let counts = rules.iter().filter(|rule| rule.per().is_some()).count();
+    let counts = rules.iter().filter(|rule| rule.is_evaluated_over_time()).count();
     let learns = rules.iter().filter(|rule| needs_before(rule) == LEARN_MS).count();
     match oldest {
         None => notes.push("ClickHouse holds no event: nothing can be said".to_owned()),
@@ -256,14 +305,6 @@ fn notes(rules: &[Rule], options: &Options, oldest: Option<i64>, learned_from: i
             notes.push("there are no events at the begin of the span: nothing fires there".to_owned());
         }
         Some(_) => {}
-    }
-    let left_out: Vec<&str> = rules.iter().filter(|rule| rule.tells_apart()).map(Rule::name).collect();
-    if !left_out.is_empty() {
-        notes.push(format!(
-            "not played, since they decide by redirects, edits, counters or single values, which are not added up from \
-             history: {}; a shadow rule tries them out",
-            left_out.join(", ")
-        ));
     }
     if counts > 0 {
         notes.push(
@@ -290,16 +331,21 @@ fn notes(rules: &[Rule], options: &Options, oldest: Option<i64>, learned_from: i
     notes
 }
 
-fn rule_report(rule: &Rule, fired: Vec<Fired>, sent: &Sent, before: &Before) -> RuleReport {
-    let mut by_key: BTreeMap<&str, u64> = BTreeMap::new();
-    fired.iter().for_each(|one| *by_key.entry(&one.key).or_default() += 1);
-    let mut most: Vec<KeyCount> =
-        by_key.iter().map(|(key, alerts)| KeyCount { key: (*key).to_owned(), alerts: *alerts }).collect();
+fn rule_report(rule: &Rule, fired: Said, sent: &Sent, before: &Before) -> RuleReport {
+    let keys = fired.keys.len() as u64;
+    let mut most: Vec<KeyCount> = fired.keys.into_iter().map(|(key, alerts)| KeyCount { key, alerts }).collect();
     most.sort_by(|left, right| right.alerts.cmp(&left.alerts).then(left.key.cmp(&right.key)));
     most.truncate(KEYS);
     let pane_ms = rule.trigger().and_then(Trigger::pane_ms).unwrap_or(0);
     let old = before.alerts(rule.name());
-    let (both, mut differences) = compare(&fired, old, (2 * pane_ms).max(if pane_ms > 0 { 120_000 } else { 0 }));
+    let alerts_before = before.number(rule.name());
+    let is_part = |first: &[Fired], all: u64| (first.len() as u64) < all;
+    let ends = [(&*fired.first, fired.alerts), (old, alerts_before)].into_iter();
+    let ends = ends.filter(|(first, all)| is_part(first, *all)).filter_map(|(first, _)| first.last());
+    let compared_until = ends.map(|last| last.at).min();
+    let up_to = |first: &[Fired]| first.partition_point(|one| compared_until.is_none_or(|until| one.at < until));
+    let (now, then) = (&fired.first[..up_to(&fired.first)], &old[..up_to(old)]);
+    let (both, mut differences) = compare(now, then, (2 * pane_ms).max(if pane_ms > 0 { 120_000 } else { 0 }));
     differences.truncate(DIFFERENCES);
     RuleReport {
         rule: rule.name().to_owned(),
@@ -307,14 +353,15 @@ fn rule_report(rule: &Rule, fired: Vec<Fired>, sent: &Sent, before: &Before) -> 
         kind: kind(rule),
         shadow: rule.is_shadow(),
         version: rule.version().to_owned(),
-        alerts: fired.len() as u64,
-        keys: by_key.len() as u64,
+        alerts: fired.alerts,
+        keys,
         most,
         messages: sent.messages(rule.name()),
         held_back: sent.held_back(rule.name()),
-        alerts_before: old.len() as u64,
+        alerts_before,
         messages_before: before.messages(rule.name()),
         both,
+        compared_until,
         was_another: before.versions(rule.name()).any(|version| version != rule.version()),
         differences,
     }
@@ -361,5 +408,19 @@ mod tests {
         assert_eq!(both, 1);
         let shown: Vec<_> = differences.iter().map(|one| (one.at / 1_000, one.key.as_str(), one.is_new)).collect();
         assert_eq!(shown, [(100, "b", true), (100, "c", false), (110, "a", true), (300, "b", false), (900, "a", true)]);
+    }
+
+    #[test]
+    fn of_very_many_alerts_all_are_counted_and_the_first_are_compared() {
+        let rule = Rule::new("all", "me", rules::When::default(), Some(Trigger::Each));
+        let mut said = Said::default();
+        for at in 0..=KEPT as i64 {
+            let alert = Alert { key: format!("e:{at}").into(), received_at: event::Millis(at), ..Alert::default() };
+            said.add(&alert);
+        }
+        let report = rule_report(&rule, said, &Sent::default(), &Before::default());
+        assert_eq!((report.alerts, report.keys), (KEPT as u64 + 1, KEPT as u64));
+        // Up to the last one that is kept, which may not be the last of its moment.
+        assert_eq!((report.compared_until, report.differences.len()), (Some(KEPT as i64 - 1), DIFFERENCES));
     }
 }

@@ -10,12 +10,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use warehouse::{Side, Warehouse, quote};
 
+use super::watched::{self, Around};
 use crate::backtest::LEARN_MS;
 use crate::history::{KeyMinute, Reading};
 use crate::{Installation, Report, Result};
 
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MS: i64 = 60 * MINUTE_MS;
+pub(super) const MINUTE_MS: i64 = 60_000;
+pub(super) const HOUR_MS: i64 = 60 * MINUTE_MS;
 /// Before and after the window of a spike, in minutes.
 const AROUND: Range<i64> = -150..60;
 /// Before and after a silence, in hours.
@@ -200,16 +201,12 @@ async fn draw(installation: &Installation, warehouse: &Warehouse, side: Side, re
             let counts = reading.key(rule, &report.key, end - around - within_ms..end + around, *pane_ms).await?;
             count_chart(*count, *within_ms, *pane_ms, &counts, end, around)
         }
-        Trigger::Each
-        | Trigger::Broken { .. }
-        | Trigger::Drift { .. }
-        | Trigger::Gap { .. }
-        | Trigger::FirstSeen(_) => {
-            report
-                .notes
-                .push("it decides by more than counts: its words say what it saw; a chart is not drawn".to_owned());
-            return Ok(());
+        Trigger::Broken { .. } | Trigger::Drift { .. } | Trigger::Gap { .. } | Trigger::FirstSeen(_) => {
+            let around = Around::of(trigger, report);
+            let facets = reading.facets(rule, &report.key, around.read(trigger)).await?;
+            watched::chart(trigger, report, &around, &facets)
         }
+        Trigger::Each => return Ok(()),
     };
     if chart.points.iter().all(|point| point.count == 0) {
         report.notes.push("ClickHouse holds no events of the key around that time".to_owned());
@@ -222,7 +219,7 @@ async fn draw(installation: &Installation, warehouse: &Warehouse, side: Side, re
     Ok(())
 }
 
-fn in_words(ms: i64) -> String {
+pub(super) fn in_words(ms: i64) -> String {
     match ms {
         ms if ms % HOUR_MS == 0 => format!("in {} h", ms / HOUR_MS),
         ms if ms % MINUTE_MS == 0 => format!("in {} min", ms / MINUTE_MS),

@@ -8,6 +8,7 @@ mod columns;
 mod delivery;
 mod find;
 mod verdicts;
+mod watched;
 
 use std::ops::Range;
 

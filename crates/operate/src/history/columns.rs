@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use event::{EventType, LinkEvent, TAGS};
-use rules::{Condition, EventPattern, Field, Glob, LATE_MS, Per, Rule};
+use event::{Counted, EventType, LinkEvent, Millis, TAGS};
+use rules::{COUNTER, Condition, EventPattern, Field, Glob, LATE_MS, Per, Rule, Subject, Trigger};
 use warehouse::quote;
 
 use super::Place;
@@ -23,6 +23,11 @@ macro_rules! columns {
                 "extra" => event.keep_tags(text.split(',')),
                 "partner_approved" => event.partner_approved = text == "true",
                 "event_key" => event.event_key = text.to_owned().into(),
+                "counted" => event.counted = Counted::from_name(text).unwrap_or_default(),
+                "redirect_status" => event.redirect_status = text.parse().unwrap_or_default(),
+                "trace" => event.trace.extend(text.split('\n').map(|line| line.to_owned().into())),
+                COUNTER => event.extra.add(COUNTER, text.to_owned()),
+                "late" => event.received_at = Millis(if text == "1" { LATE_MS } else { 0 }),
                 $(stringify!($name) => event.$name = text.to_owned().into(),)*
                 _ => {}
             }
@@ -71,7 +76,29 @@ fn expression(name: &str) -> String {
     match name {
         "extra" => format!("extra[{}]", quote(TAGS)),
         "country" => "replaceAll(toString(country), '\\0', '')".to_owned(),
+        "trace" => "arrayStringConcat(arrayFilter(line -> line = 'catalogue:expired' OR startsWith(line, \
+                    'catalogue:expected_host:'), arrayMap(line -> toString(line), trace)), '\\n')"
+            .to_owned(),
+        COUNTER => format!("extra[{}]", quote(COUNTER)),
+        "late" => format!("toString({})", late()),
         _ => format!("toString({name})"),
+    }
+}
+
+/// Whether an event came late: 1 or 0.
+fn late() -> String {
+    format!("toUnixTimestamp64Milli(received_at) - toUnixTimestamp64Milli(event_time) >= {LATE_MS}")
+}
+
+/// The columns by which a rule tells events of a key apart.
+fn told_apart(trigger: &Trigger) -> Vec<&'static str> {
+    match trigger {
+        Trigger::Broken { .. } => vec!["error_kind", "subtype", "redirect_status", "trace"],
+        Trigger::Drift { .. } => vec!["destination_host", "redirect_status", "trace"],
+        // What a counter says late is passed over.
+        Trigger::Gap { .. } => [&["source", COUNTER, "late"], Field::Link.columns()].concat(),
+        Trigger::FirstSeen(rule) => rule.of.field().columns().to_vec(),
+        Trigger::Each | Trigger::Count { .. } | Trigger::Spike { .. } | Trigger::Silence { .. } => Vec::new(),
     }
 }
 
@@ -84,6 +111,10 @@ pub(super) fn asked(rules: &[Rule]) -> Vec<&'static str> {
         }
         names.extend(rule.when().conditions().iter().flat_map(|condition| condition.field().columns()));
         names.extend(rule.per().and_then(Per::field).map_or(&[][..], Field::columns));
+        names.extend(rule.trigger().map(told_apart).unwrap_or_default());
+        if rule.trigger().is_some_and(Trigger::is_of_all_traffic) {
+            names.insert("counted");
+        }
     }
     std::iter::once("type").chain(names).collect()
 }
@@ -95,10 +126,10 @@ pub(super) fn counts(rules: &[Rule], pane_ms: i64, within: &str, only: &str) -> 
     let numbers: Vec<String> = (1..=texts.len()).map(|at| format!("t{at}")).collect();
     let texts: Vec<String> = texts.iter().zip(&numbers).map(|(text, name)| format!("{text} AS {name}")).collect();
     Some(format!(
-        "SELECT intDiv(toUnixTimestamp64Milli(received_at), {pane_ms}) * {pane_ms} AS pane, count(), \
-         countIf(toUnixTimestamp64Milli(received_at) - toUnixTimestamp64Milli(event_time) >= {LATE_MS}), \
+        "SELECT intDiv(toUnixTimestamp64Milli(received_at), {pane_ms}) * {pane_ms} AS pane, count(), countIf({}), \
          min(toUInt64(lane) * 281474976710656 + raw_offset) AS first, {} FROM records \
          WHERE {within} AND {only} AND {meant} GROUP BY pane, lane, {} ORDER BY pane, first",
+        late(),
         texts.join(", "),
         numbers.join(", "),
     ))
@@ -137,12 +168,20 @@ pub(super) fn named(places: &[Place]) -> String {
 
 /// Rows that any of the rules may be about: all that match are among them. None without a rule.
 fn meant(rules: &[&Rule]) -> Option<String> {
-    let each: Vec<String> = rules.iter().map(|rule| of_rule(rule)).collect();
     // Duplicates, dead letters, bots and internal traffic meet no rule; leads and sales do, also those that a
-    // server told of.
-    let any = format!("({})", each.join(" OR "));
-    (!each.is_empty())
-        .then(|| format!("outcome = 'event' AND (counted = 'human' OR type IN ('lead', 'sale')) AND {any}"))
+    // server told of. Rules on delivery gaps are about all traffic.
+    let (all, human): (Vec<&Rule>, Vec<&Rule>) =
+        rules.iter().partition(|rule| rule.trigger().is_some_and(Trigger::is_of_all_traffic));
+    let any =
+        |rules: &[&Rule]| format!("({})", rules.iter().map(|rule| of_rule(rule)).collect::<Vec<_>>().join(" OR "));
+    let human =
+        (!human.is_empty()).then(|| format!("(counted = 'human' OR type IN ('lead', 'sale')) AND {}", any(&human)));
+    let all = (!all.is_empty()).then(|| any(&all));
+    let either = match (human, all) {
+        (Some(human), Some(all)) => format!("({human} OR {all})"),
+        (either, all) => either.or(all)?,
+    };
+    Some(format!("outcome = 'event' AND {either}"))
 }
 
 fn of_rule(rule: &Rule) -> String {
@@ -191,6 +230,15 @@ fn like(column: &str, glob: &Glob) -> String {
 
 /// Rows of one key of a rule.
 pub(super) fn key_condition(rule: &Rule, key: &str) -> String {
+    if let Some(Trigger::FirstSeen(first)) = rule.trigger() {
+        let columns = first.of.field().columns();
+        let begins = first.of == Subject::CampaignPrefix;
+        return match columns {
+            [name] if begins => format!("startsWith({}, {})", expression(name), quote(key)),
+            [name] => format!("{} = {}", expression(name), quote(key)),
+            _ => "1".to_owned(),
+        };
+    }
     let key = quote(key);
     match rule.per().and_then(Per::field) {
         None => "1".to_owned(),
@@ -206,7 +254,7 @@ pub(super) fn key_condition(rule: &Rule, key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use rules::{Trigger, When};
+    use rules::{BrokenRule, DriftRule, FirstSeenRule, GapRule, When};
 
     use super::*;
 
@@ -266,5 +314,87 @@ mod tests {
         );
         assert_eq!(asked(std::slice::from_ref(&rule)), ["type", "campaign", "country", "extra", "subtype"]);
         assert_eq!(meant(&[]), None);
+    }
+
+    /// What ClickHouse would say of a column of an event.
+    fn text_of(event: &LinkEvent<'_>, name: &str) -> String {
+        let of_catalogue = |line: &&str| *line == "catalogue:expired" || line.starts_with("catalogue:expected_host:");
+        match name {
+            "type" => event.r#type.as_str().to_owned(),
+            "counted" => event.counted.as_str().to_owned(),
+            "subtype" => event.subtype.to_string(),
+            "source" => event.source.to_string(),
+            "domain" => event.domain.to_string(),
+            "slug" => event.slug.to_string(),
+            "error_kind" => event.error_kind.to_string(),
+            "destination_host" => event.destination_host.to_string(),
+            "redirect_status" => event.redirect_status.to_string(),
+            "trace" => event.trace.iter().map(|line| &**line).filter(of_catalogue).collect::<Vec<_>>().join("\n"),
+            COUNTER => event.extra.get(COUNTER).to_owned(),
+            "late" => u8::from(rules::is_late(event)).to_string(),
+            _ => String::new(),
+        }
+    }
+
+    #[test]
+    fn a_rule_that_tells_events_apart_sees_in_a_row_what_it_saw_in_the_event() {
+        let broken =
+            BrokenRule { at_least: 1, percent: 1, within_minutes: 1, over_after_minutes: 1, quiet_for_minutes: 1 };
+        let gap = GapRule { share_basis_points: 500, within_hours: 24, at_least: 1 };
+        let first = FirstSeenRule { of: Subject::Domain, learn_minutes: 0, known: Vec::new() };
+        let triggers = [
+            Trigger::Broken { broken, per: Per::Link },
+            Trigger::Drift { drift: DriftRule { at_least: 1, quiet_for_minutes: 1 }, per: Per::Link },
+            Trigger::Gap { gap, per: Per::Source },
+            Trigger::FirstSeen(first),
+        ];
+        let click = LinkEvent {
+            source: "dub".into(),
+            domain: "go.example.com".into(),
+            slug: "a".into(),
+            destination_host: "www.shop.example.com".into(),
+            redirect_status: 302,
+            received_at: Millis(LATE_MS),
+            event_time: Millis(LATE_MS),
+            ..LinkEvent::default()
+        };
+        let mut counter = event::Map::default();
+        counter.add(COUNTER, "12");
+        let with = |line: &'static str| LinkEvent { trace: vec!["bot:none".into(), line.into()], ..click.clone() };
+        let lifecycle = |subtype: &'static str| LinkEvent {
+            r#type: EventType::Lifecycle,
+            subtype: subtype.into(),
+            ..click.clone()
+        };
+        let events = [
+            click.clone(),
+            with("catalogue:expired"),
+            with("catalogue:expected_host:other.example.com"),
+            LinkEvent { redirect_status: 404, ..click.clone() },
+            LinkEvent { r#type: EventType::Error, error_kind: "malformed_target".into(), ..click.clone() },
+            lifecycle("link.expired"),
+            lifecycle("link.edited"),
+            LinkEvent { extra: counter.clone(), counted: Counted::Bot, ..click.clone() },
+            LinkEvent { extra: counter, event_time: Millis(0), ..click.clone() },
+        ];
+        for trigger in triggers {
+            let rule = Rule::new("r", "me", When::default(), Some(trigger));
+            let names = asked(std::slice::from_ref(&rule));
+            let index = rules::RuleIndex::new(vec![rule.clone()]);
+            for seen in &events {
+                let texts: Vec<String> = names.iter().map(|name| text_of(seen, name)).collect();
+                let read = event(&names, texts.iter().map(String::as_str));
+                assert_eq!(rule.observe(&read, 0), rule.observe(seen, 0), "{names:?} of {seen:?}");
+                // A bot's visit is not among the rows of other rules.
+                if rule.trigger().is_some_and(Trigger::is_of_all_traffic) {
+                    assert_eq!(index.matches(&read).count(), index.matches(seen).count());
+                }
+            }
+        }
+        let gap = Rule::new("r", "me", When::default(), Some(Trigger::Gap { gap, per: Per::Source }));
+        let each = Rule::new("e", "me", When::default(), Some(Trigger::Each));
+        assert_eq!(meant(&[&gap]).unwrap(), "outcome = 'event' AND (1)");
+        let human = "outcome = 'event' AND ((counted = 'human' OR type IN ('lead', 'sale')) AND (1) OR (1))";
+        assert_eq!(meant(&[&gap, &each]).unwrap(), human);
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use event::{Alert, Map, Millis, Signal, SignalBatch};
-use rules::{Detector, EXCLUDED_AFTER_MS, Expectations, ForeignLane, Rule, RuleIndex, SignalSum, Trigger};
+use rules::{COUNTER, Detector, EXCLUDED_AFTER_MS, Expectations, ForeignLane, Rule, RuleIndex, SignalSum, Trigger};
 
 use super::columns;
 use super::rows::Row;
@@ -64,10 +64,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// The rules among `rules` that count, from a time on (milliseconds since 1970), over rows of so many lanes.
     pub(crate) fn new(rules: &[Rule], expectations: Expectations, lanes: u16, from_ms: i64) -> Self {
-        let counting: Vec<Rule> = {
-            let counts = |rule: &&Rule| rule.per().is_some() && !rule.tells_apart();
-            rules.iter().filter(counts).cloned().collect()
-        };
+        let counting: Vec<Rule> = { rules.iter().filter(|rule| rule.is_evaluated_over_time()).cloned().collect() };
         let mut detector = Detector::expecting(&counting, lanes, expectations);
         // One lane tells the time of all: the others have never spoken, and are not waited for.
         for watermark in [from_ms - 2 * EXCLUDED_AFTER_MS, from_ms] {
@@ -159,7 +156,8 @@ impl Engine {
             Some((at, SignalSum::new(rule, &seen, 0, &event).signal()))
         };
         let matches: Matches = self.index.matching_indexes(&event).filter_map(signal).collect();
-        if self.matches.len() < REMEMBERED {
+        // What a counter says is hardly ever the same twice.
+        if self.matches.len() < REMEMBERED && event.extra.get(COUNTER).is_empty() {
             self.matches.insert(row.bytes.into(), Rc::clone(&matches));
         }
         matches

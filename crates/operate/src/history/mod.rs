@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use event::{Alert, LinkEvent};
-use rules::{Rule, RuleIndex, Trigger};
+use rules::{Facets, Rule, RuleIndex, Trigger};
 use serde_json::Value;
 use warehouse::{Side, Warehouse};
 
@@ -23,6 +23,7 @@ use crate::{Error, Result};
 pub(crate) use engine::{Engine, Place};
 use rows::{Decoder, Row};
 
+const MINUTE_MS: i64 = 60_000;
 /// So much history is asked for at once, in milliseconds.
 pub(crate) const SLICE_MS: i64 = 86_400_000;
 /// Events whose names are looked up at once.
@@ -108,20 +109,23 @@ impl<'w> Reading<'w> {
         Ok(read)
     }
 
-    /// The alerts of rules that fire on every event, in the order of receipt. How many rows were looked at.
-    pub(crate) async fn each_alerts(&self, index: &RuleIndex, span: &Range<i64>) -> Result<(Vec<Alert<'static>>, u64)> {
+    /// The alerts of rules that fire on every event, one by one, in the order of receipt: there may be as many as
+    /// events. How many rows were looked at.
+    pub(crate) async fn each_alerts(
+        &self,
+        index: &RuleIndex,
+        span: &Range<i64>,
+        mut each: impl FnMut(&Alert<'static>),
+    ) -> Result<u64> {
         let rules: Vec<&Rule> = index.rules().iter().filter(|rule| rule.trigger() == Some(&Trigger::Each)).collect();
-        let Some(sql) = columns::events(&rules, &within(span), &self.only) else { return Ok((Vec::new(), 0)) };
+        let Some(sql) = columns::events(&rules, &within(span), &self.only) else { return Ok(0) };
         let names = columns::all();
-        let mut alerts = Vec::new();
-        let read = self
-            .rows(&sql, &names, |row| {
-                let mut event = columns::event(&names, row.texts());
-                event.received_at = event::Millis(row.pane);
-                alerts.extend(index.matches(&event).filter_map(|rule| rule.each_alert(&event)));
-            })
-            .await?;
-        Ok((alerts, read))
+        self.rows(&sql, &names, |row| {
+            let mut event = columns::event(&names, row.texts());
+            event.received_at = event::Millis(row.pane);
+            index.matches(&event).filter_map(|rule| rule.each_alert(&event)).for_each(|alert| each(&alert));
+        })
+        .await
     }
 
     /// What a rule counts of one key within a span, by pane.
@@ -146,6 +150,33 @@ impl<'w> Reading<'w> {
         })
         .await?;
         Ok(panes)
+    }
+
+    /// What a rule that tells events apart sees of one key within a span, by minute since 1970. The key of a rule on
+    /// what is first seen is the value.
+    pub(crate) async fn facets(&self, rule: &Rule, key: &str, span: Range<i64>) -> Result<Facets> {
+        let rules = std::slice::from_ref(rule);
+        let mut minutes = Facets::new();
+        let Some(sql) = columns::counts(rules, MINUTE_MS, &within(&span), &self.only) else { return Ok(minutes) };
+        let (names, index) = (columns::asked(rules), RuleIndex::new(rules.to_vec()));
+        let is_value = matches!(rule.trigger(), Some(Trigger::FirstSeen(_)));
+        self.rows(&sql, &names, |row| {
+            let event = columns::event(&names, row.texts());
+            let Some(seen) = rule.observe(&event, row.pane) else { return };
+            let of_key = if is_value { seen.facet == key } else { seen.key == key };
+            if !of_key || index.matches(&event).next().is_none() {
+                return;
+            }
+            let of_minute = minutes.entry(row.pane.div_euclid(MINUTE_MS)).or_default();
+            let one = of_minute.entry(seen.facet.into_owned()).or_default();
+            (one.count, one.late) = (one.count + row.count, one.late + row.late);
+            if let Some(counter) = seen.counter {
+                let (low, high) = one.counters.unwrap_or((counter, counter));
+                one.counters = Some((low.min(counter), high.max(counter)));
+            }
+        })
+        .await?;
+        Ok(minutes)
     }
 
     async fn rows(&self, sql: &str, names: &[&str], mut each: impl FnMut(&Row<'_>)) -> Result<u64> {

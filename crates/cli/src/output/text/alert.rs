@@ -112,7 +112,9 @@ fn terminal(chart: &Chart) -> Vec<String> {
     let at = columns.iter().position(|one| one.at >= chart.at).unwrap_or(columns.len());
     lines.push(format!("{:>8}  {}▲ {}", "", " ".repeat(at), time::shown(chart.at)));
     lines.push(format!("{:>8}  {} to {}", "", time::shown(first), time::shown(last)));
-    lines.push(format!("{:>8}  █ events {}   ░ usual   ─ fires", "", chart.unit));
+    let usual = if chart.points.iter().any(|one| one.usual.is_some()) { "   ░ usual" } else { "" };
+    let fires = if chart.points.iter().any(|one| one.bound.is_some()) { "   ─ fires" } else { "" };
+    lines.push(format!("{:>8}  █ events {}{usual}{fires}", "", chart.unit));
     lines
 }
 
@@ -176,8 +178,10 @@ pub(crate) fn svg(report: &AlertReport, chart: &Chart) -> String {
         let text = time::shown(at);
         out.push_str(&format!("<text text-anchor=\"{anchor}\" x=\"{:.0}\" y=\"288\">{text}</text>\n", x(at)));
     }
+    let (shaded, dashed) =
+        (if usual.is_empty() { "" } else { "; shaded: usual" }, if bound.is_empty() { "" } else { "; dashed: fires" });
     out.push_str(&format!(
-        "<text x=\"{left}\" y=\"308\">line: events {}; shaded: usual; dashed: fires; upright: this alert</text>\n</svg>\n",
+        "<text x=\"{left}\" y=\"308\">line: events {}{shaded}{dashed}; upright: this alert</text>\n</svg>\n",
         escaped(&chart.unit)
     ));
     out

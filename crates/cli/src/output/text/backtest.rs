@@ -101,6 +101,12 @@ fn words_of(rule: &RuleReport) -> Vec<String> {
     if rule.held_back > 0 {
         words.push(format!("held back (silences, mutes, closed hours): {}", rule.held_back));
     }
+    if let Some(until) = rule.compared_until {
+        words.push(format!(
+            "compared with what fired up to {}, and no further: there are very many",
+            time::shown(until)
+        ));
+    }
     if let Some(most) = rule.most.first().filter(|most| most.alerts > 1) {
         words.push(format!("most for {} ({} of {})", most.key, most.alerts, rule.alerts));
     }
@@ -201,6 +207,7 @@ mod tests {
                 alerts_before: 2,
                 messages_before: 2,
                 both: 1,
+                compared_until: None,
                 was_another: true,
                 differences: vec![Difference {
                     at: 1_795_100_000_000,
@@ -236,5 +243,10 @@ mod tests {
         insta::assert_snapshot!("backtest_text", Page::of(&report(), "--config x.toml").shown());
         insta::assert_snapshot!("backtest_markdown", markdown(&report()));
         assert!(!markdown(&report()).contains("<b>"));
+        let many = RuleReport { compared_until: Some(1_795_100_000_000), ..report().rules.remove(0) };
+        assert!(words_of(&many).contains(&format!(
+            "compared with what fired up to {}, and no further: there are very many",
+            time::shown(1_795_100_000_000)
+        )));
     }
 }

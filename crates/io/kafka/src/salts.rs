@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::civil::Date;
-use runtime::Backoff;
+use runtime::{Backoff, HaltReason};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
@@ -77,7 +77,7 @@ pub enum SaltsError {
 impl From<SaltsError> for End {
     fn from(error: SaltsError) -> Self {
         match error {
-            SaltsError::Unreadable { .. } => End::halt("salts_unreadable", error.to_string()),
+            SaltsError::Unreadable { .. } => End::halt(HaltReason::SaltsUnreadable, error.to_string()),
             // Whoever else writes salts has fenced the writer, not the lane.
             other => End::Retry(other.to_string()),
         }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::progress::{self, LaneProgress};
-use crate::{Backoff, Shutdown, Telemetry};
+use crate::{Backoff, HaltReason, Shutdown, StallReason, Telemetry, WaitReason};
 
 /// How a lane ended.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub enum LaneEnd {
     /// has looked.
     Halted {
         /// Why, as a fixed label (`hookline_stalled`).
-        reason: &'static str,
+        reason: HaltReason,
         /// Why, and the way out, in words.
         message: String,
     },
@@ -280,27 +280,27 @@ impl Watched {
                     let pause = fenced.pause();
                     tracing::warn!(service, lane, wait_s = pause.as_secs_f64(), "fenced: another owner has the lane");
                     self.component.failing("fenced: another owner has the lane");
-                    self.stand("fenced", pause);
+                    self.stand(WaitReason::Fenced, pause);
                 }
                 LaneEnd::Retry(why) => {
                     let pause = retry.pause();
                     tracing::warn!(service, lane, wait_s = pause.as_secs_f64(), "the lane starts again: {why}");
                     self.component.failing(why);
-                    self.stand("retry", pause);
+                    self.stand(WaitReason::Retry, pause);
                 }
                 LaneEnd::Halted { reason, message } if let Some(pause) = looks.next() => {
                     tracing::warn!(
                         service,
                         lane,
-                        reason,
+                        reason = reason.name(),
                         wait_s = pause.as_secs_f64(),
                         "looking again before the lane stands still: {message}"
                     );
                     self.component.failing(message);
-                    self.stand("retry", *pause);
+                    self.stand(WaitReason::Retry, *pause);
                 }
                 LaneEnd::Halted { reason, message } => {
-                    tracing::error!(service, lane, reason, "the lane stands still: {message}");
+                    tracing::error!(service, lane, reason = reason.name(), "the lane stands still: {message}");
                     self.component.halted(message);
                     self.stand(reason, Duration::MAX);
                     return;
@@ -310,7 +310,8 @@ impl Watched {
     }
 
     /// Waits, visibly, until `pause` is over or the stop is given.
-    fn stand(&self, reason: &'static str, pause: Duration) {
+    fn stand(&self, reason: impl Into<StallReason>, pause: Duration) {
+        let reason = reason.into();
         let lanes = self.telemetry.metrics.lanes();
         lanes.stalled(self.service, reason, 1.0);
         self.progress.stands(true);
@@ -341,7 +342,7 @@ mod tests {
             match counted.fetch_add(1, Ordering::SeqCst) {
                 0 => LaneEnd::Retry("Kafka is away".into()),
                 1 => panic!("a defect"),
-                _ => LaneEnd::Halted { reason: "rewound", message: "the input was rewound".into() },
+                _ => LaneEnd::Halted { reason: HaltReason::Rewound, message: "the input was rewound".into() },
             }
         })
         .unwrap();
@@ -368,7 +369,10 @@ mod tests {
         // A broker that says for a moment that nothing was ever committed.
         let lanes = LaneSet::start_looking("report", [7], &telemetry, &shutdown, soon, move |_, component, _| {
             if counted.fetch_add(1, Ordering::SeqCst) < 2 {
-                return LaneEnd::Halted { reason: "rows_beyond_position", message: "the position is lost".into() };
+                return LaneEnd::Halted {
+                    reason: HaltReason::RowsBeyondPosition,
+                    message: "the position is lost".into(),
+                };
             }
             component.ready();
             stop.stop();

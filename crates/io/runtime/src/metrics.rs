@@ -7,6 +7,8 @@ use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder};
 
+use crate::StallReason;
+
 /// Buckets in seconds for acknowledgements, transactions, inserts and messages.
 const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
@@ -220,8 +222,8 @@ impl LaneMetrics {
     }
 
     /// Adds `change` to the number of lanes that stand still for `reason`.
-    pub fn stalled(&self, service: &str, reason: &str, change: f64) {
-        self.stalled.with_label_values(&[service, reason]).add(change);
+    pub fn stalled(&self, service: &str, reason: impl Into<StallReason>, change: f64) {
+        self.stalled.with_label_values(&[service, reason.into().name()]).add(change);
     }
 
     /// Counts a committed position that was missing or outdated, and that the lane's own log has corrected.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kafka::Topic;
 use kafka::control::{Kind, State};
+use runtime::{HaltReason, WaitReason};
 
 use super::judge::{answers, oldest, runs, service_of, span, waiting};
 use super::{Answer, Facts, InstanceFacts, Problem, Severity, StageFacts};
@@ -424,20 +425,25 @@ impl Findings<'_> {
 /// Why lanes of a service stand still for good, as the fixed label of its metric.
 fn stalled_reason<'f>(facts: &'f Facts, service: &str) -> Option<&'f str> {
     let stalled = answers(facts).flat_map(|(_, answer)| answer.of("hookline_stalled"));
-    let waits_for_a_person = |reason: &str| !matches!(reason, "retry" | "fenced");
+    let waits_for_a_person =
+        |reason: &str| !matches!(WaitReason::named(reason), Some(WaitReason::Retry | WaitReason::Fenced));
     let reasons = stalled.filter(|sample| sample.value > 0.0 && sample.label("service") == service);
     reasons.map(|sample| sample.label("reason")).find(|reason| waits_for_a_person(reason))
 }
 
 /// The command that helps, by the reason of a stalled lane.
 fn way_out(reason: &str, flag: &str) -> String {
-    match reason {
-        "records_missing" | "rows_beyond_position" | "rows_vanished" | "position" => {
+    use HaltReason as Halt;
+
+    match HaltReason::named(reason) {
+        Some(Halt::RecordsMissing | Halt::RowsBeyondPosition | Halt::RowsVanished | Halt::Position) => {
             format!("hookline ledger recover {flag}")
         }
-        "fuse" => format!("mend what it names and restart process, or see what they are: hookline dlq list {flag}"),
-        "another_life" | "rows_missing" => format!("hookline ledger {flag}"),
-        "raw_replaced" | "position_unknown" | "events_replaced" => {
+        Some(Halt::Fuse) => {
+            format!("mend what it names and restart process, or see what they are: hookline dlq list {flag}")
+        }
+        Some(Halt::AnotherLife | Halt::RowsMissing) => format!("hookline ledger {flag}"),
+        Some(Halt::RawReplaced | Halt::PositionUnknown | Halt::EventsReplaced) => {
             format!("stop all services, then: hookline ledger start-anew {flag}")
         }
         _ => "the runbook has the way out for each reason".to_owned(),

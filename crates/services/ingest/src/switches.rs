@@ -14,7 +14,7 @@ use kafka::control::{Follower, Kind, State, Switch};
 use kafka::lane::pause;
 use prometheus::GaugeVec;
 use runtime::clock::now_ms;
-use runtime::{Component, Lag, Shutdown, Telemetry};
+use runtime::{Component, Lag, Shutdown, Telemetry, WaitReason};
 
 use crate::answer::Problem;
 use crate::{Edge, SERVICE};
@@ -212,8 +212,8 @@ impl Watcher {
         }
         let lanes = self.telemetry.metrics.lanes();
         match (self.unreadable, !unreadable.is_empty()) {
-            (false, true) => lanes.stalled(SERVICE, "switch_unreadable", 1.0),
-            (true, false) => lanes.stalled(SERVICE, "switch_unreadable", -1.0),
+            (false, true) => lanes.stalled(SERVICE, WaitReason::SwitchUnreadable, 1.0),
+            (true, false) => lanes.stalled(SERVICE, WaitReason::SwitchUnreadable, -1.0),
             _ => {}
         }
         self.unreadable = !unreadable.is_empty();

@@ -10,9 +10,6 @@ use std::fmt;
 /// knows nothing of shares.
 pub const SPAN: u32 = 1_000;
 
-/// The reason of a lane that its fuse has stopped (`hookline_stalled`).
-pub const REASON: &str = "fuse";
-
 /// When a fuse blows; 0 switches either way off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

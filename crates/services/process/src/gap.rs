@@ -11,6 +11,7 @@ use dedupe::changelog;
 use kafka::lane::{End, Fence, NO_HEADERS, Position, Writes, read_all_committed};
 use kafka::positions::{self, Committed, Positions};
 use kafka::{Cluster, Topic};
+use runtime::HaltReason;
 
 use crate::SERVICE;
 use crate::opening::GROUP;
@@ -68,10 +69,10 @@ pub fn bridge(cluster: &Cluster, lane: u16) -> Result<Option<Range<u64>>, End> {
     if beyond.records > 0 {
         let message =
             "seen goes on past the committed position: somebody moved it; open the lane first, it says what to do";
-        return Err(End::halt("rewound", message));
+        return Err(End::halt(HaltReason::Rewound, message));
     }
-    let marks =
-        changelog::encode(gap.start, gap.end, &[]).map_err(|error| End::halt("seen_broken", error.to_string()))?;
+    let marks = changelog::encode(gap.start, gap.end, &[])
+        .map_err(|error| End::halt(HaltReason::SeenBroken, error.to_string()))?;
     producer.begin()?;
     for record in &marks {
         producer.send(Topic::Seen, lane, None, Some(record), NO_HEADERS)?;

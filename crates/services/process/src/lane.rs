@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use kafka::lane::End;
 use runtime::clock::{monotonic_ms, now_ms};
 use runtime::lanes::LaneEnd;
-use runtime::{Component, Shutdown};
+use runtime::{Component, HaltReason, Shutdown};
 
 use crate::clock::Reading;
 use crate::metrics::ProcessMetrics;
-use crate::{SERVICE, Settings, fuse};
+use crate::{SERVICE, Settings};
 use open::OpenLane;
 
 /// How long records are gathered into one transaction: a transaction costs the broker about 6 ms, so fewer, larger ones.
@@ -59,7 +59,7 @@ fn at_work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) 
             if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
                 tracing::debug!(service = SERVICE, lane, %error, "nothing to abort");
             }
-            if let End::Halt { reason: fuse::REASON, .. } = &end
+            if let End::Halt { reason: HaltReason::Fuse, .. } = &end
                 && let Err(error) = open.end_block(shutdown)
             {
                 tracing::warn!(service = SERVICE, lane, %error, "the rows since the last cut wait for the next start");

@@ -7,6 +7,7 @@ use dedupe::{Restore, SeenPosition};
 use event::raw::CLOCK_TRUST_MS;
 use kafka::lane::End;
 use kafka::positions::{Committed, Range};
+use runtime::HaltReason;
 
 use crate::cuts::Open;
 use crate::fuse::Fuse;
@@ -158,7 +159,7 @@ pub fn same_raw(lane: u16, next: u64, raw: Range, before: Option<i64>, watermark
         "the record before that was appended after the lane had got there".to_owned()
     };
     Err(End::halt(
-        "raw_replaced",
+        HaltReason::RawReplaced,
         format!(
             "{}/{lane} is not the topic that this lane was processed from: the committed position is {next}, and {how}. It was deleted and \
              made again, and its records cannot be told from the ones before. Nothing was passed over; `hookline ledger start-anew` says \
@@ -180,7 +181,7 @@ pub fn window_is_whole(lost_at: i64, watermark_ms: i64, longest_window_ms: i64) 
 fn carried(committed: &Committed) -> Result<Carried, End> {
     let carried: Carried = committed.metadata.parse().map_err(|error| {
         End::halt(
-            "position",
+            HaltReason::Position,
             format!(
                 "{error}; run the version that wrote it, or if somebody set it by hand: stop process, `deploy/positions.py \
                  BROKERS forget-process`, start it, and it finds its position in seen"
@@ -189,7 +190,7 @@ fn carried(committed: &Committed) -> Result<Carried, End> {
     })?;
     if i64::try_from(carried.seen.raw_hi) != Ok(committed.next) {
         return Err(End::halt(
-            "position",
+            HaltReason::Position,
             format!(
                 "the committed position of {GROUP} is {}, but what was committed with it says {}: somebody moved it; stop \
                  process, `deploy/positions.py BROKERS forget-process`, start it, and it finds its position in seen",
@@ -202,7 +203,7 @@ fn carried(committed: &Committed) -> Result<Carried, End> {
 
 fn rewound(committed: SeenPosition, reached: SeenPosition) -> End {
     End::halt(
-        "rewound",
+        HaltReason::Rewound,
         format!(
             "the committed position of {GROUP} is {}, but seen goes on to {} and never was there: the position was moved, and what lies \
              between would count twice; stop process, `deploy/positions.py BROKERS forget-process`, start it, and it finds its \
@@ -215,7 +216,7 @@ fn rewound(committed: SeenPosition, reached: SeenPosition) -> End {
 /// `seen` cannot be followed.
 pub(crate) fn broken(message: String) -> End {
     End::halt(
-        "seen_broken",
+        HaltReason::SeenBroken,
         format!(
             "{message}; the dedupe window cannot be proven. Look at the retention and the disk of hookline.seen.v1; \
              docs/runbooks/lane-stalled.md says how to go on"
@@ -225,7 +226,7 @@ pub(crate) fn broken(message: String) -> End {
 
 fn unknown() -> End {
     End::halt(
-        "position_unknown",
+        HaltReason::PositionUnknown,
         format!(
             "the position of {GROUP} is gone and seen no longer has it, but the lane was processed before: nothing says how far, \
              and starting over would count events twice; `hookline ledger start-anew` begins a new life of the topics, \
@@ -264,7 +265,7 @@ mod tests {
         opening.start(&Restore::after(reached), seen, passed, || Ok::<_, End>(written)).map_err(|end| match end {
             End::Halt { reason, message } => {
                 assert!(message.contains("positions.py") || message.contains("runbooks"), "no way out: {message}");
-                reason.to_owned()
+                reason.name().to_owned()
             }
             other => panic!("{other}"),
         })
@@ -278,7 +279,9 @@ mod tests {
         assert_eq!(committed(34, whole.to_string()).unwrap(), Opening { committed: Some(whole) });
         for (next, metadata) in [(33, whole.to_string()), (-1, whole.to_string()), (34, String::new())] {
             let refused = committed(next, metadata).unwrap_err();
-            assert!(matches!(&refused, End::Halt { reason: "position", message } if message.contains("positions.py")));
+            assert!(
+                matches!(&refused, End::Halt { reason: HaltReason::Position, message } if message.contains("positions.py"))
+            );
         }
         assert_eq!(Opening::new(None).unwrap(), Opening { committed: None });
     }
@@ -338,7 +341,7 @@ mod tests {
         {
             let refused = same_raw(3, next, raw, before, watermark).unwrap_err();
             assert!(
-                matches!(&refused, End::Halt { reason: "raw_replaced", message } if message.contains("start-anew"))
+                matches!(&refused, End::Halt { reason: HaltReason::RawReplaced, message } if message.contains("start-anew"))
             );
         }
     }

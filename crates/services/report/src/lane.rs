@@ -10,7 +10,7 @@ use kafka::lane::{
 use kafka::positions::Positions;
 use runtime::clock::{monotonic_ms, now_ms, since_1970};
 use runtime::lanes::LaneEnd;
-use runtime::{Component, Shutdown};
+use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
 use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, Warehouse, WarehouseError};
 
@@ -126,11 +126,13 @@ impl<'s> OpenLane<'s> {
                     Some(value) => {
                         let event = LinkEvent::from_wire(&self.settings.ids, value).map_err(|error| {
                             End::halt(
-                                "undecodable_event",
+                                HaltReason::UndecodableEvent,
                                 format!("events/{} at offset {}: {error}", self.lane, record.offset()),
                             )
                         })?;
-                        self.builder.push(&event).map_err(|error| End::halt("column_shape", error.to_string()))?;
+                        self.builder
+                            .push(&event)
+                            .map_err(|error| End::halt(HaltReason::ColumnShape, error.to_string()))?;
                         if self.settings.traces.is_on() {
                             self.traced.row(self.lane, record);
                         }
@@ -138,7 +140,7 @@ impl<'s> OpenLane<'s> {
                     None => {
                         let cut = Cut::from_headers(record.headers().iter()).ok_or_else(|| {
                             End::halt(
-                                "unknown_cut",
+                                HaltReason::UnknownCut,
                                 format!(
                                     "events/{} at offset {} is no cut that this version knows: upgrade",
                                     self.lane,
@@ -289,7 +291,7 @@ fn before(record: &Record<'_>) -> Before {
 /// A block or a log that ClickHouse did not take.
 pub(crate) fn not_stored(error: WarehouseError) -> End {
     match error {
-        WarehouseError::StillMissing { .. } => End::halt("rows_missing", error.to_string()),
+        WarehouseError::StillMissing { .. } => End::halt(HaltReason::RowsMissing, error.to_string()),
         // A refusal may be mended in ClickHouse (a table, a right, a disk): the block waits and is tried again, visibly.
         other => End::Retry(other.to_string()),
     }

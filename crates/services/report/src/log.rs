@@ -7,7 +7,7 @@ use kafka::Topic;
 use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError, Writes};
 use kafka::positions::Positions;
 use runtime::lanes::LaneEnd;
-use runtime::{Component, Shutdown};
+use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
 
 use crate::Settings;
@@ -106,7 +106,7 @@ fn copy(
         let token = format!("{}-{topic}-{partition}-{}-{}", control.incarnation, first.offset(), last.offset());
         let undecodable = |error| {
             End::halt(
-                "undecodable",
+                HaltReason::Undecodable,
                 format!("{topic}/{partition}, offsets {}–{}: {error}", first.offset(), last.offset()),
             )
         };

@@ -11,6 +11,7 @@ use event::{Cut, LinkEvent, Millis, Progress};
 use kafka::lane::{End, Fence, Position, Writes, read_all_committed};
 use kafka::positions::{Committed, Positions, Range};
 use kafka::{Cluster, Topic};
+use runtime::HaltReason;
 
 use crate::SERVICE;
 use crate::standing::{GROUP, Held};
@@ -170,8 +171,12 @@ pub fn find(
     let mut cut_is_there = last_cut.is_none_or(|cut| cut < log.low);
     let mut search = Search::new(log.low, held.accounted_for());
     read_all_committed(cluster, Topic::Events, lane, Some(log.low), None, |record| {
-        let unreadable =
-            || End::halt("undecodable_event", format!("events/{lane} at offset {} is unreadable", record.offset()));
+        let unreadable = || {
+            End::halt(
+                HaltReason::UndecodableEvent,
+                format!("events/{lane} at offset {} is unreadable", record.offset()),
+            )
+        };
         let seen = match record.payload() {
             Some(value) => {
                 let event = LinkEvent::from_wire(ids, value).map_err(|_| unreadable())?;
@@ -185,7 +190,7 @@ pub fn find(
     })?;
     if !cut_is_there {
         return Err(End::halt(
-            "events_replaced",
+            HaltReason::EventsReplaced,
             format!(
                 "ClickHouse has a block of lane {lane} that ends at offset {} of events, and there is no cut there: {} was deleted and made \
                  again. Its blocks would be taken for others that ClickHouse has; `hookline ledger start-anew` says what is lost, and begins a \

@@ -8,6 +8,7 @@ use std::ops::Range;
 use event::{Cut, Progress};
 use kafka::lane::End;
 use kafka::positions::Committed;
+use runtime::HaltReason;
 use warehouse::{Life, Settling};
 
 /// The group that holds the positions of `report`; it never has members.
@@ -198,7 +199,7 @@ impl Standing {
             return Ok(());
         }
         Err(End::halt(
-            "rows_vanished",
+            HaltReason::RowsVanished,
             format!(
                 "ClickHouse holds lane {lane} up to raw offset {end} (not included), but by the committed position of {GROUP} \
                  everything below {} was there: its tables were emptied or come from an older backup. Nothing was written. \
@@ -237,7 +238,7 @@ impl Standing {
             return Ok(false);
         }
         Err(End::halt(
-            "rows_beyond_position",
+            HaltReason::RowsBeyondPosition,
             format!(
                 "ClickHouse has {rows} rows of lane {lane} in {blocks} blocks (up to cut {last}) beyond the committed position {}: \
                  the position of {GROUP} was moved back or lost. Nothing was written, since it might double rows. `hookline ledger \
@@ -263,7 +264,7 @@ impl Standing {
 fn another_life(Life { incarnation, records, until }: &Life) -> End {
     let until = jiff::Timestamp::from_millisecond(*until).map_or_else(|_| until.to_string(), |until| until.to_string());
     End::halt(
-        "another_life",
+        HaltReason::AnotherLife,
         format!(
             "the topics of this Kafka have no row in ClickHouse, which holds {records} rows of another life of the topics \
              ({incarnation}), the last received at {until}: Kafka was wiped, or this is another Kafka or another ClickHouse than before. \
@@ -276,7 +277,7 @@ fn another_life(Life { incarnation, records, until }: &Life) -> End {
 fn progress(metadata: &str) -> Result<Progress, End> {
     metadata.parse().map_err(|error: event::UnreadableProgress| {
         End::halt(
-            "position",
+            HaltReason::Position,
             format!(
                 "{error}; run the version that wrote it, or if somebody set the position of {GROUP} by hand: {FINDS}; {RUNBOOK}"
             ),
@@ -286,7 +287,7 @@ fn progress(metadata: &str) -> Result<Progress, End> {
 
 fn moved(position: i64, raw_hi: u64) -> End {
     End::halt(
-        "position",
+        HaltReason::Position,
         format!(
             "the committed position {position} of {GROUP} is not one past the cut that ends raw offset {raw_hi}, as was committed \
              with it: somebody moved it, or events is not the topic that it was taken on; {FINDS}; {RUNBOOK}"
@@ -309,7 +310,7 @@ mod tests {
     fn open(next: i64, metadata: &str, before: Before) -> Result<Standing, String> {
         let committed = Committed { next, metadata: metadata.to_owned() };
         Standing::open(Some(&committed), (NOW, NOW), |_| Ok::<_, End>(before)).map_err(|end| match end {
-            End::Halt { reason: "position", message } => {
+            End::Halt { reason: HaltReason::Position, message } => {
                 assert!(message.contains("runbooks"), "no way out: {message}");
                 message
             }
@@ -362,7 +363,7 @@ mod tests {
         Held { raw_end, lost, others: Vec::new() }
     }
 
-    fn refused(standing: &Standing, held: &Held, kept_since_ms: i64) -> Option<(&'static str, String)> {
+    fn refused(standing: &Standing, held: &Held, kept_since_ms: i64) -> Option<(HaltReason, String)> {
         match standing.hold_against(3, held, kept_since_ms) {
             Ok(()) => None,
             Err(End::Halt { reason, message }) => Some((reason, message)),
@@ -378,7 +379,7 @@ mod tests {
         assert_eq!(refused(&standing, &held(90, vec![]), 0), None, "an open block");
         for end in [0, 12, 39] {
             let (reason, message) = refused(&standing, &held(end, vec![]), 0).unwrap();
-            assert_eq!(reason, "rows_vanished");
+            assert_eq!(reason, HaltReason::RowsVanished);
             assert!(
                 message.contains("hookline ledger recover --lane 3") && message.contains(&end.to_string()),
                 "{message}"
@@ -397,7 +398,7 @@ mod tests {
         let found = Held { others: vec![other], ..Held::default() };
         let fresh = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
         let (reason, message) = refused(&fresh, &found, 0).unwrap();
-        assert_eq!(reason, "another_life");
+        assert_eq!(reason, HaltReason::AnotherLife);
         assert!(message.contains("accept-loss --life old") && message.contains("7 rows"), "{message}");
         assert_eq!(refused(&fresh, &Held::default(), 0), None);
     }
@@ -426,7 +427,7 @@ mod tests {
         else {
             panic!()
         };
-        assert_eq!(reason, "rows_beyond_position");
+        assert_eq!(reason, HaltReason::RowsBeyondPosition);
         assert!(
             message.contains("8 rows of lane 3 in 2 blocks (up to cut 40) beyond the committed position 12"),
             "{message}"

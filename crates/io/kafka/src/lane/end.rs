@@ -1,6 +1,6 @@
 //! Why a lane ends before it is told to, and what that means for whoever watches over it.
 
-use runtime::LaneEnd;
+use runtime::{HaltReason, LaneEnd};
 
 use super::{ReadError, ScanError, TxnError};
 use crate::positions::PositionError;
@@ -22,7 +22,7 @@ pub enum End {
     #[error("{message}")]
     Halt {
         /// Why, as a fixed label.
-        reason: &'static str,
+        reason: HaltReason,
         /// Why, and the way out, in words.
         message: String,
     },
@@ -30,7 +30,7 @@ pub enum End {
 
 impl End {
     /// The end of a lane that must not go on.
-    pub fn halt(reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn halt(reason: HaltReason, message: impl Into<String>) -> Self {
         Self::Halt { reason, message: message.into() }
     }
 }
@@ -49,7 +49,7 @@ impl From<TxnError> for End {
     fn from(error: TxnError) -> Self {
         match error {
             TxnError::Fenced { .. } => End::Fenced,
-            TxnError::TooLarge { .. } => End::halt("too_large", error.to_string()),
+            TxnError::TooLarge { .. } => End::halt(HaltReason::TooLarge, error.to_string()),
             TxnError::Abortable { .. } | TxnError::Fatal { .. } => End::Retry(error.to_string()),
         }
     }
@@ -60,13 +60,13 @@ impl From<ReadError> for End {
         match error {
             // Offsets are missing: going on would be a silent jump.
             ReadError::OutOfRange { topic: Topic::Raw | Topic::Events, partition, .. } => End::halt(
-                "records_missing",
+                HaltReason::RecordsMissing,
                 format!(
                     "{error}; `hookline ledger recover --lane {partition}` says what is lost and goes on; {RUNBOOK}"
                 ),
             ),
-            ReadError::OutOfRange { .. } => End::halt("records_missing", format!("{error}; {RUNBOOK}")),
-            ReadError::Gap { .. } => End::halt("gap", format!("{error}; {RUNBOOK}")),
+            ReadError::OutOfRange { .. } => End::halt(HaltReason::RecordsMissing, format!("{error}; {RUNBOOK}")),
+            ReadError::Gap { .. } => End::halt(HaltReason::Gap, format!("{error}; {RUNBOOK}")),
             other => End::Retry(other.to_string()),
         }
     }

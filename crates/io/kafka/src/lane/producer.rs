@@ -458,7 +458,7 @@ impl LaneProducer {
         match self.prove() {
             Ok(()) => end,
             Err(TxnError::Fenced { .. }) => {
-                tracing::debug!(id = self.id, reason, message, "what a fenced lane took for damage");
+                tracing::debug!(id = self.id, reason = reason.name(), message, "what a fenced lane took for damage");
                 End::Fenced
             }
             Err(error) => End::Retry(format!("{message}; whether the lane is still ours could not be proven: {error}")),

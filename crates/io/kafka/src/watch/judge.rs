@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runtime::Backoff;
+use runtime::{Backoff, WaitReason};
 
 /// A lane that waits for this long and gets nothing, though there is something, opens again; later each time that did
 /// not help.
@@ -132,19 +132,14 @@ impl Judge {
         self.still_ms
     }
 
-    /// Why the lane is stalled, as a fixed label; none while it is not.
-    pub(super) fn stalled(&self) -> Option<&'static str> {
+    /// Why the lane is stalled; none while it is not.
+    pub(super) fn stalled(&self) -> Option<WaitReason> {
         if self.still_ms >= STALLED_MS {
-            return Some(NO_PROGRESS);
+            return Some(WaitReason::NoProgress);
         }
-        (self.pinned.1 >= STALLED_MS).then_some(OPEN_TRANSACTION)
+        (self.pinned.1 >= STALLED_MS).then_some(WaitReason::OpenTransaction)
     }
 }
-
-/// The lane is behind and has read nothing for a minute, whatever was tried.
-pub(super) const NO_PROGRESS: &str = "no_progress";
-/// A transaction holds back what was written after it began, for a minute.
-pub(super) const OPEN_TRANSACTION: &str = "open_transaction";
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +171,7 @@ mod tests {
         assert_eq!(judge.stalled(), None);
         assert_eq!(reopened_after(&mut judge, 100), 20);
         assert_eq!(reopened_after(&mut judge, 200), 40);
-        assert_eq!(judge.stalled(), Some(NO_PROGRESS), "after a minute");
+        assert_eq!(judge.stalled(), Some(WaitReason::NoProgress), "after a minute");
         judge.look(&look(6, 300, 9));
         assert_eq!(judge.stalled(), None, "it moves");
         assert_eq!(reopened_after(&mut Judge { covered: 5, ..judge }, 300), 10, "patience is short again");
@@ -191,7 +186,7 @@ mod tests {
             let covered = if second % 10 < 5 { 5 } else { 3 };
             judge.look(&Look { opening: 1 + second / 5, ..look(covered, second, 9) });
         }
-        assert_eq!(judge.stalled(), Some(NO_PROGRESS));
+        assert_eq!(judge.stalled(), Some(WaitReason::NoProgress));
     }
 
     #[test]
@@ -226,7 +221,7 @@ mod tests {
             assert_eq!(judge.stalled(), None);
             judge.look(&Look { end: Some(20), ..look(9, second, 9) });
         }
-        assert_eq!(judge.stalled(), Some(OPEN_TRANSACTION));
+        assert_eq!(judge.stalled(), Some(WaitReason::OpenTransaction));
         judge.look(&Look { end: Some(21), ..look(9, 61, 10) });
         assert_eq!(judge.stalled(), None);
     }

@@ -17,7 +17,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use runtime::clock::now_ms;
 use runtime::disposal::Aside;
 use runtime::progress::{Input, LaneId, LaneProgress, Seen};
-use runtime::{Component, Lag, Shutdown, Telemetry};
+use runtime::{Component, Lag, Shutdown, Telemetry, WaitReason};
 
 use self::judge::{Advice, Judge, Look};
 use crate::cluster::{ClientError, Cluster, Quiet};
@@ -112,7 +112,7 @@ struct Watch {
 struct Judged {
     judge: Judge,
     /// Why it was said to be stalled, and the component that says so.
-    stalled: Option<(&'static str, Component)>,
+    stalled: Option<(WaitReason, Component)>,
 }
 
 impl Watch {
@@ -244,7 +244,7 @@ impl Watch {
         let Some(reason) = now else { return };
         let Input { label, partition, .. } = seen.input;
         let (covered, stable) = (seen.covered, end.stable.unwrap_or_default());
-        let why = if reason == judge::OPEN_TRANSACTION {
+        let why = if reason == WaitReason::OpenTransaction {
             format!(
                 "{label}/{partition} can be read up to {stable} only, for a minute: a transaction on it is open; docs/runbooks/lane-stalled.md"
             )
@@ -253,7 +253,7 @@ impl Watch {
                 "{label}/{partition} can be read up to {stable}, and the lane has read nothing past {covered} for a minute; docs/runbooks/lane-stalled.md"
             )
         };
-        tracing::error!(service, lane = number, reason, "the lane makes no progress: {why}");
+        tracing::error!(service, lane = number, reason = reason.name(), "the lane makes no progress: {why}");
         let component = self.telemetry.health.component(format!("{service} lane {number} progress"));
         component.failing(why);
         self.telemetry.metrics.lanes().stalled(service, reason, 1.0);
@@ -262,9 +262,9 @@ impl Watch {
         }
     }
 
-    fn say_moving(&self, (service, number): LaneId, stalled: Option<(&'static str, Component)>) {
+    fn say_moving(&self, (service, number): LaneId, stalled: Option<(WaitReason, Component)>) {
         if let Some((reason, component)) = stalled {
-            tracing::info!(service, lane = number, reason, "the lane goes on, or is no longer ours");
+            tracing::info!(service, lane = number, reason = reason.name(), "the lane goes on, or is no longer ours");
             self.telemetry.metrics.lanes().stalled(service, reason, -1.0);
             component.gone();
         }

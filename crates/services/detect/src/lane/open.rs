@@ -9,6 +9,7 @@ use kafka::lane::{
 };
 use kafka::positions::Positions;
 use rules::{Detector, Finding};
+use runtime::HaltReason;
 
 use crate::metrics::DetectMetrics;
 use crate::{SERVICE, Settings};
@@ -62,7 +63,7 @@ impl<'s> OpenLane<'s> {
         let Self { partition, settings, metrics, reader, detector, findings, .. } = self;
         for record in reader.fetch(records, wait)? {
             let broken = |why: String| End::Halt {
-                reason: "unreadable",
+                reason: HaltReason::Unreadable,
                 message: format!(
                     "the record at offset {} of {}/{partition} is no batch of signals: {why}; start the version that wrote it",
                     record.offset(),
@@ -197,7 +198,7 @@ fn resume(settings: &Settings, partition: u16, detector: &mut Detector, metrics:
             Ok(stored)
         }
         (None, Some(committed)) => Err(End::Halt {
-            reason: "state_missing",
+            reason: HaltReason::StateMissing,
             message: format!(
                 "the position of {GROUP} is {committed}, and {} holds no state that belongs to it; delete the position to \
                  start anew from the signals that are kept",
@@ -240,5 +241,5 @@ pub(super) fn progress_of(record: &Record<'_>) -> Result<i64, End> {
 }
 
 pub(super) fn broken(message: String) -> End {
-    End::Halt { reason: "state_broken", message: format!("{message} ({})", Topic::DetectorState) }
+    End::Halt { reason: HaltReason::StateBroken, message: format!("{message} ({})", Topic::DetectorState) }
 }

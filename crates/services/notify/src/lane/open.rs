@@ -12,7 +12,7 @@ use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, Txn
 use kafka::positions::{Committed, Positions};
 use notification::Planner;
 use runtime::clock::now_ms;
-use runtime::{Current, Live};
+use runtime::{Current, HaltReason, Live};
 use tokio::runtime::Handle;
 use traces::Traces;
 
@@ -189,7 +189,7 @@ impl<'s> OpenLane<'s> {
         for record in &records {
             let alert =
                 Alert::from_wire(&self.ids, record.payload().unwrap_or_default()).map_err(|error| End::Halt {
-                    reason: "unreadable",
+                    reason: HaltReason::Unreadable,
                     message: format!(
                         "the record at offset {} of {}/{} is no alert: {error}; start the version that wrote it",
                         record.offset(),
@@ -416,7 +416,7 @@ fn resume(settings: &Settings, partition: u16, metrics: &NotifyMetrics) -> Resul
         (None, None) if known == 0 => positions.stable(Topic::Alerts, partition)?.low,
         (None, None) => {
             return Err(End::Halt {
-                reason: "position",
+                reason: HaltReason::Position,
                 message: format!(
                     "the position of {GROUP} on {}/{partition} is gone, and {} holds {known} records of it: which alerts were \
                      sent is unknown; set the position by hand (kafka-consumer-groups.sh --group {GROUP} --reset-offsets)",
@@ -441,7 +441,7 @@ fn log_start(committed: &Committed) -> Result<Option<i64>, End> {
     }
     let start = committed.metadata.strip_prefix("deliveries=").and_then(|number| number.parse().ok());
     start.map(Some).ok_or_else(|| End::Halt {
-        reason: "position",
+        reason: HaltReason::Position,
         message: format!(
             "the committed position of {GROUP} carries {:?}, which this version does not read; start the version that wrote it",
             committed.metadata
@@ -464,7 +464,7 @@ fn restore(settings: &Settings, partition: u16, log: u16, from: i64, to: i64) ->
     let (mut planner, mut outbox, mut known) = (Planner::new(settings.routing()), Outbox::default(), 0);
     let mut reached = None;
     let unreadable = |offset: i64, error: String| End::Halt {
-        reason: "unreadable",
+        reason: HaltReason::Unreadable,
         message: format!("the record at offset {offset} of {}/{log} cannot be read: {error}", Topic::Deliveries),
     };
     read_all_committed(&settings.cluster, Topic::Deliveries, log, Some(from), Some(to), |record| {

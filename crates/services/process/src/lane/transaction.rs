@@ -9,15 +9,14 @@ use event::lane::of_name;
 use kafka::Topic;
 use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
 use rules::Trigger;
-use runtime::Shutdown;
 use runtime::clock::{now_ms, since_1970};
+use runtime::{HaltReason, Shutdown};
 
 use super::open::{OpenLane, unusable};
 use super::reading;
 use super::tally::Tally;
 use super::traced::{Header, Traced};
 use crate::clock::needed_from;
-use crate::fuse;
 use crate::opening::GROUP;
 use crate::step::{RawRecord, Reading};
 use crate::{Decided, SERVICE};
@@ -140,7 +139,7 @@ impl OpenLane<'_> {
             let verdict = if reading.candidate().is_some() { verdicts.next() } else { None };
             if let Some(Verdict::Rewound { offset }) = verdict {
                 return Err(End::Halt {
-                    reason: "rewound",
+                    reason: HaltReason::Rewound,
                     message: format!(
                         "raw offset {offset} of lane {lane} was committed before: the input was rewound; set the position of \
                          {GROUP} to the end of seen, or replay into shadow tables"
@@ -157,7 +156,7 @@ impl OpenLane<'_> {
                 && let Some(blown) = advance.counts(decided.dead_letter.is_some(), settings.fuse)
             {
                 let last = (reader.position() + reader.lag_records().unwrap_or(0) - 1).max(raw.offset as i64);
-                return Err(End::halt(fuse::REASON, begun.tally.fuse_message(*lane, raw.offset, blown, last)));
+                return Err(End::halt(HaltReason::Fuse, begun.tally.fuse_message(*lane, raw.offset, blown, last)));
             }
             advance.saw(raw.time());
             *appended_ms = Some(raw.appended_at);
@@ -239,7 +238,7 @@ impl OpenLane<'_> {
         }
         let closing = advance.close(now);
         let marks = changelog::encode(closing.raw_lo, closing.raw_hi, window.pending())
-            .map_err(|error| End::halt("seen_broken", error.to_string()))?;
+            .map_err(|error| End::halt(HaltReason::SeenBroken, error.to_string()))?;
         for record in &marks {
             producer.send(Topic::Seen, lane, None, Some(record), NO_HEADERS)?;
         }

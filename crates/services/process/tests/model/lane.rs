@@ -8,6 +8,7 @@ use hookline_process::opening::Opening;
 use hookline_process::position::Carried;
 use kafka::lane::End;
 use kafka::positions::{Committed, Range};
+use runtime::HaltReason;
 use stateright::{Model, Property};
 
 use crate::broker::{Broker, Event, Outcome, position_is_the_end, rows};
@@ -75,7 +76,7 @@ impl Lane {
                     match verdicts[0] {
                         Verdict::First => Outcome::Event,
                         Verdict::Duplicate { first_offset, .. } => Outcome::Duplicate { first: first_offset },
-                        Verdict::Rewound { .. } => return Err(End::halt("rewound", "at a record")),
+                        Verdict::Rewound { .. } => return Err(End::halt(HaltReason::Rewound, "at a record")),
                     }
                 }
             };
@@ -87,7 +88,7 @@ impl Lane {
     fn end(&self, broker: &Broker, epoch: u8, end: &End) -> Phase {
         match end {
             End::Halt { reason, .. } if epoch == broker.epoch || self.mutant == Mutant::HaltsUnproven => {
-                Phase::Halted { reason }
+                Phase::Halted { reason: *reason }
             }
             // Only the owner halts: the others learn that they are fenced, and start again.
             _ => Phase::Down,
@@ -114,8 +115,9 @@ impl Lane {
             let wanted = scan.from.unwrap_or(0)..scan.to;
             for (offset, value) in broker.seen.committed().filter(|(offset, _)| wanted.contains(offset)) {
                 let record = changelog::decode(value).unwrap();
-                let position =
-                    chain.feed(offset, &record).map_err(|error| End::halt("seen_broken", error.to_string()))?;
+                let position = chain
+                    .feed(offset, &record)
+                    .map_err(|error| End::halt(HaltReason::SeenBroken, error.to_string()))?;
                 disk.apply(&record.entries, position).unwrap();
                 passed |= opening.is_at(position);
             }

@@ -5,6 +5,7 @@ use hookline_process::advance::Advance;
 use hookline_process::opening::Opening;
 use hookline_process::position::Carried;
 use kafka::positions::Range;
+use runtime::HaltReason;
 
 use crate::broker::Broker;
 
@@ -48,7 +49,7 @@ pub(crate) enum Phase {
         from: u64,
     },
     Halted {
-        reason: &'static str,
+        reason: HaltReason,
     },
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hookline_report::standing::{Before, Held, Moment, Standing};
 use kafka::lane::End;
+use runtime::HaltReason;
 use stateright::{Model, Property};
 use warehouse::{Next, Part, Settling};
 
@@ -54,7 +55,7 @@ impl Lane {
     fn end(&self, world: &World, epoch: u8, end: &End) -> Phase {
         match end {
             End::Halt { reason, .. } if epoch == world.epoch || self.mutant == Mutant::HaltsUnproven => {
-                Phase::Halted { reason }
+                Phase::Halted { reason: *reason }
             }
             _ => Phase::Down,
         }
@@ -166,7 +167,7 @@ impl Lane {
                 world.commit(&standing);
                 Some(Phase::Committed { epoch, standing, asked: world.now })
             }
-            Next::StillMissing { .. } => Some(self.end(world, epoch, &End::halt("rows_missing", ""))),
+            Next::StillMissing { .. } => Some(self.end(world, epoch, &End::halt(HaltReason::RowsMissing, ""))),
         }
     }
 

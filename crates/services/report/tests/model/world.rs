@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use event::{Cut, Millis};
 use hookline_report::standing::{Moment, Standing};
 use kafka::positions::Committed;
+use runtime::HaltReason;
 use warehouse::Settling;
 
 /// A block of `events`: the rows of each database, and the offset of its cut.
@@ -95,7 +96,7 @@ pub(crate) enum Phase {
         asked: Moment,
     },
     Halted {
-        reason: &'static str,
+        reason: HaltReason,
     },
 }
 

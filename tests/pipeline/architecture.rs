@@ -96,6 +96,32 @@ fn ingest_knows_nothing_of_rules_or_clickhouse() {
     assert_none("ingest", &["warehouse", "rules", "enrich", "notification", "dedupe"], &arrows(), "ingest is thin");
 }
 
+/// An insert takes a permit: these look at a proof of the fence before they give one.
+#[test]
+fn only_what_has_proven_its_fence_gives_a_permit_to_insert() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+    let (mut permits, mut assumed) = (BTreeSet::new(), BTreeSet::new());
+    let mut to_visit = vec![crates.clone()];
+    while let Some(path) = to_visit.pop() {
+        if path.is_dir() {
+            to_visit.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let shipped = text.split("#[cfg(test)]").next().unwrap();
+            let name = path.strip_prefix(&crates).unwrap().to_string_lossy().into_owned();
+            if shipped.contains("impl InsertPermit for") {
+                permits.insert(name.clone());
+            }
+            if shipped.contains("Proof::in_model(") && !name.contains("/tests/") {
+                assumed.insert(name);
+            }
+        }
+    }
+    let known = ["operate/src/replay/backfill.rs", "services/report/src/standing.rs"].map(str::to_owned);
+    assert_eq!(permits, BTreeSet::from(known));
+    assert_eq!(assumed, BTreeSet::new(), "a proof that is assumed is for models alone");
+}
+
 #[test]
 fn what_an_operator_does_is_a_library_that_neither_parses_nor_prints() {
     let above = ["clap", "anyhow", "hookline", "local", "traffic", "testkit"];

@@ -13,7 +13,7 @@ use operate::backtest::{BacktestReport, Options, RuleReport, backtest};
 use operate::installation::Overrides;
 use rules::{Detector, Rule, RuleIndex, SignalSum, is_late};
 
-use crate::warehouse_databases::{Databases, block_of};
+use crate::warehouse_databases::{Databases, WithoutLane, block_of};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;

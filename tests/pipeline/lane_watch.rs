@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kafka::lane::{End, Isolation, LaneReader, NO_HEADERS, pause};
 use kafka::topics::Plan;
 use kafka::{Cluster, Topic, watch};
-use runtime::{LaneEnd, LaneSet, Shutdown, Telemetry};
+use runtime::{LaneSet, Shutdown, Telemetry};
 
 use crate::kafka_lanes::{Broker, TXN, end, fresh, take};
 
@@ -54,10 +54,7 @@ fn a_lane_whose_client_is_given_nothing_though_there_is_something_is_opened_agai
             }
             Ok(())
         };
-        match read() {
-            Ok(()) => LaneEnd::Stopped,
-            Err(end) => end.into(),
-        }
+        read()
     })
     .unwrap();
     let watching = watch::start(&cluster, &Plan::new(16, 1), &telemetry, &shutdown).unwrap();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Counted, EventType, LinkEvent, Outcome};
 
-use crate::warehouse_databases::{Databases, block_of, event};
+use crate::warehouse_databases::{Databases, WithoutLane, block_of, event};
 use crate::warehouse_reports::{date, shown};
 
 /// People outside and our own people of a group: those who are known, and each scan without a visitor.

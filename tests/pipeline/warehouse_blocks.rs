@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use warehouse::{LaneWatermark, Side};
 
-use crate::warehouse_databases::{Databases, Engine, NOON, block_of, event};
+use crate::warehouse_databases::{Databases, Engine, NOON, WithoutLane, block_of, event};
 
 async fn rows(databases: &Databases, side: Side) -> i64 {
     databases.number(side, "SELECT count() FROM records").await

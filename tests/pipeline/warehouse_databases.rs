@@ -10,7 +10,50 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use event::{EventType, LinkEvent, Millis};
 use tempfile::TempDir;
 use testkit::House;
-use warehouse::{Block, BlockBuilder, Layout, Settings, Side, Warehouse};
+use warehouse::{
+    Block, BlockBuilder, BlockStore, Completion, InsertPermit, Layout, Next, Settings, Settling, Side, Warehouse,
+    WarehouseError,
+};
+
+/// A test alone writes to its databases: it needs no fence.
+struct Alone;
+
+impl InsertPermit for Alone {}
+
+/// Blocks without a lane, as `report` brings them in.
+pub(crate) trait WithoutLane {
+    /// Inserts a block of which nothing is there.
+    async fn insert(&self, block: &Block) -> Result<(), WarehouseError>;
+    /// Brings in what of a block is not there.
+    async fn complete_uncertain(&self, block: &Block) -> Result<Completion, WarehouseError>;
+}
+
+impl WithoutLane for BlockStore {
+    async fn insert(&self, block: &Block) -> Result<(), WarehouseError> {
+        settle(self, block, Settling::certain(block.by_side())).await.map(drop)
+    }
+
+    async fn complete_uncertain(&self, block: &Block) -> Result<Completion, WarehouseError> {
+        settle(self, block, Settling::uncertain(block.by_side())).await
+    }
+}
+
+async fn settle(store: &BlockStore, block: &Block, mut settling: Settling) -> Result<Completion, WarehouseError> {
+    loop {
+        match settling.next() {
+            Next::Insert(insert) => {
+                store.send(block, &insert, Alone).await?;
+                settling.inserted();
+            }
+            Next::Read => settling.read(&store.read(block).await?),
+            Next::Done(completion) => return Ok(completion),
+            Next::StillMissing { missing, first, repairs } => {
+                let block = block.id().to_string();
+                return Err(WarehouseError::StillMissing { block, missing, first, repairs });
+            }
+        }
+    }
+}
 
 /// A local engine, stopped with the last test that uses it.
 pub(crate) struct Engine {

@@ -8,7 +8,7 @@ use event::{Counted, EventType, LinkEvent, Millis, Outcome};
 use warehouse::{Closed, Day, OpenDay, REPORTS, Report, Side};
 
 use crate::small_audiences::{hidden_groups, people_by_group};
-use crate::warehouse_databases::{Databases, NOON, block_of, event};
+use crate::warehouse_databases::{Databases, NOON, WithoutLane, block_of, event};
 
 const DAY: i64 = 86_400_000;
 

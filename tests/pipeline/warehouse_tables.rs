@@ -5,7 +5,7 @@
 use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
 use warehouse::{Side, WarehouseError};
 
-use crate::warehouse_databases::{Databases, block_of};
+use crate::warehouse_databases::{Databases, WithoutLane, block_of};
 use crate::warehouse_reports::{shift_to_recent, traffic};
 
 #[tokio::test]

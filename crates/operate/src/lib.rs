@@ -40,7 +40,7 @@ pub trait Report: serde::Serialize {
 }
 
 /// The group under which the tools ask Kafka; it never has a position.
-const GROUP: &str = "hookline-tools";
+const GROUP: &str = kafka::groups::TOOLS;
 /// How long Kafka may take to say where things are.
 const KAFKA_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 

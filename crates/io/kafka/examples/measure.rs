@@ -64,7 +64,9 @@ fn transactions(cluster: &Cluster) {
         println!("a transaction of {records} records, flush to commit: median {:?}, p99 {:?}", times[100], times[197]);
     }
     let started = Instant::now();
-    (0..50).for_each(|_| producer.prove().unwrap());
+    for _ in 0..50 {
+        producer.prove().unwrap();
+    }
     println!("a proof: {:?}", started.elapsed() / 50);
 
     const MANY: u64 = 400_000;

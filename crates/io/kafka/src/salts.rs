@@ -12,7 +12,9 @@ use runtime::{Backoff, HaltReason};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
-use crate::lane::{End, Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
+use crate::lane::{
+    End, Fence, NO_HEADERS, ReadError, ScanError, TRANSACTION_TIMEOUT, TxnError, Writes, pause, read_all_committed,
+};
 use crate::topics::Topic;
 
 /// The salt of each day (days since 1970, UTC) that the topic still holds.
@@ -29,8 +31,6 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// What one of two writers that fenced each other waits.
 const APART: Backoff =
     Backoff::new(Duration::from_millis(500), Duration::from_millis(500)).drawn_from(Duration::from_millis(20));
-/// A transaction of the writer.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A salt as it stands on the topic, under its day (`2026-11-26`) as the key.
 #[derive(Serialize, Deserialize)]

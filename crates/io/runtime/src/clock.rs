@@ -3,6 +3,23 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+/// A moment, by two clocks: the one that never goes back stands still while a machine sleeps, the other one does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// The monotonic clock, in milliseconds since a point of its own.
+    pub monotonic_ms: i64,
+    /// The wall clock, in milliseconds since 1970.
+    pub wall_ms: i64,
+}
+
+impl Moment {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { monotonic_ms: monotonic_ms(), wall_ms: now_ms() }
+    }
+}
+
 /// The wall clock, in milliseconds since 1970. It can jump; [`monotonic_ms`] cannot.
 #[must_use]
 pub fn now_ms() -> i64 {

@@ -1,4 +1,5 @@
-//! Why lanes stand still. docs/runbooks/lane-stalled.md has the way out of each, which tests here hold.
+//! Why lanes end, and why they stand still. docs/runbooks/lane-stalled.md has the way out of each, which tests here
+//! hold.
 
 use std::fmt;
 
@@ -100,6 +101,33 @@ reasons! {
         OpenTransaction = "open_transaction",
         /// The newest record of a source's switch is of another version.
         SwitchUnreadable = "switch_unreadable",
+    }
+}
+
+/// Why a lane ends before the stop is given.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// Another instance took the lane over, or the broker timed its transaction out.
+    #[error("another owner has the lane")]
+    Fenced,
+    /// An engine failed, or a transaction was aborted: opening the lane again may mend it.
+    #[error("{0}")]
+    Retry(String),
+    /// Going on could lose or double an event: if that is found again by further looks, the lane stands still until an
+    /// operator has looked.
+    #[error("{message}")]
+    Halt {
+        /// Why, as a fixed label.
+        reason: HaltReason,
+        /// Why, and the way out, in words.
+        message: String,
+    },
+}
+
+impl End {
+    /// The end of a lane that must not go on.
+    pub fn halt(reason: HaltReason, message: impl Into<String>) -> Self {
+        Self::Halt { reason, message: message.into() }
     }
 }
 

@@ -6,26 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::progress::{self, LaneProgress};
-use crate::{Backoff, HaltReason, Shutdown, StallReason, Telemetry, WaitReason};
-
-/// How a lane ended.
-#[derive(Debug)]
-pub enum LaneEnd {
-    /// The stop was given, and everything is committed or left to the next owner.
-    Stopped,
-    /// Another instance took the lane over, or the broker timed its transaction out.
-    Fenced,
-    /// An engine failed or a transaction was aborted: the lane starts again.
-    Retry(String),
-    /// Going on could lose or double an event: if that is found again by further looks, the lane stands still until somebody
-    /// has looked.
-    Halted {
-        /// Why, as a fixed label (`hookline_stalled`).
-        reason: HaltReason,
-        /// Why, and the way out, in words.
-        message: String,
-    },
-}
+use crate::{Backoff, End, Shutdown, StallReason, Telemetry, WaitReason};
 
 /// The pauses before a lane starts again after a failure; all lanes of all instances fail with one engine.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15)).jittered();
@@ -41,7 +22,7 @@ const OPENING: Duration = Duration::from_secs(900);
 const RECOVERED: Duration = Duration::from_secs(60);
 
 /// What a lane does: it gets its number, a component to call `ready` on once it is at work, and its stop.
-type Run = dyn Fn(u16, &crate::Component, &Shutdown) -> LaneEnd + Send + Sync;
+type Run = dyn Fn(u16, &crate::Component, &Shutdown) -> Result<(), End> + Send + Sync;
 
 /// The lane threads of one service.
 pub struct LaneSet {
@@ -112,7 +93,7 @@ impl LaneSet {
         run: F,
     ) -> std::io::Result<Self>
     where
-        F: Fn(u16, &crate::Component, &Shutdown) -> LaneEnd + Send + Sync + 'static,
+        F: Fn(u16, &crate::Component, &Shutdown) -> Result<(), End> + Send + Sync + 'static,
     {
         Self::start_looking(service, lanes, telemetry, shutdown, LOOK_AGAIN, run)
     }
@@ -126,7 +107,7 @@ impl LaneSet {
         run: F,
     ) -> std::io::Result<Self>
     where
-        F: Fn(u16, &crate::Component, &Shutdown) -> LaneEnd + Send + Sync + 'static,
+        F: Fn(u16, &crate::Component, &Shutdown) -> Result<(), End> + Send + Sync + 'static,
     {
         let (telemetry, shutdown, run) = (telemetry.clone(), shutdown.clone(), Arc::new(run));
         let (fenced, running, leaving) = (FENCED, BTreeMap::new(), BTreeMap::new());
@@ -249,7 +230,7 @@ struct Watched {
 
 impl Watched {
     /// Runs the lane again and again until it is told to stop. One that is given away leaves neither health nor lag behind.
-    fn keep(&self, run: impl Fn(&crate::Component, &Shutdown) -> LaneEnd) {
+    fn keep(&self, run: impl Fn(&crate::Component, &Shutdown) -> Result<(), End>) {
         progress::set_for_this_thread(Arc::clone(&self.progress));
         self.run_on(run);
         self.telemetry.board.remove((self.service, self.lane));
@@ -259,14 +240,14 @@ impl Watched {
         }
     }
 
-    fn run_on(&self, run: impl Fn(&crate::Component, &Shutdown) -> LaneEnd) {
+    fn run_on(&self, run: impl Fn(&crate::Component, &Shutdown) -> Result<(), End>) {
         let (mut retry, mut fenced) = (RETRY, self.fenced);
         let mut looks = self.look_again.iter();
         while !self.shutdown.is_stopping() {
             let started = Instant::now();
             self.component.allow(OPENING);
             let end = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&self.component, &self.shutdown)))
-                .unwrap_or_else(|_| LaneEnd::Retry("the lane panicked; the panic is in the log above".into()));
+                .unwrap_or_else(|_| Err(End::Retry("the lane panicked; the panic is in the log above".into())));
             self.progress.closed();
             if started.elapsed() > RECOVERED {
                 retry.reset();
@@ -275,20 +256,20 @@ impl Watched {
             }
             let Self { service, lane, .. } = self;
             match end {
-                LaneEnd::Stopped => return,
-                LaneEnd::Fenced => {
+                Ok(()) => return,
+                Err(End::Fenced) => {
                     let pause = fenced.pause();
                     tracing::warn!(service, lane, wait_s = pause.as_secs_f64(), "fenced: another owner has the lane");
                     self.component.failing("fenced: another owner has the lane");
                     self.stand(WaitReason::Fenced, pause);
                 }
-                LaneEnd::Retry(why) => {
+                Err(End::Retry(why)) => {
                     let pause = retry.pause();
                     tracing::warn!(service, lane, wait_s = pause.as_secs_f64(), "the lane starts again: {why}");
                     self.component.failing(why);
                     self.stand(WaitReason::Retry, pause);
                 }
-                LaneEnd::Halted { reason, message } if let Some(pause) = looks.next() => {
+                Err(End::Halt { reason, message }) if let Some(pause) = looks.next() => {
                     tracing::warn!(
                         service,
                         lane,
@@ -299,7 +280,7 @@ impl Watched {
                     self.component.failing(message);
                     self.stand(WaitReason::Retry, *pause);
                 }
-                LaneEnd::Halted { reason, message } => {
+                Err(End::Halt { reason, message }) => {
                     tracing::error!(service, lane, reason = reason.name(), "the lane stands still: {message}");
                     self.component.halted(message);
                     self.stand(reason, Duration::MAX);
@@ -330,6 +311,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::*;
+    use crate::HaltReason;
 
     #[test]
     fn a_failing_lane_starts_again_and_a_halted_one_stands_still_and_says_why() {
@@ -340,9 +322,9 @@ mod tests {
         let soon = [Duration::from_millis(20); 3];
         let lanes = LaneSet::start_looking("process", [7], &telemetry, &shutdown, soon, move |_, _, _| {
             match counted.fetch_add(1, Ordering::SeqCst) {
-                0 => LaneEnd::Retry("Kafka is away".into()),
+                0 => Err(End::Retry("Kafka is away".into())),
                 1 => panic!("a defect"),
-                _ => LaneEnd::Halted { reason: HaltReason::Rewound, message: "the input was rewound".into() },
+                _ => Err(End::halt(HaltReason::Rewound, "the input was rewound")),
             }
         })
         .unwrap();
@@ -369,14 +351,11 @@ mod tests {
         // A broker that says for a moment that nothing was ever committed.
         let lanes = LaneSet::start_looking("report", [7], &telemetry, &shutdown, soon, move |_, component, _| {
             if counted.fetch_add(1, Ordering::SeqCst) < 2 {
-                return LaneEnd::Halted {
-                    reason: HaltReason::RowsBeyondPosition,
-                    message: "the position is lost".into(),
-                };
+                return Err(End::halt(HaltReason::RowsBeyondPosition, "the position is lost"));
             }
             component.ready();
             stop.stop();
-            LaneEnd::Stopped
+            Ok(())
         })
         .unwrap();
         lanes.join();
@@ -400,7 +379,7 @@ mod tests {
             while lane == 2 && held.load(Ordering::SeqCst) {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
-            LaneEnd::Stopped
+            Ok(())
         };
         let mut lanes = LaneSet::start("process", [], &telemetry, &shutdown, work).unwrap();
         let owned = |count: u32| format!(r#"hookline_lanes_owned{{service="process"}} {count}"#);

@@ -39,4 +39,4 @@ pub use migrate::Migration;
 pub use replay::{ChangedColumn, KeyRow, RowDiff, Shadow};
 pub use reports::{REPORTS, Report, ReportColumn};
 pub use settle::{Completion, Insert, Next, Part, Settling};
-pub use store::BlockStore;
+pub use store::{BlockStore, InsertPermit};

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::connect::quote;
 use crate::layout::Layout;
 use crate::reports::REPORTS;
-use crate::{Block, BlockStore, Closed, Day, Side, Warehouse, WarehouseError};
+use crate::{Block, BlockStore, Closed, Day, InsertPermit, Side, Warehouse, WarehouseError};
 
 /// Tables like `records`, in both databases, for the time of one replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -385,7 +385,7 @@ impl BlockStore {
     ///
     /// # Errors
     /// A retryable error leaves it uncertain what went in: call again with the same number, and what is there is not sent twice.
-    pub async fn mend(&self, block: &Block, attempt: u32) -> Result<usize, WarehouseError> {
+    pub async fn mend(&self, block: &Block, attempt: u32, _permit: impl InsertPermit) -> Result<usize, WarehouseError> {
         let Some(received) = block.received() else { return Ok(0) };
         let offsets = block.offsets();
         let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return Ok(0) };

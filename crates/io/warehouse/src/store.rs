@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::block::Rows;
 use crate::connect::quote;
-use crate::{Block, BlockId, Completion, Insert, Next, Part, Settling, Side, Warehouse, WarehouseError};
+use crate::{Block, BlockId, Insert, Part, Side, Warehouse, WarehouseError};
 
 /// How long one piece of an insert may wait for the socket.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,48 +50,18 @@ impl Warehouse {
     }
 }
 
+/// The right to make one insert of a lane's rows now: what gives one has looked at a proof of the lane's fence a
+/// moment ago. A sleeper that wakes has none, and does not insert.
+///
+/// Few implement it, and tests/pipeline/architecture.rs names them.
+pub trait InsertPermit {}
+
 impl BlockStore {
-    /// Inserts a block under its own token. A repeat is absorbed, as long as the deduplication window remembers the block.
-    ///
-    /// # Errors
-    /// Any error leaves the block uncertain: [`Self::complete_uncertain`] settles it.
-    pub async fn insert(&self, block: &Block) -> Result<(), WarehouseError> {
-        self.settle(block, Settling::certain(block.by_side())).await.map(drop)
-    }
-
-    /// Settles a block of which it is not known how much went in: reads back by offset, sends what is not there under its own
-    /// token, reads back again, and inserts only what is still missing, until nothing is.
-    ///
-    /// For whoever has no fence to prove between the steps; lanes drive a [`Settling`] themselves.
-    ///
-    /// # Errors
-    /// A retryable error leaves the block uncertain: call again. [`WarehouseError::StillMissing`] does not.
-    pub async fn complete_uncertain(&self, block: &Block) -> Result<Completion, WarehouseError> {
-        self.settle(block, Settling::uncertain(block.by_side())).await
-    }
-
-    async fn settle(&self, block: &Block, mut settling: Settling) -> Result<Completion, WarehouseError> {
-        loop {
-            match settling.next() {
-                Next::Insert(insert) => {
-                    self.send(block, &insert).await?;
-                    settling.inserted();
-                }
-                Next::Read => settling.read(&self.read(block).await?),
-                Next::Done(completion) => return Ok(completion),
-                Next::StillMissing { missing, first, repairs } => {
-                    let block = block.id().to_string();
-                    return Err(WarehouseError::StillMissing { block, missing, first, repairs });
-                }
-            }
-        }
-    }
-
-    /// Makes one insert of a block, as a [`Settling`] names it.
+    /// Makes one insert of a block, as a [`Settling`](crate::Settling) names it: one for each permit.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses; whether the rows went in is then unknown.
-    pub async fn send(&self, block: &Block, insert: &Insert) -> Result<(), WarehouseError> {
+    pub async fn send(&self, block: &Block, insert: &Insert, _permit: impl InsertPermit) -> Result<(), WarehouseError> {
         let rows = block.side(insert.side);
         match &insert.part {
             Part::Whole => self.insert_rows(block.id(), insert.side, rows, &block.id().to_string()).await,

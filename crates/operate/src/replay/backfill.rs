@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use kafka::Cluster;
-use kafka::lane::{Fence, LaneProducer, TxnError, Writes};
-use warehouse::{BlockStore, Warehouse};
+use kafka::lane::{Fence, LaneProducer, Proof, TxnError, Writes};
+use warehouse::{BlockStore, InsertPermit, Warehouse};
 
 use super::read::Replayed;
 use crate::error::refuse;
@@ -27,6 +27,13 @@ pub(super) struct Claim {
     producer: Option<LaneProducer>,
     since: Instant,
 }
+
+/// The claim was proven right before.
+pub(super) struct Proven {
+    _proof: Proof,
+}
+
+impl InsertPermit for Proven {}
 
 impl Claim {
     pub(super) async fn take(cluster: &Cluster, lane: u16) -> Result<Self> {
@@ -54,8 +61,8 @@ impl Claim {
         )
     }
 
-    /// Proves that nobody has taken the claim since.
-    pub(super) async fn prove(&mut self) -> Result<()> {
+    /// Proves that no one has taken the claim since: for one insert.
+    pub(super) async fn prove(&mut self) -> Result<Proven> {
         let lane = self.lane;
         let mut producer = self
             .producer
@@ -67,7 +74,7 @@ impl Claim {
         })
         .await?;
         self.producer = Some(producer);
-        proven.map_err(|error| match error {
+        proven.map(|proof| Proven { _proof: proof }).map_err(|error| match error {
             TxnError::Fenced { .. } => Error::Refused(format!(
                 "another replay of lane {lane} was started: this one ends, what it has brought in is whole"
             )),
@@ -94,8 +101,8 @@ impl Claim {
     async fn backfill_block(&mut self, store: &BlockStore, block: &warehouse::Block) -> Result<u64> {
         let mut first = None;
         for attempt in 1..=ATTEMPTS {
-            self.prove().await?;
-            match store.mend(block, attempt).await? {
+            let proven = self.prove().await?;
+            match store.mend(block, attempt, proven).await? {
                 0 => return Ok(first.unwrap_or(0)),
                 missing => first = first.or(Some(missing as u64)),
             }

@@ -5,10 +5,9 @@
 //! agreement.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use dedupe::changelog;
-use kafka::lane::{End, Fence, NO_HEADERS, Position, Writes, read_all_committed};
+use kafka::lane::{End, Fence, NO_HEADERS, PATIENCE, Position, TRANSACTION_TIMEOUT, Writes, read_all_committed};
 use kafka::positions::{self, Committed, Positions};
 use kafka::{Cluster, Topic};
 use runtime::HaltReason;
@@ -16,8 +15,6 @@ use runtime::HaltReason;
 use crate::SERVICE;
 use crate::opening::GROUP;
 use crate::position::Carried;
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far a lane was processed, and what of `raw` was deleted before it got there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +55,7 @@ fn found(committed: Option<&Committed>, raw: positions::Range) -> Found {
 /// When position and `seen` do not agree: the lane says more itself when it is opened. When the transaction fails: the same can be done again.
 pub fn bridge(cluster: &Cluster, lane: u16) -> Result<Option<Range<u64>>, End> {
     let writes = Writes::records([(Topic::Events, lane), (Topic::Seen, lane)]).positions(GROUP);
-    let mut producer = Fence::open(cluster, SERVICE, lane, PATIENCE, writes)?;
+    let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT, writes)?;
     let positions = Positions::open(cluster, GROUP, PATIENCE)?;
     let committed = positions.committed_behind_fence(Topic::Raw, lane)?;
     let found = found(committed.as_ref(), positions.watermarks(Topic::Raw, lane)?);

@@ -1,4 +1,4 @@
-//! One lane: fence, restore, then transactions until something ends it.
+//! One lane: restore, then transactions until something ends it.
 
 mod open;
 mod tally;
@@ -7,9 +7,8 @@ mod transaction;
 
 use std::time::{Duration, Instant};
 
-use kafka::lane::End;
+use kafka::lane::{End, Lane, LaneProducer, Stage, TxnError};
 use runtime::clock::{monotonic_ms, now_ms};
-use runtime::lanes::LaneEnd;
 use runtime::{Component, HaltReason, Shutdown};
 
 use crate::clock::Reading;
@@ -23,8 +22,6 @@ const CADENCE: Duration = Duration::from_millis(100);
 const MAX_RECORDS: u64 = 5_000;
 /// Records taken from the reader at once.
 const CHUNK: usize = 1_000;
-/// An idle lane commits at least this often: its watermark moves on, and its position never expires.
-const IDLE_COMMIT: Duration = Duration::from_secs(10);
 
 /// Runs a lane until the stop is given or it cannot go on.
 pub(crate) fn run(
@@ -33,61 +30,61 @@ pub(crate) fn run(
     metrics: &ProcessMetrics,
     component: &Component,
     shutdown: &Shutdown,
-) -> LaneEnd {
-    let mut open = match OpenLane::open(settings, lane, metrics, shutdown) {
-        Ok(open) => open,
-        Err(end) => return end.into(),
-    };
-    component.ready();
-    let ended = at_work(&mut open, component, shutdown);
-    if lane == 0 && matches!(ended, LaneEnd::Stopped | LaneEnd::Fenced) {
-        settings.links.release();
-    }
-    ended
+) -> Result<(), End> {
+    let writes = open::written_to(settings, lane);
+    let at = Lane { cluster: &settings.cluster, stage: SERVICE, number: lane, writes };
+    let open = |_: &LaneProducer| OpenLane::open(settings, lane, metrics, shutdown);
+    kafka::lane::run(at, component, || shutdown.is_stopping(), open)
 }
 
-fn at_work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> LaneEnd {
-    let lane = open.lane;
-    match work(open, component, shutdown) {
-        Ok(()) => {
-            tracing::info!(service = SERVICE, lane, position = open.position(), "the lane has stopped");
-            LaneEnd::Stopped
-        }
-        Err(end) => {
-            // What was gathered must not wait for the transaction's timeout. One that failed while it was committed is left
-            // to the next fence, which ends it. A producer that is fenced or broken says so again, which changes nothing.
-            if let (End::Retry(_) | End::Halt { .. }, Err(error)) = (&end, open.abort()) {
-                tracing::debug!(service = SERVICE, lane, %error, "nothing to abort");
-            }
-            if let End::Halt { reason: HaltReason::Fuse, .. } = &end
-                && let Err(error) = open.end_block(shutdown)
-            {
-                tracing::warn!(service = SERVICE, lane, %error, "the rows since the last cut wait for the next start");
-            }
-            open.producer.confirm(end).into()
-        }
-    }
-}
+impl Stage for OpenLane<'_> {
+    /// Its watermark moves on with it.
+    const IDLE_COMMIT: Duration = Duration::from_secs(10);
 
-fn work(open: &mut OpenLane<'_>, component: &Component, shutdown: &Shutdown) -> Result<(), End> {
-    // The first transaction is there to hear the broker's time.
-    let mut last_commit = None::<Instant>;
-    while !shutdown.is_stopping() {
-        component.beat();
-        open.follow_decisions();
-        if open.lane == 0 {
-            open.settings.links.claim();
+    fn position(&self) -> i64 {
+        self.advance.committed().seen.raw_hi as i64
+    }
+
+    fn turn(&mut self, producer: &mut LaneProducer, _last_commit: Instant) -> Result<bool, End> {
+        self.follow_decisions();
+        if self.lane == 0 {
+            self.settings.links.claim();
         }
-        let wait = open.next_deadline(now_ms()).min(Duration::from_millis(200));
-        if open.gather(wait, CADENCE, MAX_RECORDS, CHUNK)?
-            || open.is_due(now_ms())
-            || last_commit.is_none_or(|last| last.elapsed() > IDLE_COMMIT)
+        let wait = self.next_deadline(now_ms()).min(Duration::from_millis(200));
+        // The first transaction is there to hear the broker's time.
+        let due =
+            self.gather(producer, wait, CADENCE, MAX_RECORDS, CHUNK)? || self.is_due(now_ms()) || !self.has_committed;
+        if due {
+            self.commit(producer)?;
+        }
+        Ok(due)
+    }
+
+    fn commit(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+        self.commit_transaction(producer)?;
+        self.has_committed = true;
+        Ok(())
+    }
+
+    /// A transaction that failed while it was committed is left to the next fence, which ends it.
+    fn abort(&mut self, producer: &mut LaneProducer) -> Result<(), TxnError> {
+        self.abort_transaction(producer)
+    }
+
+    fn halting(&mut self, producer: &mut LaneProducer, reason: HaltReason) {
+        if reason == HaltReason::Fuse
+            && let Err(error) = self.end_block(producer)
         {
-            open.commit()?;
-            last_commit = Some(Instant::now());
+            let lane = self.lane;
+            tracing::warn!(service = SERVICE, lane, %error, "the rows since the last cut wait for the next start");
         }
     }
-    Ok(())
+
+    fn ended(&mut self, end: &Result<(), End>) {
+        if self.lane == 0 && matches!(end, Ok(()) | Err(End::Fenced)) {
+            self.settings.links.release();
+        }
+    }
 }
 
 /// Both clocks, for what must not follow one that jumps.

@@ -5,6 +5,8 @@
 
 use dedupe::{Restore, SeenPosition};
 use event::raw::CLOCK_TRUST_MS;
+/// The group that holds the positions of `process`; it never has members.
+pub use kafka::groups::PROCESS as GROUP;
 use kafka::lane::End;
 use kafka::positions::{Committed, Range};
 use runtime::HaltReason;
@@ -12,9 +14,6 @@ use runtime::HaltReason;
 use crate::cuts::Open;
 use crate::fuse::Fuse;
 use crate::position::Carried;
-
-/// The group that holds the positions of `process`; it never has members.
-pub const GROUP: &str = "hookline-process";
 
 /// A lane that is about to open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

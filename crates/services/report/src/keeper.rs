@@ -9,6 +9,7 @@ use event::{Millis, Progress};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use kafka::Topic;
+use kafka::lane::PATIENCE;
 use kafka::positions::Positions;
 use prometheus::{Gauge, GaugeVec};
 use runtime::clock::now_ms;
@@ -29,9 +30,6 @@ const TIDY: Duration = Duration::from_secs(86_400);
 const LATENESS_MS: i64 = 3_600_000;
 /// Faulty buckets of a lane that are looked into: 65,536 offsets each.
 const BUCKETS: usize = 4;
-/// The group under which `process` commits; how far it has come tells whether a quiet lane is complete.
-const PROCESS_GROUP: &str = "hookline-process";
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Series of open dead letters: rows name sources that are configured no longer, too.
 const MOST_SOURCES: usize = 100;
 
@@ -175,7 +173,8 @@ async fn settle(settings: &Settings, metrics: &KeeperMetrics) -> Result<Option<M
     let (cluster, lanes) = (settings.cluster.clone(), settings.plan.lanes);
     let progress = tokio::task::spawn_blocking(move || -> Result<Vec<Option<Progress>>, KeepError> {
         let (processed, reported) = (
-            Positions::open(&cluster, PROCESS_GROUP, PATIENCE)?,
+            // How far it has come tells whether a quiet lane is complete.
+            Positions::open(&cluster, kafka::groups::PROCESS, PATIENCE)?,
             Positions::open(&cluster, standing::GROUP, PATIENCE)?,
         );
         let read = |positions: &Positions, topic, lane| -> Result<Option<Progress>, KeepError> {

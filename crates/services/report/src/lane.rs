@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use event::{Cut, LinkEvent};
 use kafka::Topic;
 use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, Position, Record, ScanError, TxnError, Writes, first_committed,
+    End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Record, ScanError, Stage, Writes,
+    first_committed,
 };
 use kafka::positions::Positions;
-use runtime::clock::{monotonic_ms, now_ms, since_1970};
-use runtime::lanes::LaneEnd;
+use runtime::clock::since_1970;
 use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
 use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, Warehouse, WarehouseError};
@@ -19,12 +19,6 @@ use crate::standing::{Before, GROUP, Held, Moment, Standing};
 use crate::traced::Traced;
 use crate::{SERVICE, Settings};
 
-/// A transaction that takes longer is aborted by the broker, and its lane fenced.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the broker is asked for positions.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// An idle lane commits at least this often, so that its position never expires.
-const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
 /// Records taken from the reader at once.
 const CHUNK: usize = 2_000;
 
@@ -36,19 +30,11 @@ pub(crate) fn run(
     metrics: &ReportMetrics,
     component: &Component,
     shutdown: &Shutdown,
-) -> LaneEnd {
-    let mut open = match OpenLane::open(settings, lane, handle, metrics) {
-        Ok(open) => open,
-        Err(end) => return end.into(),
-    };
-    component.ready();
-    match open.work(component, shutdown) {
-        Ok(()) => {
-            tracing::info!(service = SERVICE, lane, position = open.standing.position(), "the lane has stopped");
-            LaneEnd::Stopped
-        }
-        Err(end) => open.producer.confirm(end).into(),
-    }
+) -> Result<(), End> {
+    let writes = Writes::nothing().positions(GROUP);
+    let at = Lane { cluster: &settings.cluster, stage: SERVICE, number: lane, writes };
+    let open = |producer: &LaneProducer| OpenLane::open(settings, lane, handle, metrics, producer);
+    kafka::lane::run(at, component, || shutdown.is_stopping(), open)
 }
 
 /// A lane at work.
@@ -57,7 +43,6 @@ struct OpenLane<'s> {
     settings: &'s Settings,
     handle: &'s Handle,
     metrics: &'s ReportMetrics,
-    producer: LaneProducer,
     reader: LaneReader,
     blocks: BlockStore,
     builder: BlockBuilder,
@@ -67,12 +52,14 @@ struct OpenLane<'s> {
 }
 
 impl<'s> OpenLane<'s> {
-    fn open(settings: &'s Settings, lane: u16, handle: &'s Handle, metrics: &'s ReportMetrics) -> Result<Self, End> {
-        let cluster = &settings.cluster;
-        let asked = now();
-        let writes = Writes::nothing().positions(GROUP);
-        let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT, writes)?;
-        let fenced = (asked, now());
+    fn open(
+        settings: &'s Settings,
+        lane: u16,
+        handle: &'s Handle,
+        metrics: &'s ReportMetrics,
+        producer: &LaneProducer,
+    ) -> Result<Self, End> {
+        let (cluster, fenced) = (&settings.cluster, (producer.proof(), Moment::now()));
         let committed = Positions::open(cluster, GROUP, PATIENCE)?.committed_behind_fence(Topic::Events, lane)?;
         let before = |position: i64| -> Result<Before, ScanError<_>> {
             let found = first_committed(cluster, Topic::Events, lane, position - 1, |record| {
@@ -80,9 +67,8 @@ impl<'s> OpenLane<'s> {
             })?;
             Ok(found.flatten().unwrap_or(Before::Nothing))
         };
-        let standing = Standing::open(committed.as_ref(), fenced, |position| before(position).map_err(End::from))
-            .map_err(|end| producer.confirm(end))?;
-        look_below(settings, lane, handle, &standing).map_err(|end| producer.confirm(end))?;
+        let standing = Standing::open(committed.as_ref(), fenced, |position| before(position).map_err(End::from))?;
+        look_below(settings, lane, handle, &standing)?;
         let position = standing.position();
         let reader = LaneReader::open(cluster, Topic::Events, lane, position, Isolation::Committed)?;
         tracing::info!(service = SERVICE, lane, position, raw = standing.progress().raw_hi, "the lane is open");
@@ -91,7 +77,6 @@ impl<'s> OpenLane<'s> {
             settings,
             handle,
             metrics,
-            producer,
             reader,
             blocks: settings.warehouse.blocks(),
             builder: BlockBuilder::new(settings.control.incarnation.clone(), lane),
@@ -100,23 +85,8 @@ impl<'s> OpenLane<'s> {
         })
     }
 
-    fn work(&mut self, component: &Component, shutdown: &Shutdown) -> Result<(), End> {
-        let mut last_commit = Instant::now();
-        while !shutdown.is_stopping() {
-            component.beat();
-            if self.take()? {
-                last_commit = Instant::now();
-            }
-            if last_commit.elapsed() > IDLE_COMMIT {
-                self.commit()?;
-                last_commit = Instant::now();
-            }
-        }
-        Ok(())
-    }
-
     /// Takes a chunk of records; each cut in it ends a block. Whether there was one.
-    fn take(&mut self) -> Result<bool, End> {
+    fn take(&mut self, producer: &mut LaneProducer) -> Result<bool, End> {
         let mut cuts = Vec::new();
         {
             // A block is finished while its records are borrowed, and stored after.
@@ -157,10 +127,10 @@ impl<'s> OpenLane<'s> {
         let any = !cuts.is_empty();
         for (cut, offset, block, traced) in cuts {
             let begun = since_1970();
-            self.store(&block)?;
+            self.store(producer, &block)?;
             let inserted = since_1970();
             self.standing.pass(&cut, offset);
-            self.commit()?;
+            self.commit(producer)?;
             traced.committed(&self.settings.traces, self.lane, block.rows(), begun, inserted);
         }
         Ok(any)
@@ -168,13 +138,13 @@ impl<'s> OpenLane<'s> {
 
     /// Brings a block into ClickHouse, exactly once. An error ends the lane; when it is opened again, its first block is
     /// uncertain: this one.
-    fn store(&mut self, block: &Block) -> Result<(), End> {
+    fn store(&mut self, producer: &mut LaneProducer, block: &Block) -> Result<(), End> {
         if block.rows() == 0 {
             return Ok(());
         }
         let begun = Instant::now();
         if self.standing.may_be_there() {
-            let asked = now();
+            let asked = Moment::now();
             let (incarnation, position) = (&self.settings.control.incarnation, self.standing.position() as u64);
             let beyond = self.blocks.rows_beyond(incarnation, self.lane, position);
             let beyond = self.handle.block_on(beyond).map_err(not_stored)?;
@@ -190,19 +160,19 @@ impl<'s> OpenLane<'s> {
                 );
             }
         }
-        let mut settling = self.standing.settling(block.by_side(), now());
+        let mut settling = self.standing.settling(block.by_side(), Moment::now());
         loop {
             match settling.next() {
-                Next::Insert(_) if !self.standing.may_insert(now()) => {
-                    let begun = now();
-                    self.producer.prove()?;
-                    self.standing.prove(begun);
-                    settling.aged();
-                }
-                Next::Insert(insert) => {
-                    self.handle.block_on(self.blocks.send(block, &insert)).map_err(not_stored)?;
-                    settling.inserted();
-                }
+                Next::Insert(insert) => match self.standing.permit(Moment::now()) {
+                    Some(permit) => {
+                        self.handle.block_on(self.blocks.send(block, &insert, permit)).map_err(not_stored)?;
+                        settling.inserted();
+                    }
+                    None => {
+                        self.standing.prove(producer.prove()?);
+                        settling.aged();
+                    }
+                },
                 Next::Read => settling.read(&self.handle.block_on(self.blocks.read(block)).map_err(not_stored)?),
                 Next::Done(completion) => {
                     if completion.missing > 0 || !completion.repeated.is_empty() {
@@ -221,24 +191,29 @@ impl<'s> OpenLane<'s> {
         self.metrics.rows.inc_by(block.rows() as u64);
         Ok(())
     }
+}
+
+impl Stage for OpenLane<'_> {
+    fn position(&self) -> i64 {
+        self.standing.position()
+    }
+
+    fn turn(&mut self, producer: &mut LaneProducer, _last_commit: Instant) -> Result<bool, End> {
+        self.take(producer)
+    }
 
     /// Commits the position. The commit is also a proof of the fence.
-    fn commit(&mut self) -> Result<(), End> {
-        let (begun, asked) = (Instant::now(), now());
+    fn commit(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+        let begun = Instant::now();
         let position = Position {
             topic: Topic::Events,
             partition: self.lane,
             next: self.standing.position(),
             metadata: self.standing.progress().to_string(),
         };
-        self.producer.begin()?;
-        if let Err(error) = self.producer.commit(GROUP, &[position]) {
-            if matches!(error, TxnError::Abortable { .. }) {
-                self.producer.abort()?;
-            }
-            return Err(error.into());
-        }
-        self.standing.prove(asked);
+        producer.begin()?;
+        producer.commit(GROUP, &[position])?;
+        self.standing.prove(producer.proof());
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
         Ok(())
     }
@@ -260,7 +235,7 @@ fn look_below(settings: &Settings, lane: u16, handle: &Handle, standing: &Standi
         }
         Ok(held)
     });
-    let kept_since = now().wall_ms - i64::from(settings.layout.events_days) * 86_400_000;
+    let kept_since = Moment::now().wall_ms - i64::from(settings.layout.events_days) * 86_400_000;
     standing.hold_against(lane, &held.map_err(not_stored)?, kept_since)
 }
 
@@ -273,11 +248,6 @@ async fn other_lives(warehouse: &Warehouse, incarnation: &str) -> Result<Vec<Lif
     let ended = warehouse.ended_lives().await?;
     lives.retain(|life| !ended.contains(&life.incarnation));
     Ok(lives)
-}
-
-/// Both clocks.
-fn now() -> Moment {
-    Moment { monotonic_ms: monotonic_ms(), wall_ms: now_ms() }
 }
 
 /// What a record of `events` before a position is.

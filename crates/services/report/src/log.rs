@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use event::{Alert, Delivery};
-use kafka::Topic;
-use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError, Writes};
+use kafka::lane::{End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Stage, Writes};
 use kafka::positions::Positions;
-use runtime::lanes::LaneEnd;
+use kafka::{Topic, groups};
 use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
 
@@ -17,12 +16,6 @@ use crate::lane::not_stored;
 const CHUNK: usize = 5_000;
 /// How long records are gathered: these tables need no freshness, and ClickHouse likes few inserts.
 const CADENCE: Duration = Duration::from_secs(1);
-/// A transaction that takes longer is aborted by the broker, and its lane fenced.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// An idle log commits at least this often, so that its position never expires.
-const IDLE_COMMIT: Duration = Duration::from_secs(3_600);
-/// How long the broker is asked for positions.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which log.
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +41,11 @@ impl Log {
     }
 
     /// The group that holds the positions; it never has members.
-    fn group(self) -> String {
-        format!("hookline-{}", self.stage())
+    fn group(self) -> &'static str {
+        match self {
+            Log::Alerts => groups::REPORT_ALERTS,
+            Log::Deliveries => groups::REPORT_DELIVERIES,
+        }
     }
 }
 
@@ -61,48 +57,42 @@ pub(crate) fn run(
     handle: &Handle,
     component: &Component,
     shutdown: &Shutdown,
-) -> LaneEnd {
-    let writes = Writes::nothing().positions(&log.group());
-    let mut producer = match Fence::open(&settings.cluster, log.stage(), partition, TRANSACTION_TIMEOUT, writes) {
-        Ok(producer) => producer,
-        Err(error) => return End::from(error).into(),
-    };
-    match copy(settings, log, partition, &mut producer, handle, component, shutdown) {
-        Ok(()) => LaneEnd::Stopped,
-        Err(end) => producer.confirm(end).into(),
-    }
+) -> Result<(), End> {
+    let writes = Writes::nothing().positions(log.group());
+    let at = Lane { cluster: &settings.cluster, stage: log.stage(), number: partition, writes };
+    kafka::lane::run(at, component, || shutdown.is_stopping(), |_| OpenLog::open(settings, log, partition, handle))
 }
 
-fn copy(
-    settings: &Settings,
+/// A partition of a log at work.
+struct OpenLog<'s> {
     log: Log,
     partition: u16,
-    producer: &mut LaneProducer,
-    handle: &Handle,
-    component: &Component,
-    shutdown: &Shutdown,
-) -> Result<(), End> {
-    let Settings { cluster, control, warehouse, ids, .. } = settings;
-    let (topic, group) = (log.topic(), log.group());
-    let positions = Positions::open(cluster, &group, PATIENCE)?;
-    let start = match positions.committed(topic, partition)? {
-        Some(committed) => committed.next,
-        // What is copied again is shown once, so a lost position costs work only.
-        None => positions.stable(topic, partition)?.low,
-    };
-    let reader = LaneReader::open(cluster, topic, partition, start, Isolation::Committed)?;
-    component.ready();
-    let mut last_commit = Instant::now();
-    while !shutdown.is_stopping() {
-        component.beat();
-        let records = reader.fetch(CHUNK, Duration::from_millis(200))?;
-        let (Some(first), Some(last)) = (records.first(), records.last()) else {
-            if last_commit.elapsed() > IDLE_COMMIT {
-                commit(producer, &group, topic, partition, reader.position())?;
-                last_commit = Instant::now();
-            }
-            continue;
+    settings: &'s Settings,
+    handle: &'s Handle,
+    reader: LaneReader,
+    /// One past the last record that is committed.
+    committed: i64,
+}
+
+impl<'s> OpenLog<'s> {
+    fn open(settings: &'s Settings, log: Log, partition: u16, handle: &'s Handle) -> Result<Self, End> {
+        let (cluster, topic) = (&settings.cluster, log.topic());
+        let positions = Positions::open(cluster, log.group(), PATIENCE)?;
+        let committed = match positions.committed(topic, partition)? {
+            Some(committed) => committed.next,
+            // What is copied again is shown once, so a lost position costs work only.
+            None => positions.stable(topic, partition)?.low,
         };
+        let reader = LaneReader::open(cluster, topic, partition, committed, Isolation::Committed)?;
+        Ok(Self { log, partition, settings, handle, reader, committed })
+    }
+
+    /// Takes what has come and brings it into ClickHouse. Whether there was something.
+    fn copy(&self) -> Result<bool, End> {
+        let Settings { control, warehouse, ids, .. } = self.settings;
+        let (topic, partition) = (self.log.topic(), self.partition);
+        let records = self.reader.fetch(CHUNK, Duration::from_millis(200))?;
+        let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(false) };
         let token = format!("{}-{topic}-{partition}-{}-{}", control.incarnation, first.offset(), last.offset());
         let undecodable = |error| {
             End::halt(
@@ -111,38 +101,46 @@ fn copy(
             )
         };
         let values = || records.iter().filter_map(|record| record.payload());
-        match log {
+        match self.log {
             Log::Alerts => {
                 let alerts: Vec<Alert<'_>> = values()
                     .map(|value| Alert::from_wire(ids, value))
                     .collect::<Result<_, _>>()
                     .map_err(undecodable)?;
-                handle.block_on(warehouse.insert_alerts(&alerts, &token)).map_err(not_stored)?;
+                self.handle.block_on(warehouse.insert_alerts(&alerts, &token)).map_err(not_stored)?;
             }
             Log::Deliveries => {
                 let steps: Vec<Delivery<'_>> = values()
                     .map(|value| Delivery::from_wire(ids, value))
                     .collect::<Result<_, _>>()
                     .map_err(undecodable)?;
-                handle.block_on(warehouse.insert_deliveries(&steps, &token)).map_err(not_stored)?;
+                self.handle.block_on(warehouse.insert_deliveries(&steps, &token)).map_err(not_stored)?;
             }
         }
-        commit(producer, &group, topic, partition, reader.position())?;
-        last_commit = Instant::now();
-        drop(records);
-        kafka::lane::pause("a batch worth an insert", CADENCE);
+        Ok(true)
     }
-    Ok(())
 }
 
-fn commit(producer: &mut LaneProducer, group: &str, topic: Topic, partition: u16, next: i64) -> Result<(), End> {
-    producer.begin()?;
-    let position = Position { topic, partition, next, metadata: String::new() };
-    if let Err(error) = producer.commit(group, &[position]) {
-        if matches!(error, TxnError::Abortable { .. }) {
-            producer.abort()?;
-        }
-        return Err(error.into());
+impl Stage for OpenLog<'_> {
+    fn position(&self) -> i64 {
+        self.committed
     }
-    Ok(())
+
+    fn turn(&mut self, producer: &mut LaneProducer, _last_commit: Instant) -> Result<bool, End> {
+        let copied = self.copy()?;
+        if copied {
+            self.commit(producer)?;
+            kafka::lane::pause("a batch worth an insert", CADENCE);
+        }
+        Ok(copied)
+    }
+
+    fn commit(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+        let next = self.reader.position();
+        let position = Position { topic: self.log.topic(), partition: self.partition, next, metadata: String::new() };
+        producer.begin()?;
+        producer.commit(self.log.group(), &[position])?;
+        self.committed = next;
+        Ok(())
+    }
 }

@@ -3,20 +3,16 @@
 //! For the operator's `hookline ledger recover`: no lane moves its own position by itself. Where the lane then goes on, the block
 //! after the position is uncertain like any first one, so it is read back by offset and only what is missing goes in.
 
-use std::time::Duration;
-
 use event::raw::CLOCK_TRUST_MS;
 use event::wire::Ids;
 use event::{Cut, LinkEvent, Millis, Progress};
-use kafka::lane::{End, Fence, Position, Writes, read_all_committed};
+use kafka::lane::{End, Fence, PATIENCE, Position, TRANSACTION_TIMEOUT, Writes, read_all_committed};
 use kafka::positions::{Committed, Positions, Range};
 use kafka::{Cluster, Topic};
 use runtime::HaltReason;
 
 use crate::SERVICE;
 use crate::standing::{GROUP, Held};
-
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is known of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,7 +206,7 @@ pub fn find(
 /// # Errors
 /// When the fence is not taken or the commit fails: nothing was moved, or it is unknown, and the same can be done again.
 pub fn move_to(cluster: &Cluster, lane: u16, position: i64, progress: Progress) -> Result<(), End> {
-    let mut producer = Fence::open(cluster, SERVICE, lane, PATIENCE, Writes::nothing().positions(GROUP))?;
+    let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT, Writes::nothing().positions(GROUP))?;
     producer.begin()?;
     let position = Position { topic: Topic::Events, partition: lane, next: position, metadata: progress.to_string() };
     producer.commit(GROUP, &[position])?;

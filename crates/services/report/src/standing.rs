@@ -6,13 +6,14 @@
 use std::ops::Range;
 
 use event::{Cut, Progress};
-use kafka::lane::End;
+use kafka::lane::{End, Proof};
 use kafka::positions::Committed;
 use runtime::HaltReason;
-use warehouse::{Life, Settling};
+pub use runtime::clock::Moment;
+use warehouse::{InsertPermit, Life, Settling};
 
 /// The group that holds the positions of `report`; it never has members.
-pub const GROUP: &str = "hookline-report";
+pub use kafka::groups::REPORT as GROUP;
 
 /// An insert is made under a proof of the fence that is no older than this, in milliseconds.
 const PROOF_MS: i64 = 10_000;
@@ -23,15 +24,6 @@ const QUIET_MS: i64 = 300_000;
 
 const RUNBOOK: &str = "docs/runbooks/lane-stalled.md says how to go on";
 const FINDS: &str = "`hookline ledger recover` finds it again, by the rows";
-
-/// A moment, by two clocks: the one that never goes back stands still while a machine sleeps, the other one does not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Moment {
-    /// The monotonic clock, in milliseconds since a point of its own.
-    pub monotonic_ms: i64,
-    /// The wall clock, in milliseconds since 1970.
-    pub wall_ms: i64,
-}
 
 /// What stands on `events` right before a committed position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +59,12 @@ impl Held {
     }
 }
 
+/// The right of a lane to make one insert: its fence was proven a moment ago.
+#[derive(Debug)]
+pub struct Permit(());
+
+impl InsertPermit for Permit {}
+
 /// Where a lane stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Standing {
@@ -90,14 +88,14 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Takes the committed position, read after the fence was taken between `asked` and `held`. `before` tells what stands before
-    /// the position, and is asked only if there is one to hold it against.
+    /// Takes the committed position, read under the fence of which there is a proof, and which was held at `held`.
+    /// `before` tells what stands before the position, and is asked only if there is one to hold it against.
     ///
     /// # Errors
     /// When what was committed beside the offset cannot be read, or the position is not one past the cut that it names.
     pub fn open<E: From<End>>(
         committed: Option<&Committed>,
-        (asked, held): (Moment, Moment),
+        (proof, held): (Proof, Moment),
         before: impl FnOnce(i64) -> Result<Before, E>,
     ) -> Result<Self, E> {
         let (position, progress) = match committed {
@@ -123,7 +121,7 @@ impl Standing {
             there_to: -1,
             looked: false,
             held,
-            proven: asked,
+            proven: proof.begun(),
         })
     }
 
@@ -159,16 +157,17 @@ impl Standing {
         quiet(self.held.monotonic_ms, now.monotonic_ms) && quiet(self.held.wall_ms, now.wall_ms)
     }
 
-    /// Whether an insert may be made now. If not, the fence is to be proven first: a sleeper that wakes does not insert.
+    /// The right to make one insert now; none if the fence is to be proven first: a sleeper that wakes does not insert.
     #[must_use]
-    pub fn may_insert(&self, now: Moment) -> bool {
+    pub fn permit(&self, now: Moment) -> Option<Permit> {
         let by = |then: i64, now: i64| (0..=PROOF_MS).contains(&now.saturating_sub(then));
-        by(self.proven.monotonic_ms, now.monotonic_ms) && by(self.proven.wall_ms, now.wall_ms)
+        let fresh = by(self.proven.monotonic_ms, now.monotonic_ms) && by(self.proven.wall_ms, now.wall_ms);
+        fresh.then_some(Permit(()))
     }
 
-    /// The fence was proven by something that began at `begun`: what was true then need not be true when the answer is read.
-    pub fn prove(&mut self, begun: Moment) {
-        self.proven = begun;
+    /// The fence was proven again.
+    pub fn prove(&mut self, proof: Proof) {
+        self.proven = proof.begun();
     }
 
     /// How the next block, which has these raw offsets by database, is to be brought in. The first one may be there, whole or in
@@ -307,9 +306,14 @@ mod tests {
         Moment { monotonic_ms: NOW.monotonic_ms + monotonic, wall_ms: NOW.wall_ms + wall }
     }
 
+    fn may_insert(standing: &Standing, now: Moment) -> bool {
+        standing.permit(now).is_some()
+    }
+
     fn open(next: i64, metadata: &str, before: Before) -> Result<Standing, String> {
         let committed = Committed { next, metadata: metadata.to_owned() };
-        Standing::open(Some(&committed), (NOW, NOW), |_| Ok::<_, End>(before)).map_err(|end| match end {
+        Standing::open(Some(&committed), (Proof::in_model(NOW), NOW), |_| Ok::<_, End>(before)).map_err(|end| match end
+        {
             End::Halt { reason: HaltReason::Position, message } => {
                 assert!(message.contains("runbooks"), "no way out: {message}");
                 message
@@ -329,23 +333,23 @@ mod tests {
             assert!(open(9, "raw=4 watermark=7", before).unwrap_err().contains("moved"));
         }
         assert!(open(9, "", Before::Nothing).is_err());
-        let fresh = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
+        let fresh = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
         assert_eq!((fresh.position(), fresh.may_be_there()), (0, true));
     }
 
     #[test]
     fn a_proof_ages_by_either_clock_and_a_clock_that_was_set_back_proves_nothing() {
-        let standing = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
-        assert!(standing.may_insert(NOW) && standing.may_insert(later(10_000, 10_000)));
-        assert!(!standing.may_insert(later(10_001, 10_001)));
-        assert!(!standing.may_insert(later(5, 3_600_000)), "the machine slept");
-        assert!(!standing.may_insert(later(10_001, 5)));
-        assert!(!standing.may_insert(later(5, -1)));
+        let standing = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
+        assert!(may_insert(&standing, NOW) && may_insert(&standing, later(10_000, 10_000)));
+        assert!(!may_insert(&standing, later(10_001, 10_001)));
+        assert!(!may_insert(&standing, later(5, 3_600_000)), "the machine slept");
+        assert!(!may_insert(&standing, later(10_001, 5)));
+        assert!(!may_insert(&standing, later(5, -1)));
     }
 
     #[test]
     fn a_block_is_certain_only_after_the_first_and_when_no_earlier_owner_can_have_sent_it() {
-        let mut standing = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
+        let mut standing = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
         let rows = || [vec![1], vec![]];
         let certain = |standing: &Standing, now| standing.settling(rows(), now) == Settling::certain(rows());
         assert!(!certain(&standing, later(300_001, 300_001)), "the first");
@@ -396,7 +400,7 @@ mod tests {
     fn a_new_life_of_the_topics_begins_only_once_the_one_before_is_known_to_be_over() {
         let other = Life { incarnation: "old".into(), records: 7, until: NOW.wall_ms };
         let found = Held { others: vec![other], ..Held::default() };
-        let fresh = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
+        let fresh = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
         let (reason, message) = refused(&fresh, &found, 0).unwrap();
         assert_eq!(reason, HaltReason::AnotherLife);
         assert!(message.contains("accept-loss --life old") && message.contains("7 rows"), "{message}");
@@ -420,7 +424,7 @@ mod tests {
     #[test]
     fn rows_of_another_block_than_the_open_one_are_refused_with_their_numbers() {
         let late = later(300_001, 300_001);
-        let mut standing = Standing::open(None, (NOW, NOW), |_| Err(End::Fenced)).unwrap();
+        let mut standing = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
         standing.pass(&Cut { raw_hi: 2, watermark: Millis(1) }, 11);
         assert!(!standing.explain(3, 20, &[], late).unwrap() && !standing.explain(3, 20, &[(20, 5)], late).unwrap());
         let End::Halt { reason, message } = standing.explain(3, 20, &[(20, 5), (30, 7), (40, 1)], late).unwrap_err()

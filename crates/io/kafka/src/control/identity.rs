@@ -161,7 +161,7 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
 fn any_record(cluster: &Cluster, lanes: u16) -> Result<bool, ControlError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let asked = Positions::open(cluster, "hookline-topics", Duration::from_secs(10))
+        let asked = Positions::open(cluster, crate::groups::TOPICS, Duration::from_secs(10))
             .and_then(|positions| positions.any_record(Topic::Raw, lanes));
         match asked {
             Ok(any) => return Ok(any),

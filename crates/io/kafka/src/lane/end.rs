@@ -1,6 +1,6 @@
-//! Why a lane ends before it is told to, and what that means for whoever watches over it.
+//! What the failures of this crate mean for a lane.
 
-use runtime::{HaltReason, LaneEnd};
+use runtime::{End, HaltReason};
 
 use super::{ReadError, ScanError, TxnError};
 use crate::positions::PositionError;
@@ -8,42 +8,6 @@ use crate::topics::Topic;
 
 /// Where the ways out of a halt stand that need more than a sentence.
 const RUNBOOK: &str = "docs/runbooks/lane-stalled.md says how to go on";
-
-/// Why a lane ends before the stop is given.
-#[derive(Debug, thiserror::Error)]
-pub enum End {
-    /// Somebody else took the fence.
-    #[error("another owner has the lane")]
-    Fenced,
-    /// An engine failed, or a transaction was aborted: opening the lane again may mend it.
-    #[error("{0}")]
-    Retry(String),
-    /// Going on could lose or double an event: somebody has to look.
-    #[error("{message}")]
-    Halt {
-        /// Why, as a fixed label.
-        reason: HaltReason,
-        /// Why, and the way out, in words.
-        message: String,
-    },
-}
-
-impl End {
-    /// The end of a lane that must not go on.
-    pub fn halt(reason: HaltReason, message: impl Into<String>) -> Self {
-        Self::Halt { reason, message: message.into() }
-    }
-}
-
-impl From<End> for LaneEnd {
-    fn from(end: End) -> Self {
-        match end {
-            End::Fenced => LaneEnd::Fenced,
-            End::Retry(why) => LaneEnd::Retry(why),
-            End::Halt { reason, message } => LaneEnd::Halted { reason, message },
-        }
-    }
-}
 
 impl From<TxnError> for End {
     fn from(error: TxnError) -> Self {

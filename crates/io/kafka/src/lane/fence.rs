@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, Producer};
+use runtime::clock::Moment;
 
 use super::bounded::BoundedClient;
 use super::error::{TxnError, classify};
 use super::pause;
 use super::producer::{LaneContext, LaneProducer};
+use super::proof::Proof;
 use crate::cluster::{ClientError, Cluster};
 use crate::topics::Topic;
 
@@ -75,6 +77,7 @@ impl Fence {
         txn_timeout: Duration,
         writes: Writes,
     ) -> Result<LaneProducer, TxnError> {
+        let begun = Moment::now();
         let timeout_ms = txn_timeout.as_millis().to_string();
         let config = cluster
             .config(
@@ -107,7 +110,8 @@ impl Fence {
             TxnError::Fatal { id: id.into(), doing: "make the producer", reason }
         })?;
         init(&producer, id, txn_timeout)?;
-        let mut producer = LaneProducer::new(cluster.clone(), id.to_owned(), producer, txn_timeout, writes);
+        let mut producer =
+            LaneProducer::new(cluster.clone(), id.to_owned(), producer, txn_timeout, writes, Proof::since(begun));
         producer.seal()?;
         Ok(producer)
     }

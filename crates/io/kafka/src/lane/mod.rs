@@ -5,20 +5,24 @@ mod end;
 mod error;
 mod fence;
 mod producer;
+mod proof;
 mod reader;
 mod reader_context;
 mod scan;
+mod shell;
 
 use std::time::Duration;
 
-pub use end::End;
 pub use error::TxnError;
 pub use fence::{Fence, Writes};
 pub(crate) use producer::owned_headers;
 pub use producer::{LaneProducer, NO_HEADERS, Position, Written};
+pub use proof::Proof;
 pub(crate) use reader::Step;
 pub use reader::{HeaderView, Isolation, LaneReader, ReadError, Record};
+pub use runtime::End;
 pub use scan::{ScanError, Scanned, first_committed, read_all_committed};
+pub use shell::{Lane, PATIENCE, Stage, TRANSACTION_TIMEOUT, run};
 
 /// Stops the calling thread for a while, saying why. The one sleep that lanes may use; async code has `tokio::time::sleep`.
 #[allow(clippy::disallowed_methods, reason = "this is the named wait that the ban points to")]

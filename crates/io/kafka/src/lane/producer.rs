@@ -10,13 +10,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use runtime::clock::now_ms;
+use runtime::clock::{Moment, now_ms};
 use runtime::disposal::Aside;
 
 use super::bounded::{ASKED_FOR, BoundedClient};
 use super::error::{TxnError, classify};
 use super::fence::Writes;
-use super::{End, pause};
+use super::{End, Proof, pause};
 use crate::cluster::{Cluster, Quiet, Voice};
 use crate::topics::Topic;
 
@@ -150,6 +150,8 @@ pub struct LaneProducer {
     opened_ms: Option<i64>,
     groups: Vec<(String, Arc<ConsumerGroupMetadata>)>,
     writes: Writes,
+    /// The last proof that the lane is ours.
+    proof: Proof,
 }
 
 impl std::fmt::Debug for LaneProducer {
@@ -165,14 +167,21 @@ impl LaneProducer {
         producer: BoundedClient,
         txn_timeout: Duration,
         writes: Writes,
+        proof: Proof,
     ) -> Self {
-        Self { cluster, id, producer, txn_timeout, opened_ms: None, groups: Vec::new(), writes }
+        Self { cluster, id, producer, txn_timeout, opened_ms: None, groups: Vec::new(), writes, proof }
     }
 
     /// The transactional id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The last proof that no one else has the id: by its fence, by [`Self::prove`], or by a commit of positions.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.proof
     }
 
     /// Opens a transaction. No broker is asked.
@@ -317,6 +326,7 @@ impl LaneProducer {
     /// [`TxnError::Fatal`] after a commit that was not answered: whether it happened is told by the position, once the fence is
     /// taken again.
     pub fn commit(&mut self, group: &str, positions: &[Position]) -> Result<(), TxnError> {
+        let begun = Moment::now();
         self.flush()?;
         if !positions.is_empty() {
             self.send_positions(group, positions)?;
@@ -324,7 +334,13 @@ impl LaneProducer {
         let deadline = Instant::now() + self.txn_timeout;
         loop {
             match self.ask("commit", |producer, within| producer.commit_transaction(within))? {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // A commit of nothing asks no broker.
+                    if !positions.is_empty() {
+                        self.proof = Proof::since(begun);
+                    }
+                    return Ok(());
+                }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                     tracing::warn!(id = self.id, %error, "the commit is not answered yet; asking again");
                     self.producer.poll(Duration::ZERO);
@@ -435,7 +451,7 @@ impl LaneProducer {
     ///
     /// # Errors
     /// [`TxnError::Fenced`] when somebody has; the others as told there, an open transaction being aborted.
-    pub fn prove(&mut self) -> Result<(), TxnError> {
+    pub fn prove(&mut self) -> Result<Proof, TxnError> {
         self.begin()?;
         let group = format!("{}-proof", self.id);
         let position = Position { topic: Topic::Control, partition: 0, next: 0, metadata: String::new() };
@@ -444,7 +460,7 @@ impl LaneProducer {
                 self.abort()?;
                 Err(TxnError::Abortable { id, doing, reason })
             }
-            other => other,
+            other => other.map(|()| self.proof),
         }
     }
 
@@ -456,7 +472,7 @@ impl LaneProducer {
     pub fn confirm(&mut self, end: End) -> End {
         let End::Halt { reason, message } = &end else { return end };
         match self.prove() {
-            Ok(()) => end,
+            Ok(_) => end,
             Err(TxnError::Fenced { .. }) => {
                 tracing::debug!(id = self.id, reason = reason.name(), message, "what a fenced lane took for damage");
                 End::Fenced

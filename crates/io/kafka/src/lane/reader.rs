@@ -257,7 +257,7 @@ impl LaneReader {
             ],
             &[
                 // Required by the client for an assignment; nobody joins, nothing is committed.
-                ("group.id", "hookline-readers"),
+                ("group.id", crate::groups::READERS),
                 ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),
                 ("auto.offset.reset", "error"),

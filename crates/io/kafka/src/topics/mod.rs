@@ -186,7 +186,7 @@ impl<'a> Asked<'a> {
     /// Has the log say why no broker answers, such as a wrong password or a certificate that has expired: a client that
     /// administers keeps that to itself, and one that reads does not.
     fn tell_why(&self) {
-        let Ok(client) = positions::asking(self.cluster, "hookline-topics", "read_committed") else { return };
+        let Ok(client) = positions::asking(self.cluster, crate::groups::TOPICS, "read_committed") else { return };
         // The answer does not count, only what is said on the way.
         drop(client.fetch_metadata(None, Duration::from_secs(2)));
         for _ in 0..5 {

@@ -57,7 +57,7 @@ pub(super) fn refuse(cluster: &Cluster, asked: &Asked<'_>, present: &Present) ->
 
 /// Whether a lane of a topic that counts for rows has, or ever had, a record.
 fn any_record(cluster: &Cluster, present: &Present) -> Result<bool, TopicsError> {
-    let positions = Positions::open(cluster, "hookline-topics", PATIENCE)?;
+    let positions = Positions::open(cluster, crate::groups::TOPICS, PATIENCE)?;
     for topic in [Topic::Raw, Topic::Events, Topic::Seen] {
         let (partitions, _) = present.get(topic.name()).copied().unwrap_or_default();
         if positions.any_record(topic, u16::try_from(partitions).unwrap_or(u16::MAX))? {

@@ -21,6 +21,7 @@ use runtime::{Component, Lag, Shutdown, Telemetry, WaitReason};
 
 use self::judge::{Advice, Judge, Look};
 use crate::cluster::{ClientError, Cluster, Quiet};
+use crate::groups;
 use crate::lane::{LaneReader, Step};
 use crate::positions::asking;
 use crate::topics::{Plan, Topic};
@@ -35,9 +36,6 @@ const ASK_ONE: Duration = Duration::from_millis(500);
 const LOOK_FOR: Duration = Duration::from_secs(3);
 /// A client that gets no answer at all for this long is replaced, since it may be the one that has lost its way.
 const REPLACE: Duration = Duration::from_secs(10);
-
-/// The group that the watch's clients name; it has no members and holds no positions.
-const GROUP: &str = "hookline-watch";
 
 /// Starts the watch over the lanes of this process. The thread ends after the stop is given.
 ///
@@ -295,8 +293,8 @@ struct Asker {
 impl Asker {
     fn open(cluster: &Cluster) -> Result<Self, ClientError> {
         Ok(Self {
-            committed: asking(cluster, GROUP, "read_committed")?,
-            appended: asking(cluster, GROUP, "read_uncommitted")?,
+            committed: asking(cluster, groups::WATCH, "read_committed")?,
+            appended: asking(cluster, groups::WATCH, "read_uncommitted")?,
         })
     }
 

@@ -4,30 +4,32 @@ use std::time::{Duration, Instant};
 
 use event::{SignalBatch, lane};
 use kafka::Topic;
+/// The group that holds the positions of the detector; it never has members.
+pub(super) use kafka::groups::DETECT as GROUP;
 use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, NO_HEADERS, Position, Record, TxnError, Writes, read_all_committed,
+    End, Isolation, LaneProducer, LaneReader, NO_HEADERS, PATIENCE, Position, Record, Stage, Writes, read_all_committed,
 };
 use kafka::positions::Positions;
 use rules::{Detector, Finding};
 use runtime::HaltReason;
+use runtime::clock::now_ms;
 
 use crate::metrics::DetectMetrics;
 use crate::{SERVICE, Settings};
 
-/// The group that holds the positions of the detector; it never has members.
-pub(super) const GROUP: &str = "hookline-detect";
 /// The key of the record that says how far the lanes and this partition have come; no rule has an empty name.
 pub(super) const PROGRESS: &[u8] = b"\0progress";
-/// A transaction that takes longer is aborted by the broker, and its lane fenced.
-pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the broker is asked for positions.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How often progress without an alert is committed: what a takeover has to read again.
+const CHECKPOINT: Duration = Duration::from_secs(10);
+/// Changed keys after which it is committed before that, so that a transaction stays small.
+const MAX_UNSAVED: usize = 20_000;
+/// Records taken from the reader at once.
+const CHUNK: usize = 1_000;
 
 pub(super) struct OpenLane<'s> {
     partition: u16,
     settings: &'s Settings,
     metrics: &'s DetectMetrics,
-    producer: LaneProducer,
     reader: LaneReader,
     detector: Detector,
     /// What is to be said with the next transaction.
@@ -38,28 +40,20 @@ pub(super) struct OpenLane<'s> {
 }
 
 impl<'s> OpenLane<'s> {
-    /// Fences the predecessor, restores what it knew, and opens the signals where it stopped.
+    /// Restores what the predecessor, which is fenced, knew, and opens the signals where it stopped.
     pub(super) fn open(settings: &'s Settings, partition: u16, metrics: &'s DetectMetrics) -> Result<Self, End> {
         let cluster = &settings.cluster;
-        let alerts = (0..settings.plan.alert_partitions).map(|partition| (Topic::Alerts, partition));
-        let writes = Writes::records(alerts.chain([(Topic::DetectorState, partition)])).positions(GROUP);
-        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
         let expectations = settings.expectations.clone();
         let mut detector = Detector::expecting(&settings.rules, settings.plan.lanes, expectations);
-        let start = resume(settings, partition, &mut detector, metrics).map_err(|end| producer.confirm(end))?;
+        let start = resume(settings, partition, &mut detector, metrics)?;
         let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;
         tracing::info!(service = SERVICE, partition, signals = start, keys = detector.keys(), "the lane is open");
         let (findings, left_out) = Default::default();
-        Ok(Self { partition, settings, metrics, producer, reader, detector, findings, committed: start, left_out })
-    }
-
-    /// One past the last signal that is committed.
-    pub(super) fn position(&self) -> i64 {
-        self.committed
+        Ok(Self { partition, settings, metrics, reader, detector, findings, committed: start, left_out })
     }
 
     /// Takes what has come, at most `records`, and waits for it at most `wait`.
-    pub(super) fn take(&mut self, records: usize, wait: Duration) -> Result<(), End> {
+    fn take(&mut self, records: usize, wait: Duration) -> Result<(), End> {
         let Self { partition, settings, metrics, reader, detector, findings, .. } = self;
         for record in reader.fetch(records, wait)? {
             let broken = |why: String| End::Halt {
@@ -101,21 +95,38 @@ impl<'s> OpenLane<'s> {
         }
     }
 
-    pub(super) fn has_findings(&self) -> bool {
-        !self.findings.is_empty()
-    }
-
-    pub(super) fn has_progress(&self) -> bool {
+    fn has_progress(&self) -> bool {
         self.reader.position() > self.committed
     }
 
-    pub(super) fn unsaved(&self) -> usize {
-        self.detector.unsaved()
+    /// Publishes how far the lane is behind in time; how far in its input is published by the watch over lanes.
+    fn report(&self, now_ms: i64) {
+        if let Some(watermark) = self.detector.watermark() {
+            let delay = (now_ms - watermark).max(0) as f64 / 1_000.0;
+            self.metrics.delay(self.partition, delay, self.left_out.len());
+        }
+    }
+}
+
+impl Stage for OpenLane<'_> {
+    fn position(&self) -> i64 {
+        self.committed
+    }
+
+    fn turn(&mut self, producer: &mut LaneProducer, last_commit: Instant) -> Result<bool, End> {
+        self.take(CHUNK, Duration::from_millis(200))?;
+        let much = last_commit.elapsed() >= CHECKPOINT || self.detector.unsaved() >= MAX_UNSAVED;
+        let due = !self.findings.is_empty() || (self.has_progress() && much);
+        if due {
+            self.commit(producer)?;
+        }
+        self.report(now_ms());
+        Ok(due)
     }
 
     /// Commits what there is to say, the state that changed, and the position, as one.
-    pub(super) fn commit(&mut self) -> Result<(), End> {
-        let Self { partition, settings, metrics, producer, reader, detector, findings, committed, .. } = self;
+    fn commit(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+        let Self { partition, settings, metrics, reader, detector, findings, committed, .. } = self;
         let begun = Instant::now();
         let next = reader.position();
         producer.begin()?;
@@ -140,23 +151,15 @@ impl<'s> OpenLane<'s> {
         Ok(())
     }
 
-    /// What an end means: only the owner of the lane may halt it.
-    pub(super) fn confirm(&mut self, end: End) -> End {
-        self.producer.confirm(end)
+    fn finish(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+        if self.has_progress() { self.commit(producer) } else { Ok(()) }
     }
+}
 
-    /// Ends the open transaction without a trace.
-    pub(super) fn abort(&mut self) -> Result<(), TxnError> {
-        self.producer.abort()
-    }
-
-    /// Publishes how far the lane is behind in time; how far in its input is published by the watch over lanes.
-    pub(super) fn report(&self, now_ms: i64) {
-        if let Some(watermark) = self.detector.watermark() {
-            let delay = (now_ms - watermark).max(0) as f64 / 1_000.0;
-            self.metrics.delay(self.partition, delay, self.left_out.len());
-        }
-    }
+/// Every partition that a lane writes to.
+pub(super) fn written_to(settings: &Settings, partition: u16) -> Writes {
+    let alerts = (0..settings.plan.alert_partitions).map(|partition| (Topic::Alerts, partition));
+    Writes::records(alerts.chain([(Topic::DetectorState, partition)])).positions(GROUP)
 }
 
 /// Restores what the lane knew, and finds where it goes on.

@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use kafka::Topic;
-use kafka::lane::{End, Fence, NO_HEADERS, Position, Writes, read_all_committed};
+use kafka::lane::{End, Fence, NO_HEADERS, PATIENCE, Position, TRANSACTION_TIMEOUT, Writes, read_all_committed};
 use kafka::positions::Positions;
 use rules::{Change, Detector, LearnedRecord};
 
-use super::open::{GROUP, PATIENCE, PROGRESS, TRANSACTION_TIMEOUT, broken, progress_of};
+use super::open::{GROUP, PROGRESS, broken, progress_of};
 use crate::{SERVICE, Settings};
 
 /// Records of one transaction.

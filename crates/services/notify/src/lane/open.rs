@@ -8,7 +8,9 @@ use event::trace::TRACEPARENT;
 use event::wire::Ids;
 use event::{Alert, Delivery, DeliveryStage, lane};
 use kafka::Topic;
-use kafka::lane::{End, Fence, Isolation, LaneProducer, LaneReader, Position, TxnError, Writes, read_all_committed};
+/// The group that holds the positions of the notifier; it never has members.
+use kafka::groups::NOTIFY as GROUP;
+use kafka::lane::{End, Isolation, LaneProducer, LaneReader, PATIENCE, Position, Stage, Writes, read_all_committed};
 use kafka::positions::{Committed, Positions};
 use notification::Planner;
 use runtime::clock::now_ms;
@@ -25,14 +27,18 @@ use crate::traced::{self, TracedAlerts};
 use crate::worker::Workers;
 use crate::{SERVICE, Settings};
 
-/// The group that holds the positions of the notifier; it never has members.
-const GROUP: &str = "hookline-notify";
 /// The header of a delivery that says up to which alert the lane had come with it.
 const REACHED: &str = "alerts";
-/// A transaction that takes longer is aborted by the broker, and its lane fenced.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the broker is asked for positions.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the lane waits for alerts before it looks at outcomes and the clock.
+const TURN: Duration = Duration::from_millis(100);
+/// How long alerts that wait for a later message may stay uncommitted: they are cheaper to write together.
+const HOLD: Duration = Duration::from_secs(1);
+/// Alerts after which they are committed before that, so that what is held of them fits a record.
+const MAX_UNSAVED: usize = 2_500;
+/// Alerts taken at once.
+const CHUNK: usize = 2_500;
+/// How long a stop waits for answers of destinations; what has none then is sent again by the next owner.
+const GRACE: Duration = Duration::from_secs(5);
 
 pub(super) struct OpenLane<'s> {
     partition: u16,
@@ -49,7 +55,6 @@ pub(super) struct OpenLane<'s> {
     switches: &'s Arc<LiveSwitches>,
     /// The version of what is held back that the planner knows.
     followed: u64,
-    producer: LaneProducer,
     reader: LaneReader,
     planner: Planner,
     outbox: Outbox,
@@ -72,30 +77,18 @@ pub(super) struct OpenLane<'s> {
 }
 
 impl<'s> OpenLane<'s> {
-    /// Fences the predecessor, reads back what it knew, and opens the alerts where it stopped.
+    /// Reads back what the predecessor, which is fenced, knew, and opens the alerts where it stopped.
     pub(super) fn open(
         settings: &'s Live<Settings>,
+        current: Current<Settings>,
         partition: u16,
         handle: &Handle,
         metrics: &'s NotifyMetrics,
         switches: &'s Arc<LiveSwitches>,
     ) -> Result<Self, End> {
-        // What is paused must not be sent in the moment after a start.
-        let deadline = Instant::now() + PATIENCE;
-        while switches.version() == 0 {
-            if Instant::now() > deadline {
-                return Err(End::Retry("what is paused is not known yet".to_owned()));
-            }
-            kafka::lane::pause("the switches", Duration::from_millis(50));
-        }
-        let current = settings.current();
         let cluster = &current.cluster;
-        let deliveries = (Topic::Deliveries, partition % current.plan.delivery_partitions.max(1));
-        let writes = Writes::records([deliveries]).positions(GROUP);
-        let mut producer = Fence::open(cluster, SERVICE, partition, TRANSACTION_TIMEOUT, writes)?;
         point("fenced");
-        let resumed = resume(&current, partition, metrics).map_err(|end| producer.confirm(end))?;
-        let Resumed { planner, outbox, start, log, log_end } = resumed;
+        let Resumed { planner, outbox, start, log, log_end } = resume(&current, partition, metrics)?;
         point("restored");
         let reader = LaneReader::open(cluster, Topic::Alerts, partition, start, Isolation::Committed)?;
         let (tell, outcomes) = mpsc::channel();
@@ -111,7 +104,6 @@ impl<'s> OpenLane<'s> {
             metrics,
             switches,
             followed: 0,
-            producer,
             reader,
             planner,
             outbox,
@@ -138,7 +130,7 @@ impl<'s> OpenLane<'s> {
     }
 
     /// Takes over what people hold back now.
-    pub(super) fn follow_switches(&mut self) {
+    fn follow_switches(&mut self) {
         let version = self.switches.version();
         if version != self.followed {
             self.planner.set_live(self.switches.get().as_ref().clone());
@@ -148,7 +140,7 @@ impl<'s> OpenLane<'s> {
 
     /// Goes by the newest settings from now on. What a destination is owed that changed waits until the task that
     /// knew it by the old ones has finished its attempt.
-    pub(super) fn follow_settings(&mut self) {
+    fn follow_settings(&mut self) {
         if let Some(newer) = self.settings.newer(&self.current) {
             self.planner.reroute(newer.routing());
             // What was asked for by the old settings is asked for again: its answer would be planned by the new ones.
@@ -162,7 +154,7 @@ impl<'s> OpenLane<'s> {
     }
 
     /// Asks for reports that are due, and plans those that were answered.
-    pub(super) fn follow_calendar(&mut self, now_ms: i64) {
+    fn follow_calendar(&mut self, now_ms: i64) {
         let Self { scheduler, planner, current, handle, partition, metrics, .. } = self;
         let owns = |name: &str| lane::of_name(name, current.plan.alert_partitions) == *partition;
         scheduler.turn(planner, current, handle, owns, now_ms);
@@ -178,13 +170,8 @@ impl<'s> OpenLane<'s> {
         }
     }
 
-    /// One past the last alert that is committed.
-    pub(super) fn position(&self) -> i64 {
-        self.committed
-    }
-
     /// Takes the alerts that have come, at most `most`, and waits for them at most `wait`.
-    pub(super) fn take(&mut self, most: usize, wait: Duration, now_ms: i64) -> Result<(), End> {
+    fn take(&mut self, most: usize, wait: Duration, now_ms: i64) -> Result<(), End> {
         let records = self.reader.fetch(most, wait)?;
         for record in &records {
             let alert =
@@ -214,7 +201,7 @@ impl<'s> OpenLane<'s> {
     }
 
     /// Takes what destinations have told.
-    pub(super) fn collect(&mut self) -> Result<(), End> {
+    fn collect(&mut self) -> Result<(), End> {
         // Before its outcomes are taken: a task that has ended has told all of them.
         self.handed_over.extend(self.workers.replaced());
         let before = self.reported.len();
@@ -231,26 +218,69 @@ impl<'s> OpenLane<'s> {
     }
 
     /// Whether something is to be written at once: a bundle to send, or an outcome.
-    pub(super) fn is_due(&self, now_ms: i64) -> bool {
+    fn is_due(&self, now_ms: i64) -> bool {
         !self.reported.is_empty() || !self.handed_over.is_empty() || self.planner.is_due(now_ms)
     }
 
-    pub(super) fn has_news(&self) -> bool {
-        self.planner.has_news()
+    /// Gives a bundle to the task of its destination.
+    fn hand_out(&mut self, bundle_id: &str) {
+        let Some(owed) = self.outbox.get(bundle_id) else { return };
+        if !self.workers.give(owed.clone()) {
+            let now = now_ms();
+            self.reported.push(Outcome {
+                bundle_id: bundle_id.to_owned(),
+                stage: DeliveryStage::Failed,
+                at: now,
+                not_before: now,
+                attempt: owed.attempt,
+                status: 0,
+                error: "the destination is no longer configured".to_owned(),
+                receipt: String::new(),
+            });
+        }
     }
 
-    pub(super) fn has_progress(&self) -> bool {
-        self.reader.position() > self.committed
+    /// Publishes what is owed for how long; about once a second.
+    fn report(&mut self, now_ms: i64) {
+        if self.lag_shown.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.lag_shown = Instant::now();
+        self.metrics.inhibited(&mut self.inhibited, self.planner.inhibited());
+        for destination in self.workers.names() {
+            let own = self.outbox.iter().filter(|owed| owed.destination == destination);
+            let oldest = own.map(|owed| owed.planned_at).min().map_or(0, |at| (now_ms - at).max(0));
+            self.metrics.oldest(self.partition, destination, oldest as f64 / 1_000.0);
+        }
+    }
+}
+
+impl Stage for OpenLane<'_> {
+    fn position(&self) -> i64 {
+        self.committed
     }
 
-    pub(super) fn unsaved(&self) -> usize {
-        self.unsaved
+    fn turn(&mut self, producer: &mut LaneProducer, last_commit: Instant) -> Result<bool, End> {
+        self.follow_switches();
+        self.follow_settings();
+        self.follow_calendar(now_ms());
+        self.take(CHUNK, TURN, now_ms())?;
+        self.collect()?;
+        let saved = last_commit.elapsed();
+        let waited = (self.planner.has_news() && saved >= HOLD) || self.unsaved >= MAX_UNSAVED;
+        let progress = self.reader.position() > self.committed && saved >= HOLD * 10;
+        let due = self.is_due(now_ms()) || waited || progress;
+        if due {
+            self.commit(producer)?;
+        }
+        self.report(now_ms());
+        Ok(due)
     }
 
     /// Commits what becomes of the alerts that were taken, the outcomes that were told, and the position, as one. Then hands
     /// out what is owed.
-    pub(super) fn commit(&mut self, now_ms: i64) -> Result<(), End> {
-        let begun = Instant::now();
+    fn commit(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+        let (begun, now_ms) = (Instant::now(), now_ms());
         let next = self.reader.position();
         let mut records = self.planner.settle(now_ms);
         let outcomes = std::mem::take(&mut self.reported);
@@ -258,7 +288,7 @@ impl<'s> OpenLane<'s> {
         records
             .extend(outcomes.iter().filter_map(|outcome| Some(self.outbox.get(&outcome.bundle_id)?.record(outcome))));
         point("settled");
-        self.producer.begin()?;
+        producer.begin()?;
         point("begun");
         let mut value = Vec::new();
         // The position stands in the log, too: what the group's coordinator gives out after a crash may be an older one.
@@ -268,21 +298,15 @@ impl<'s> OpenLane<'s> {
             record.write(&self.ids, &mut value);
             headers.truncate(1);
             headers.extend(self.traced.of_message(record).map(|trace| (TRACEPARENT, trace.to_header())));
-            self.producer.send(
-                Topic::Deliveries,
-                self.log,
-                Some(record.destination.as_bytes()),
-                Some(&value),
-                &headers,
-            )?;
+            producer.send(Topic::Deliveries, self.log, Some(record.destination.as_bytes()), Some(&value), &headers)?;
         }
         point("written");
-        let written = self.producer.flush()?;
+        let written = producer.flush()?;
         point("flushed");
         let needed = [self.planner.mark(), self.outbox.mark(), Some(self.log_end)].into_iter().flatten().min();
         let metadata = format!("deliveries={}", needed.unwrap_or(self.log_end));
         let position = Position { topic: Topic::Alerts, partition: self.partition, next, metadata };
-        self.producer.commit(GROUP, &[position])?;
+        producer.commit(GROUP, &[position])?;
         point("committed");
         self.planner.committed(self.log_end);
         let planned: Vec<String> = records
@@ -313,57 +337,22 @@ impl<'s> OpenLane<'s> {
         Ok(())
     }
 
-    /// Gives a bundle to the task of its destination.
-    fn hand_out(&mut self, bundle_id: &str) {
-        let Some(owed) = self.outbox.get(bundle_id) else { return };
-        if !self.workers.give(owed.clone()) {
-            let now = now_ms();
-            self.reported.push(Outcome {
-                bundle_id: bundle_id.to_owned(),
-                stage: DeliveryStage::Failed,
-                at: now,
-                not_before: now,
-                attempt: owed.attempt,
-                status: 0,
-                error: "the destination is no longer configured".to_owned(),
-                receipt: String::new(),
-            });
-        }
-    }
-
     /// Lets destinations finish what they are at, and begin nothing more.
-    pub(super) fn close(&mut self) {
+    fn finish(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+        let deadline = Instant::now() + GRACE;
         self.workers.close();
-    }
-
-    /// Whether all of them have.
-    pub(super) fn is_quiet(&self) -> bool {
-        self.workers.is_quiet()
-    }
-
-    /// What an end means: only the owner of the lane may halt it.
-    pub(super) fn confirm(&mut self, end: End) -> End {
-        self.producer.confirm(end)
-    }
-
-    /// Ends the open transaction without a trace.
-    pub(super) fn abort(&mut self) -> Result<(), TxnError> {
-        self.producer.abort()
-    }
-
-    /// Publishes what is owed for how long; about once a second.
-    pub(super) fn report(&mut self, now_ms: i64) {
-        if self.lag_shown.elapsed() < Duration::from_secs(1) {
-            return;
+        while !self.workers.is_quiet() && Instant::now() < deadline {
+            kafka::lane::pause("the answers of destinations", Duration::from_millis(10));
         }
-        self.lag_shown = Instant::now();
-        self.metrics.inhibited(&mut self.inhibited, self.planner.inhibited());
-        for destination in self.workers.names() {
-            let own = self.outbox.iter().filter(|owed| owed.destination == destination);
-            let oldest = own.map(|owed| owed.planned_at).min().map_or(0, |at| (now_ms - at).max(0));
-            self.metrics.oldest(self.partition, destination, oldest as f64 / 1_000.0);
-        }
+        self.collect()?;
+        self.commit(producer)
     }
+}
+
+/// Every partition that a lane writes to.
+pub(super) fn written_to(settings: &Settings, partition: u16) -> Writes {
+    let deliveries = (Topic::Deliveries, partition % settings.plan.delivery_partitions.max(1));
+    Writes::records([deliveries]).positions(GROUP)
 }
 
 /// What a lane goes on with.

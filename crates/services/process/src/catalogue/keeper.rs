@@ -12,7 +12,7 @@ use enrich::{Catalogue, ListInForce};
 use event::wire::Ids;
 use event::{LinkRecord, Millis, Teller};
 use kafka::edge::{EdgeOptions, EdgeProducer, EdgeRecord};
-use kafka::lane::{End, Fence, LaneProducer, NO_HEADERS, Writes, pause};
+use kafka::lane::{End, Fence, LaneProducer, NO_HEADERS, TRANSACTION_TIMEOUT, Writes, pause};
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
 use prometheus::{Gauge, IntCounter};
@@ -29,9 +29,7 @@ use crate::{Decisions, Followed, SERVICE, StartError};
 /// The transactional id of the keeper.
 const WRITER: &str = "hookline-links";
 /// The group under which positions are asked for; none is committed.
-const GROUP: &str = "hookline-links";
-/// A transaction that takes longer is aborted by the broker.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+const GROUP: &str = kafka::groups::LINKS;
 /// Records of one transaction.
 const AT_ONCE: usize = 2_000;
 /// How often the list and the clock are looked at.

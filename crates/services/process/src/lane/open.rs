@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, StoreError, Window, WindowStore, changelog};
 use enrich::Catalogue;
-use kafka::lane::{
-    End, Fence, Isolation, LaneProducer, LaneReader, Record, Writes, first_committed, read_all_committed,
-};
+use kafka::lane::{End, Isolation, LaneReader, PATIENCE, Record, Writes, first_committed, read_all_committed};
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
 use runtime::clock::now_ms;
@@ -27,23 +25,18 @@ use crate::salts::LaneSalts;
 use crate::signals::Signals;
 use crate::{Decisions, SERVICE, Settings, Step};
 
-/// A transaction that takes longer is aborted by the broker, and its lane fenced.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ids that the store is made for at once; it grows beside the lane.
 const EXPECTED_IDS: u64 = 1 << 16;
 /// How often a restore says how far it has come.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 /// How long the catalogue is waited for before the lane says so and tries again.
 const CATALOGUE_WITHIN: Duration = Duration::from_secs(10);
-/// How long the broker is asked for positions.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A lane at work.
 pub(super) struct OpenLane<'s> {
     pub(super) lane: u16,
     pub(super) settings: &'s Settings,
     pub(super) metrics: &'s ProcessMetrics,
-    pub(super) producer: LaneProducer,
     pub(super) reader: LaneReader,
     pub(super) window: Window<LogStore>,
     /// What is decided by, until the next transaction at least.
@@ -63,25 +56,27 @@ pub(super) struct OpenLane<'s> {
     pub(super) appended_ms: Option<i64>,
     /// When the log was last told of a clock that is off.
     pub(super) clock_was_told: Option<Instant>,
+    /// Whether a transaction was committed since the lane was opened.
+    pub(super) has_committed: bool,
+    /// The stop of the lane.
+    pub(super) shutdown: &'s Shutdown,
     /// The open transaction, if one was begun.
     pub(super) transaction: Option<super::transaction::Begun>,
 }
 
 impl<'s> OpenLane<'s> {
-    /// Fences the predecessor, restores the window from the store and `seen`, and opens the input where it stopped.
+    /// Restores the window from the store and `seen`, and opens the input where the predecessor, which is fenced,
+    /// stopped.
     ///
     /// Nothing is read before the catalogue is there: all of it that the predecessor labelled by or wrote.
     pub(super) fn open(
         settings: &'s Settings,
         lane: u16,
         metrics: &'s ProcessMetrics,
-        shutdown: &Shutdown,
+        shutdown: &'s Shutdown,
     ) -> Result<Self, End> {
-        let mut producer =
-            Fence::open(&settings.cluster, SERVICE, lane, TRANSACTION_TIMEOUT, written_to(settings, lane))?;
         let decisions = settings.decisions.current();
-        let restored = restore(settings, &decisions, lane, metrics);
-        let (store, carried) = restored.map_err(|end| producer.confirm(end))?;
+        let (store, carried) = restore(settings, &decisions, lane, metrics)?;
         if lane == 0 {
             settings.links.claim();
         }
@@ -94,7 +89,6 @@ impl<'s> OpenLane<'s> {
             lane,
             settings,
             metrics,
-            producer,
             reader,
             window: Window::new(store),
             step: Step::shared(Arc::clone(&decisions.pipeline), &settings.control),
@@ -108,6 +102,8 @@ impl<'s> OpenLane<'s> {
             clock: Clock::opened(),
             appended_ms: None,
             clock_was_told: None,
+            has_committed: false,
+            shutdown,
             transaction: None,
         })
     }
@@ -130,11 +126,6 @@ impl<'s> OpenLane<'s> {
             config = version,
             "the lane decides by another configuration"
         );
-    }
-
-    /// One past the last raw offset that is committed.
-    pub(super) fn position(&self) -> u64 {
-        self.advance.committed().seen.raw_hi
     }
 }
 
@@ -161,7 +152,7 @@ fn wait_for_catalogue(
 }
 
 /// Every partition that a lane writes to.
-fn written_to(settings: &Settings, lane: u16) -> Writes {
+pub(super) fn written_to(settings: &Settings, lane: u16) -> Writes {
     let plan = &settings.plan;
     let all = |topic, partitions| (0..partitions).map(move |partition| (topic, partition));
     let partitions = [(Topic::Events, lane), (Topic::Seen, lane), (Topic::Links, 0)]

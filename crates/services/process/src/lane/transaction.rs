@@ -7,10 +7,10 @@ use dedupe::{Verdict, changelog};
 use event::Outcome;
 use event::lane::of_name;
 use kafka::Topic;
-use kafka::lane::{End, NO_HEADERS, Position, Record, TxnError, pause};
+use kafka::lane::{End, LaneProducer, NO_HEADERS, Position, Record, TxnError, pause};
 use rules::Trigger;
+use runtime::HaltReason;
 use runtime::clock::{now_ms, since_1970};
-use runtime::{HaltReason, Shutdown};
 
 use super::open::{OpenLane, unusable};
 use super::reading;
@@ -51,13 +51,20 @@ impl OpenLane<'_> {
     }
 
     /// Reads and writes records until `cadence` has passed since the first, or `max` are written. Whether there were any.
-    pub(super) fn gather(&mut self, wait: Duration, cadence: Duration, max: u64, chunk: usize) -> Result<bool, End> {
+    pub(super) fn gather(
+        &mut self,
+        producer: &mut LaneProducer,
+        wait: Duration,
+        cadence: Duration,
+        max: u64,
+        chunk: usize,
+    ) -> Result<bool, End> {
         let mut deadline: Option<Instant> = None;
         loop {
             let wait = deadline.map_or(wait, |deadline| deadline.saturating_duration_since(Instant::now()));
             // What somebody lets pass the fuse is committed before the fuse can blow again.
             let passing = self.passing();
-            if !self.take(wait, passing.unwrap_or(chunk).min(chunk))? && deadline.is_none() {
+            if !self.take(producer, wait, passing.unwrap_or(chunk).min(chunk))? && deadline.is_none() {
                 return Ok(false);
             }
             let until = *deadline.get_or_insert_with(|| Instant::now() + cadence);
@@ -78,13 +85,12 @@ impl OpenLane<'_> {
     }
 
     /// Takes one chunk of records into the transaction.
-    fn take(&mut self, wait: Duration, chunk: usize) -> Result<bool, End> {
-        self.begin_late()?;
+    fn take(&mut self, producer: &mut LaneProducer, wait: Duration, chunk: usize) -> Result<bool, End> {
+        self.begin_late(producer)?;
         let Self {
             lane,
             settings,
             decisions,
-            producer,
             reader,
             window,
             step,
@@ -197,19 +203,19 @@ impl OpenLane<'_> {
     }
 
     /// A transaction that was begun long ago is committed before more is added: the broker would time it out.
-    fn begin_late(&mut self) -> Result<(), End> {
+    fn begin_late(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
         match &self.transaction {
-            Some(begun) if begun.at.elapsed() > Duration::from_secs(2) => self.commit(),
+            Some(begun) if begun.at.elapsed() > Duration::from_secs(2) => self.commit_transaction(producer),
             _ => Ok(()),
         }
     }
 
     /// Writes what belongs to the transaction as a whole, and commits it.
-    pub(super) fn commit(&mut self) -> Result<(), End> {
+    pub(super) fn commit_transaction(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
         let begun = match self.transaction.take() {
             Some(begun) => begun,
             None => {
-                self.producer.begin()?;
+                producer.begin()?;
                 Begun::now()
             }
         };
@@ -219,7 +225,6 @@ impl OpenLane<'_> {
             settings,
             decisions,
             metrics,
-            producer,
             window,
             signals,
             advance,
@@ -284,10 +289,10 @@ impl OpenLane<'_> {
     }
 
     /// Ends the open block when its time has come: its rows must not wait until somebody has looked at the lane.
-    pub(super) fn end_block(&mut self, shutdown: &Shutdown) -> Result<(), End> {
+    pub(super) fn end_block(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
         while let Some(due) = self.advance.block_due_in_ms(now_ms()) {
-            if due == 0 || shutdown.is_stopping() {
-                return self.commit();
+            if due == 0 || self.shutdown.is_stopping() {
+                return self.commit_transaction(producer);
             }
             pause("the end of the block", Duration::from_millis(due.clamp(1, 100) as u64));
         }
@@ -295,11 +300,11 @@ impl OpenLane<'_> {
     }
 
     /// Ends the open transaction without a trace.
-    pub(super) fn abort(&mut self) -> Result<(), TxnError> {
+    pub(super) fn abort_transaction(&mut self, producer: &mut LaneProducer) -> Result<(), TxnError> {
         self.window.abort();
         self.advance.abort();
         match self.transaction.take() {
-            Some(_) => self.producer.abort(),
+            Some(_) => producer.abort(),
             None => Ok(()),
         }
     }
@@ -317,7 +322,7 @@ fn headers(header: Option<&Header>) -> &[(&'static str, String)] {
 
 /// Writes the event, and for a dead letter the body with its reason. `value` is left holding the encoded event.
 fn write(
-    producer: &kafka::lane::LaneProducer,
+    producer: &LaneProducer,
     settings: &crate::Settings,
     lane: u16,
     raw: &RawRecord<'_>,

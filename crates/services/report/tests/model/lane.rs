@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hookline_report::standing::{Before, Held, Moment, Standing};
-use kafka::lane::End;
+use kafka::lane::{End, Proof};
 use runtime::HaltReason;
 use stateright::{Model, Property};
 use warehouse::{Next, Part, Settling};
@@ -87,7 +87,7 @@ impl Lane {
         };
         let raw_end = world.engine.rows.keys().max().map_or(0, |last| last + 1);
         let held = Held { raw_end, ..Held::default() };
-        let open = Standing::open(world.position.as_ref(), (taken, taken), before);
+        let open = Standing::open(world.position.as_ref(), (Proof::in_model(taken), taken), before);
         match open.and_then(|standing| standing.hold_against(0, &held, 0).map(|()| standing)) {
             Ok(standing) => Phase::Open { epoch, standing },
             Err(end) => self.end(world, epoch, &end),
@@ -113,8 +113,8 @@ impl Lane {
             }
         }
         let settling = self.settling(&standing, block, world.now);
-        if self.mutant == Mutant::ProofPerBlock && !standing.may_insert(world.now) {
-            standing.prove(world.now);
+        if self.mutant == Mutant::ProofPerBlock && standing.permit(world.now).is_none() {
+            standing.prove(Proof::in_model(world.now));
             if epoch != world.epoch {
                 return Some(Phase::Down);
             }
@@ -134,7 +134,7 @@ impl Lane {
         match settling.next() {
             Next::Insert(insert) => {
                 let unproven = matches!(self.mutant, Mutant::NoProof | Mutant::ProofPerBlock);
-                if !unproven && !standing.may_insert(world.now) {
+                if !unproven && standing.permit(world.now).is_none() {
                     if epoch != world.epoch {
                         return Some(Phase::Down);
                     }
@@ -275,7 +275,7 @@ impl Model for Lane {
                         passed.pass(&cut(block), BLOCKS[block].cut);
                         next.commit(&passed);
                     }
-                    standing.prove(next.now);
+                    standing.prove(Proof::in_model(next.now));
                     self.begin(&next, epoch, standing)?
                 } else {
                     self.begin(&next, epoch, standing)?
@@ -290,14 +290,14 @@ impl Model for Lane {
                 let read = |asked| if self.mutant == Mutant::ProofFromAnswer { world.now } else { asked };
                 next.instances[of] = match next.instances[of].clone() {
                     Phase::Proving { epoch, mut standing, mut settling, asked } => {
-                        standing.prove(read(asked));
+                        standing.prove(Proof::in_model(read(asked)));
                         if self.mutant != Mutant::InsertsByAnOldReading {
                             settling.aged();
                         }
                         Phase::Settling { epoch, standing, settling }
                     }
                     Phase::Committed { epoch, mut standing, asked } => {
-                        standing.prove(read(asked));
+                        standing.prove(Proof::in_model(read(asked)));
                         Phase::Open { epoch, standing }
                     }
                     _ => return None,

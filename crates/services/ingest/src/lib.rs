@@ -119,7 +119,9 @@ impl Ingest {
     /// When the producer's settings are refused, or the certificate cannot be used.
     pub fn new(settings: Settings, telemetry: &Telemetry) -> Result<Self, StartError> {
         let Settings { cluster, lanes, http, sources, traces } = settings;
-        let certificates = http.tls.map(Certificates::load).transpose()?;
+        let metrics = metrics::IngestMetrics::new(telemetry)?;
+        let load = |files| Certificates::load(files, metrics.certificate_expires());
+        let certificates = http.tls.map(load).transpose()?;
         // Half for bodies, half for the records that wait for Kafka.
         let half = usize::try_from(http.memory / 2).unwrap_or(usize::MAX);
         let options = EdgeOptions {
@@ -129,7 +131,6 @@ impl Ingest {
             beats: telemetry.beats.clone(),
             ..EdgeOptions::default()
         };
-        let metrics = metrics::IngestMetrics::new(telemetry)?;
         let edge = Edge {
             lanes,
             sources: Live::new(Sources::new(sources, &metrics)),

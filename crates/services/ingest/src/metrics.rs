@@ -103,6 +103,7 @@ pub(crate) struct IngestMetrics {
     auth_failures: IntCounterVec,
     secret_uses: IntCounterVec,
     secret_expires: GaugeVec,
+    certificate_expires: GaugeVec,
     refusals: GaugeVec,
     refusals_allowed: GaugeVec,
     quota: GaugeVec,
@@ -164,6 +165,11 @@ impl IngestMetrics {
                 "When a secret that has an end stops being taken, in Unix seconds",
                 &["source", "secret_id"],
             )?,
+            certificate_expires: metrics.gauge(
+                "certificate_expires_timestamp_seconds",
+                "When the certificate of [ingest] tls ends, or another one of its chain that ends before, in Unix seconds",
+                &[],
+            )?,
             refusals: metrics.gauge(
                 "refusals_in_a_row",
                 "Authentic requests that were refused, and requests that were not acknowledged, since the last 202",
@@ -210,6 +216,11 @@ impl IngestMetrics {
                 &[],
             )?),
         })
+    }
+
+    /// Of a service that speaks TLS; others have none.
+    pub(crate) fn certificate_expires(&self) -> Gauge {
+        self.certificate_expires.with_label_values::<&str>(&[])
     }
 
     /// Other settings come for the source: what its section says is told anew.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use prometheus::Gauge;
 use runtime::Shutdown;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
@@ -13,6 +14,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::SERVICE;
 
@@ -54,6 +57,8 @@ pub(crate) struct Certificates {
     files: config::Tls,
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<CertifiedKey>>,
+    /// When the chain in use ends, in seconds since 1970.
+    expires: Gauge,
 }
 
 impl fmt::Debug for Certificates {
@@ -72,11 +77,12 @@ impl ResolvesServerCert for Certificates {
 type Stamp = [Option<(SystemTime, u64, u64)>; 2];
 
 impl Certificates {
-    /// Reads the files.
-    pub(crate) fn load(files: config::Tls) -> Result<Arc<Self>, TlsError> {
+    /// Reads the files, and tells by a gauge when the chain ends.
+    pub(crate) fn load(files: config::Tls, expires: Gauge) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let current = RwLock::new(Arc::new(read(&files, &provider)?));
-        Ok(Arc::new(Self { files, provider, current }))
+        let (key, ends) = read(&files, &provider)?;
+        expires.set(ends);
+        Ok(Arc::new(Self { files, provider, current: RwLock::new(Arc::new(key)), expires }))
     }
 
     /// Speaks TLS with whatever certificate is current when a sender connects.
@@ -107,8 +113,9 @@ impl Certificates {
     fn reload(&self) {
         let cert = self.files.cert.display();
         match read(&self.files, &self.provider) {
-            Ok(fresh) => {
+            Ok((fresh, ends)) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+                self.expires.set(ends);
                 tracing::info!(service = SERVICE, %cert, "the certificate was replaced");
             }
             Err(error) => {
@@ -125,7 +132,9 @@ impl Certificates {
     }
 }
 
-fn read(files: &config::Tls, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+/// The chain with its key, and when the first certificate of the chain to end does so, in seconds since 1970; not a
+/// number where none says so in a way that can be read.
+fn read(files: &config::Tls, provider: &CryptoProvider) -> Result<(CertifiedKey, f64), TlsError> {
     let failed = |path: &Path, what, why: &dyn fmt::Display| TlsError::File {
         path: path.to_path_buf(),
         what,
@@ -137,10 +146,25 @@ fn read(files: &config::Tls, provider: &CryptoProvider) -> Result<CertifiedKey, 
     if chain.is_empty() {
         return Err(failed(&files.cert, CHAIN, &"it holds no certificate"));
     }
+    let ends = chain.iter().filter_map(|one| ends(one, &files.cert)).fold(f64::NAN, f64::min);
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|why| failed(&files.key, "a private key", &why))?;
-    CertifiedKey::from_der(chain, key, provider).map_err(|why| TlsError::Pair {
+    let key = CertifiedKey::from_der(chain, key, provider).map_err(|why| TlsError::Pair {
         cert: files.cert.clone(),
         key: files.key.clone(),
         why: why.to_string(),
-    })
+    })?;
+    Ok((key, ends))
+}
+
+/// When a certificate ends, in seconds since 1970. rustls does not say; what it takes and this cannot read serves all
+/// the same.
+fn ends(certificate: &[u8], file: &Path) -> Option<f64> {
+    match Certificate::from_der(certificate) {
+        Ok(read) => Some(read.tbs_certificate().validity().not_after.to_unix_duration().as_secs_f64()),
+        Err(why) => {
+            let cert = file.display();
+            tracing::warn!(service = SERVICE, %cert, "it cannot be read when a certificate ends, no alert will say so: {why}");
+            None
+        }
+    }
 }

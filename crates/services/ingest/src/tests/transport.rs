@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use config::{Ingest as Http, Tls};
+use prometheus::Gauge;
 use reqwest::{Certificate, Client, StatusCode, Version};
 
 use super::door::{Door, click, dubs, signature};
@@ -31,16 +32,19 @@ async fn http2_is_spoken_without_tls_to_whoever_begins_with_it() {
     assert_eq!(dry_run(&door.client, &base).await.unwrap(), Version::HTTP_11);
 }
 
-/// Writes a new certificate for `localhost` and its key, and returns the certificate.
-fn fresh_certificate(folder: &Path) -> String {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+/// Writes a new certificate for `localhost` that ends with a year, and its key, and returns the certificate.
+fn fresh_certificate(folder: &Path, year: i32) -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut asked = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    asked.not_after = rcgen::date_time_ymd(year, 12, 31);
+    let cert = asked.self_signed(&key).unwrap();
     // As tools that renew certificates do it: whole files are put in place.
-    for (name, text) in [("key.pem", made.signing_key.serialize_pem()), ("cert.pem", made.cert.pem())] {
+    for (name, text) in [("key.pem", key.serialize_pem()), ("cert.pem", cert.pem())] {
         let new = folder.join("new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, folder.join(name)).unwrap();
     }
-    made.cert.pem()
+    cert.pem()
 }
 
 fn who_trusts(certificate: &str) -> Client {
@@ -51,36 +55,40 @@ fn who_trusts(certificate: &str) -> Client {
 #[tokio::test]
 async fn tls_is_spoken_and_a_replaced_certificate_is_taken_up_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let first = fresh_certificate(folder.path());
+    let first = fresh_certificate(folder.path(), 2090);
     let tls = Tls { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
     let door = Door::open(dubs(), Http { tls: Some(tls), ..Http::default() }).await;
     let base = format!("https://localhost:{}", door.address.port());
     assert_eq!(dry_run(&who_trusts(&first), &base).await.unwrap(), Version::HTTP_2);
+
+    let ends = |door: &Door| door.metric("hookline_certificate_expires_timestamp_seconds").unwrap();
+    assert_eq!(ends(&door), "2090-12-31T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second() as f64);
 
     // A key that does not belong to the certificate is not taken up.
     std::fs::write(folder.path().join("key.pem"), rcgen::KeyPair::generate().unwrap().serialize_pem()).unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(dry_run(&who_trusts(&first), &base).await.is_ok());
 
-    let second = fresh_certificate(folder.path());
+    let second = fresh_certificate(folder.path(), 2091);
     let begun = Instant::now();
     while dry_run(&who_trusts(&second), &base).await.is_err() {
         assert!(begun.elapsed() < Duration::from_secs(60), "the new certificate is not taken up");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(dry_run(&who_trusts(&first), &base).await.is_err());
+    assert_eq!(ends(&door), "2091-12-31T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second() as f64);
     assert!(door.metric(r#"hookline_connections_refused_total{reason="tls"}"#).unwrap() > 0.0);
 }
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_named_and_its_key_is_not_shown() {
     let folder = tempfile::tempdir().unwrap();
-    fresh_certificate(folder.path());
+    fresh_certificate(folder.path(), 2090);
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let secret = std::fs::read_to_string(&key).unwrap();
     let refused = |cert: &Path, key: &Path| {
         let files = Tls { cert: cert.to_owned(), key: key.to_owned() };
-        let error = crate::tls::Certificates::load(files).unwrap_err();
+        let error = crate::tls::Certificates::load(files, Gauge::new("ends", "when it ends").unwrap()).unwrap_err();
         format!("{error} {error:?}")
     };
     std::fs::write(folder.path().join("empty.pem"), "").unwrap();

@@ -13,6 +13,7 @@ mod catalogue;
 mod clients;
 mod clocks;
 mod console;
+mod day;
 mod days;
 mod demo;
 mod dlq;

@@ -87,7 +87,8 @@ async fn alert(args: &Args) -> anyhow::Result<Option<Verdict>> {
     };
     if let Some(path) = &args.svg {
         let chart = report.chart.as_ref();
-        let chart = chart.with_context(|| format!("there is nothing to draw: {}", report.notes.join("; ")))?;
+        let why = || if report.notes.is_empty() { report.why.clone() } else { report.notes.join("; ") };
+        let chart = chart.with_context(|| format!("there is nothing to draw: {}", why()))?;
         std::fs::write(path, svg(&report, chart)).with_context(|| format!("cannot write {}", path.display()))?;
     }
     answer(&report, args.tool.json, &args.tool.flag()).map(Some)

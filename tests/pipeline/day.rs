@@ -28,7 +28,7 @@ use warehouse::{Settings, Side, Warehouse};
 
 use crate::harness::{SOON, configure, until};
 use crate::tool::{said, tool};
-use crate::warehouse_databases::block_of;
+use crate::warehouse_databases::{WithoutLane, block_of};
 use expected::expected;
 use made::{KNOWN, Size};
 use writer::Writer;

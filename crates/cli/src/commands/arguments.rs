@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Span, SpanRelativeTo, Timestamp};
 use operate::Installation;
 use operate::installation::Needs;
 
@@ -61,10 +61,7 @@ pub(crate) fn who(given: Option<&String>) -> anyhow::Result<String> {
 /// A time as people write it: `2h` (ago), `2026-11-25T12:00:00Z`, `2026-11-25` (its start in UTC). Milliseconds since 1970.
 pub(crate) fn time(text: &str) -> Result<i64, String> {
     let now = Timestamp::now();
-    let ago = || {
-        let ago = text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        now.checked_sub(ago.abs()).ok()
-    };
+    let ago = || now.checked_sub(config::duration(text.strip_suffix(" ago").unwrap_or(text)).ok()?).ok();
     let day = || TimeZone::UTC.to_timestamp(text.parse::<Date>().ok()?.at(0, 0, 0, 0)).ok();
     let time = text.parse::<Timestamp>().ok().or_else(day).or_else(ago);
     time.map(Timestamp::as_millisecond)
@@ -89,11 +86,13 @@ mod tests {
         let noon = "2026-11-25T12:00:00Z".parse::<Timestamp>().unwrap().as_millisecond();
         assert_eq!(time("2026-11-25T12:00:00Z"), Ok(noon));
         assert_eq!(time("2026-11-25"), Ok(noon - 12 * 3_600_000));
-        for (text, millis) in [("2h", 7_200_000), ("3d", 259_200_000), ("1h 30m", 5_400_000)] {
+        for (text, millis) in
+            [("2h", 7_200_000), ("3d", 259_200_000), ("1h 30m", 5_400_000), ("2 hours ago", 7_200_000)]
+        {
             let read = time(text).unwrap();
             assert!((Timestamp::now().as_millisecond() - millis - read).abs() < 60_000, "{text}: {read}");
         }
-        for wrong in ["", "yesterday", "12", "2026-13-01"] {
+        for wrong in ["", "yesterday", "12", "3mo", "2026-13-01"] {
             assert!(time(wrong).is_err(), "{wrong}");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use jiff::{Span, SpanRelativeTo, Timestamp};
+use jiff::Timestamp;
 use operate::Installation;
 use operate::backtest::{Options, backtest};
 use operate::installation::Needs;
@@ -66,9 +66,6 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 /// A length of time, such as `8w` or `14d`, in milliseconds.
 fn span(text: &str) -> Result<i64, String> {
-    let read = || {
-        let length = text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        i64::try_from(length.as_millis()).ok().filter(|length| *length >= 0)
-    };
-    read().ok_or_else(|| format!("{text:?} is not a length of time: write 14d or 12h"))
+    let length = config::duration(text)?;
+    i64::try_from(length.as_millis()).map_err(|_| format!("{text:?} is too long"))
 }

@@ -17,7 +17,7 @@ wrong, each problem with its line. [deploy/hookline.example.toml](../deploy/hook
 is wrong, in every editor with [Taplo](https://taplo.tamasfe.dev) (VS Code: Even Better TOML). Name it in the first line of a file,
 as a path or an address: `#:schema ../schemas/hookline.schema.json`. `hookline config schema` prints the one of your version.
 
-**Values.** A *duration* is whole numbers with units, the longest unit first: `\"90s\"`, `\"1h30m\"`, `\"7d\"`. A *size* is a number and `B`, `KiB`,
+**Values.** A *duration* is numbers with units, the longest unit first, here and on the command line: `\"90s\"`, `\"1h30m\"`, `\"2 hours\"`, `\"7d\"`. A *size* is a number and `B`, `KiB`,
 `MiB` or `GiB`. A *date* stands without quotation marks: `2026-12-01` or `2026-12-01T09:00:00Z`; without an offset it is in
 `timezone`. A *secret* is never in the file: `{ env = \"VARIABLE\" }` or `{ file = \"PATH\" }`. Relative paths start at the folder of the file they
 stand in, where nothing else is said.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
+use jiff::fmt::friendly::SpanParser;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// So many things in so long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,40 +25,32 @@ pub struct Weekly {
     pub at: Time,
 }
 
-/// A duration: whole numbers with units, longest first: `90s`, `1h30m`, `400d`, `5y` (of 365 days), `250ms`.
+/// A duration as jiff's friendly format has it: `90s`, `1h30m`, `1h 30m`, `2 hours`, `400d`, `250ms`. A day has 24
+/// hours, `5y` are of 365 days; months have no one length and are refused.
 ///
 /// # Errors
 /// What is wrong with the text, and how to write it.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 7] = [
-        ("ms", 1),
-        ("s", 1_000),
-        ("m", 60_000),
-        ("h", 3_600_000),
-        ("d", 86_400_000),
-        ("w", 604_800_000),
-        ("y", 31_536_000_000),
-    ];
     let wrong = || {
         format!("{text:?} is not a duration: write a number and a unit, such as \"30s\", \"5m\", \"72h\" or \"400d\"")
     };
-    let mut rest = text;
-    let mut total: u64 = 0;
-    let mut smallest = u64::MAX;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let letters = rest[digits..].find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len() - digits);
-        let (number, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
-        if *factor >= smallest {
-            return Err(wrong());
-        }
-        smallest = *factor;
-        let part = number.parse::<u64>().map_err(|_| wrong())?.checked_mul(*factor);
-        total = part.and_then(|part| total.checked_add(part)).ok_or_else(|| format!("{text:?} is too long"))?;
-        rest = &rest[digits + letters..];
+    // A sign, or ` ago`, makes a point in time of it.
+    let span = if text.starts_with(|first: char| first.is_ascii_digit()) {
+        SpanParser::new().parse_span(text).map_err(|_| wrong())?
+    } else {
+        return Err(wrong());
+    };
+    if span.is_negative() || span.get_months() != 0 {
+        return Err(wrong());
     }
-    if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(total)) }
+    let too_long = || format!("{text:?} is too long");
+    let days = i64::from(span.get_years()) * 365 + i64::from(span.get_weeks()) * 7 + i64::from(span.get_days());
+    let within_a_day = span.years(0).weeks(0).days(0);
+    let rest = SignedDuration::try_from(within_a_day).map_err(|_| too_long())?;
+    let whole = SignedDuration::from_secs(days.checked_mul(86_400).ok_or_else(too_long)?).checked_add(rest);
+    let whole = whole.and_then(|whole| Duration::try_from(whole).ok()).ok_or_else(too_long)?;
+    // Nothing here is told apart by less.
+    Ok(Duration::from_millis(u64::try_from(whole.as_millis()).map_err(|_| too_long())?))
 }
 
 /// A size in bytes: a whole number and `B`, `KiB`, `MiB` or `GiB`.
@@ -193,12 +186,28 @@ mod tests {
             ("400d", 34_560_000_000),
             ("5y", 157_680_000_000),
             ("2w", 1_209_600_000),
+            ("5m 30s", 330_000),
+            ("5 minutes", 300_000),
+            ("1 hour, 30 minutes", 5_400_000),
+            ("1.5h", 5_400_000),
+            ("0s", 0),
         ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in
-            ["", "5", "m", "5 m", "5min", "30m1h", "5m5m", "-5m", "1.5h", "99999999999999999999s", "999999999999y"]
-        {
+        for text in [
+            "",
+            "5",
+            "m",
+            "30m1h",
+            "5m5m",
+            "-5m",
+            "+5m",
+            "5m ago",
+            "3mo",
+            "PT5M",
+            "99999999999999999999s",
+            "999999999999y",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

@@ -30,7 +30,7 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_known_one() {
 
 #[test]
 fn all_problems_are_found_in_one_run_in_the_order_of_their_lines() {
-    let text = "version = 2\ntimezone = \"Europe/Berlyn\"\n[source.x]\nadapter = \"dubb\"\nowner = \"nobody\"\nsecrets = [{ id = \"a\", env = \"MISSING\" }]\nremember_for = \"3 days\"\n";
+    let text = "version = 2\ntimezone = \"Europe/Berlyn\"\n[source.x]\nadapter = \"dubb\"\nowner = \"nobody\"\nsecrets = [{ id = \"a\", env = \"MISSING\" }]\nremember_for = \"3 moons\"\n";
     assert_eq!(
         errors(text),
         [
@@ -39,7 +39,7 @@ fn all_problems_are_found_in_one_run_in_the_order_of_their_lines() {
             r#"hookline.toml:4:11: unknown adapter "dubb"; did you mean "dub"?"#,
             r#"hookline.toml:5:9: unknown owner "nobody"; declare it under [owner]"#,
             r#"hookline.toml:6:30: the environment variable MISSING is not set; set it, or check with --without-secrets"#,
-            r#"hookline.toml:7:16: remember_for in [source.x]: "3 days" is not a duration: write a number and a unit, such as "30s", "5m", "72h" or "400d""#,
+            r#"hookline.toml:7:16: remember_for in [source.x]: "3 moons" is not a duration: write a number and a unit, such as "30s", "5m", "72h" or "400d""#,
         ]
     );
 }

@@ -35,7 +35,7 @@ fn main() {
         return memory(trigger, number(1).unwrap_or(0), number(2).unwrap_or(1));
     }
     let keys = number(0).unwrap_or(1_000_000);
-    println!("{TOUCHED} links that speak, one pane each, the median of 30 minutes");
+    println!("{TOUCHED} links that speak, one pane each, the mean of 240 minutes");
     println!(
         "| rule | a signal that opens its pane, ns | into an open pane, ns | closing all panes, ms | writing their state, ms |"
     );
@@ -87,7 +87,7 @@ fn panes(name: &str, trigger: &Trigger) {
     let mut detector = Detector::new(std::slice::from_ref(&rule), 2);
     let pane_ms = trigger.pane_ms().expect("a rule that counts");
     let mut taken: [Vec<f64>; 4] = Default::default();
-    for minute in START..START + 90 {
+    for minute in START..START + 300 {
         let at = minute * MINUTE;
         let signals =
             |_: u16| (0..TOUCHED).map(|link| signal(&rule, link * 7 % TOUCHED, at / pane_ms * pane_ms, 1)).collect();
@@ -108,10 +108,8 @@ fn panes(name: &str, trigger: &Trigger) {
             (0..4).for_each(|at| taken[at].push(times[at + 1] - times[at]));
         }
     }
-    let [opens, adds, closes, writes] = taken.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    });
+    // Some kernels tell CPU time in steps of some milliseconds: the sum of all minutes says more than each.
+    let [opens, adds, closes, writes] = taken.map(|times| times.iter().sum::<f64>() / times.len() as f64);
     let each = TOUCHED as f64;
     println!("| {name} | {:.0} | {:.0} | {:.2} | {:.2} |", opens / each, adds / each, closes / 1e6, writes / 1e6);
 }

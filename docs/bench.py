@@ -11,11 +11,13 @@ its load before and after. Nothing between the markers is written by hand; what 
 """
 
 import argparse
+import contextlib
 import datetime
 import os
 import pathlib
 import platform
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -65,24 +67,27 @@ def commit():
 
 
 def agents():
-    """A file of user agents, a line each: the lists that measure the labels."""
-    lists = pathlib.Path(said("tests/labels --fetch"))
-    found = sorted(lists.rglob("*agents*.txt")) or sorted(lists.rglob("*.txt"))
-    if not found:
-        sys.exit(f"bench: no list of user agents under {lists}")
-    return found[0]
+    """A file of user agents of browsers, a line each: of the lists that measure the labels."""
+    return pathlib.Path(said("tests/labels --fetch")) / "browsers.txt"
 
 
 def measure(name):
-    command, _ = SETS[name]
+    command, minutes = SETS[name]
     shown = command.replace("{agents}", "AGENTS.txt")
     if "{agents}" in command:
         command = command.replace("{agents}", str(agents()))
     before, begun = os.getloadavg()[0], time.time()
-    run = subprocess.run(command, shell=True, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    # With all that it starts: engines and services of a set that hangs or fails end with it.
+    run = subprocess.Popen(command, shell=True, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        figures = run.communicate(timeout=5 * 60 * minutes)[0].strip()
+    except subprocess.TimeoutExpired:
+        sys.exit(f"bench: {name} has not ended within {5 * minutes} minutes: {shown}")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
     if run.returncode != 0:
         sys.exit(f"bench: {name} ended with {run.returncode}: {shown}")
-    figures = run.stdout.strip()
     if "|---" not in figures:
         figures = f"```\n{figures}\n```"
     load = f"load {before:.1f} before it, {os.getloadavg()[0]:.1f} after"
@@ -92,15 +97,12 @@ def measure(name):
 
 
 def put(name, figures):
-    """Writes a set between its markers; where it has none, at the end of the page."""
+    """Writes a set between its markers."""
     page = PAGE.read_text()
     begin, end = f"<!-- figures: {name} -->", f"<!-- end: {name} -->"
-    block = f"{begin}\n{figures}\n{end}"
-    if begin in page:
-        page = page[:page.index(begin)] + block + page[page.index(end) + len(end):]
-    else:
-        page = page.rstrip("\n") + f"\n\n{block}\n"
-    PAGE.write_text(page)
+    if begin not in page or end not in page:
+        sys.exit(f"bench: docs/benchmarks.md has no place for {name}: {begin} and {end}, where it is told what it means")
+    PAGE.write_text(page[:page.index(begin)] + f"{begin}\n{figures}\n{end}" + page[page.index(end) + len(end):])
 
 
 def main():

@@ -107,9 +107,9 @@ fn only_what_has_proven_its_fence_gives_a_permit_to_insert() {
             to_visit.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let shipped = text.split("#[cfg(test)]").next().unwrap();
+            let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let name = path.strip_prefix(&crates).unwrap().to_string_lossy().into_owned();
-            if shipped.contains("impl InsertPermit for") {
+            if shipped.contains("InsertPermit for ") {
                 permits.insert(name.clone());
             }
             if shipped.contains("Proof::in_model(") && !name.contains("/tests/") {

@@ -213,11 +213,16 @@ pub(crate) fn on_hangup(shutdown: &Shutdown, act: impl Fn() + Send + 'static) ->
 struct Requests(HashMap<String, Timestamp>);
 
 impl Requests {
-    /// A request that was not there before, the newest if there are several: one load of the file is enough for all.
-    fn news<'a>(&mut self, all: impl Iterator<Item = (&'a str, &'a Switch)>) -> Option<(&'a str, &'a Switch)> {
+    /// A request that was not there before and `counts`, the newest if there are several: one load of the file is
+    /// enough for all.
+    fn news<'a>(
+        &mut self,
+        all: impl Iterator<Item = (&'a str, &'a Switch)>,
+        counts: impl Fn(&str) -> bool,
+    ) -> Option<(&'a str, &'a Switch)> {
         let is_news =
             |(version, switch): &(&str, &Switch)| self.0.insert((*version).to_owned(), switch.at) != Some(switch.at);
-        all.filter(is_news).max_by_key(|(_, switch)| switch.at)
+        all.filter(is_news).filter(|(version, _)| counts(version)).max_by_key(|(_, switch)| switch.at)
     }
 }
 
@@ -233,9 +238,10 @@ fn follow_requests(platform: &Platform, tell: UnboundedSender<Trigger>) -> anyho
         while !shutdown.is_stopping() {
             beat.tick();
             let (before, changed) = (follower.standing().read, follower.turn(TURN));
-            let news = if changed { requests.news(follower.switches().iter()) } else { None };
             // A request of before this process read its file is news only if it was for another one.
-            if let Some((version, switch)) = news.filter(|(version, _)| before || *version != running) {
+            let counts = |version: &str| before || version != running;
+            let news = if changed { requests.news(follower.switches().iter(), counts) } else { None };
+            if let Some((version, switch)) = news {
                 let (version, who, why) = (version.to_owned(), switch.who.clone(), switch.why.clone());
                 if tell.send(Trigger::Asked { version, who, why }).is_err() {
                     return;
@@ -265,16 +271,20 @@ mod tests {
     fn a_request_is_news_whatever_the_clocks_of_those_who_ask_say() {
         let (first, second) = (asked("2026-11-30T12:00:00Z"), asked("2026-11-30T11:58:00Z"));
         let mut requests = Requests::default();
-        assert_eq!(requests.news([("a", &first)].into_iter()).map(|(version, _)| version), Some("a"));
-        assert_eq!(requests.news([("a", &first)].into_iter()), None);
+        assert_eq!(requests.news([("a", &first)].into_iter(), |_| true).map(|(version, _)| version), Some("a"));
+        assert_eq!(requests.news([("a", &first)].into_iter(), |_| true), None);
         // Asked later, on a machine whose clock is two minutes behind.
         let both = || [("a", &first), ("b", &second)].into_iter();
-        assert_eq!(requests.news(both()).map(|(version, _)| version), Some("b"));
-        assert_eq!(requests.news(both()), None);
+        assert_eq!(requests.news(both(), |_| true).map(|(version, _)| version), Some("b"));
+        assert_eq!(requests.news(both(), |_| true), None);
         // Back to the first version, by that clock as well.
         let again = asked("2026-11-30T11:59:00Z");
         let all = [("a", &again), ("b", &second)].into_iter();
-        assert_eq!(requests.news(all).map(|(version, _)| version), Some("a"));
+        assert_eq!(requests.news(all, |_| true).map(|(version, _)| version), Some("a"));
+        // While it starts with the file that the first asks for, stamped by a clock that is ahead.
+        let both = [("a", &first), ("b", &second)].into_iter();
+        let told = Requests::default().news(both, |version| version != "a").map(|(version, _)| version);
+        assert_eq!(told, Some("b"));
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 //! `cargo build --release -p hookline && cargo run --release -p hookline-testkit --example curve -- [EVENTS] [WHAT…]`
 //!
 //! Each point is a separate installation, measured as `per_event` does. The floor of a Dub click is measured with each
-//! point and stands beside it, since machines are noisy: compare ratios.
+//! point of clicks and stands beside it, since machines are noisy: compare ratios. Starts of `process` and `report`
+//! are in their figures, so few events say little.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -69,6 +70,7 @@ fn curves(events: u64) -> Vec<Curve> {
             "batch",
             "events a request",
             each(&[1, 10, 100, 1_000], &|batch| Shape {
+                are_clicks: false,
                 batch: batch as usize,
                 senders: if batch == 1 { 256 } else { 8 },
                 ..usual()

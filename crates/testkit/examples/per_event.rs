@@ -20,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
     // 20,000 requests a second that are acknowledged after 15 ms are 300 under way.
     let senders: usize = arguments.next().map_or(Ok(256), |number| number.parse())?;
     let single = measured(&Shape { events, senders, ..Shape::default() }).await?;
-    let many = measured(&Shape { events, senders: 8, batch: 100, ..Shape::default() }).await?;
+    let many = measured(&Shape { events, senders: 8, are_clicks: false, batch: 100, ..Shape::default() }).await?;
 
     println!("| stage | CPU µs an event | × the floor | seconds |\n|---|---|---|---|");
     let line = |what: &str, cpu: f64, seconds: Option<f64>| {

@@ -167,11 +167,12 @@ impl<'c> Link<'c> {
         }
         let says = [list, platform].into_iter().flatten().find(|facts| facts.expires_ms.is_some())?;
         let expires_ms = says.expires_ms?;
-        // What was over before it was known is not told.
-        let is_untold = expires_ms > says.known_ms && told_ms != Some(expires_ms);
         // A platform that plans an expiry may tell it as well.
         let by_list = list.is_some_and(|list| list.expires_ms.is_some());
-        is_untold.then(|| (expires_ms, expires_ms.saturating_add(if by_list { 0 } else { PLATFORM_TELLS_WITHIN_MS })))
+        let tell_ms = expires_ms.saturating_add(if by_list { 0 } else { PLATFORM_TELLS_WITHIN_MS });
+        // What was over before it was known is not told. A link that is edited while its platform may still tell keeps
+        // its turn, so it counts when that is over.
+        (tell_ms > says.known_ms && told_ms != Some(expires_ms)).then_some((expires_ms, tell_ms))
     }
 }
 

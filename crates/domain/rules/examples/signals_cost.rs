@@ -41,7 +41,7 @@ fn main() {
     );
     println!("|---|---|---|---|---|");
     kinds().iter().for_each(|(name, trigger)| panes(name, trigger));
-    println!("\n{keys} keys with names of 21 letters or less; one in 33 as many that speak");
+    println!("\n{keys} keys with names of 26 letters or less; one in 33 as many that speak");
     println!("| rule | bytes a key that is silent | a key that speaks | all restored in s | memory restored, MB |");
     println!("|---|---|---|---|---|");
     for name in ["spike", "silence"] {

@@ -107,7 +107,7 @@ reasons! {
 /// Why a lane ends before the stop is given.
 #[derive(Debug, thiserror::Error)]
 pub enum End {
-    /// Another instance took the lane over, or the broker timed its transaction out.
+    /// Another instance took the lane over.
     #[error("another owner has the lane")]
     Fenced,
     /// An engine failed, or a transaction was aborted: opening the lane again may mend it.
@@ -165,7 +165,7 @@ impl From<HaltReason> for StallReason {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
     use super::*;
@@ -180,10 +180,12 @@ mod tests {
         let runbook = include_str!("../../../../docs/runbooks/lane-stalled.md");
         let rows = runbook.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| row.contains('`'));
         let mut told: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut firsts = BTreeSet::new();
         for row in rows {
             let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
             assert_eq!(cells.len(), 3, "the reason, what it is, the way out: {row}");
             assert!(cells.iter().all(|cell| cell.len() > 3), "{row}");
+            assert!(firsts.insert(cells[0]), "a second row for {}", cells[0]);
             for reason in cells[0].split('`').skip(1).step_by(2) {
                 *told.entry(reason).or_default() += 1;
             }

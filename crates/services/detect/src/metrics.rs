@@ -24,7 +24,8 @@ impl DetectMetrics {
             alerts: metrics.counter("alerts_total", "Alerts of rules that count", &["rule", "transition"])?,
             passed_over: metrics.counter(
                 "signals_passed_over_total",
-                "Signals that count for nothing or too late: of unknown rules and versions, of lanes that were left out",
+                "Signals that count for nothing, too late, or without their facet: of unknown rules and versions, of lanes that \
+                 were left out, of keys with too many facets",
                 &["reason"],
             )?,
             watermark_delay: metrics.gauge(
@@ -52,7 +53,40 @@ impl DetectMetrics {
     pub(crate) fn delay(&self, partition: u16, seconds: f64, left_out: usize) {
         let mut known = self.by_partition.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(partition, (seconds, left_out));
+        self.publish(&known);
+    }
+
+    /// The partition is another instance's now, or has none: what it was behind by is not ours to tell.
+    pub(crate) fn forget(&self, partition: u16) {
+        let mut known = self.by_partition.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&partition);
+        self.publish(&known);
+    }
+
+    fn publish(&self, known: &BTreeMap<u16, (f64, usize)>) {
         self.watermark_delay.with_label_values::<&str>(&[]).set(known.values().map(|one| one.0).fold(0.0, f64::max));
         self.left_out.with_label_values::<&str>(&[]).set(known.values().map(|one| one.1).max().unwrap_or(0) as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_partition_was_behind_by_goes_with_it() {
+        let telemetry = Telemetry::new("").expect("metrics");
+        let metrics = DetectMetrics::new(&telemetry).expect("metrics");
+        metrics.delay(0, 1.0, 0);
+        metrics.delay(1, 700.0, 1);
+        let told = || {
+            let text = telemetry.metrics.render().expect("metrics");
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            let of = |name: &str| lines.clone().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            [of("hookline_watermark_delay_seconds "), of("hookline_lanes_left_out ")]
+        };
+        assert_eq!(told().map(Option::unwrap_or_default), ["700", "1"]);
+        metrics.forget(1);
+        assert_eq!(told().map(Option::unwrap_or_default), ["1", "0"]);
     }
 }

@@ -66,7 +66,6 @@ impl Stage for OpenLane<'_> {
         Ok(())
     }
 
-    /// A transaction that failed while it was committed is left to the next fence, which ends it.
     fn abort(&mut self, producer: &mut LaneProducer) -> Result<(), TxnError> {
         self.abort_transaction(producer)
     }

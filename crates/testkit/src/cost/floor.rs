@@ -1,7 +1,7 @@
 //! The least that answers a signed webhook, as a separate process.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 use axum::body::Bytes;
@@ -15,7 +15,8 @@ use super::{FLOOR, WARM, proc, send};
 
 /// CPU seconds of the floor while every body is sent to it once: this program again, called with [`FLOOR`].
 pub(super) async fn measure(bodies: &[Vec<u8>], senders: usize) -> Result<f64> {
-    let mut child = Command::new(std::env::current_exe()?).arg(FLOOR).stdout(Stdio::piped()).spawn()?;
+    let mut child = Ended(Command::new(std::env::current_exe()?).arg(FLOOR).stdout(Stdio::piped()).spawn()?);
+    let child = &mut child.0;
     let mut address = String::new();
     BufReader::new(child.stdout.take().context("no output")?).read_line(&mut address)?;
     let floor = Sender::new(address.trim(), "dub", Scheme::Dub, Secret::new("first", FLOOR))?;
@@ -23,10 +24,18 @@ pub(super) async fn measure(bodies: &[Vec<u8>], senders: usize) -> Result<f64> {
     let pids = [child.id()];
     let before = proc::cpu(&pids)?;
     send(&floor, bodies.to_vec(), senders).await?;
-    let used = proc::cpu(&pids)? - before;
-    child.kill()?;
-    child.wait()?;
-    Ok(used)
+    Ok(proc::cpu(&pids)? - before)
+}
+
+/// Ends a process when it is let go, whatever went wrong before.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// Serves: axum that checks an HMAC over each body and answers 202, and does nothing else. Prints its address.

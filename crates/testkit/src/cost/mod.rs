@@ -56,6 +56,8 @@ pub struct Costs {
 /// # Errors
 /// When something cannot be started, or does not take the events.
 pub async fn measure(folder: &Path, shape: &Shape) -> Result<Costs> {
+    ensure!(shape.events >= shape.batch as u64, "a request has {} events, and {} are sent", shape.batch, shape.events);
+    ensure!(shape.batch == 1 || !shape.are_clicks, "clicks come one a request");
     let brokers = shape.brokers.to_string();
     let engines = House::up(&folder.join("data"), &["--engines-only", "--kafka-nodes", &brokers])?;
     let config = Fresh::new([7; 96]).write(folder)?;
@@ -82,6 +84,13 @@ pub async fn measure(folder: &Path, shape: &Shape) -> Result<Costs> {
     send(&sender, bodies.take(warm), shape.senders).await?;
     let before = warm * shape.batch as u64;
     rows(&asker, before).await?;
+    if shape.links > 0 {
+        // The list is on its topic: the instance that reads it does not write it as well.
+        let in_force = format!("hookline_catalogue_links {}", shape.links);
+        for name in &process {
+            until_told(&fleet, name, &in_force).await?;
+        }
+    }
     process.iter().chain(&report).try_for_each(|name| fleet.kill(name))?;
 
     let bodies = bodies.take(shape.events / shape.batch as u64);
@@ -89,7 +98,7 @@ pub async fn measure(folder: &Path, shape: &Shape) -> Result<Costs> {
     let each = |cpu: f64| cpu / events as f64 * 1e6;
     let bytes = bodies.iter().map(Vec::len).sum::<usize>() as u64 / events;
     let mut costs = Costs { bytes, ..Costs::default() };
-    if shape.batch == 1 && source == "dub" {
+    if shape.are_clicks {
         costs.floor = each(floor::measure(&bodies, shape.senders).await?);
     }
     let ingest = pids(&fleet, &["ingest".to_owned()])?;
@@ -144,17 +153,21 @@ async fn rows(asker: &Asker, expected: u64) -> Result<()> {
 
 /// Returns when an instance of `process` says that nothing is left to read.
 async fn until_idle(fleet: &Fleet, name: &str) -> Result<()> {
+    until_told(fleet, name, "hookline_lag_records{service=\"process\",topic=\"raw\"} 0").await
+}
+
+/// Returns when the metrics of an instance that is ready have had a line for a second.
+async fn until_told(fleet: &Fleet, name: &str, line: &str) -> Result<()> {
     let at = fleet.metrics(name).with_context(|| format!("{name} is unknown"))?;
     let client = crate::http::client(Duration::from_secs(5))?;
-    let idle = "hookline_lag_records{service=\"process\",topic=\"raw\"} 0";
     let deadline = Instant::now() + PATIENCE;
-    let mut idle_for = 0;
-    while idle_for < 3 && Instant::now() < deadline {
+    let mut told = 0;
+    while told < 3 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let Ok(answer) = client.get(format!("{at}/metrics")).send().await else { continue };
         let ready = client.get(format!("{at}/readyz")).send().await.is_ok_and(|answer| answer.status().is_success());
-        idle_for = if ready && answer.text().await?.contains(idle) { idle_for + 1 } else { 0 };
+        told = if ready && answer.text().await?.contains(line) { told + 1 } else { 0 };
     }
-    ensure!(idle_for == 3, "{name} does not come to rest within {} s", PATIENCE.as_secs());
+    ensure!(told == 3, "{name} has not said {line} within {} s", PATIENCE.as_secs());
     Ok(())
 }

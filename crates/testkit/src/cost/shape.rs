@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde_json::json;
+use traffic::platform::link_names;
 use traffic::{canonical, dub};
 
 /// What is measured.
@@ -14,7 +15,9 @@ pub struct Shape {
     pub events: u64,
     /// Requests that are under way at once.
     pub senders: usize,
-    /// Events a request: one is a Dub click, more are canonical events in an array.
+    /// Whether they are Dub clicks, one a request, or canonical events, [`Self::batch`] a request in an array.
+    pub are_clicks: bool,
+    /// Events a request.
     pub batch: usize,
     /// Lanes of the topics.
     pub lanes: u16,
@@ -37,6 +40,7 @@ impl Default for Shape {
         Self {
             events: 100_000,
             senders: 256,
+            are_clicks: true,
             batch: 1,
             lanes: 4,
             instances: 1,
@@ -51,7 +55,7 @@ impl Default for Shape {
 
 impl Shape {
     pub(super) fn source(&self) -> &'static str {
-        if self.batch == 1 { "dub" } else { "canonical" }
+        if self.are_clicks { "dub" } else { "canonical" }
     }
 
     /// Adds its rules and its catalogue to a fresh configuration.
@@ -67,12 +71,17 @@ impl Shape {
         if self.links > 0 {
             text.push_str("[catalogue]\nfile = \"links.csv\"\n");
             let mut list = String::from("link,kind,owner,campaign,contact\n");
-            for link in 0..self.links {
-                writeln!(list, "go.example.com/l{link},promo,,2026q4-de-{},c-{link}", link % 1_000)?;
+            for (number, link) in self.listed().enumerate() {
+                writeln!(list, "{link},promo,,2026q4-de-{},c-{number}", number % 1_000)?;
             }
             std::fs::write(folder.join("links.csv"), list)?;
         }
         Ok(std::fs::write(config, text)?)
+    }
+
+    /// The links of the catalogue: those that events are about, and as many others as there is room for.
+    pub(super) fn listed(&self) -> impl Iterator<Item = String> {
+        link_names().chain((0..).map(|link| format!("go.example.com/l{link}"))).take(self.links)
     }
 
     pub(super) fn bodies(&self) -> Bodies<'_> {
@@ -94,7 +103,7 @@ impl Bodies<'_> {
     }
 
     fn one(&mut self, number: u64) -> Vec<u8> {
-        if self.shape.batch > 1 {
+        if !self.shape.are_clicks {
             let visits: Vec<Vec<u8>> = (0..self.shape.batch).map(|_| self.visits.visit()).collect();
             return [b"[", visits.join(&b","[..]).as_slice(), b"]"].concat();
         }

@@ -25,6 +25,11 @@ pub trait Platform: Send {
     }
 }
 
+/// The links that events are about, as a list of links names them: domain and slug.
+pub fn link_names() -> impl Iterator<Item = String> {
+    links::LINKS.iter().map(|link| format!("{}/{}", link.domain, link.key))
+}
+
 /// A generator of events that this adapter reads; `None` for mapped sources, whose payloads only the configuration knows.
 pub fn for_adapter(adapter: Adapter, seed: u64) -> Option<Box<dyn Platform>> {
     Some(match adapter {

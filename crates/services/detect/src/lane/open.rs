@@ -154,6 +154,13 @@ impl Stage for OpenLane<'_> {
     fn finish(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
         if self.has_progress() { self.commit(producer) } else { Ok(()) }
     }
+
+    fn ended(&mut self, end: &Result<(), End>) {
+        // A lane that is to open again is behind all the while.
+        if matches!(end, Ok(()) | Err(End::Fenced)) {
+            self.metrics.forget(self.partition);
+        }
+    }
 }
 
 /// Every partition that a lane writes to.

@@ -46,8 +46,7 @@ const TAKES: Duration = Duration::from_secs(1_800);
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(15);
 /// How long the topic may take to be read to its end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// After a try that failed, the next one comes this late. Never later than 20 s: a thread that stands still for 30 s
-/// counts as stuck.
+/// After a try that failed, the next one comes this late.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(20));
 /// The name of a list where the configuration names none any more.
 const NO_LIST: &str = "none";
@@ -139,6 +138,10 @@ impl Keeper {
                 }
             } else {
                 self.writer = None;
+                if was_ours {
+                    self.settings.links.list_problem(None);
+                    self.settings.refused.set(0.0);
+                }
             }
             was_ours = is_ours;
             pause("the next look at the list of links", EVERY);
@@ -151,7 +154,9 @@ impl Keeper {
         if !self.shutdown.is_stopping() {
             let why = format!("the catalogue of links could not be written: {end}");
             tracing::warn!(service = SERVICE, wait_s = wait.as_secs_f64(), "{why}; it is tried again");
-            self.settings.links.list_problem(Some(why));
+            if self.list.is_some() {
+                self.settings.links.list_problem(Some(why));
+            }
             self.failures.inc();
         }
         (self.writer, self.looked) = (None, None);
@@ -167,12 +172,15 @@ impl Keeper {
             self.list = place.as_ref().map(|place| List::at(place, &self.settings.data));
             self.place = place;
         }
-        // First: what the list says anew is known from now on, and what was over before it was known is not told.
-        self.tell_expiries()?;
+        // What cannot be told keeps no list back that is the first one.
+        let told = self.tell_expiries();
         let has_list = self.settings.links.standing().is_some_and(|standing| standing.in_force.is_some());
         match self.list.as_mut().map(|list| list.look(has_list)) {
             Some(Look::Nothing) => {}
             Some(Look::List(list)) => {
+                if has_list {
+                    self.tell_all()?;
+                }
                 self.take_up(&list, &format!("{:016x}", list.version()))?;
                 self.settings.refused.set(0.0);
                 self.settings.links.list_problem(None);
@@ -187,9 +195,24 @@ impl Keeper {
                 tracing::error!(service = SERVICE, "{why}; {then}");
                 self.settings.links.list_problem(Some(why));
             }
-            None => self.take_away()?,
+            None => {
+                self.take_away()?;
+                self.settings.links.list_problem(None);
+                self.settings.refused.set(0.0);
+            }
         }
-        Ok(())
+        told.map(|_| ())
+    }
+
+    /// Tells all that is due before another list is taken up: what that says is known from then on, and what was over
+    /// before it was known is not told.
+    fn tell_all(&mut self) -> Result<(), End> {
+        loop {
+            self.looked = None;
+            if !self.tell_expiries()? || self.shutdown.is_stopping() {
+                return Ok(());
+            }
+        }
     }
 
     /// The configuration names no list: what one said before is taken away.
@@ -276,27 +299,27 @@ impl Keeper {
     }
 
     /// Tells what has expired: first as events on `raw`, then on `links` that they were told. What a crash between the
-    /// two tells again has the same key, and is a duplicate.
-    fn tell_expiries(&mut self) -> Result<(), End> {
-        let Some(Standing { catalogue, .. }) = self.settings.links.standing() else { return Ok(()) };
+    /// two tells again has the same key, and is a duplicate. Whether there was any.
+    fn tell_expiries(&mut self) -> Result<bool, End> {
+        let Some(Standing { catalogue, .. }) = self.settings.links.standing() else { return Ok(false) };
         let (now, version) = (now_ms(), catalogue.version());
         let nothing_new = self.looked.as_ref().is_some_and(|looked| {
             looked.at.elapsed() < EXPIRIES_EVERY || (looked.version == version && now < looked.next_ms)
         });
         if nothing_new {
-            return Ok(());
+            return Ok(false);
         }
         let (due, next) = catalogue.due(now, EXPIRIES_AT_ONCE);
         self.looked = Some(Looked { at: Instant::now(), version, next_ms: next.unwrap_or(i64::MAX) });
         if due.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let time_ms = self.time_ms()?;
         let due: Vec<_> = due.into_iter().filter(|due| due.tell_ms <= time_ms).collect();
         // What is due by our clock alone is looked at again.
         self.looked = Some(Looked { at: Instant::now(), version: 0, next_ms: 0 });
         if due.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         // What was told meanwhile by another owner is known once the fence is ours and the topic is read.
         let Standing { catalogue, .. } = self.current()?;
@@ -313,12 +336,14 @@ impl Keeper {
         self.write(noted)?;
         self.told.inc_by(told.len() as u64);
         tracing::info!(service = SERVICE, links = told.len(), "links have expired, which is told as events");
-        Ok(())
+        Ok(true)
     }
 
     /// Appends to `raw`, as ingest does: never in a transaction, so that its offsets have no gap.
     fn append(&self, told: &[expiry::Told]) -> Result<(), End> {
-        let failed = |error: &dyn std::fmt::Display| End::Retry(format!("expiries could not be told: {error}"));
+        let failed = |error: &dyn std::fmt::Display| {
+            End::Retry(format!("expiries could not be told on {}: {error}", Topic::Raw))
+        };
         let options = EdgeOptions { beats: self.beats.clone(), ..EdgeOptions::default() };
         let producer = EdgeProducer::open(&self.settings.cluster, options).map_err(|error| failed(&error))?;
         let until = Instant::now() + ACKNOWLEDGE_WITHIN;

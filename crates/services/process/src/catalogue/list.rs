@@ -67,7 +67,9 @@ impl List {
     pub(super) fn look_again(&mut self) {
         match self {
             Self::File(file) => file.read_as = None,
-            Self::Address(address) => address.known = None,
+            Self::Address(address) => {
+                (address.known, address.wrong, address.due) = (None, None, Instant::now());
+            }
         }
     }
 }
@@ -135,7 +137,7 @@ pub(super) struct OfAddress {
 impl OfAddress {
     fn look(&mut self, has_list: bool) -> Look {
         let now = Instant::now();
-        if now < self.due && self.known.is_some() {
+        if now < self.due {
             return Look::Nothing;
         }
         let is_first = self.known.is_none();
@@ -144,6 +146,8 @@ impl OfAddress {
         match self.fetch(&known, &fresh) {
             Err(why) => {
                 self.due = now + AGAIN.min(self.every);
+                // The copy may be newer than what is in force: what is unchanged then is to be taken up all the same.
+                self.known = None;
                 self.or_the_copy(is_first && !has_list, format!("{} gives no list: {why}", self.shown))
             }
             Ok(Fetched::Unchanged) => {
@@ -400,5 +404,26 @@ mod tests {
         fs::write(&file, "link,kind\nl_1,promo\n").expect("written");
         let mut again = List::at(&ListPlace::File(file.clone()), folder.path());
         assert_eq!([seen(again.look(true)), seen(again.look(true))], ["nothing", "1 links"]);
+    }
+
+    #[test]
+    fn a_list_that_was_fetched_and_not_taken_up_comes_though_the_server_was_away_in_between() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = Server::start();
+        server.set(200, "\"2\"", "link\na/1\na/2\n");
+        let mut list = server.list(folder.path());
+        assert_eq!(seen(list.look(true)), "2 links");
+        list.look_again();
+        server.set(503, "", "");
+        assert_eq!(seen(list.look(true)), " gives no list: the server answered 503 Service Unavailable");
+        server.set(200, "\"2\"", "link\na/1\na/2\n");
+        assert_eq!(seen(list.look(true)), "2 links", "unchanged, and not what is in force");
+        assert_eq!(seen(list.look(true)), "nothing");
+        // What was wrong is not wrong any more once the server is back at what it gave before.
+        server.set(200, "\"3\"", "link\na/1\na/1\n");
+        assert_eq!(seen(list.look(true)), ": line 3: the link \"a/1\" stands in line 2 already");
+        server.set(200, "\"2\"", "link\na/1\na/2\n");
+        list.look_again();
+        assert_eq!(seen(list.look(true)), "2 links");
     }
 }

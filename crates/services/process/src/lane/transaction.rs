@@ -299,14 +299,13 @@ impl OpenLane<'_> {
         Ok(())
     }
 
-    /// Ends the open transaction without a trace.
+    /// Ends the open transaction without a trace, one that failed while it was committed too: readers wait for its end,
+    /// and a lane that halts could not prove its fence beside it.
     pub(super) fn abort_transaction(&mut self, producer: &mut LaneProducer) -> Result<(), TxnError> {
         self.window.abort();
         self.advance.abort();
-        match self.transaction.take() {
-            Some(_) => producer.abort(),
-            None => Ok(()),
-        }
+        self.transaction = None;
+        producer.abort()
     }
 }
 

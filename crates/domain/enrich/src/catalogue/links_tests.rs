@@ -134,6 +134,21 @@ fn an_expiry_that_a_platform_plans_waits_for_its_own_word_and_is_told_under_one_
 }
 
 #[test]
+fn a_link_that_is_edited_while_its_platform_may_tell_its_end_keeps_its_turn() {
+    let minutes = 60_000;
+    let planned =
+        |at: i64| LinkRecord { at: Millis(at), expires: Millis(NOW + 10), ..record(Teller::Platform, "l_1", "spring") };
+    let due_after = |edited_ms: i64| {
+        let mut links = Links::default();
+        links.apply(0, NOW, &planned(NOW - 5));
+        links.apply(1, edited_ms, &planned(edited_ms));
+        links.catalogue().due(NOW + 30 * minutes, 10).0.len()
+    };
+    assert_eq!(due_after(NOW + 5 * minutes), 1);
+    assert_eq!(due_after(NOW + 20 * minutes), 0, "its turn was over by then");
+}
+
+#[test]
 fn an_event_of_the_platform_says_what_has_changed_and_an_older_one_nothing() {
     let told = |at: i64, campaign: &str, kind: &'static str| LinkRecord {
         at: Millis(at),

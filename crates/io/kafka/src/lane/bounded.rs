@@ -15,7 +15,7 @@ use std::time::Duration;
 use rdkafka::producer::BaseProducer;
 use runtime::disposal::{Aside, Mark};
 
-use super::producer::LaneContext;
+use super::reports::LaneContext;
 
 /// How long the coordinators are asked in one call; a well one answers within milliseconds, a busy one is asked again.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(5);

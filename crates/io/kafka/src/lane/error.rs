@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 
-use super::producer::LaneContext;
+use super::reports::LaneContext;
 use crate::rights::{self, Tried};
 use crate::topics::Topic;
 

@@ -9,8 +9,9 @@ use runtime::clock::Moment;
 use super::bounded::BoundedClient;
 use super::error::{TxnError, classify};
 use super::pause;
-use super::producer::{LaneContext, LaneProducer};
+use super::producer::LaneProducer;
 use super::proof::Proof;
+use super::reports::LaneContext;
 use crate::cluster::{ClientError, Cluster};
 use crate::topics::Topic;
 

@@ -144,10 +144,14 @@ impl Planner {
     /// Takes the next alert; one of a rule that sends nothing goes nowhere. `now_ms` is the time
     /// at which it is taken, in milliseconds since 1970.
     pub fn take(&mut self, alert: &Alert<'_>, now_ms: i64) {
-        self.note_inhibitor(alert, now_ms);
-        let Some(rule) = self.routing.rule(&alert.rule).cloned() else { return };
+        let rule = self.routing.rule(&alert.rule).cloned();
         // What went out before the silence has to end: a silence holds starts back only.
-        let silence = if is_start(alert) { self.held_back(&rule, alert, now_ms) } else { None };
+        let silence = rule.as_ref().filter(|_| is_start(alert)).and_then(|rule| self.held_back(rule, alert, now_ms));
+        // What is not told explains nothing: it holds no other start back.
+        if silence.is_none() {
+            self.note_inhibitor(alert, now_ms);
+        }
+        let Some(rule) = rule else { return };
         let capture = [CAPTURE.to_owned()];
         for destination in if alert.test { &capture[..] } else { &rule.sending.to } {
             let about = match (self.routing.keyed(&rule, destination), rule.sending.mention_link_owner) {

@@ -2,16 +2,19 @@
 //! has more messages than its budget.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its setup too")]
 
+mod common;
+
 use std::collections::{BTreeMap, HashMap};
 
 use event::{Alert, Delivery, DeliveryStage, Map, Millis, Transition};
 use hookline_notification::{
-    Budget, Destination, Held, Hours, Live, LiveSilence, Message, MessageKind, Mute, Open, Planner, Routing, Rule,
-    Sending,
+    Budget, Destination, Held, Hours, Live, LiveSilence, Message, MessageKind, Mute, Open, Routing, Rule, Sending,
 };
 use jiff::civil::{Time, Weekday, time};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
+
+use common::{Lane, planned};
 
 /// A Tuesday, 10:00 UTC.
 const START: i64 = 1_764_064_800_000;
@@ -89,57 +92,10 @@ fn alert(rule: &str, number: usize, link: usize, transition: Transition, at: i64
     }
 }
 
-/// A lane that does what the notifier's lane does, and its topics.
-struct Lane {
-    planner: Planner,
-    deliveries: Vec<Delivery<'static>>,
-    needed: usize,
-    live: Live,
-}
-
-impl Lane {
-    fn new() -> Self {
-        Self { planner: Planner::new(routing()), deliveries: Vec::new(), needed: 0, live: Live::default() }
-    }
-
-    fn crash(&mut self) {
-        let mut planner = Planner::new(routing());
-        planner.set_live(self.live.clone());
-        for (offset, record) in self.deliveries.iter().enumerate().skip(self.needed) {
-            planner.restore(record, offset as i64).unwrap();
-        }
-        self.planner = planner;
-    }
-
-    fn commit(&mut self, now: i64) -> Vec<Delivery<'static>> {
-        let end = self.deliveries.len();
-        let records = self.planner.settle(now);
-        self.needed = self.planner.mark().map_or(end, |mark| mark.min(end as i64) as usize);
-        self.deliveries.extend(records.iter().cloned());
-        self.planner.committed(end as i64);
-        records
-    }
-
-    fn live(&mut self, live: Live) {
-        self.live = live.clone();
-        self.planner.set_live(live);
-    }
-
-    /// Takes an alert, and returns what was planned for a destination.
-    fn say(&mut self, alert: &Alert<'_>, to: &str) -> Vec<Message> {
-        self.planner.take(alert, alert.received_at.0);
-        planned(&self.commit(alert.received_at.0), to)
-    }
-
-    fn silenced(&self, to: &str) -> Vec<String> {
-        let silenced = |one: &&Delivery<'_>| one.stage == DeliveryStage::Silenced && one.destination == to;
-        self.deliveries.iter().filter(silenced).map(|one| one.error.to_string()).collect()
-    }
-}
-
-fn planned(records: &[Delivery<'static>], to: &str) -> Vec<Message> {
-    let own = records.iter().filter(|one| one.stage == DeliveryStage::Planned && one.destination == to);
-    own.map(|one| Message::thawed(&one.body).unwrap()).collect()
+/// Why messages to a destination were never sent.
+fn silenced(lane: &Lane, to: &str) -> Vec<String> {
+    let silenced = |one: &&Delivery<'_>| one.stage == DeliveryStage::Silenced && one.destination == to;
+    lane.deliveries.iter().filter(silenced).map(|one| one.error.to_string()).collect()
 }
 
 fn held(until_ms: Option<i64>) -> Held {
@@ -148,7 +104,7 @@ fn held(until_ms: Option<i64>) -> Held {
 
 #[test]
 fn above_its_budget_a_destination_gets_one_digest_that_names_the_rule_which_spent_it() {
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     let mut sent = Vec::new();
     // Each link has its own message: four fill the hour, six wait.
     for number in 0..10 {
@@ -177,7 +133,7 @@ fn above_its_budget_a_destination_gets_one_digest_that_names_the_rule_which_spen
 
 #[test]
 fn what_was_opened_is_ended_whatever_the_budget_and_not_outside_the_hours() {
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     for number in 0..4 {
         lane.say(&alert("count", number, number, Transition::Fired, START), "chat");
     }
@@ -187,7 +143,7 @@ fn what_was_opened_is_ended_whatever_the_budget_and_not_outside_the_hours() {
     let ends = planned(&lane.commit(START + 10 * MINUTE), "chat");
     assert_eq!(ends.iter().map(|one| one.kind).collect::<Vec<_>>(), [MessageKind::Resolved]);
     // At 16:55 the office hears of something, at 17:00 it closes: the end comes at nine.
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     let evening = START + 6 * HOUR + 55 * MINUTE;
     assert_eq!(lane.say(&alert("count", 0, 0, Transition::Fired, evening), "office").len(), 1);
     lane.say(&alert("count", 1, 0, Transition::Resolved, evening + 10 * MINUTE), "office");
@@ -200,13 +156,13 @@ fn what_was_opened_is_ended_whatever_the_budget_and_not_outside_the_hours() {
     kinds.sort_unstable();
     assert_eq!(kinds, ["digest", "resolved"]);
     // What drops says so, and drops no end.
-    assert!(lane.silenced("drops").iter().all(|why| why == "outside the open hours of drops"));
-    assert_eq!(lane.silenced("drops").len(), 2);
+    assert!(silenced(&lane, "drops").iter().all(|why| why == "outside the open hours of drops"));
+    assert_eq!(silenced(&lane, "drops").len(), 2);
 }
 
 #[test]
 fn people_hold_starts_back_and_never_ends() {
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     let first = lane.say(&alert("count", 0, 0, Transition::Fired, START), "log");
     let at = |minutes: i64| START + minutes * MINUTE;
     let mut live = Live::default();
@@ -223,7 +179,7 @@ fn people_hold_starts_back_and_never_ends() {
     let end = lane.say(&alert("count", 4, 0, Transition::Resolved, at(21)), "log");
     assert_eq!((end.len(), end[0].kind), (1, MessageKind::Resolved));
     assert_eq!(lane.say(&alert("count", 5, 3, Transition::Fired, at(61)), "log").len(), 1, "the pause is over");
-    assert_eq!(lane.silenced("log"), ["the rule is paused by ana: launch", "silenced by ana: launch"]);
+    assert_eq!(silenced(&lane, "log"), ["the rule is paused by ana: launch", "silenced by ana: launch"]);
 
     // A destination that is paused gets everything as one when it goes on.
     live.destinations.insert("log".to_owned(), held(None));
@@ -239,7 +195,7 @@ fn people_hold_starts_back_and_never_ends() {
 
 #[test]
 fn an_acknowledged_message_is_followed_by_its_end_alone() {
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     let first = lane.say(&alert("count", 0, 0, Transition::Fired, START), "log");
     let mut live = Live::default();
     live.acknowledged.insert(first[0].id.clone(), held(None));
@@ -249,23 +205,15 @@ fn an_acknowledged_message_is_followed_by_its_end_alone() {
         let more = alert("count", number, 0, Transition::Fired, START + number as i64 * 20 * MINUTE);
         assert!(lane.say(&more, "log").is_empty(), "{number}");
     }
-    assert_eq!(lane.silenced("log").len(), 4);
+    assert_eq!(silenced(&lane, "log").len(), 4);
     assert_eq!(lane.say(&alert("count", 9, 0, Transition::Resolved, START + 3 * HOUR), "log").len(), 1);
 }
 
 #[test]
 fn a_place_that_knows_of_acknowledgements_is_told_once_and_before_the_end_whatever_crashes() {
-    let acknowledging = || Planner::new(routing_of(true));
-    let mut lane = Lane { planner: acknowledging(), ..Lane::new() };
+    let mut lane = Lane::new(routing_of(true));
     let first = lane.say(&alert("count", 0, 0, Transition::Fired, START), "log").remove(0);
     let other = lane.say(&alert("count", 1, 1, Transition::Fired, START), "log").remove(0);
-    let crash = |lane: &mut Lane| {
-        let mut planner = acknowledging();
-        planner.set_live(lane.live.clone());
-        let kept = lane.deliveries.iter().enumerate().skip(lane.needed);
-        kept.for_each(|(offset, record)| planner.restore(record, offset as i64).unwrap());
-        lane.planner = planner;
-    };
     let mut live = Live::default();
     live.acknowledged.insert(first.id.clone(), held(None));
     lane.live(live);
@@ -279,7 +227,7 @@ fn a_place_that_knows_of_acknowledgements_is_told_once_and_before_the_end_whatev
     for round in 0..3 {
         let now = START + (round + 2) * MINUTE;
         assert!(!lane.planner.is_due(now) && lane.commit(now).is_empty(), "{round}");
-        crash(&mut lane);
+        lane.crash();
     }
     let over = lane.say(&alert("count", 9, 0, Transition::Resolved, START + HOUR), "log").remove(0);
     let end = over.thread.unwrap();
@@ -288,10 +236,10 @@ fn a_place_that_knows_of_acknowledgements_is_told_once_and_before_the_end_whatev
 
 #[test]
 fn a_muted_rule_says_nothing_new_at_night() {
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     assert_eq!(lane.say(&alert("muted", 0, 0, Transition::Fired, START), "log").len(), 1);
     assert!(lane.say(&alert("muted", 1, 0, Transition::Fired, START + 13 * HOUR), "log").is_empty());
-    assert_eq!(lane.silenced("log"), ["mute nights"]);
+    assert_eq!(silenced(&lane, "log"), ["mute nights"]);
     assert_eq!(lane.say(&alert("muted", 2, 0, Transition::Fired, START + 22 * HOUR), "log").len(), 1);
 }
 
@@ -318,7 +266,7 @@ proptest! {
 
     #[test]
     fn every_alert_is_told_once_or_recorded_as_held_back_and_no_budget_is_exceeded(steps in steps()) {
-        let (mut lane, mut now) = (Lane::new(), START);
+        let (mut lane, mut now) = (Lane::new(routing()), START);
         let (mut expected, mut number): (HashMap<String, Vec<String>>, usize) = (HashMap::new(), 0);
         let days = [Step::Pause { destination: false }, Step::Wait { minutes: 3_000 }, Step::Crash, Step::Wait { minutes: 3_000 }];
         for step in steps.into_iter().chain(days) {

@@ -1,14 +1,18 @@
 //! While a source is silent, the silence of its links is held back: nothing is lost by it, and no crash changes it.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its setup too")]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Alert, Delivery, DeliveryStage, Map, Millis, Transition};
 use hookline_notification::{
-    Destination, Held, Inhibit, Live, Message, MessageKind, Planner, Routing, Rule, SILENT_SOURCE, Sending,
-    is_inhibited, is_inhibitor,
+    Destination, Held, Inhibit, Live, LiveSilence, MessageKind, Routing, Rule, SILENT_SOURCE, Sending, is_inhibited,
+    is_inhibitor,
 };
 use proptest::prelude::*;
+
+use common::{Lane, planned};
 
 const START: i64 = 1_764_064_800_000;
 const MINUTE: i64 = 60_000;
@@ -33,26 +37,32 @@ fn rule(name: &str, to: &[&str], one_open_per: Option<&str>) -> Rule {
     }
 }
 
-/// `source-quiet` sends nothing: that it fires is known all the same.
-fn routing() -> Routing {
-    let destination = |name: &str| Destination {
+fn destination(name: &str) -> Destination {
+    Destination {
         name: name.to_owned(),
         owner: "data".to_owned(),
         fields: None,
         keyed: name == "tickets",
         max: None,
         open: None,
-    };
-    let rules = vec![rule("link-quiet", &["chat", "tickets"], None), rule("each", &["chat"], None)];
-    let inhibit = Inhibit {
+    }
+}
+
+fn inhibit() -> Inhibit {
+    Inhibit {
         name: SILENT_SOURCE.to_owned(),
         by: BTreeMap::from([("source-quiet".to_owned(), "source".to_owned())]),
         hold: vec!["link-quiet".to_owned(), "each".to_owned()],
         same: vec!["source".to_owned()],
         wait_ms: WAIT,
         after_ms: AFTER,
-    };
-    Routing::new(rules, vec![destination("chat"), destination("tickets")], vec![]).with_inhibits(vec![inhibit])
+    }
+}
+
+/// `source-quiet` sends nothing: that it fires is known all the same.
+fn routing() -> Routing {
+    let rules = vec![rule("link-quiet", &["chat", "tickets"], None), rule("each", &["chat"], None)];
+    Routing::new(rules, ["chat", "tickets"].map(destination).to_vec(), vec![]).with_inhibits(vec![inhibit()])
 }
 
 fn alert(rule: &str, id: &str, (source, link): (usize, usize), transition: Transition, at: i64) -> Alert<'static> {
@@ -78,58 +88,18 @@ fn alert(rule: &str, id: &str, (source, link): (usize, usize), transition: Trans
     }
 }
 
-/// A lane that does what the notifier's lane does, and its topic.
-struct Lane {
-    planner: Planner,
-    deliveries: Vec<Delivery<'static>>,
-    needed: usize,
-}
-
-impl Lane {
-    fn new() -> Self {
-        Self { planner: Planner::new(routing()), deliveries: Vec::new(), needed: 0 }
-    }
-
-    fn crash(&mut self) {
-        let mut planner = Planner::new(routing());
-        for (offset, record) in self.deliveries.iter().enumerate().skip(self.needed) {
-            planner.restore(record, offset as i64).unwrap();
-        }
-        self.planner = planner;
-    }
-
-    fn commit(&mut self, now: i64) -> Vec<Delivery<'static>> {
-        let end = self.deliveries.len();
-        let records = self.planner.settle(now);
-        self.needed = self.planner.mark().map_or(end, |mark| mark.min(end as i64) as usize);
-        self.deliveries.extend(records.iter().cloned());
-        self.planner.committed(end as i64);
-        records
-    }
-
-    fn say(&mut self, alert: &Alert<'_>) -> Vec<Delivery<'static>> {
-        self.planner.take(alert, alert.received_at.0);
-        self.commit(alert.received_at.0)
-    }
-}
-
-fn planned(records: &[Delivery<'_>], to: &str) -> Vec<Message> {
-    let own = records.iter().filter(|one| one.stage == DeliveryStage::Planned && one.destination == to);
-    own.map(|one| Message::thawed(&one.body).unwrap()).collect()
-}
-
 use Transition::{Fired, Resolved};
 
 #[test]
 fn a_silent_source_holds_the_silence_of_its_links_back_and_of_no_others() {
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     let at = |minutes: i64| START + minutes * MINUTE;
     // The link is first by some seconds.
-    assert!(planned(&lane.say(&alert("link-quiet", "a", (0, 1), Fired, at(0))), "chat").is_empty());
-    lane.say(&alert("source-quiet", "s", (0, 0), Fired, at(0) + 20_000));
+    assert!(lane.say(&alert("link-quiet", "a", (0, 1), Fired, at(0)), "chat").is_empty());
+    lane.take(&alert("source-quiet", "s", (0, 0), Fired, at(0) + 20_000));
     lane.crash();
-    lane.say(&alert("link-quiet", "b", (0, 2), Fired, at(5)));
-    lane.say(&alert("link-quiet", "c", (1, 3), Fired, at(5)));
+    lane.take(&alert("link-quiet", "b", (0, 2), Fired, at(5)));
+    lane.take(&alert("link-quiet", "c", (1, 3), Fired, at(5)));
     lane.crash();
     assert!(lane.planner.is_due(at(6)));
     let sent = planned(&lane.commit(at(6)), "chat");
@@ -139,9 +109,9 @@ fn a_silent_source_holds_the_silence_of_its_links_back_and_of_no_others() {
     assert_eq!(lane.planner.inhibited(), BTreeMap::from([("link-quiet", 4)]), "two links, two destinations");
 
     // The source is back after a while, and one of the links: that was never told. The other one is told later.
-    lane.say(&alert("source-quiet", "s-over", (0, 0), Resolved, at(90)));
+    lane.take(&alert("source-quiet", "s-over", (0, 0), Resolved, at(90)));
     lane.crash();
-    let over = lane.say(&alert("link-quiet", "b-over", (0, 2), Resolved, at(100)));
+    let over = lane.take(&alert("link-quiet", "b-over", (0, 2), Resolved, at(100)));
     assert!(planned(&over, "chat").is_empty());
     let silenced = over.iter().find(|one| one.stage == DeliveryStage::Silenced && one.destination == "chat").unwrap();
     assert_eq!(silenced.alert_ids, ["b", "b-over"]);
@@ -155,20 +125,20 @@ fn a_silent_source_holds_the_silence_of_its_links_back_and_of_no_others() {
     lane.crash();
     assert!(lane.commit(at(121)).is_empty(), "nothing is said twice");
     assert_eq!(lane.planner.inhibited(), BTreeMap::new());
-    let end = planned(&lane.say(&alert("link-quiet", "a-over", (0, 1), Resolved, at(130))), "tickets");
+    let end = lane.say(&alert("link-quiet", "a-over", (0, 1), Resolved, at(130)), "tickets");
     assert!(end[0].thread.as_ref().unwrap().ends && end[0].kind == MessageKind::Resolved);
 }
 
 #[test]
 fn what_was_told_before_is_ended_whatever_fires() {
-    let mut lane = Lane::new();
-    lane.say(&alert("link-quiet", "a", (0, 1), Fired, START));
+    let mut lane = Lane::new(routing());
+    lane.take(&alert("link-quiet", "a", (0, 1), Fired, START));
     let told = planned(&lane.commit(START + WAIT), "tickets");
-    lane.say(&alert("source-quiet", "s", (0, 0), Fired, START + 2 * MINUTE));
+    lane.take(&alert("source-quiet", "s", (0, 0), Fired, START + 2 * MINUTE));
     // It goes on at the link, which is held back, and then it is over there: both are.
-    assert!(planned(&lane.say(&alert("link-quiet", "more", (0, 1), Fired, START + 3 * MINUTE)), "tickets").is_empty());
+    assert!(lane.say(&alert("link-quiet", "more", (0, 1), Fired, START + 3 * MINUTE), "tickets").is_empty());
     lane.crash();
-    let over = lane.say(&alert("link-quiet", "over", (0, 1), Resolved, START + 4 * MINUTE));
+    let over = lane.take(&alert("link-quiet", "over", (0, 1), Resolved, START + 4 * MINUTE));
     let end = planned(&over, "tickets");
     assert_eq!(end[0].thread.as_ref().unwrap().first, told[0].id);
     assert!(end[0].thread.as_ref().unwrap().ends && end[0].alert_ids == ["over"]);
@@ -178,11 +148,11 @@ fn what_was_told_before_is_ended_whatever_fires() {
 
 #[test]
 fn a_start_waits_no_longer_than_it_has_to_and_is_over_in_order() {
-    let mut lane = Lane::new();
-    lane.say(&alert("link-quiet", "a", (0, 1), Fired, START));
+    let mut lane = Lane::new(routing());
+    lane.take(&alert("link-quiet", "a", (0, 1), Fired, START));
     assert!(!lane.planner.is_due(START + WAIT - 1) && lane.planner.is_due(START + WAIT));
     // It ends before: nothing holds it back, so both are told.
-    let sent = planned(&lane.say(&alert("link-quiet", "over", (0, 1), Resolved, START + WAIT / 2)), "chat");
+    let sent = lane.say(&alert("link-quiet", "over", (0, 1), Resolved, START + WAIT / 2), "chat");
     assert_eq!((sent.len(), sent[0].alert_ids.clone()), (1, vec!["a".to_owned(), "over".to_owned()]));
     // What is read late does not wait again.
     lane.planner.take(&alert("link-quiet", "late", (0, 2), Fired, START + MINUTE), START + 60 * MINUTE);
@@ -191,12 +161,12 @@ fn a_start_waits_no_longer_than_it_has_to_and_is_over_in_order() {
 
 #[test]
 fn an_event_of_a_silent_source_and_what_a_person_silences_are_recorded_at_once() {
-    let mut lane = Lane::new();
-    lane.say(&alert("source-quiet", "s", (0, 0), Fired, START));
-    lane.say(&alert("each", "e", (0, 1), Transition::Each, START));
+    let mut lane = Lane::new(routing());
+    lane.take(&alert("source-quiet", "s", (0, 0), Fired, START));
+    lane.take(&alert("each", "e", (0, 1), Transition::Each, START));
     let held = Held { who: "ana".to_owned(), why: "launch".to_owned(), until_ms: None };
-    lane.planner.set_live(Live { rules: BTreeMap::from([("link-quiet".to_owned(), held)]), ..Live::default() });
-    lane.say(&alert("link-quiet", "a", (0, 1), Fired, START));
+    lane.live(Live { rules: BTreeMap::from([("link-quiet".to_owned(), held)]), ..Live::default() });
+    lane.take(&alert("link-quiet", "a", (0, 1), Fired, START));
     let silenced =
         lane.deliveries.iter().filter(|one| one.stage == DeliveryStage::Silenced && one.destination == "chat");
     let why: Vec<(&str, &str)> = silenced.map(|one| (&*one.alert_ids[0], &*one.error)).collect();
@@ -207,14 +177,83 @@ fn an_event_of_a_silent_source_and_what_a_person_silences_are_recorded_at_once()
 }
 
 #[test]
+fn what_is_not_told_itself_holds_nothing_back() {
+    // The rule of the source sends, is paused, and fires; a link of it goes quiet. One of the two has to be told.
+    let with_source = || {
+        let rules = vec![rule("link-quiet", &["chat"], None), rule("source-quiet", &["chat"], None)];
+        let destinations = ["chat", "tickets"].map(destination).to_vec();
+        Routing::new(rules, destinations, vec![]).with_inhibits(vec![inhibit()])
+    };
+    let held = Held { who: "ana".to_owned(), why: "launch".to_owned(), until_ms: Some(START + MINUTE) };
+    let paused = Live { rules: BTreeMap::from([("source-quiet".to_owned(), held)]), ..Live::default() };
+    for (live, told) in [(paused, vec!["a"]), (Live::default(), vec!["s"])] {
+        let mut lane = Lane::new(routing());
+        lane.planner.reroute(with_source());
+        lane.live(live);
+        lane.take(&alert("source-quiet", "s", (0, 0), Fired, START));
+        lane.take(&alert("link-quiet", "a", (0, 1), Fired, START + MINUTE));
+        lane.commit(START + MINUTE + WAIT);
+        let messages = planned(&lane.deliveries, "chat");
+        assert_eq!(messages.iter().flat_map(|one| one.alert_ids.clone()).collect::<Vec<_>>(), told);
+    }
+}
+
+#[test]
+fn what_is_let_go_meets_the_silences_of_then() {
+    let mut lane = Lane::new(routing());
+    lane.take(&alert("source-quiet", "s", (0, 0), Fired, START));
+    lane.take(&alert("link-quiet", "a", (0, 1), Fired, START + MINUTE));
+    lane.take(&alert("link-quiet", "b", (0, 2), Fired, START + MINUTE));
+    lane.take(&alert("source-quiet", "s-over", (0, 0), Resolved, START + 2 * MINUTE));
+    let held = Held { who: "ana".to_owned(), why: "launch".to_owned(), until_ms: None };
+    let silence = LiveSilence { rule: "link-quiet".to_owned(), about: "go.example.com/s1".to_owned(), held };
+    let live = Live { silences: vec![silence], ..Live::default() };
+    lane.live(live.clone());
+    let free = lane.commit(START + 2 * MINUTE + AFTER);
+    let sent: Vec<_> = planned(&free, "tickets").into_iter().flat_map(|one| one.alert_ids).collect();
+    assert_eq!(sent, ["b"]);
+    let silenced: Vec<_> = free.iter().filter(|one| one.stage == DeliveryStage::Silenced).collect();
+    assert_eq!(silenced.len(), 2, "one for each destination");
+    assert!(silenced.iter().all(|one| one.error == "silenced by ana: launch" && one.alert_ids == ["a"]));
+    lane.crash();
+    assert_eq!(lane.planner.inhibited(), BTreeMap::new());
+    assert!(planned(&lane.commit(START + 3 * MINUTE + AFTER), "chat").is_empty(), "it is not told after a crash");
+    // One that nothing held back goes by the time at which it came: only its wait ended in the silence.
+    let mut lane = Lane::new(routing());
+    lane.take(&alert("link-quiet", "c", (0, 1), Fired, START));
+    lane.live(live);
+    assert_eq!(planned(&lane.commit(START + WAIT), "tickets")[0].alert_ids, ["c"]);
+}
+
+#[test]
+fn what_has_no_room_goes_its_usual_way() {
+    let mut lane = Lane::new(routing());
+    lane.take(&alert("source-quiet", "s", (0, 0), Fired, START));
+    // 5,000 links at two destinations; the planner keeps no more.
+    for link in 0..5_000 {
+        lane.planner.take(&alert("link-quiet", &format!("a{link}"), (0, link), Fired, START), START);
+    }
+    lane.commit(START);
+    assert_eq!(lane.planner.inhibited(), BTreeMap::from([("link-quiet", 10_000)]));
+    let more = lane.take(&alert("link-quiet", "more", (0, 5_000), Fired, START + MINUTE));
+    assert_eq!(planned(&more, "chat").iter().map(|one| one.alert_ids.clone()).collect::<Vec<_>>(), [["more"]]);
+    assert!(more.iter().all(|one| one.stage != DeliveryStage::Silenced), "it is not given up");
+    let over = lane.take(&alert("link-quiet", "over", (0, 5_000), Resolved, START + 2 * MINUTE));
+    assert_eq!(planned(&over, "tickets")[0].kind, MessageKind::Resolved);
+    // What is held already stays so, and its end makes room.
+    lane.take(&alert("link-quiet", "end", (0, 1), Resolved, START + 3 * MINUTE));
+    assert!(lane.say(&alert("link-quiet", "b", (0, 5_001), Fired, START + 4 * MINUTE), "chat").is_empty());
+}
+
+#[test]
 fn test_data_and_other_configurations_change_nothing_for_the_rest() {
-    let mut lane = Lane::new();
+    let mut lane = Lane::new(routing());
     let test = Alert { test: true, ..alert("source-quiet", "s", (0, 0), Fired, START) };
-    lane.say(&test);
-    lane.say(&alert("link-quiet", "a", (0, 1), Fired, START));
+    lane.take(&test);
+    lane.take(&alert("link-quiet", "a", (0, 1), Fired, START));
     assert_eq!(planned(&lane.commit(START + WAIT), "chat").len(), 1, "test data holds test data back");
-    lane.say(&alert("source-quiet", "t", (0, 0), Fired, START + WAIT));
-    lane.say(&alert("link-quiet", "b", (0, 2), Fired, START + WAIT));
+    lane.take(&alert("source-quiet", "t", (0, 0), Fired, START + WAIT));
+    lane.take(&alert("link-quiet", "b", (0, 2), Fired, START + WAIT));
     // The inhibition is taken out: what it held is told.
     lane.planner.reroute(routing().with_inhibits(vec![]));
     assert!(lane.planner.is_due(START + 2 * WAIT));
@@ -223,15 +262,15 @@ fn test_data_and_other_configurations_change_nothing_for_the_rest() {
 
 #[test]
 fn a_key_that_never_ends_holds_nothing_back_for_longer_than_a_week() {
-    let mut lane = Lane::new();
-    lane.say(&alert("source-quiet", "s", (0, 0), Fired, START));
-    lane.say(&alert("link-quiet", "a", (0, 1), Fired, START + MINUTE));
+    let mut lane = Lane::new(routing());
+    lane.take(&alert("source-quiet", "s", (0, 0), Fired, START));
+    lane.take(&alert("link-quiet", "a", (0, 1), Fired, START + MINUTE));
     let week = START + 7 * 24 * 60 * MINUTE;
     assert!(planned(&lane.commit(week - 1), "chat").is_empty());
     lane.crash();
     assert_eq!(planned(&lane.commit(week), "chat").len(), 1);
     lane.commit(week + 1);
-    assert!(planned(&lane.say(&alert("link-quiet", "b", (0, 2), Fired, week + 2)), "chat").is_empty(), "it waits");
+    assert!(lane.say(&alert("link-quiet", "b", (0, 2), Fired, week + 2), "chat").is_empty(), "it waits");
     assert_eq!(planned(&lane.commit(week + 2 + WAIT), "chat").len(), 1);
 }
 
@@ -263,7 +302,7 @@ proptest! {
 
     #[test]
     fn nothing_is_lost_or_told_while_its_source_is_silent_and_crashes_change_nothing(steps in steps()) {
-        let (mut lane, mut undisturbed, mut now) = (Lane::new(), Lane::new(), START);
+        let (mut lane, mut undisturbed, mut now) = (Lane::new(routing()), Lane::new(routing()), START);
         // By source, and by link: since when it fires.
         let mut silent: BTreeMap<usize, bool> = BTreeMap::new();
         let mut back_at: BTreeMap<usize, i64> = BTreeMap::new();

@@ -313,7 +313,7 @@ impl Findings<'_> {
         let Ok(rows) = &self.facts.rows else { return };
         for row in &rows.inhibited {
             let what = format!("{} messages of rule {} are held back: {}", row.held, row.rule, row.error);
-            let why = "what holds them back is told by its own rule; what still fires when that is over is told then";
+            let why = "what holds them back is told by its own rule, if that sends; what still fires when that is over is told then";
             let next = "the alerts: SELECT * FROM deliveries WHERE stage = 'held' ORDER BY last_at DESC LIMIT 20";
             self.add(Severity::Attention, what, why, next.to_owned(), "source-silent");
         }

@@ -2,12 +2,13 @@
 //!
 //! Both are known from records as all else is: what fires is a `held` record for [`INHIBITS`], where nothing is ever
 //! sent, and each start that is held back has a `held` record that says why. A start whose end comes meanwhile is never
-//! told, and recorded as silenced; one that still fires when nothing holds it back any more goes as if it came then.
-//! What was told before is ended whatever fires.
+//! told, and recorded as silenced; one that still fires when nothing holds it back any more goes as if it came then:
+//! silences, pauses and mutes of then hold it back as any other. What was told before is ended whatever fires. An alert
+//! that is itself silenced, paused or muted when it begins holds no other back: one of the two has to be told.
 
 use std::collections::BTreeMap;
 
-use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
+use event::{Alert, Delivery, DeliveryStage, Map, Millis, Transition};
 use serde::{Deserialize, Serialize};
 
 use super::{Group, HeldGroup, Planner};
@@ -22,7 +23,7 @@ pub(crate) const INHIBITS: &str = "(inhibits)";
 const LONGEST_MS: i64 = 7 * 86_400_000;
 /// Alerts that are known to fire.
 const MAX_FIRING: usize = 1_000;
-/// Starts that are held back; more of them are recorded as silenced.
+/// Starts that are held back, over all destinations; more of them go their usual way, in bundles and within budgets.
 const MAX_HELD: usize = 10_000;
 /// Starts that are let go at once, so that a record has room for them.
 const MAX_FREED: usize = 2_500;
@@ -195,11 +196,14 @@ impl Planner {
         if by.is_none() && !waits && !known {
             return false;
         }
-        let full = self.inhibition.held.len() >= MAX_HELD && !known;
-        if alert.transition != Transition::Fired || full {
+        if alert.transition != Transition::Fired {
             let Some((_, why)) = by else { return false };
             self.silenced.entry((group.clone(), why)).or_default().add(alert);
             return true;
+        }
+        // Were it recorded as silenced, it would never be told, however long it fires.
+        if self.inhibition.held.len() >= MAX_HELD && !known {
+            return false;
         }
         let free_at = by.as_ref().map_or(until, |(free_at, _)| (*free_at).max(until));
         let why = by.map(|(_, why)| why).unwrap_or_default();
@@ -226,7 +230,8 @@ impl Planner {
         let place = (group.clone(), short(&alert.key));
         let Some(held) = self.inhibition.held.get(&place) else { return false };
         let about = About { rule: &rule.name, key: &place.1, attributes: &held.alerts.attributes };
-        let Some((_, why)) = self.held_until(about, group.test, now_ms) else {
+        let by = self.held_until(about, group.test, now_ms).map(|(_, why)| why);
+        let Some(why) = by.or_else(|| self.silenced_now(&place, held, now_ms)) else {
             self.free(&place, now_ms);
             return false;
         };
@@ -236,12 +241,18 @@ impl Planner {
         if ends_here {
             held.alerts.add(alert);
         }
-        let mut record = self.record(group, held.bundle_id, DeliveryStage::Silenced, now_ms);
-        record.error = format!("{why}; this was over before").into();
-        record.first_received_at = held.alerts.received();
-        record.alert_ids = held.alerts.alert_ids.into_iter().map(Into::into).collect();
+        let record = self.silenced_start(group, held, format!("{why}; this was over before"), now_ms);
         self.inhibition.news.push(record);
         ends_here
+    }
+
+    /// The record of a start that was held back and is never told.
+    fn silenced_start(&self, group: &Group, held: HeldStart, why: String, now_ms: i64) -> Delivery<'static> {
+        let mut record = self.record(group, held.bundle_id, DeliveryStage::Silenced, now_ms);
+        record.error = why.into();
+        record.first_received_at = held.alerts.received();
+        record.alert_ids = held.alerts.alert_ids.into_iter().map(Into::into).collect();
+        record
     }
 
     /// What is to be written of it. What nothing holds back any more waits for its turn from now on.
@@ -285,10 +296,33 @@ impl Planner {
         std::mem::take(&mut self.inhibition.news)
     }
 
-    /// Has a start that was held back wait for its turn.
+    /// Why a start would be held back if it came now; none if it would not be, or if it only waited: then it goes by
+    /// the time at which it came.
+    fn silenced_now(&self, (group, key): &(Group, String), held: &HeldStart, now_ms: i64) -> Option<String> {
+        let rule = self.routing.rule(&group.rule).filter(|_| !held.why.is_empty())?;
+        let mut attributes = Map::default();
+        held.alerts.attributes.iter().for_each(|(name, value)| attributes.add(name.clone(), value.as_str()));
+        let start = Alert {
+            rule: group.rule.as_str().into(),
+            key: key.as_str().into(),
+            transition: Transition::Fired,
+            received_at: Millis(now_ms),
+            test: group.test,
+            attributes,
+            ..Alert::default()
+        };
+        self.held_back(rule, &start, now_ms)
+    }
+
+    /// Has a start that was held back wait for its turn, unless a person holds it back now.
     fn free(&mut self, place: &(Group, String), now_ms: i64) {
         let Some(held) = self.inhibition.held.remove(place) else { return };
         let group = &place.0;
+        if let Some(why) = self.silenced_now(place, &held, now_ms) {
+            let record = self.silenced_start(group, held, why, now_ms);
+            self.inhibition.news.push(record);
+            return;
+        }
         let record = self.kept(group, held.bundle_id.clone(), Kept::Freed, &named(&place.1), (now_ms, now_ms));
         self.inhibition.news.push(record);
         let received_at = held.alerts.first_received_at;

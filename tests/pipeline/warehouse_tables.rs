@@ -177,5 +177,50 @@ async fn the_noise_of_a_rule_is_what_it_raised_what_was_sent_and_what_was_over_s
     );
     let shown = "SELECT count() FROM deliveries WHERE destination = '(inhibits)'";
     assert_eq!(databases.number(Side::Production, shown).await, 0, "what holds others back is not a message");
+    messages_stand_where_their_last_step_says(&databases, first).await;
     databases.drop().await;
+}
+
+/// Steps of one millisecond are read in the order in which they are written, and a start that was let go into another
+/// bundle is not held any more.
+async fn messages_stand_where_their_last_step_says(databases: &Databases, at: i64) {
+    let step = |id: &'static str, stage, kept: &str, at: i64| Delivery {
+        bundle_id: id.into(),
+        destination: "mail".into(),
+        rule: "link-quiet".into(),
+        stage,
+        at: Millis(at),
+        error: if kept == "back" { "inhibit silent-source: source-quiet fires for dub".into() } else { "".into() },
+        body: match (stage, kept) {
+            (Held, "") => "{\"follows\":false}".into(),
+            (Held, kept) => format!("{{\"follows\":false,\"kept\":\"{kept}\"}}").into(),
+            _ => "".into(),
+        },
+        ..Delivery::default()
+    };
+    use DeliveryStage::{Attempted, Delivered, Held, Planned, Silenced};
+    let steps = [
+        step("back", Held, "back", at),
+        step("elsewhere", Held, "back", at),
+        step("elsewhere", Held, "freed", at + 1),
+        step("at-once", Held, "back", at),
+        step("at-once", Held, "freed", at),
+        step("waits", Held, "back", at),
+        step("waits", Held, "freed", at + 1),
+        step("waits", Held, "", at + 1),
+        step("told", Held, "back", at),
+        step("told", Held, "freed", at + 1),
+        step("told", Planned, "", at + 1),
+        step("over", Held, "back", at),
+        step("over", Silenced, "", at),
+        step("sent", Held, "", at),
+        step("sent", Planned, "", at),
+        step("sent", Attempted, "", at),
+        step("sent", Delivered, "", at),
+    ];
+    databases.warehouse.insert_deliveries(&steps, "last-steps").await.unwrap();
+    let sql = "SELECT concat(bundle_id, ' ', stage, ' ', substring(error, 1, 7)) AS line FROM deliveries WHERE destination = 'mail' ORDER BY line";
+    let rows = databases.warehouse.query(Side::Production, sql, &[]).await.unwrap();
+    let lines: Vec<&str> = rows.iter().map(|row| row["line"].as_str().unwrap().trim()).collect();
+    assert_eq!(lines, ["back held inhibit", "over silenced", "sent delivered", "told planned", "waits held"]);
 }

@@ -238,13 +238,16 @@ fn deliveries(make: &Make<'_>) -> View {
         ("error", "String", "why the last attempt failed, or what holds it back"),
         ("alerts", "UInt64", "how many alerts are in it"),
     ];
-    // Steps of one millisecond are ordered by what they are: an outcome is last.
+    // Steps of one millisecond are ordered by what they are: an outcome is last. A start that another alert held back,
+    // and that was let go, is told in the bundle that it joined: if that is another one, its own has no further step.
     let select = "SELECT bundle_id, destination, argMax(owner, step) AS owner, argMax(rule, step) AS rule, \
         argMax(`group`, step) AS `group`, argMax(stage, step) AS stage, min(at) AS planned_at, max(at) AS last_at, \
         argMax(first_received_at, step) AS first_received_at, max(attempt) AS attempts, argMax(status, step) AS status, \
         argMax(error, step) AS error, max(length(alert_ids)) AS alerts \
-        FROM (SELECT *, (at, attempt, indexOf(['planned', 'attempted', 'failed', 'delivered'], stage::String)) AS step \
-        FROM {database}.delivery_log WHERE destination != '(inhibits)') GROUP BY bundle_id, destination";
+        FROM (SELECT *, if(stage = 'held', JSONExtractString(body, 'kept'), '') AS kept, (at, attempt, \
+        indexOf(['back', 'freed', 'held', 'silenced', 'planned', 'attempted', 'failed', 'delivered'], \
+        if(kept = '', stage::String, kept))) AS step FROM {database}.delivery_log WHERE destination != '(inhibits)') \
+        GROUP BY bundle_id, destination HAVING argMax(kept, step) != 'freed'";
     make("deliveries", "Every message to a destination as it stands now", &columns(list), select)
 }
 

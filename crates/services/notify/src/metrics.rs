@@ -62,8 +62,9 @@ impl NotifyMetrics {
             )?,
             noise: metrics.counter(
                 "rule_messages_total",
-                "Messages by the rule that speaks: planned, inhibited (a start held back while another alert fires), acknowledged (not sent \
-                 since a person had taken care of the one before), and held back by a silence or a pause",
+                "Messages by the rule that speaks: planned, inhibited (a start held back while another alert fires, for each destination, and \
+                 again when another one takes over), acknowledged (not sent since a person had taken care of the one before), and held back \
+                 by a silence or a pause",
                 &["rule", "outcome"],
             )?,
             inhibited: metrics.gauge(
@@ -136,6 +137,16 @@ impl NotifyMetrics {
         shown.iter().for_each(|(rule, count)| self.inhibited.with_label_values(&[rule]).set(*count as f64));
     }
 
+    /// A lane is over here: what it showed is not so any more, and the instance that has it now shows its own.
+    pub(crate) fn lane_is_over(&self, partition: u16, shown: &mut BTreeMap<String, usize>) {
+        self.inhibited(shown, BTreeMap::new());
+        let known = self.by_partition.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = known.keys().filter(|(_, own)| *own == partition).map(|(destination, _)| destination.clone());
+        let own: Vec<String> = own.collect();
+        drop(known);
+        own.iter().for_each(|destination| self.oldest(partition, destination, 0.0));
+    }
+
     /// Counts a report that was not sent as long as it was due.
     pub(crate) fn report_given_up(&self) {
         self.reports.with_label_values(&["given_up"]).inc();
@@ -191,5 +202,30 @@ impl Circuit {
 impl Drop for Circuit {
     fn drop(&mut self) {
         self.set(false);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_that_is_over_shows_nothing_and_others_go_on() {
+        let telemetry = Telemetry::new("").unwrap();
+        let metrics = NotifyMetrics::new(&telemetry, &Settings::nothing()).unwrap();
+        let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
+        metrics.inhibited(&mut first, BTreeMap::from([("link-quiet", 3), ("qr-quiet", 2)]));
+        metrics.inhibited(&mut second, BTreeMap::from([("each", 1)]));
+        metrics.oldest(0, "chat", 700.0);
+        metrics.oldest(1, "chat", 20.0);
+        metrics.oldest(0, "log", 30.0);
+        metrics.lane_is_over(0, &mut first);
+        let held = |rule: &str| metrics.inhibited.with_label_values(&[rule]).get();
+        let oldest = |destination: &str| metrics.oldest.with_label_values(&[destination]).get();
+        assert_eq!([held("link-quiet"), held("qr-quiet"), held("each")], [0.0, 0.0, 1.0]);
+        assert_eq!([oldest("chat"), oldest("log")], [20.0, 0.0]);
+        metrics.lane_is_over(1, &mut second);
+        assert_eq!([held("each"), oldest("chat")], [0.0, 0.0]);
     }
 }

@@ -233,6 +233,28 @@ fn scheduled(config: &config::Config) -> Result<Vec<ScheduledReport>, SettingsEr
     Ok(all)
 }
 
+#[cfg(test)]
+impl Settings {
+    /// No rule and no destination, for tests.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            cluster: Cluster::new("nowhere:1"),
+            plan: Plan::new(1, 1),
+            ids: Ids::FIXED,
+            rules: Vec::new(),
+            silent_rules: Vec::new(),
+            silences: Vec::new(),
+            inhibits: Vec::new(),
+            destinations: Vec::new(),
+            people: People::new(),
+            templates: Templates::default(),
+            traces: Traces::default(),
+            scheduled: Vec::new(),
+            warehouse: None,
+        }
+    }
+}
+
 impl Destination {
     /// Whether messages travel there as they do to `other`.
     pub(crate) fn is_reached_as(&self, other: &Self) -> bool {

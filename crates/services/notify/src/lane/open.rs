@@ -347,6 +347,10 @@ impl Stage for OpenLane<'_> {
         self.collect()?;
         self.commit(producer)
     }
+
+    fn ended(&mut self, _end: &Result<(), End>) {
+        self.metrics.lane_is_over(self.partition, &mut self.inhibited);
+    }
 }
 
 /// Every partition that a lane writes to.

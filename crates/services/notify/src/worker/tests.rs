@@ -12,13 +12,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use kafka::Cluster;
-use kafka::topics::Plan;
 use notification::destination::{Value, Values};
 use notification::{LinkCount, Message, MessageKind, Thread, Window};
 use runtime::Telemetry;
 use standardwebhooks::Webhook as Verifier;
-use traces::Traces;
 
 use super::*;
 use crate::Settings;
@@ -104,21 +101,7 @@ impl Running {
     fn start(destinations: Vec<Destination>) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let telemetry = Telemetry::new("").unwrap();
-        let settings = Settings {
-            cluster: Cluster::new("nowhere:1"),
-            plan: Plan::new(1, 1),
-            ids: event::wire::Ids::FIXED,
-            rules: Vec::new(),
-            silent_rules: Vec::new(),
-            silences: Vec::new(),
-            inhibits: Vec::new(),
-            destinations,
-            templates: notification::Templates::default(),
-            people: People::new(),
-            traces: Traces::default(),
-            scheduled: Vec::new(),
-            warehouse: None,
-        };
+        let settings = Settings { destinations, ..Settings::nothing() };
         let metrics = NotifyMetrics::new(&telemetry, &settings).unwrap();
         let (tell, outcomes) = mpsc::channel();
         let switches = Arc::new(LiveSwitches::default());

@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use crate::clickhouse::{Access, Account};
 use crate::data_dir::{DataDir, reap};
 use crate::kafka::{Kafka, PIDS};
+use crate::port::Claims;
 use crate::supervise::{Engine, State, Supervisor};
-use crate::{Progress, fetch, leash, port, probe};
+use crate::{Progress, fetch, leash, probe};
 
 /// What to start, and where.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub struct Engines {
     kafka_states: Vec<watch::Receiver<State>>,
     clickhouse_state: Option<watch::Receiver<State>>,
     supervisor: Supervisor,
+    /// The ports are this run's as long as its engines may be started again.
+    _claims: Claims,
     // Last: the folder is given back when everything else is gone.
     data: DataDir,
 }
@@ -77,14 +80,14 @@ impl Engines {
         for pid in PIDS.into_iter().chain([CLICKHOUSE_PID]) {
             patient |= reap(&data.path(pid)).await?;
         }
-        let supervisor = Supervisor::new()?;
+        let (supervisor, claims) = (Supervisor::new()?, Claims::of_this_user()?);
         let started = tokio::try_join!(
-            start_kafka(&supervisor, &data, &options, patient),
-            start_clickhouse(&supervisor, &data, &options, patient)
+            start_kafka(&supervisor, &data, &options, &claims, patient),
+            start_clickhouse(&supervisor, &data, &options, &claims, patient)
         );
         match started {
             Ok(((kafka, kafka_states), (clickhouse, clickhouse_state))) => {
-                Ok(Self { kafka, clickhouse, kafka_states, clickhouse_state, supervisor, data })
+                Ok(Self { kafka, clickhouse, kafka_states, clickhouse_state, supervisor, _claims: claims, data })
             }
             Err(error) => {
                 supervisor.stop().await;
@@ -134,6 +137,7 @@ async fn start_kafka(
     supervisor: &Supervisor,
     data: &DataDir,
     options: &Options,
+    claims: &Claims,
     patient: bool,
 ) -> anyhow::Result<(String, Vec<watch::Receiver<State>>)> {
     if let Some(brokers) = &options.given_brokers {
@@ -144,7 +148,7 @@ async fn start_kafka(
         return Ok((brokers.clone(), Vec::new()));
     }
     let Options { executable, kafka_nodes, kafka_port, progress, .. } = options;
-    let kafka = Kafka::prepare(data, executable, *kafka_nodes, *kafka_port, patient, *progress).await?;
+    let kafka = Kafka::prepare(data, executable, *kafka_nodes, *kafka_port, claims, patient, *progress).await?;
     // All of them before any is waited for: two nodes are needed for either to be ready.
     let started = kafka.engines(data).into_iter().map(|engine| until_ready(supervisor.run(engine)));
     let states = futures::future::try_join_all(started).await?;
@@ -156,12 +160,13 @@ async fn start_clickhouse(
     supervisor: &Supervisor,
     data: &DataDir,
     options: &Options,
+    claims: &Claims,
     patient: bool,
 ) -> anyhow::Result<(Url, Option<watch::Receiver<State>>)> {
     if let Some(url) = &options.given_clickhouse {
         return Ok((url.clone(), None));
     }
-    let port = port::choose(options.clickhouse_port, "ClickHouse", "--clickhouse-port", patient).await?;
+    let port = claims.choose(options.clickhouse_port, "ClickHouse", "--clickhouse-port", patient).await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let library = fetch::clickhouse_library(&options.progress).await?;
     let state = until_ready(supervisor.run(clickhouse_engine(data, options, &library, address)?)).await?;

@@ -1,9 +1,14 @@
 //! Choosing ports before an engine is started, so that a taken one is a clear line and not a stack trace.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+
+use crate::fetch::{Cache, try_lock};
 
 /// Free ports are looked for below the range from which the kernel gives ports to outgoing connections (from 32768 on):
 /// none of those can take one between the look and the engine's start.
@@ -14,66 +19,82 @@ const TRIES: u32 = 200;
 pub(crate) const FREE_WITHIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
 
-/// `wanted` if it is free, any free port if it is 0. `flag` is what the message tells a user to change. `patient`: an earlier
-/// run on the same data folder was killed, and what is left of it may hold the port a while longer.
-pub(crate) async fn choose(wanted: u16, what: &str, flag: &str, patient: bool) -> anyhow::Result<u16> {
-    if wanted == 0 {
-        return any().with_context(|| format!("for {what}"));
-    }
-    let asked = Instant::now();
-    loop {
-        match bind(wanted) {
-            Ok(()) => return Ok(wanted),
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                if !patient || asked.elapsed() > FREE_WITHIN {
-                    bail!(
-                        "port {wanted} for {what} is in use by another program: give another with {flag} PORT (0 picks a \
-                         free one)"
-                    );
-                }
-                if asked.elapsed() < POLL {
-                    tracing::warn!(
-                        "port {wanted} for {what} is still in use, perhaps by what is left of an earlier run that was \
-                         killed: waiting for it, up to {} s",
-                        FREE_WITHIN.as_secs()
-                    );
-                }
-            }
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cannot use port {wanted} for {what}: give another with {flag} PORT"));
-            }
-        }
-        tokio::time::sleep(POLL).await;
-    }
+/// The ports that one run was given. A port is free again between the look and the engine's start, and while an engine that died
+/// is started again: what picks a free one here is therefore told apart by a lock, which every run of this user meets.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    /// Of the lock files, one a port.
+    folder: PathBuf,
+    /// Held until the engines are gone; given up by the kernel when this process dies.
+    held: Mutex<Vec<File>>,
 }
 
-/// As many free ports as are asked for, no two the same and none of `taken`.
-pub(crate) fn distinct(count: usize, taken: &[u16]) -> anyhow::Result<Vec<u16>> {
-    let mut ports: Vec<u16> = Vec::new();
-    for _ in 0..TRIES {
-        if ports.len() == count {
-            return Ok(ports);
-        }
-        let port = any()?;
-        if !ports.contains(&port) && !taken.contains(&port) {
-            ports.push(port);
-        }
+impl Claims {
+    /// Nothing claimed so far, in the cache of this user.
+    pub(crate) fn of_this_user() -> anyhow::Result<Self> {
+        Self::at(Cache::of_this_user()?.path("ports"))
     }
-    bail!("no {count} free ports among {SEARCHED:?}")
-}
 
-/// Any free port of this machine.
-pub(crate) fn any() -> anyhow::Result<u16> {
-    for _ in 0..TRIES {
-        let random = uuid::Uuid::new_v4().as_u128();
-        let span = u128::from(SEARCHED.end - SEARCHED.start);
-        let port = SEARCHED.start + (random % span) as u16;
-        if bind(port).is_ok() {
-            return Ok(port);
+    fn at(folder: PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Self { folder, held: Mutex::default() })
+    }
+
+    /// `wanted` if it is free, any free port if it is 0. `flag` is what the message tells a user to change. `patient`: an earlier
+    /// run on the same data folder was killed, and what is left of it may hold the port a while longer.
+    pub(crate) async fn choose(&self, wanted: u16, what: &str, flag: &str, patient: bool) -> anyhow::Result<u16> {
+        if wanted == 0 {
+            return self.any().with_context(|| format!("for {what}"));
+        }
+        let asked = Instant::now();
+        loop {
+            match bind(wanted) {
+                Ok(()) => return Ok(wanted),
+                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    if !patient || asked.elapsed() > FREE_WITHIN {
+                        bail!(
+                            "port {wanted} for {what} is in use by another program: give another with {flag} PORT (0 \
+                             picks a free one)"
+                        );
+                    }
+                    if asked.elapsed() < POLL {
+                        tracing::warn!(
+                            "port {wanted} for {what} is still in use, perhaps by what is left of an earlier run that \
+                             was killed: waiting for it, up to {} s",
+                            FREE_WITHIN.as_secs()
+                        );
+                    }
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!("cannot use port {wanted} for {what}: give another with {flag} PORT")
+                    });
+                }
+            }
+            tokio::time::sleep(POLL).await;
         }
     }
-    bail!("no free port among {SEARCHED:?}")
+
+    /// Any free port of this machine that no other run of this user was given.
+    pub(crate) fn any(&self) -> anyhow::Result<u16> {
+        for _ in 0..TRIES {
+            let random = uuid::Uuid::new_v4().as_u128();
+            let span = u128::from(SEARCHED.end - SEARCHED.start);
+            let port = SEARCHED.start + (random % span) as u16;
+            // The lock first: who has it and looks finds what the one before has bound.
+            let Some(claim) = try_lock(&self.folder.join(port.to_string()))? else { continue };
+            if bind(port).is_ok() {
+                self.held.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
+                return Ok(port);
+            }
+        }
+        bail!("no free port among {SEARCHED:?}")
+    }
+
+    /// As many as are asked for, all different.
+    pub(crate) fn several(&self, count: usize) -> anyhow::Result<Vec<u16>> {
+        (0..count).map(|_| self.any()).collect()
+    }
 }
 
 fn bind(port: u16) -> std::io::Result<()> {
@@ -88,10 +109,12 @@ mod tests {
     async fn a_taken_port_is_named_with_its_flag() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
-        let error = choose(port, "Kafka", "--kafka-port", false).await.unwrap_err().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        let error = claims.choose(port, "Kafka", "--kafka-port", false).await.unwrap_err().to_string();
         assert!(error.contains(&port.to_string()) && error.contains("--kafka-port"), "{error}");
         drop(holder);
-        assert_eq!(choose(port, "Kafka", "--kafka-port", false).await.unwrap(), port);
+        assert_eq!(claims.choose(port, "Kafka", "--kafka-port", false).await.unwrap(), port);
     }
 
     #[tokio::test]
@@ -102,20 +125,39 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(300)).await;
             drop(holder);
         });
-        assert_eq!(choose(port, "Kafka", "--kafka-port", true).await.unwrap(), port);
+        let folder = tempfile::tempdir().unwrap();
+        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        assert_eq!(claims.choose(port, "Kafka", "--kafka-port", true).await.unwrap(), port);
         ends.await.unwrap();
     }
 
     #[tokio::test]
     async fn port_zero_picks_a_free_one_outside_the_kernels_range() {
-        assert!(SEARCHED.contains(&choose(0, "Kafka", "--kafka-port", false).await.unwrap()));
+        let folder = tempfile::tempdir().unwrap();
+        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        assert!(SEARCHED.contains(&claims.choose(0, "Kafka", "--kafka-port", false).await.unwrap()));
+    }
+
+    /// More runs than the birthday paradox forgives: without the locks some two of them are nearly always given one port.
+    #[test]
+    fn no_port_is_given_twice_while_its_engine_has_not_bound_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs: Vec<Claims> = (0..100).map(|_| Claims::at(folder.path().join("ports")).unwrap()).collect();
+        let mut ports: Vec<u16> = runs.iter().flat_map(|claims| claims.several(8).unwrap()).collect();
+        let given = ports.len();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), given);
     }
 
     #[test]
-    fn distinct_ports_are_all_different() {
-        let mut ports = distinct(6, &[]).unwrap();
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), 6);
+    fn what_a_run_was_given_is_free_again_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        let port = claims.any().unwrap();
+        let lock = folder.path().join("ports").join(port.to_string());
+        assert!(try_lock(&lock).unwrap().is_none());
+        drop(claims);
+        assert!(try_lock(&lock).unwrap().is_some());
     }
 }

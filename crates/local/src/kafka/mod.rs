@@ -17,8 +17,9 @@ use tokio::process::Command;
 
 use crate::data_dir::DataDir;
 use crate::java::Java;
+use crate::port::Claims;
 use crate::supervise::Engine;
-use crate::{fetch, leash, port, probe};
+use crate::{fetch, leash, probe};
 use classes::Classes;
 use folders::Folders;
 use properties::{Ports, properties};
@@ -64,14 +65,15 @@ impl Kafka {
         executable: &Path,
         nodes: Option<u8>,
         port: u16,
+        claims: &Claims,
         patient: bool,
         progress: crate::Progress,
     ) -> anyhow::Result<Self> {
         let folders = Folders::of(data.root(), nodes)?;
         folders.may_format()?;
         let cluster_id = folders.cluster_id()?;
-        let brokers = brokers(port, folders.nodes(), patient).await?;
-        let controllers = port::distinct(folders.nodes(), &brokers).context("for Kafka's controllers")?;
+        let brokers = brokers(port, folders.nodes(), claims, patient).await?;
+        let controllers = claims.several(folders.nodes()).context("for Kafka's controllers")?;
         let ports: Vec<Ports> =
             brokers.into_iter().zip(controllers).map(|(broker, controller)| Ports { broker, controller }).collect();
         let java = Java::find().await?;
@@ -212,13 +214,13 @@ impl Node {
 }
 
 /// The ports of the brokers: from `first` on, or any that are free.
-async fn brokers(first: u16, nodes: usize, patient: bool) -> anyhow::Result<Vec<u16>> {
+async fn brokers(first: u16, nodes: usize, claims: &Claims, patient: bool) -> anyhow::Result<Vec<u16>> {
     if first == 0 {
-        return port::distinct(nodes, &[]).context("for Kafka");
+        return claims.several(nodes).context("for Kafka");
     }
     let mut ports = Vec::new();
     for port in (first..=u16::MAX).take(nodes) {
-        ports.push(port::choose(port, "Kafka", "--kafka-port", patient).await?);
+        ports.push(claims.choose(port, "Kafka", "--kafka-port", patient).await?);
     }
     ensure!(
         ports.len() == nodes,

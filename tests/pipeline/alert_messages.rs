@@ -229,7 +229,13 @@ fn the_position_moves_on_while_a_destination_is_down_and_what_is_owed_arrives_un
     let end = alone.end(Topic::Alerts, 0);
     let position = positions.committed(Topic::Alerts, 0).unwrap().unwrap();
     assert!(position.next > end - 3, "the position {position:?} moves on to the end {end}");
+    // Who has lost a lane does not go on saying what it is owed: a page takes the largest of all instances.
+    let metrics = running.telemetry.clone();
+    let owed = || metrics.metrics.render().unwrap();
+    let nothing = "hookline_oldest_pending_seconds{destination=\"hook\"} 0\n";
+    wait_for("the age of what is owed", || !owed().contains(nothing));
     drop(running);
+    assert!(owed().contains(nothing), "{}", owed());
     receiver.is_down(false);
     let _running = notifier(&alone, &receiver, &rules);
     wait_for("every message", || stage(DeliveryStage::Delivered).len() >= 4);

@@ -19,8 +19,8 @@ const TRIES: u32 = 200;
 pub(crate) const FREE_WITHIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
 
-/// The ports that one run was given. A port is free again between the look and the engine's start, and while an engine that died
-/// is started again: what picks a free one here is therefore told apart by a lock, which every run of this user meets.
+/// The ports that one run was given. A port is free again between the look and the engine's start, and while an engine that
+/// died is started again: what picks a free one here therefore takes a lock on it, which every run of this user meets.
 #[derive(Debug)]
 pub(crate) struct Claims {
     /// Of the lock files, one a port.
@@ -138,7 +138,7 @@ mod tests {
         assert!(SEARCHED.contains(&claims.choose(0, "Kafka", "--kafka-port", false).await.unwrap()));
     }
 
-    /// More runs than the birthday paradox forgives: without the locks some two of them are nearly always given one port.
+    /// So many that without the locks some two of them are nearly always given one port.
     #[test]
     fn no_port_is_given_twice_while_its_engine_has_not_bound_it() {
         let folder = tempfile::tempdir().unwrap();

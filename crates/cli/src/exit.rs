@@ -24,7 +24,7 @@ pub(crate) fn code(outcome: Outcome) -> ExitCode {
         Ok(Verdict::NeedsAttention) => ExitCode::from(1),
         Ok(Verdict::Broken) => ExitCode::from(2),
         Err(error) => {
-            say(&format!("{error:#}"));
+            say(&runtime::with_causes(error.as_ref()));
             ExitCode::from(2)
         }
     }

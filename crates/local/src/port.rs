@@ -19,8 +19,8 @@ const TRIES: u32 = 200;
 pub(crate) const FREE_WITHIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
 
-/// The ports that one run was given. A port is free again between the look and the engine's start, and while an engine that
-/// died is started again: what picks a free one here therefore takes a lock on it, which every run of this user meets.
+/// The ports that one run was given. A port is free again between the look and the engine's start, and while an
+/// engine that died is started again: what picks a free one here locks it, which every run of this user meets.
 #[derive(Debug)]
 pub(crate) struct Claims {
     /// Of the lock files, one a port.

@@ -193,7 +193,7 @@ impl Voice {
         // A transaction's records are then purged, and their own errors do not say why.
         let refused = facility == "ADDPARTS" && line.contains("Topic authorization failed");
         let code = refused.then_some(RDKafkaErrorCode::TopicAuthorizationFailed);
-        let line = format!("{line}{}", rights::missing(code, Tried::Write));
+        let line = format!("{line}{}{}", rights::missing(code, Tried::Write), about_certificates(line));
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
                 tracing::error!(client = self.role, facility, left_out, "{line}");
@@ -213,8 +213,17 @@ impl Voice {
         }
         let code = error.rdkafka_error_code().map_or_else(|| "other".to_owned(), |code| format!("{code:?}"));
         if let Some(left_out) = self.may_say(&code) {
-            tracing::warn!(client = self.role, code, left_out, "Kafka: {reason}");
+            tracing::warn!(client = self.role, code, left_out, "Kafka: {reason}{}", about_certificates(reason));
         }
+    }
+}
+
+/// What librdkafka leaves out where it refuses a broker's certificate: it names one reason of several.
+fn about_certificates(line: &str) -> &'static str {
+    if line.contains("certificate verify failed") {
+        "; or the certificate has expired, or is for another name: `openssl s_client -connect HOST:PORT` says which"
+    } else {
+        ""
     }
 }
 

@@ -53,15 +53,39 @@ impl Telemetry {
     }
 }
 
-/// An error and its causes, in one line; the outermost alone often says nothing, as those of HTTP clients.
+/// An error and its causes, in one line; the outermost alone often says nothing, as with HTTP clients. A cause whose
+/// words the errors before it have said already is left out: many of them tell their source in their own sentence.
 #[must_use]
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Told {
+        said: &'static str,
+        source: Option<Box<Told>>,
+    }
+
+    #[test]
+    fn each_cause_is_told_and_none_twice() {
+        let refused = Told { said: "refused", source: None };
+        let read = Told { said: "control cannot be read: refused", source: Some(Box::new(refused)) };
+        let asked = Told { said: "no identity", source: Some(Box::new(read)) };
+        assert_eq!(with_causes(&asked), "no identity: control cannot be read: refused");
+    }
 }

@@ -1,9 +1,17 @@
-//! Three local Kafka nodes (`hookline up --kafka-nodes 3`): one may die, stand still or lose its disk, and nothing is lost.
+//! Three local Kafka nodes (`hookline up --kafka-nodes 3`): one may die, stand still or lose its disk, and nothing is
+//! lost.
 
+use std::convert::Infallible;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use kafka::lane::{End, Fence, NO_HEADERS, Position, Writes, pause, read_all_committed};
+use kafka::positions::Positions;
+use kafka::topics::{Plan, ensure as ensure_topics};
+use kafka::{Cluster, Topic};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -61,6 +69,91 @@ fn up(data: &Path, more: &[&str]) -> anyhow::Result<House> {
     House::up(data, &[&["--engines-only"], more].concat())
 }
 
+/// A lane that commits one transaction after the other, as a stage does: what ends one ends its owner, and the next
+/// begins with the fence and the committed position.
+struct Lane {
+    stop: Arc<AtomicBool>,
+    committed: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<Vec<String>>,
+}
+
+impl Lane {
+    fn start(brokers: &str) -> anyhow::Result<Self> {
+        let cluster = Cluster::new(brokers);
+        let plan = Plan { patience: COMES_BACK, ..Plan::new(2, 3) };
+        let prepared = cluster.clone();
+        std::thread::spawn(move || ensure_topics(&prepared, &plan).map(|_| ()))
+            .join()
+            .map_err(|_| anyhow::anyhow!("the topics could not be prepared"))??;
+        let (stop, committed) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (told, counted) = (Arc::clone(&stop), Arc::clone(&committed));
+        let thread = std::thread::spawn(move || {
+            let mut ends = Vec::new();
+            while !told.load(Ordering::Relaxed) {
+                match transactions(&cluster, &told, &counted) {
+                    Ok(()) => {}
+                    // What a stage pages for.
+                    Err(End::Halt { reason, message }) => return vec![format!("HALT {reason}: {message}")],
+                    Err(end) => ends.push(end.to_string()),
+                }
+                pause("the next owner", Duration::from_millis(100));
+            }
+            ends
+        });
+        Ok(Self { stop, committed, thread })
+    }
+
+    /// Waits for further transactions.
+    async fn goes_on(&self, transactions: u64) -> anyhow::Result<()> {
+        let from = self.committed.load(Ordering::Relaxed);
+        let committed = || async { (self.committed.load(Ordering::Relaxed) >= from + transactions).then_some(()) };
+        until(COMES_BACK, "the lane commits", committed).await
+    }
+
+    /// Stops it: each record that it committed is there once and in order, and nothing else is.
+    async fn ends_whole(self, brokers: &str) -> anyhow::Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let (thread, cluster) = (self.thread, Cluster::new(brokers));
+        tokio::task::spawn_blocking(move || {
+            let ends = thread.join().map_err(|_| anyhow::anyhow!("the lane panicked"))?;
+            println!("three brokers killed under a lane ended {} of its owners: {ends:#?}", ends.len());
+            ensure!(
+                !ends.iter().any(|end| end.starts_with("HALT")),
+                "a broker that dies is nothing to page for: {ends:?}"
+            );
+            let position = Positions::open(&cluster, "hookline-brokers-test", SOON)?;
+            let next = position.committed(Topic::Raw, 0)?.context("it has committed")?.next;
+            let mut found = Vec::new();
+            read_all_committed::<Infallible>(&cluster, Topic::Events, 0, None, None, |record| {
+                let text = record.payload().map(|payload| String::from_utf8_lossy(payload).into_owned());
+                found.extend(text.and_then(|text| text.parse::<i64>().ok()));
+                Ok(())
+            })?;
+            ensure!(found.iter().copied().eq(0..next), "{next} were committed, and there are {} of them", found.len());
+            Ok(())
+        })
+        .await?
+    }
+}
+
+/// One owner: transactions of one record and the position after it, until something ends them.
+fn transactions(cluster: &Cluster, stop: &AtomicBool, committed: &AtomicU64) -> Result<(), End> {
+    const GROUP: &str = "hookline-brokers-test";
+    let writes = Writes::records([(Topic::Events, 0)]).positions(GROUP);
+    let mut producer = Fence::open(cluster, "brokers-test", 0, Duration::from_secs(10), writes)?;
+    let positions = Positions::open(cluster, GROUP, Duration::from_secs(10))?;
+    let mut next = positions.committed_behind_fence(Topic::Raw, 0)?.map_or(0, |committed| committed.next);
+    while !stop.load(Ordering::Relaxed) {
+        producer.begin()?;
+        producer.send(Topic::Events, 0, Some(b"key"), Some(next.to_string().as_bytes()), NO_HEADERS)?;
+        let position = Position { topic: Topic::Raw, partition: 0, next: next + 1, metadata: String::new() };
+        producer.commit(GROUP, &[position])?;
+        next += 1;
+        committed.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_brokers_may_die_or_lose_its_disk_and_nothing_acknowledged_is_lost() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
@@ -74,17 +167,22 @@ async fn one_of_three_brokers_may_die_or_lose_its_disk_and_nothing_acknowledged_
         created.map_err(|(topic, code)| anyhow::anyhow!("{topic}: {code}"))?;
     }
     produce(&brokers, 50).await?;
+    let lane = Lane::start(&brokers)?;
 
     // Each of them once, so the leader too: the others go on meanwhile.
     for node in NODES {
         let old = engine_pid(&data, node).await?;
+        lane.goes_on(3).await?;
         signal(old, "-KILL")?;
+        let (killed, _) = (Instant::now(), lane.goes_on(3).await?);
+        println!("{node} killed under transactions: the lane commits again after {:?}", killed.elapsed());
         produce(&brokers, 20).await?;
         until(COMES_BACK, "it runs again", || async { engine_pid(&data, node).await.ok().filter(|pid| *pid != old) })
             .await?;
         all_in_sync(&brokers).await?;
     }
     ensure!(messages(&brokers).await? == 110);
+    lane.ends_whole(&brokers).await?;
 
     // A disk that is lost while the node runs.
     std::fs::remove_dir_all(data.join("kafka-2"))?;

@@ -48,6 +48,7 @@ mod registry;
 mod rehearse;
 mod reload;
 mod revived;
+mod secured;
 mod senders;
 mod senders_guide;
 mod small_audiences;

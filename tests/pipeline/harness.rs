@@ -200,8 +200,14 @@ pub fn runs(pid: u32) -> bool {
 
 /// Runs the binary to its end; returns its exit code and what it said on standard error.
 pub async fn run(arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    run_with(arguments, &[]).await
+}
+
+/// As [`run`], with variables in its environment.
+pub async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<(Option<i32>, String)> {
     let binary = testkit::house::binary()?;
-    let output = tokio::process::Command::new(binary).args(arguments).output();
+    let mut command = tokio::process::Command::new(binary);
+    let output = command.args(arguments).envs(variables.iter().copied()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(60), output).await.context("it does not end")??;
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }

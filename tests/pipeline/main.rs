@@ -10,6 +10,7 @@ mod brokers;
 mod by_hand;
 mod calm;
 mod catalogue;
+mod clickhouse_server;
 mod clients;
 mod clocks;
 mod console;

@@ -27,7 +27,14 @@ use crate::services::{Known, Service, Services, serve_metrics};
 /// How long the services may take to be ready once the engines are.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
+/// What is said by the environment alone: it is about the machine, not about a run.
+const ENVIRONMENT: &str = "\
+Environment:
+  HOOKLINE_CLICKHOUSE_BIN  A ClickHouse server's binary (26.4 or later) to run as the local ClickHouse; empty for
+                           Hookline's own engine [default: a clickhouse on PATH, if it is good, else the own engine]";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = ENVIRONMENT)]
 pub(crate) struct Args {
     /// Start Kafka and ClickHouse and no service
     #[arg(long)]
@@ -98,6 +105,7 @@ async fn up(args: Args) -> Outcome {
         kafka_nodes: args.kafka_nodes,
         clickhouse_port: args.clickhouse_port,
         clickhouse_accounts: accounts(&args),
+        clickhouse_binary: std::env::var_os(local::CLICKHOUSE_BINARY),
         executable: std::env::current_exe().context("cannot tell where this program lies")?,
         given_brokers: args.brokers.clone(),
         given_clickhouse: args.clickhouse_url.clone(),
@@ -341,6 +349,8 @@ struct Addresses<'a> {
     metrics: Option<&'a str>,
     kafka: &'a str,
     clickhouse: &'a str,
+    /// Version and kind of a local ClickHouse.
+    clickhouse_is: Option<&'a str>,
 }
 
 impl<'a> Addresses<'a> {
@@ -352,6 +362,7 @@ impl<'a> Addresses<'a> {
             metrics: None,
             kafka: &engines.kafka,
             clickhouse: engines.clickhouse.as_str().trim_end_matches('/'),
+            clickhouse_is: engines.clickhouse_is.as_deref(),
         }
     }
 
@@ -366,15 +377,16 @@ impl<'a> Addresses<'a> {
             println!("{}", serde_json::to_string(self)?);
         } else {
             println!("Ready. Ctrl-C stops everything.");
-            for (name, address) in [
-                ("ingest", self.ingest),
-                ("console", self.console),
-                ("metrics", self.metrics),
-                ("Kafka", Some(self.kafka)),
-                ("ClickHouse", Some(self.clickhouse)),
+            for (name, address, what) in [
+                ("ingest", self.ingest, None),
+                ("console", self.console, None),
+                ("metrics", self.metrics, None),
+                ("Kafka", Some(self.kafka), None),
+                ("ClickHouse", Some(self.clickhouse), self.clickhouse_is),
             ] {
                 if let Some(address) = address {
-                    println!("  {name:<11} {address}");
+                    let what = what.map(|what| format!("  ({what})")).unwrap_or_default();
+                    println!("  {name:<11} {address}{what}");
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! lock               held by the running `hookline up`; its process id
 //! kafka/             server.properties, log/ (the topics); of three nodes kafka-1/ to kafka-3/
 //! kafka.nodes        three nodes have been ready together here
-//! clickhouse/        the engine's tables
+//! clickhouse/        ClickHouse's tables, and `kind`: whether our own engine or a server wrote them
 //! logs/              what the engines say, one file and its predecessor each
 //! kafka.pid (or kafka-1.pid …), clickhouse.pid   the running engines: process id and start time
 //! ```

@@ -1,5 +1,6 @@
 //! The engines of one machine, as one thing that starts, is watched, and stops.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::clickhouse::{Access, Account};
+use crate::clickhouse_server::{self, Chosen};
 use crate::data_dir::{DataDir, reap};
 use crate::kafka::{Kafka, PIDS};
 use crate::port::Claims;
@@ -28,8 +30,11 @@ pub struct Options {
     pub kafka_nodes: Option<u8>,
     /// The port of ClickHouse's HTTP interface on 127.0.0.1; 0 picks a free one.
     pub clickhouse_port: u16,
-    /// Who may use the local ClickHouse.
+    /// Who may use the local ClickHouse; the first one owns it.
     pub clickhouse_accounts: Vec<Account>,
+    /// A ClickHouse server's binary to run as the local ClickHouse: the value of `HOOKLINE_CLICKHOUSE_BIN`. Empty: our
+    /// own engine. Absent: a `clickhouse` on PATH, if it is good, else our own engine.
+    pub clickhouse_binary: Option<OsString>,
     /// A binary with the hidden subcommands [`leash::SUBCOMMAND`] and [`CLICKHOUSE_SUBCOMMAND`]: the caller's own.
     pub executable: PathBuf,
     /// Brokers that run already, `host:port,…`: the local Kafka is not started.
@@ -58,6 +63,8 @@ pub struct Engines {
     pub kafka: String,
     /// ClickHouse's HTTP interface.
     pub clickhouse: Url,
+    /// Which ClickHouse that is, with its version, in words; `None` where one was given.
+    pub clickhouse_is: Option<String>,
     /// One for each node.
     kafka_states: Vec<watch::Receiver<State>>,
     clickhouse_state: Option<watch::Receiver<State>>,
@@ -75,6 +82,11 @@ impl Engines {
     /// In one line: what is missing, taken or broken, and what to do. Nothing is left running.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let data = DataDir::take(&options.data).await?;
+        // What can be wrong about it is said before anything starts.
+        let clickhouse = match &options.given_clickhouse {
+            Some(url) => Clickhouse::Given(url.clone()),
+            None => Clickhouse::Local(choose_clickhouse(&data, &options).await?),
+        };
         // An earlier run that was killed may still be ending, and its engines with it.
         let mut patient = data.was_waited_for();
         for pid in PIDS.into_iter().chain([CLICKHOUSE_PID]) {
@@ -83,11 +95,21 @@ impl Engines {
         let (supervisor, claims) = (Supervisor::new()?, Claims::of_this_user()?);
         let started = tokio::try_join!(
             start_kafka(&supervisor, &data, &options, &claims, patient),
-            start_clickhouse(&supervisor, &data, &options, &claims, patient)
+            start_clickhouse(&supervisor, &data, &options, clickhouse, &claims, patient)
         );
         match started {
-            Ok(((kafka, kafka_states), (clickhouse, clickhouse_state))) => {
-                Ok(Self { kafka, clickhouse, kafka_states, clickhouse_state, supervisor, _claims: claims, data })
+            Ok(((kafka, kafka_states), (clickhouse, local))) => {
+                let (clickhouse_is, clickhouse_state) = local.unzip();
+                Ok(Self {
+                    kafka,
+                    clickhouse,
+                    clickhouse_is,
+                    kafka_states,
+                    clickhouse_state,
+                    supervisor,
+                    _claims: claims,
+                    data,
+                })
             }
             Err(error) => {
                 supervisor.stop().await;
@@ -156,26 +178,56 @@ async fn start_kafka(
     Ok((kafka.addresses(), states))
 }
 
+/// Which ClickHouse a run has.
+enum Clickhouse {
+    /// One that runs already.
+    Given(Url),
+    /// One that is started.
+    Local(Chosen),
+}
+
+async fn choose_clickhouse(data: &DataDir, options: &Options) -> anyhow::Result<Chosen> {
+    let (path, tables) = (std::env::var_os("PATH"), data.path(CLICKHOUSE_FOLDER));
+    clickhouse_server::choose(options.clickhouse_binary.as_deref(), path.as_deref(), &tables).await
+}
+
+/// The address of ClickHouse, and of a local one what it is and where it is in its life.
 async fn start_clickhouse(
     supervisor: &Supervisor,
     data: &DataDir,
     options: &Options,
+    clickhouse: Clickhouse,
     claims: &Claims,
     patient: bool,
-) -> anyhow::Result<(Url, Option<watch::Receiver<State>>)> {
-    if let Some(url) = &options.given_clickhouse {
-        return Ok((url.clone(), None));
-    }
+) -> anyhow::Result<(Url, Option<(String, watch::Receiver<State>)>)> {
+    let chosen = match clickhouse {
+        Clickhouse::Given(url) => return Ok((url, None)),
+        Clickhouse::Local(chosen) => chosen,
+    };
     let port = claims.choose(options.clickhouse_port, "ClickHouse", "--clickhouse-port", patient).await?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let library = fetch::clickhouse_library(&options.progress).await?;
-    let state = until_ready(supervisor.run(clickhouse_engine(data, options, &library, address)?)).await?;
+    let (executable, accounts) = (&options.executable, &options.clickhouse_accounts);
+    let (engine, of) = match &chosen {
+        Chosen::Library => {
+            let library = fetch::clickhouse_library(&options.progress).await?;
+            (clickhouse_engine(data, options, &library, address)?, "Hookline's own engine".to_owned())
+        }
+        Chosen::Server(binary) => {
+            let engine = clickhouse_server::engine(data, executable, binary, accounts, address, CLICKHOUSE_PID)?;
+            (engine, format!("the server {}", binary.program.display()))
+        }
+    };
+    let state = until_ready(supervisor.run(engine)).await?;
     let url = Url::parse(&format!("http://{address}")).context("cannot write ClickHouse's address")?;
-    Ok((url, Some(state)))
+    let owner = accounts.first().context("ClickHouse has no account")?;
+    let version = probe::clickhouse_version(&url, owner).await?;
+    let clickhouse_is = format!("{version}, {of}");
+    tracing::info!("ClickHouse is {clickhouse_is}");
+    Ok((url, Some((clickhouse_is, state))))
 }
 
 fn clickhouse_engine(data: &DataDir, options: &Options, library: &Path, address: SocketAddr) -> anyhow::Result<Engine> {
-    let (executable, library, folder) = (options.executable.clone(), library.to_owned(), data.path("clickhouse"));
+    let (executable, library, folder) = (options.executable.clone(), library.to_owned(), data.path(CLICKHOUSE_FOLDER));
     let accounts = pass_on(&options.clickhouse_accounts)?;
     Ok(Engine {
         name: "ClickHouse".to_owned(),
@@ -222,6 +274,9 @@ fn pid(state: &watch::Receiver<State>) -> Option<u32> {
         State::GivenUp(_) | State::Stopped => None,
     }
 }
+
+/// The folder of ClickHouse's tables in the data folder.
+const CLICKHOUSE_FOLDER: &str = "clickhouse";
 
 /// The file of the data folder whose first word is the process id of the running engine.
 const CLICKHOUSE_PID: &str = "clickhouse.pid";

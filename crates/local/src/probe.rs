@@ -3,12 +3,19 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
+use reqwest::Url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::clickhouse::Account;
+
 /// For one question and its answer, on this very machine.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// For a first query, which may find the machine busy with a start.
+const VERSION_WITHIN: Duration = Duration::from_secs(30);
 
 /// A Metadata request of version 12, about no topic (Kafka's protocol guide: request header v2 and flexible encodings).
 const METADATA_REQUEST: [u8; 19] = [
@@ -20,7 +27,7 @@ const METADATA_REQUEST: [u8; 19] = [
 ];
 /// Where the list of brokers begins in the answer: behind its correlation id, tagged fields and throttle time.
 const BROKERS_AT: usize = 4 + 1 + 4;
-/// No answer about no topic is longer, in bytes.
+/// No answer about no topic, and none to a ping, is longer, in bytes.
 const LONGEST_ANSWER: usize = 64 << 10;
 
 /// Whether the broker answers a metadata request and lists itself, which it does once it has registered.
@@ -94,11 +101,28 @@ pub(crate) async fn clickhouse(address: SocketAddr) -> bool {
         let mut stream = TcpStream::connect(address).await?;
         let request = format!("GET /ping HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
-        let mut status = [0; "HTTP/1.1 200".len()];
-        stream.read_exact(&mut status).await?;
-        Ok::<_, std::io::Error>(status == *b"HTTP/1.1 200")
+        let mut answer = Vec::new();
+        // To its end: a server complains in its log about a connection that is closed under its answer.
+        stream.take(LONGEST_ANSWER as u64).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer.starts_with(b"HTTP/1.1 200"))
     };
     matches!(timeout(ANSWERS_WITHIN, ask).await, Ok(Ok(true)))
+}
+
+/// Which version answers there, asked as its owner: an account that does not work is met before the services are.
+pub(crate) async fn clickhouse_version(url: &Url, owner: &Account) -> anyhow::Result<String> {
+    let ask = async {
+        // An error means that a provider is installed already, which is all that is needed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().timeout(VERSION_WITHIN).build()?;
+        let request = client.post(url.clone()).body("SELECT version() FORMAT TSVRaw");
+        let request = request.header("X-ClickHouse-User", &owner.name).header("X-ClickHouse-Key", &owner.password);
+        let answer = request.send().await?;
+        let (status, said) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{status}: {}", said.lines().next().unwrap_or_default());
+        anyhow::Ok(said.trim().to_owned())
+    };
+    ask.await.with_context(|| format!("ClickHouse at {url} does not answer its owner {}", owner.name))
 }
 
 #[cfg(test)]

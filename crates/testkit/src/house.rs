@@ -77,6 +77,8 @@ impl Program {
         let errors = File::options().create(true).append(true).open(&log)?;
         let mut command = Command::new(&binary);
         command.arg(LEASH).arg(std::process::id().to_string()).arg(&binary).args(arguments);
+        // Tests run on the engine that is a library, whatever the machine has; a test of a server names it.
+        command.env("HOOKLINE_CLICKHOUSE_BIN", "");
         command.envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         // The kernel ties the leash to the thread that starts the program, so that thread must outlive it.
         let (report, started) = mpsc::channel();
@@ -204,6 +206,8 @@ pub struct Addresses {
     pub kafka: String,
     /// ClickHouse's HTTP interface.
     pub clickhouse: String,
+    /// Version and kind of a local ClickHouse.
+    pub clickhouse_is: Option<String>,
 }
 
 /// A running `hookline up`.

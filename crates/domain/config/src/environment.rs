@@ -13,8 +13,14 @@ pub(crate) const PLATFORM_SECTIONS: [&str; 9] =
     ["kafka", "clickhouse", "registry", "ingest", "process", "geo", "metrics", "traces", "console"];
 
 /// `HOOKLINE_` variables that are not overrides; a `*` at the end stands for any ending.
-const OTHER_VARIABLES: [&str; 5] =
-    ["HOOKLINE_CACHE", "HOOKLINE_ENGINE_ACCOUNTS", "HOOKLINE_LOG", "HOOKLINE_LOG_FORMAT", "HOOKLINE_TEST_*"];
+const OTHER_VARIABLES: [&str; 6] = [
+    "HOOKLINE_CACHE",
+    "HOOKLINE_CLICKHOUSE_BIN",
+    "HOOKLINE_ENGINE_ACCOUNTS",
+    "HOOKLINE_LOG",
+    "HOOKLINE_LOG_FORMAT",
+    "HOOKLINE_TEST_*",
+];
 
 /// What the configuration takes from its surroundings. Read once at the edge, so that loading is a function of it.
 #[derive(Clone)]

@@ -23,7 +23,8 @@ as a path or an address: `#:schema ../schemas/hookline.schema.json`. `hookline c
 stand in, where nothing else is said.
 
 **Environment.** Each key of the platform's half (SECTIONS) can be overridden by `HOOKLINE_<SECTION>_<KEY>`, such
-as `HOOKLINE_KAFKA_BROKERS`. Lists are separated by commas; tables are written as in TOML.
+as `HOOKLINE_KAFKA_BROKERS`. Lists are separated by commas; tables are written as in TOML. Variables that are not keys: `HOOKLINE_LOG`, `HOOKLINE_LOG_FORMAT`,
+`HOOKLINE_CACHE` and, for `hookline up`, `HOOKLINE_CLICKHOUSE_BIN` ([operations](operations.md#on-one-machine-hookline-up)).
 ";
 
 /// The reference of all options, in Markdown.

@@ -28,7 +28,7 @@ mod settings;
 mod statement;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,14 +98,7 @@ pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder.working()).context("cannot create the engine's working folder")?;
     std::env::set_current_dir(folder.working()).context("cannot enter the engine's working folder")?;
 
-    let repaired = dedup_log::repair_all(&folder.engine()).context("cannot check the deduplication logs")?;
-    for table in &repaired {
-        tracing::warn!(
-            table = %table.table.display(),
-            parts = ?table.parts,
-            "dropped deduplication records of parts that are not there: the engine was killed inside an INSERT"
-        );
-    }
+    repair_tokens(&folder.engine())?;
     let config = folder.write_config(options.memory_limit)?;
     let engine = Engine::start(&library, &folder.engine(), &config, &folder.log())?;
     let reaching_outside = functions_reaching_outside(&engine)?;
@@ -152,6 +145,19 @@ pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
     // memory only, so ending the process under it loses nothing.
     drop(shared);
     engine::exit_now(0);
+}
+
+/// Takes out of the deduplication logs of a stopped engine or server what has no part on the disk: it was killed inside
+/// an INSERT, and would take the repetition of that INSERT for done.
+pub(crate) fn repair_tokens(tables: &Path) -> anyhow::Result<()> {
+    for table in dedup_log::repair_all(tables).context("cannot check the deduplication logs")? {
+        tracing::warn!(
+            table = %table.table.display(),
+            parts = ?table.parts,
+            "dropped deduplication records of parts that are not there: the engine was killed inside an INSERT"
+        );
+    }
+    Ok(())
 }
 
 /// Waits for SIGTERM or for the end of the parent; closes expired sessions meanwhile.

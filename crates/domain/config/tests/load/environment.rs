@@ -106,6 +106,7 @@ fn other_variables_of_hookline_and_of_kubernetes_are_no_overrides() {
     assert_eq!(
         errors_with(&[
             ("HOOKLINE_CACHE", "/c"),
+            ("HOOKLINE_CLICKHOUSE_BIN", "/usr/bin/clickhouse"),
             ("HOOKLINE_ENGINE_ACCOUNTS", "[]"),
             ("HOOKLINE_LOG", "debug"),
             ("HOOKLINE_LOG_FORMAT", "json"),

@@ -80,7 +80,8 @@ impl Certificates {
     }
 }
 
-/// A broker that wants a password over TLS and holds users to their rights. At a second listener its certificate has expired.
+/// A broker that wants a password over TLS and holds users to their rights. At a second listener its certificate has
+/// expired.
 struct Broker {
     process: Child,
     secure: u16,

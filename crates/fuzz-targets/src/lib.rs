@@ -5,11 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a broken promise is told by panicking")]
 
+pub mod batches;
 mod configuration;
 mod payloads;
 mod records;
 mod signatures;
 
+pub use batches::batches;
 pub use configuration::{config, mapping};
 pub use payloads::adapters;
 pub use records::{avro, changelog, raw_headers};
@@ -19,9 +21,10 @@ pub use signatures::signatures;
 pub type Target = fn(&[u8]);
 
 /// Every boundary, by the name of its fuzz target and of its folder of seeds.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("adapters", adapters),
     ("avro", avro),
+    ("batches", batches),
     ("changelog", changelog),
     ("config", config),
     ("mapping", mapping),

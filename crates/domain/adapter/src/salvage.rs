@@ -135,9 +135,9 @@ where
                 if head.is_ok() {
                     return (element(bytes, ordinal, head, &self.recipe), end);
                 }
-                // Quotes that do not fit can hide events in what looks like a text; and an event is an object, so a
-                // bracket where one should begin can be a part of the spoiled one and hold what follows.
-                let in_texts = self.bytes.get(start) != Some(&b'[');
+                // Quotes that do not fit can hide events in what looks like a text; and an event is an object, so what
+                // begins otherwise can be a part of the spoiled one and hold what follows.
+                let in_texts = self.bytes.get(start) == Some(&b'{');
                 self.next_event(start, end, in_texts).unwrap_or(end)
             }
             None => self.next_event(start, self.bytes.len(), false).unwrap_or(self.bytes.len()),
@@ -197,15 +197,19 @@ where
 
     /// Where the value ends that starts here, if it ends as an item of an array does.
     fn end(&mut self, start: usize) -> Option<usize> {
-        self.value_end(start).filter(|end| self.bytes[*end] != b'}')
+        self.looked(start, Ends::AtOnce).filter(|end| self.bytes[*end] != b'}')
     }
 
     /// As the function of this name, as long as the batch may be looked at.
     fn value_end(&mut self, start: usize) -> Option<usize> {
+        self.looked(start, Ends::AtComma)
+    }
+
+    fn looked(&mut self, start: usize, ends: Ends) -> Option<usize> {
         if self.looks == 0 {
             return None;
         }
-        let end = value_end(self.bytes, start);
+        let end = end_of_value(self.bytes, start, ends);
         self.looks = self.looks.saturating_sub(end.unwrap_or(self.bytes.len()) - start);
         end
     }
@@ -216,10 +220,24 @@ fn past_space(bytes: &[u8], at: usize) -> usize {
     at + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
 }
 
+/// Where a value ends whose brackets have closed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Ends {
+    /// At what follows, whatever it is: an item of a batch.
+    AtOnce,
+    /// At a comma, a bracket, or an object or array that follows: a field, whose neighbours are told by commas.
+    AtComma,
+}
+
 /// What ends the value at `from`, by brackets and quotes alone: a comma, a bracket, or an object or array that follows
 /// without a comma.
 /// `None` where they do not fit.
 fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
+    end_of_value(bytes, from, Ends::AtComma)
+}
+
+/// As [`value_end`], for either kind of value.
+fn end_of_value(bytes: &[u8], from: usize, ends: Ends) -> Option<usize> {
     // A bit for each open bracket: whether it is a square one.
     let (mut open, mut depth) = (0_u128, 0_u32);
     let mut at = from;
@@ -241,8 +259,8 @@ fn value_end(bytes: &[u8], from: usize) -> Option<usize> {
                 open >>= 1;
                 depth -= 1;
                 let next = past_space(bytes, at + 1);
-                if depth == 0 && matches!(bytes.get(next), Some(b'{' | b'[')) {
-                    return Some(next);
+                if depth == 0 && (ends == Ends::AtOnce || matches!(bytes.get(next), Some(b'{' | b'['))) {
+                    return (next < bytes.len()).then_some(next);
                 }
             }
             b',' if depth == 0 => return Some(at),

@@ -2,125 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use event::raw::RawHeaders;
-use hookline_adapter::mapping::{Field, KeyFrom, Mapping, MappingPlan, PayloadPath, TextFrom, TypeFrom};
-use hookline_adapter::{Adapter, Dialect, Element, Memory, Options};
+use adapter::{Adapter, Dialect};
+use hookline_fuzz_targets::batches::{Batch, SOURCES, Source, neighbours_stay};
 use proptest::prelude::*;
-
-const RECEIVED_AT: i64 = 1_795_428_001_000;
-const NDJSON: &str = "application/x-ndjson";
-
-/// How the events of a batch stand in its body.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Batch {
-    Array,
-    Lines,
-    /// In the field `data` of an object, with other fields around it.
-    Envelope,
-}
-
-/// A source that takes batches, and how it takes them.
-#[derive(Debug, Clone, Copy)]
-struct Source(Adapter, Batch, bool);
-
-const SOURCES: [Source; 9] = [
-    Source(Adapter::Canonical, Batch::Array, false),
-    Source(Adapter::Canonical, Batch::Lines, false),
-    Source(Adapter::CloudEvents, Batch::Array, false),
-    Source(Adapter::Rebrandly, Batch::Array, false),
-    Source(Adapter::Rebrandly, Batch::Envelope, false),
-    Source(Adapter::Shlink, Batch::Array, false),
-    Source(Adapter::Twilio, Batch::Array, false),
-    Source(Adapter::Mapping, Batch::Lines, false),
-    Source(Adapter::Mapping, Batch::Envelope, true),
-];
-
-impl Source {
-    fn dialect(self) -> Dialect {
-        let at = |name: &str| vec![PayloadPath::parse(name).expect("a path")];
-        let plan = MappingPlan {
-            items: self.2.then(|| PayloadPath::parse("data").expect("a path")),
-            event_key: Some(KeyFrom::First(at("id"))),
-            event_type: TypeFrom { paths: at("type"), ..TypeFrom::default() },
-            event_time: at("time"),
-            fields: vec![(Field::LinkId, TextFrom { paths: at("link.id"), default: String::new() })],
-            ..MappingPlan::default()
-        };
-        Dialect { mapping: (self.0 == Adapter::Mapping).then(|| Mapping::new(plan)), ..Dialect::PLAIN }
-    }
-
-    /// A good event, with `text` as the value of a field that nobody reads.
-    fn event(self, id: &str, text: &str) -> Vec<u8> {
-        let time = "2026-11-23T10:00:00Z";
-        let event = match self.0 {
-            Adapter::CloudEvents => format!(
-                r#"{{"specversion":"1.0","id":"{id}","source":"/s","type":"x.click","time":"{time}","data":{{"link":{{"id":"l"}},"odd":TEXT}}}}"#
-            ),
-            Adapter::Rebrandly => {
-                format!(r#"{{"timestamp":"{time}","odd":TEXT,"route":{{"id":"r{id}","tags":[{{"a":1}},{{"b":2}}]}}}}"#)
-            }
-            Adapter::Shlink => {
-                format!(
-                    r#"{{"shortUrl":{{"shortCode":"c{id}","domain":"go.example","title":TEXT}},"visit":{{"date":"{time}"}}}}"#
-                )
-            }
-            Adapter::Twilio => format!(
-                r#"{{"id":"{id}","source":"/s","type":"a.link-shortening.link-clicked","odd":TEXT,"data":{{"shortened_link":"go.example/a","click_time":"{time}"}}}}"#
-            ),
-            _ => format!(
-                r#"{{"id":"{id}","type":"click","time":"{time}","link":{{"id":"l"}},"odd":TEXT,"more":[{{"a":1}},{{"b":"x"}}]}}"#
-            ),
-        };
-        event.replace("TEXT", text).into_bytes()
-    }
-
-    fn body(self, events: &[Vec<u8>]) -> Vec<u8> {
-        match self.1 {
-            Batch::Lines => events.join(&b'\n'),
-            Batch::Array => [b"[".as_slice(), &events.join(b", ".as_slice()), b"]"].concat(),
-            Batch::Envelope => {
-                [br#"{"kind":"clicks","data":["#.as_slice(), &events.join(&b','), br#"],"key":{"data":1}}"#].concat()
-            }
-        }
-    }
-
-    fn split<'b>(self, dialect: &Dialect, body: &'b [u8]) -> Vec<Element<'b>> {
-        let content_type = if self.1 == Batch::Lines { NDJSON } else { "application/json" };
-        self.0.split(dialect, body, content_type, &|_| None).expect("a batch with good events")
-    }
-}
-
-/// Why the full half refuses an element; `None` when it takes it.
-fn refused(source: Source, dialect: &Dialect, element: &Element<'_>) -> Option<&'static str> {
-    let raw =
-        RawHeaders { received_at: RECEIVED_AT, content_type: element.content_type.into(), ..RawHeaders::default() };
-    source.0.adapt(dialect, &raw, &element.bytes, &mut Memory::new(Options::default())).err().map(|why| why.reason)
-}
-
-/// Holds the batch with `spoiled` at `place` against the batch without it. Returns what becomes of the spoiled event.
-fn neighbours_stay(source: Source, good: usize, place: usize, spoiled: &[u8]) -> Vec<Option<&'static str>> {
-    let dialect = source.dialect();
-    let mut events: Vec<_> = (0..good).map(|n| source.event(&format!("e{n}"), "\"fine\"")).collect();
-    let without = source.body(&events);
-    events.insert(place, spoiled.to_vec());
-    let with = source.body(&events);
-    let (without, with) = (source.split(&dialect, &without), source.split(&dialect, &with));
-    let shown = || format!("{source:?} {}", String::from_utf8_lossy(spoiled));
-    let mut theirs: Vec<_> = with.iter().collect();
-    for expected in &without {
-        assert_eq!(expected.quarantine, None, "{source:?}");
-        let found = theirs.iter().position(|element| element.bytes == expected.bytes);
-        let found = theirs.remove(found.unwrap_or_else(|| panic!("a neighbour is gone: {}", shown())));
-        assert_eq!((&found.key, &found.quarantine), (&expected.key, &expected.quarantine), "{}", shown());
-    }
-    for (ordinal, element) in with.iter().enumerate() {
-        assert_eq!(element.ordinal as usize, ordinal);
-        let (edge, full) = (element.quarantine.as_ref().map(|why| why.reason), refused(source, &dialect, element));
-        // The edge reads less, and may follow a body less deep.
-        assert!(edge == full || edge == Some("not_json"), "{edge:?} {full:?} {}", shown());
-    }
-    theirs.iter().map(|element| element.quarantine.as_ref().map(|why| why.reason)).collect()
-}
 
 /// What stands as the value of a field, and whether the event can still be used.
 const VALUES: [(&[u8], bool); 44] = [
@@ -283,7 +167,7 @@ fn a_mark_before_a_body_a_line_or_an_event_says_nothing() {
         format!("{event}\r\n\u{feff}{event}\r\n\u{feff}"),
         format!("\u{feff}\n{event}\n\n\u{feff}{event}"),
     ] {
-        assert_eq!(keys(lines.as_bytes(), NDJSON), ["1", "1"], "{lines}");
+        assert_eq!(keys(lines.as_bytes(), "application/x-ndjson"), ["1", "1"], "{lines}");
     }
     for wide in [format!("\u{feff}{event}"), event.to_owned(), format!("\u{feff}[{event}]")] {
         let little: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -291,7 +175,7 @@ fn a_mark_before_a_body_a_line_or_an_event_says_nothing() {
         assert_eq!([keys(&little, ""), keys(&big, "")], [["1"], ["1"]]);
     }
     let lines: Vec<u8> = format!("\u{feff}{event}\n{event}\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert_eq!(keys(&lines, NDJSON), ["1", "1"]);
+    assert_eq!(keys(&lines, "application/x-ndjson"), ["1", "1"]);
     let rebrandly = "\u{feff}{\"data\":[{\"timestamp\":1,\"route\":{\"id\":\"r\"}}]}";
     let clicks = Adapter::Rebrandly.split(&Dialect::PLAIN, rebrandly.as_bytes(), "", &|_| None).expect("a click");
     assert_eq!((clicks.len(), &clicks[0].quarantine), (1, &None));
@@ -366,5 +250,16 @@ proptest! {
         spoiled.splice(at.min(end)..end, with.iter().copied());
         prop_assume!(source.1 != Batch::Lines || !spoiled.contains(&b'\n'));
         neighbours_stay(source, good, place.index(good + 1), &spoiled);
+    }
+
+    #[test]
+    fn longer_damage_takes_no_neighbour_along_either(
+        head in prop::collection::vec(any::<u8>(), 5),
+        with in prop::collection::vec(
+            prop_oneof![4 => prop::sample::select(b"\"\\{}[],: \xff\x01a1u".to_vec()), 1 => any::<u8>()],
+            0..48,
+        ),
+    ) {
+        hookline_fuzz_targets::batches(&[head, with].concat());
     }
 }

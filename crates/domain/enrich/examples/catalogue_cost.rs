@@ -74,7 +74,7 @@ fn label(slugs: &[String], references: References) -> f64 {
                 link_id: slug.as_str().into(),
                 ..LinkEvent::default()
             };
-            enricher.enrich_by(&mut event, &Hints::default(), catalogue.as_deref());
+            enricher.enrich(&mut event, &Hints::default(), catalogue.as_deref());
             std::hint::black_box(&event);
         }
     }

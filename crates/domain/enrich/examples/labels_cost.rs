@@ -31,7 +31,7 @@ fn one_pass(enricher: &mut Enricher, agents: &[&str]) -> f64 {
     let start = cpu_ns();
     for agent in agents {
         let mut event = LinkEvent { r#type: EventType::Click, ..LinkEvent::default() };
-        enricher.enrich(&mut event, &Hints { user_agent: agent, ..Hints::default() });
+        enricher.enrich(&mut event, &Hints { user_agent: agent, ..Hints::default() }, None);
         std::hint::black_box(&event);
     }
     (cpu_ns() - start) / agents.len() as f64

@@ -1,4 +1,4 @@
-use event::Millis;
+use event::{Counted, EventType, Millis};
 use proptest::prelude::*;
 
 use super::*;
@@ -22,14 +22,14 @@ fn click() -> LinkEvent<'static> {
 }
 
 fn enriched(mut event: LinkEvent<'static>, hints: Hints<'_>) -> LinkEvent<'static> {
-    Enricher::new(settings()).enrich(&mut event, &hints);
+    Enricher::new(settings()).enrich(&mut event, &hints, None);
     event
 }
 
 const GOOGLEBOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 
 /// The cells of the rows of a table in docs/labels.md, the first table behind a heading.
-fn documented(heading: &str) -> Vec<Vec<String>> {
+pub(crate) fn documented(heading: &str) -> Vec<Vec<String>> {
     let text = include_str!("../../../../docs/labels.md");
     let (_, section) = text.split_once(heading).unwrap();
     let table = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
@@ -214,7 +214,7 @@ proptest! {
         for agent in &agents {
             let hints = Hints { user_agent: agent, ..Hints::default() };
             let mut event = click();
-            lane.enrich(&mut event, &hints);
+            lane.enrich(&mut event, &hints, None);
             prop_assert_eq!(event, enriched(click(), hints));
         }
     }
@@ -244,7 +244,7 @@ fn a_country_is_looked_up_where_the_sender_names_none_and_the_address_is_gone() 
     enricher.refer_to(References { countries: Some(Arc::new(countries)), catalogue: None });
     let mut told = |mut event: LinkEvent<'static>| {
         let hints = Hints { ip: Some("198.51.100.7".parse().expect("an address")), ..Hints::default() };
-        enricher.enrich(&mut event, &hints);
+        enricher.enrich(&mut event, &hints, None);
         let stored = format!("{event:?}");
         assert!(!stored.contains("198.51.100.7"), "{stored}");
         (event.country.into_owned(), event.trace.iter().any(|line| line == "country:mmdb:2026-11-01"))

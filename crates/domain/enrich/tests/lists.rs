@@ -22,7 +22,7 @@ fn bots(list: &str) -> Option<(Vec<String>, usize)> {
     let mut enricher = Enricher::new(Settings::default());
     let mut counts_as_bot = |agent: &str| {
         let mut event = LinkEvent::default();
-        enricher.enrich(&mut event, &Hints { user_agent: agent, ..Hints::default() });
+        enricher.enrich(&mut event, &Hints { user_agent: agent, ..Hints::default() }, None);
         event.counted == event::Counted::Bot
     };
     let (bots, people): (Vec<_>, Vec<_>) = text.lines().partition(|agent| counts_as_bot(agent));

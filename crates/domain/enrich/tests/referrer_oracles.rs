@@ -38,7 +38,7 @@ fn of_the_hosts_of_each_kind_that_matomo_knows_95_percent_have_its_class() {
         let mut wrong = Vec::new();
         for host in &hosts {
             let mut event = LinkEvent { r#type: EventType::Click, ..LinkEvent::default() };
-            enricher.enrich(&mut event, &Hints { referrer: Some(host), ..Hints::default() });
+            enricher.enrich(&mut event, &Hints { referrer: Some(host), ..Hints::default() }, None);
             if event.referrer_class != expected {
                 wrong.push(format!("{host} ({})", event.referrer_class));
             }

@@ -270,7 +270,7 @@ impl<'p> Step<'p> {
                     tags: &adapted.tags,
                     salt,
                 };
-                self.enricher.enrich_by(&mut adapted.event, &hints, catalogue);
+                self.enricher.enrich(&mut adapted.event, &hints, catalogue);
                 let mut event = adapted.event;
                 if let Some(Verdict::Duplicate { first_offset, delay_ms }) = verdict {
                     event.outcome = Outcome::Duplicate;

@@ -7,7 +7,7 @@ use event::{EventType, LinkEvent, LinkRecord, Millis, Teller};
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalogue::facts::after;
+use crate::stages::catalogue::facts::after;
 
 const NOW: i64 = 1_764_000_000_000;
 
@@ -42,8 +42,10 @@ fn labelled(catalogue: &Catalogue, slug: &'static str) -> LinkEvent<'static> {
         event_time: Millis(NOW),
         ..LinkEvent::default()
     };
+    // Events borrow from a catalogue for as long as they are, here to the end of the test.
+    let catalogue: &'static Catalogue = Box::leak(Box::new(catalogue.clone()));
     if let Some(link) = catalogue.find("go.acme.example", slug, "") {
-        join(link, &mut event, false, |text| text.to_owned().into());
+        join(link, &mut event, false);
     }
     event
 }

@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 use event::LinkEvent;
 use regex::Regex;
 
+use super::Labelling;
+
 /// Declares the fields that a standard may be about.
 macro_rules! fields {
     ($($variant:ident = $name:literal => $column:ident;)*) => {
@@ -150,7 +152,7 @@ impl Naming {
     }
 
     /// Writes values under their own names, and flags those that break the standard.
-    pub(crate) fn apply(&self, event: &mut LinkEvent<'_>) {
+    fn apply(&self, event: &mut LinkEvent<'_>) {
         let at_ms = event.event_time.0;
         for (field, _) in &self.aliases {
             if let Some(meaning) = self.meaning(*field, field.of(event), at_ms) {
@@ -167,6 +169,11 @@ impl Naming {
             }
         }
     }
+}
+
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    at.known.settings.naming.apply(at.event);
 }
 
 #[cfg(test)]

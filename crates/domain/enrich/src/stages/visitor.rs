@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use event::Millis;
 use siphasher::sip::SipHasher24;
 
+use super::Labelling;
+
 /// An event that was received more than this many days after its own day has no visitor: its salt may be gone.
 pub const DAYS_LATE: i64 = 2;
 
@@ -65,6 +67,15 @@ pub fn number(salt: Salt, domain: &str, ip: IpAddr, user_agent: &str) -> u64 {
 fn network(ip: Ipv6Addr) -> [u8; 8] {
     let [a, b, c, d, e, f, g, h, ..] = ip.octets();
     [a, b, c, d, e, f, g, h]
+}
+
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    if at.is_visit
+        && let (Some(salt), Some(ip)) = (at.hints.salt, at.hints.ip)
+    {
+        at.event.visitor = number(salt, &at.event.domain, ip, at.hints.user_agent);
+    }
 }
 
 #[cfg(test)]

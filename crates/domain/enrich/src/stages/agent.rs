@@ -8,12 +8,14 @@
 mod lists;
 mod words;
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use quick_cache::unsync::Cache;
 
+use super::Labelling;
 use lists::Place;
 use words::Word;
 
@@ -74,6 +76,23 @@ impl Agents {
         let agent = READER.read(user_agent);
         self.remembered.insert(hash, agent);
         agent
+    }
+}
+
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    at.agent = at.agents.read(at.hints.user_agent);
+    if at.is_visit {
+        fill(&mut at.event.device, at.agent.device);
+        fill(&mut at.event.os, at.agent.os);
+        fill(&mut at.event.browser, at.agent.browser);
+    }
+}
+
+/// What the sender says goes before what the agent tells.
+fn fill(field: &mut Cow<'_, str>, told: &'static str) {
+    if field.is_empty() {
+        *field = Cow::Borrowed(told);
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod map;
 
+use super::Labelling;
+
 /// What kind of place referred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
+pub(super) enum Class {
     /// The sender says that nothing referred: typed, from a bookmark, or from an app that does not tell.
     Direct,
     Search,
@@ -18,7 +20,7 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(crate) fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Class::Direct => "direct",
             Class::Search => "search",
@@ -37,8 +39,19 @@ impl Class {
     }
 }
 
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    if at.is_visit
+        && at.event.referrer_class.is_empty()
+        && let Some(given) = at.hints.referrer
+    {
+        at.event.referrer_host = host(given).into();
+        at.event.referrer_class = class(&at.event.referrer_host).as_str().into();
+    }
+}
+
 /// The host of a referrer, which is a URL or a host; `''` when it has none.
-pub(crate) fn host(referrer: &str) -> String {
+fn host(referrer: &str) -> String {
     let rest = referrer.trim();
     let rest = rest.split_once("://").map_or(rest, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
@@ -60,7 +73,7 @@ pub(crate) fn host(referrer: &str) -> String {
 }
 
 /// The class of a referring host or app; no host is direct.
-pub(crate) fn class(host: &str) -> Class {
+fn class(host: &str) -> Class {
     if host.is_empty() {
         return Class::Direct;
     }
@@ -69,12 +82,12 @@ pub(crate) fn class(host: &str) -> Class {
 }
 
 /// The class of a host or app that the map knows; `None` when it knows none.
-pub(crate) fn known_class(host: &str) -> Option<Class> {
+pub(super) fn known_class(host: &str) -> Option<Class> {
     map::class_of(host)
 }
 
 /// Whether a pattern of the configuration means this host.
-pub(crate) fn matches(pattern: &str, host: &str) -> bool {
+pub(super) fn matches(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix("*.") {
         Some(domain) => host != domain && is_or_below(host, domain),
         None => host == pattern && !host.is_empty(),

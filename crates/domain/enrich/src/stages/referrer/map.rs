@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::Class;
 
-const LIST: &str = include_str!("../../lists/referrers.tsv");
+const LIST: &str = include_str!("../../../lists/referrers.tsv");
 
 static MAP: LazyLock<Map> = LazyLock::new(|| Map::new(LIST));
 

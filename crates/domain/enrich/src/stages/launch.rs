@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use event::LinkEvent;
 
+use super::Labelling;
+
 /// A planned launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
@@ -33,7 +35,7 @@ impl Launches {
     }
 
     /// Names the launch that an event belongs to, unless the platform or the catalogue has. Of several it is the first.
-    pub(crate) fn join(&self, event: &mut LinkEvent<'_>) {
+    fn join(&self, event: &mut LinkEvent<'_>) {
         if self.0.is_empty() || !event.launch.is_empty() {
             return;
         }
@@ -45,6 +47,11 @@ impl Launches {
             event.launch = launch.name.clone().into();
         }
     }
+}
+
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    at.known.launches.join(at.event);
 }
 
 #[cfg(test)]

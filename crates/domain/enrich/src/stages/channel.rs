@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use event::{EventType, LinkEvent};
 
-use crate::agent::Agent;
-use crate::{Hints, referrer};
+use super::agent::Agent;
+use super::{Labelling, referrer};
+use crate::Hints;
 
 /// What the configuration says in `[channels]`: it goes before our own tables. Keys are folded ([`fold`]), hosts are not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,8 +142,19 @@ const SOURCES: &[(&str, &[&str])] = &[
 /// Services of Google that are assistants, though their class is `other`.
 const ASSISTANTS_OF_OTHERS: [&str; 3] = ["gemini.google.com", "bard.google.com", "notebooklm.google.com"];
 
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    if at.is_visit
+        && at.event.channel.is_empty()
+        && let Some((channel, because)) = of(at.event, at.hints, &at.agent, &at.known.settings.channels)
+    {
+        at.event.channel = channel.to_owned().into();
+        at.event.trace.push(because.into());
+    }
+}
+
 /// The channel, and the line of the trace that says what decided it.
-pub(crate) fn of<'c>(
+fn of<'c>(
     event: &LinkEvent<'_>,
     hints: &Hints<'_>,
     agent: &Agent,

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use event::{EventType, LinkEvent, TAGS};
 
+use super::Labelling;
 use layer::{Layer, Row, RowRef, hash, is_named};
 
 pub use facts::{Facts, after as facts_after, platform_facts};
@@ -179,19 +180,18 @@ impl<'c> Link<'c> {
 /// How long a platform has to tell an expiry that it planned, in milliseconds: after that, the timer tells it.
 const PLATFORM_TELLS_WITHIN_MS: i64 = 600_000;
 
-/// What is left to do with an event, once its link is joined: its tags are to be united with these.
-pub(crate) struct Joined<'c> {
-    pub(crate) tags: &'c str,
+/// Finds the link of an event, and adds what is known of it.
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    let Some(list) = at.catalogue else { return };
+    if let Some(link) = list.find(&at.event.domain, &at.event.slug, &at.event.link_id) {
+        at.more_tags = join(link, at.event, !at.hints.tags.is_empty());
+    }
 }
 
 /// Adds to an event what is known of its link; what the event says itself stays. Of the tellers the list goes first.
-/// `keep` makes a text of the event out of one of the catalogue; `has_tags`: the platform gave some with the event.
-pub(crate) fn join<'c, 'e>(
-    link: Link<'c>,
-    event: &mut LinkEvent<'e>,
-    has_tags: bool,
-    keep: impl Fn(&'c str) -> Cow<'e, str>,
-) -> Joined<'c> {
+/// `has_tags`: the platform gave some with the event. Returns the tags that are still to be united with them.
+fn join<'e>(link: Link<'e>, event: &mut LinkEvent<'e>, has_tags: bool) -> &'e str {
     event.catalogue_version = link.version();
     let Row { list, platform, .. } = link.row.row();
     let (list, platform) = (list.unwrap_or_default(), platform.unwrap_or_default());
@@ -203,7 +203,7 @@ pub(crate) fn join<'c, 'e>(
         if field.is_empty() {
             let text = said(column);
             if !text.is_empty() {
-                *field = keep(text);
+                *field = Cow::Borrowed(text);
             }
         }
     };
@@ -218,7 +218,7 @@ pub(crate) fn join<'c, 'e>(
     for (name, column) in [("contact", Column::Contact), ("deal", Column::Deal)] {
         let text = said(column);
         if !text.is_empty() && event.extra.get(name).is_empty() {
-            event.extra.add(name, keep(text));
+            event.extra.add(name, text);
         }
     }
     if event.r#type.is_visit() || event.r#type == EventType::Error {
@@ -226,10 +226,10 @@ pub(crate) fn join<'c, 'e>(
     }
     let tags = said(Column::Tags);
     if !has_tags && event.extra.get(TAGS).is_empty() {
-        event.extra.add(TAGS, keep(tags));
-        return Joined { tags: "" };
+        event.extra.add(TAGS, tags);
+        return "";
     }
-    Joined { tags }
+    tags
 }
 
 /// What a visit tells that its link should not have had.

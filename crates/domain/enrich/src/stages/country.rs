@@ -1,11 +1,14 @@
 //! The country of an address, from a file that the operator names.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
 use event::country;
 use jiff::Timestamp;
 use maxminddb::{MaxMindDbError, PathElement, Reader, WithinOptions};
+
+use super::Labelling;
 
 /// Networks that are looked at to see whether a file has countries at all.
 const SAMPLE: usize = 1_000;
@@ -16,6 +19,7 @@ const PATHS: [&[PathElement<'static>]; 2] =
 /// Networks and their countries: a file in MaxMind's format (MMDB), read whole.
 pub struct Countries {
     reader: Reader<Vec<u8>>,
+    /// What an event says that has its country from here.
     line: String,
 }
 
@@ -61,11 +65,6 @@ impl Countries {
     pub fn built(&self) -> u64 {
         self.reader.metadata().build_epoch
     }
-
-    /// What an event says that has its country from here.
-    pub(crate) fn line(&self) -> &str {
-        &self.line
-    }
 }
 
 fn code<'a>(
@@ -77,6 +76,18 @@ fn code<'a>(
 impl fmt::Debug for Countries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Countries").field(&self.line).finish()
+    }
+}
+
+#[inline]
+pub(super) fn label(at: &mut Labelling<'_, '_>) {
+    if at.is_visit
+        && at.event.country.is_empty()
+        && let (Some(countries), Some(ip)) = (&at.known.references.countries, at.hints.ip)
+        && let Some(code) = countries.of(ip)
+    {
+        at.event.country = Cow::Borrowed(code);
+        at.event.trace.push(countries.line.clone().into());
     }
 }
 

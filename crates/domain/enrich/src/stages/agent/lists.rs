@@ -1,7 +1,7 @@
 //! The lists of bots: ours, then the vendored one. `lists/README.md` says where they come from and how they are renewed.
 
-const OURS: &str = include_str!("../../lists/ours.tsv");
-const VENDORED: &str = include_str!("../../lists/crawler-user-agents.tsv");
+const OURS: &str = include_str!("../../../lists/ours.tsv");
+const VENDORED: &str = include_str!("../../../lists/crawler-user-agents.tsv");
 
 /// The version of our own list; raised with every change of what `ours.tsv`, `adjusted.tsv` or the general words name.
 const OUR_VERSION: u32 = 1;

@@ -5,7 +5,7 @@ use adapter::{Adapter, Dialect, fallback_key};
 use config::Config;
 use event::TraceContext;
 use event::raw::RawHeaders;
-use process::{RawRecord, Reading, Step};
+use process::{Decoded, RawRecord, Step};
 
 use super::body::DeadLetterBody;
 
@@ -90,9 +90,9 @@ pub(super) fn plan(
 
 fn again(step: &mut Step<'_>, key: &str, body: &[u8], headers: &RawHeaders<'_>, lane: u16) -> RedriveRecord {
     let record = RawRecord::new(lane, 0, headers.received_at, key.as_bytes(), body, Ok(headers.clone()));
-    let dead = match step.read(&record) {
-        Reading::Event(..) => None,
-        Reading::Dead(_, dead) => Some(Dead { reason: dead.reason, detail: dead.detail }),
+    let dead = match step.decode(&record) {
+        Decoded::Event(..) => None,
+        Decoded::Dead(_, dead) => Some(Dead { reason: dead.reason, detail: dead.detail }),
     };
     RedriveRecord { key: key.to_owned(), body: body.to_vec(), headers: headers.to_headers(), died_in: None, dead }
 }

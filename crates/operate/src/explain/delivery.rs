@@ -9,6 +9,7 @@ use event::lane::of_key;
 use event::raw::RawHeaders;
 use kafka::control::Control;
 use process::Step;
+use process::pipeline::DEDUPE;
 use serde::Serialize;
 use signature::{Request, Verifier};
 
@@ -123,14 +124,14 @@ pub async fn delivery(installation: &Installation, delivery: &Delivery) -> Resul
             None => Some(Verdict::First),
         };
         let record = raw.view(lane);
-        let reading = step.read(&record);
-        let verdict = reading.candidate().and(verdict);
+        let decoded = step.decode(&record);
+        let verdict = decoded.candidate().and(verdict);
         let catalogue = step.catalogue();
-        let decided = step.decide(&record, reading, verdict, None, catalogue.as_deref());
+        let decided = step.enrich(&record, decoded, verdict, None, catalogue.as_deref());
         let row = columns::of_event(&decided.event, &installation.warehouse);
         let mut stages = context.stages(&row, false);
         if known.is_none()
-            && let Some(dedupe) = stages.iter_mut().find(|stage| stage.stage == "dedupe")
+            && let Some(dedupe) = stages.iter_mut().find(|stage| stage.stage == DEDUPE.told)
         {
             dedupe.verdict = "not asked: Kafka or ClickHouse does not answer".to_owned();
         }

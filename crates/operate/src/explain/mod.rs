@@ -156,14 +156,14 @@ impl Explainer {
         verdict: Option<Verdict>,
     ) -> Explained {
         let raw = record.view(lane);
-        let reading = step.read(&raw);
-        let salt = step.salt_day(&reading).and_then(|day| self.salts.get(&day).copied().map(Salt));
+        let decoded = step.decode(&raw);
+        let salt = step.salt_day(&decoded).and_then(|day| self.salts.get(&day).copied().map(Salt));
         // What was a dead letter and can be read now has no verdict on its row; it would be the first of its key.
-        let verdict = reading.candidate().map(|_| verdict.unwrap_or(Verdict::First));
+        let verdict = decoded.candidate().map(|_| verdict.unwrap_or(Verdict::First));
         // The catalogue is not the configuration: of a link that it did not know then, it says nothing now either.
         let knew = stored.is_none_or(|row| number(row, "catalogue_version") != 0);
         let catalogue = step.catalogue().filter(|_| knew);
-        let decided = step.decide(&raw, reading, verdict, salt, catalogue.as_deref());
+        let decided = step.enrich(&raw, decoded, verdict, salt, catalogue.as_deref());
         let now = columns::of_event(&decided.event, &self.installation.warehouse);
         let context = Context { config: &self.installation.config, places: &self.places };
         let row = stored.unwrap_or(&now);

@@ -69,10 +69,10 @@ pub(super) fn try_out(
         };
         let raw = Raw::made(&element, source, now_ms, "");
         let record = raw.view(of_key(&raw.key, control.lanes));
-        let reading = step.read(&record);
-        let verdict = reading.candidate().map(|_| dedupe::Verdict::First);
+        let decoded = step.decode(&record);
+        let verdict = decoded.candidate().map(|_| dedupe::Verdict::First);
         let catalogue = step.catalogue();
-        let decided = step.decide(&record, reading, verdict, None, catalogue.as_deref());
+        let decided = step.enrich(&record, decoded, verdict, None, catalogue.as_deref());
         let made_for = routes.rule(&event.rule);
         Tried {
             key: element.key.as_str().to_owned(),

@@ -8,7 +8,7 @@ use kafka::control::Control;
 use kafka::lane::read_all_committed;
 use kafka::salts::Salts;
 use kafka::{Cluster, Topic};
-use process::{Pipeline, RawRecord, Reading, Salt, Step};
+use process::{Decoded, Pipeline, RawRecord, Salt, Step};
 use warehouse::{Block, BlockBuilder, Warehouse};
 
 use crate::error::refuse_unless;
@@ -146,11 +146,11 @@ impl<'r> Replayed<'r> {
         let catalogue = self.step.catalogue();
         for record in records.iter().filter(|record| ranges.iter().any(|range| range.contains(&record.offset))) {
             let raw = record.view(self.lane);
-            let reading = self.step.read(&raw);
+            let decoded = self.step.decode(&raw);
             let place = (record.offset - self.range.start) as usize;
             let verdict = self.verdicts.get(place).copied().flatten();
-            let salt = self.step.salt_day(&reading).and_then(|day| self.salts.get(&day).copied().map(Salt));
-            builder.push(&self.step.decide(&raw, reading, verdict, salt, catalogue.as_deref()).event)?;
+            let salt = self.step.salt_day(&decoded).and_then(|day| self.salts.get(&day).copied().map(Salt));
+            builder.push(&self.step.enrich(&raw, decoded, verdict, salt, catalogue.as_deref()).event)?;
         }
         Ok(builder.finish(NO_CUT))
     }
@@ -174,12 +174,12 @@ impl Raw {
     /// What the window would be asked, with the source and the key as they stand on rows; `None` for a dead letter.
     pub(crate) fn candidate(&self, step: &mut Step<'_>, lane: u16) -> Option<(Candidate, String, String)> {
         let raw = self.view(lane);
-        match step.read(&raw) {
-            Reading::Event(adapted, candidate) => {
+        match step.decode(&raw) {
+            Decoded::Event(adapted, candidate) => {
                 let key = String::from_utf8_lossy(&self.key).into_owned();
                 Some((candidate, adapted.event.source.to_string(), key))
             }
-            Reading::Dead(..) => None,
+            Decoded::Dead(..) => None,
         }
     }
 }

@@ -5,22 +5,12 @@
 //! early make duplicates count. Setting a clock back only keeps things for longer.
 
 use event::raw::CLOCK_TRUST_MS;
+use runtime::clock::Moment;
 
-/// Both clocks of this machine, in milliseconds: the wall clock since 1970, the monotonic one since a point of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reading {
-    /// The wall clock.
-    pub wall_ms: i64,
-    /// The monotonic clock.
-    pub monotonic_ms: i64,
-}
-
-impl Reading {
-    /// The latest that another machine's clock can say now and be believed, in milliseconds since 1970.
-    #[must_use]
-    pub fn latest(self) -> i64 {
-        self.wall_ms.saturating_add(CLOCK_TRUST_MS)
-    }
+/// The latest that another machine's clock can say now and be believed, in milliseconds since 1970.
+#[must_use]
+pub fn latest(now: Moment) -> i64 {
+    now.wall_ms.saturating_add(CLOCK_TRUST_MS)
 }
 
 /// The time of a lane: the earlier of this machine's clock and the broker's. The broker says its own with every transaction.
@@ -38,23 +28,23 @@ impl Clock {
     }
 
     /// The broker has just stamped a record with this time, in milliseconds since 1970.
-    pub fn hear(&mut self, now: Reading, stamped_ms: i64) {
+    pub fn hear(&mut self, now: Moment, stamped_ms: i64) {
         self.heard = Some((stamped_ms, now.monotonic_ms));
     }
 
     /// The time, in milliseconds since 1970; `None` until the broker was heard, since our own clock may be wrong from the start.
     #[must_use]
-    pub fn time(&self, now: Reading) -> Option<i64> {
+    pub fn time(&self, now: Moment) -> Option<i64> {
         Some(self.brokers(now)?.min(now.wall_ms))
     }
 
     /// Whether the two clocks are so far apart that one must be wrong.
     #[must_use]
-    pub fn disagrees(&self, now: Reading) -> bool {
+    pub fn disagrees(&self, now: Moment) -> bool {
         self.brokers(now).is_some_and(|brokers| brokers.abs_diff(now.wall_ms) > CLOCK_TRUST_MS.unsigned_abs())
     }
 
-    fn brokers(&self, now: Reading) -> Option<i64> {
+    fn brokers(&self, now: Moment) -> Option<i64> {
         let (stamped_ms, at) = self.heard?;
         Some(stamped_ms.saturating_add(now.monotonic_ms.saturating_sub(at)))
     }
@@ -76,11 +66,11 @@ mod tests {
     const HOUR: i64 = 3_600_000;
     const NOW: i64 = 1_764_000_000_000;
 
-    fn after(wall: i64, monotonic: i64) -> Reading {
-        Reading { wall_ms: NOW + wall, monotonic_ms: 7 + monotonic }
+    fn after(wall: i64, monotonic: i64) -> Moment {
+        Moment { wall_ms: NOW + wall, monotonic_ms: 7 + monotonic }
     }
 
-    fn heard(now: Reading, stamped_ms: i64) -> Clock {
+    fn heard(now: Moment, stamped_ms: i64) -> Clock {
         let mut clock = Clock::opened();
         clock.hear(now, stamped_ms);
         clock
@@ -128,7 +118,7 @@ mod tests {
         ) {
             let clock = heard(after(0, 0), NOW + off);
             for (wall, n) in walls.into_iter().zip(1..) {
-                let time = clock.time(Reading { wall_ms: wall, monotonic_ms: 7 + n * step }).unwrap();
+                let time = clock.time(Moment { wall_ms: wall, monotonic_ms: 7 + n * step }).unwrap();
                 prop_assert!(time <= NOW + off + n * step && time <= wall);
             }
         }

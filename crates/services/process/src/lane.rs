@@ -1,17 +1,14 @@
 //! One lane: restore, then transactions until something ends it.
 
 mod open;
-mod tally;
-mod traced;
 mod transaction;
 
 use std::time::{Duration, Instant};
 
 use kafka::lane::{End, Lane, LaneProducer, Stage, TxnError};
-use runtime::clock::{monotonic_ms, now_ms};
+use runtime::clock::now_ms;
 use runtime::{Component, HaltReason, Shutdown};
 
-use crate::clock::Reading;
 use crate::metrics::ProcessMetrics;
 use crate::{SERVICE, Settings};
 use open::OpenLane;
@@ -84,9 +81,4 @@ impl Stage for OpenLane<'_> {
             self.settings.links.release();
         }
     }
-}
-
-/// Both clocks, for what must not follow one that jumps.
-fn reading() -> Reading {
-    Reading { wall_ms: now_ms(), monotonic_ms: monotonic_ms() }
 }

@@ -1,9 +1,9 @@
 //! One Kafka-to-Kafka step, a lane at a time: adapt, deduplicate, enrich, route, inside one transaction per batch.
 //!
-//! This crate is wiring. What an event means is decided in `adapter`, `dedupe`, `enrich` and `route`; how a transaction is
-//! fenced, in `kafka`. What is decided here is only the order of steps, where blocks end ([`cuts`]), when a lane
-//! stops over dead letters ([`fuse`]), where it goes on ([`opening`]) and how it moves ([`advance`]): pure, and held by the
-//! model checker in `tests/`.
+//! This crate is wiring. What an event means is decided in `adapter`, `dedupe`, `enrich` and `rules`; how a transaction
+//! is fenced, in `kafka`. What is decided here is only the order of the stages ([`pipeline`]), where blocks end
+//! ([`cuts`]), when a lane stops over dead letters ([`fuse`]), where it goes on ([`opening`]) and how it moves
+//! ([`advance`]): pure, and held by the model checker in `tests/`.
 
 pub mod advance;
 mod catalogue;
@@ -14,11 +14,14 @@ pub mod gap;
 mod lane;
 mod metrics;
 pub mod opening;
+pub mod pipeline;
 pub mod position;
+mod record;
 mod references;
 mod salts;
 mod signals;
-mod step;
+mod tally;
+mod traced;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,11 +39,12 @@ use traces::Traces;
 
 pub use catalogue::{Followed, LinksError, read_links};
 pub use enrich::Salt;
+pub use pipeline::{Decided, Decoded, Pipeline, SourceRules, Step};
+pub use record::RawRecord;
 pub use references::{
     ReferenceFiles, Shared as SharedReferences, Unusable, UnusableBecause, read_catalogue, read_countries,
 };
 pub use salts::Salts;
-pub use step::{Decided, Pipeline, RawRecord, Reading, SourceRules, Step};
 
 /// The name of this service in ids, groups and metrics.
 pub const SERVICE: &str = "process";

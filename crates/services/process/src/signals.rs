@@ -76,6 +76,11 @@ impl Signals {
         batches
     }
 
+    /// The open transaction was aborted: its events are counted when they are read again.
+    pub(crate) fn abort(&mut self) {
+        self.counts.clear();
+    }
+
     /// The transaction that wrote `written` is committed.
     pub(crate) fn committed(&mut self, written: &[(u16, SignalBatch<'static>)], now_ms: i64) {
         self.counts.clear();

@@ -17,13 +17,13 @@ use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
 use prometheus::{Gauge, IntCounter};
 use runtime::beats::{Beat, Beats};
-use runtime::clock::{monotonic_ms, now_ms};
+use runtime::clock::{Moment, monotonic_ms, now_ms};
 use runtime::{Backoff, Live, Shutdown, Telemetry};
 
 use super::expiry;
 use super::follow::Standing;
 use super::list::{List, Look};
-use crate::clock::{Clock, Reading};
+use crate::clock::Clock;
 use crate::{Decisions, Followed, SERVICE, StartError};
 
 /// The transactional id of the keeper.
@@ -281,9 +281,9 @@ impl Keeper {
         }
         let written = writer.flush()?;
         writer.commit(GROUP, &[])?;
-        let reading = reading();
-        self.clock.hear(reading, written.stamped_ms(Topic::Links, 0).unwrap_or(reading.wall_ms));
-        self.heard_ms = Some(reading.monotonic_ms);
+        let heard = Moment::now();
+        self.clock.hear(heard, written.stamped_ms(Topic::Links, 0).unwrap_or(heard.wall_ms));
+        self.heard_ms = Some(heard.monotonic_ms);
         Ok(count)
     }
 
@@ -294,8 +294,8 @@ impl Keeper {
             self.current()?;
             self.write(std::iter::empty())?;
         }
-        let reading = reading();
-        Ok(self.clock.time(reading).unwrap_or(reading.wall_ms))
+        let now = Moment::now();
+        Ok(self.clock.time(now).unwrap_or(now.wall_ms))
     }
 
     /// Tells what has expired: first as events on `raw`, then on `links` that they were told. What a crash between the
@@ -372,9 +372,4 @@ impl Keeper {
             Some(error) => Err(failed(&error)),
         }
     }
-}
-
-/// Both clocks of this machine.
-fn reading() -> Reading {
-    Reading { wall_ms: now_ms(), monotonic_ms: monotonic_ms() }
 }

@@ -15,11 +15,11 @@ use runtime::{Current, Shutdown};
 
 use super::transaction::view;
 use crate::advance::Advance;
-use crate::catalogue::Told;
 use crate::clock::Clock;
 use crate::cuts::Policy;
 use crate::metrics::ProcessMetrics;
 use crate::opening::{GROUP, Opening, Start, broken, same_raw, window_is_whole};
+use crate::pipeline::{Stages, unusable};
 use crate::position::Carried;
 use crate::salts::LaneSalts;
 use crate::signals::Signals;
@@ -38,18 +38,11 @@ pub(super) struct OpenLane<'s> {
     pub(super) settings: &'s Settings,
     pub(super) metrics: &'s ProcessMetrics,
     pub(super) reader: LaneReader,
-    pub(super) window: Window<LogStore>,
     /// What is decided by, until the next transaction at least.
     pub(super) decisions: Current<Decisions>,
-    pub(super) step: Step<'static>,
-    /// Which files the step labels by.
+    pub(super) stages: Stages<'s, LogStore>,
+    /// Which files the stages label by.
     pub(super) references: u64,
-    /// The catalogue that it labels by, until the next transaction at least.
-    pub(super) catalogue: Arc<Catalogue>,
-    /// What platforms told of links, until it is read back.
-    pub(super) told: Told,
-    pub(super) salts: LaneSalts<'s>,
-    pub(super) signals: Signals,
     pub(super) advance: Advance,
     pub(super) clock: Clock,
     /// The append time of the last record that was read since the lane was opened, in milliseconds since 1970.
@@ -85,19 +78,21 @@ impl<'s> OpenLane<'s> {
         let next = carried.seen.raw_hi as i64;
         let reader = LaneReader::open(&settings.cluster, Topic::Raw, lane, next, Isolation::Uncommitted)?;
         tracing::info!(service = SERVICE, lane, raw = next, marks = store.ids_held(), "the lane is open");
+        let stages = Stages::new(
+            Step::shared(Arc::clone(&decisions.pipeline), &settings.control),
+            Window::new(store),
+            LaneSalts::new(&settings.salts),
+            catalogue,
+            Signals::new(lane, settings.plan.signal_partitions, &decisions.routes),
+        );
         Ok(Self {
             lane,
             settings,
             metrics,
             reader,
-            window: Window::new(store),
-            step: Step::shared(Arc::clone(&decisions.pipeline), &settings.control),
-            references: 0,
-            catalogue,
-            told: Told::default(),
-            salts: LaneSalts::new(&settings.salts),
-            signals: Signals::new(lane, settings.plan.signal_partitions, &decisions.routes),
             decisions,
+            stages,
+            references: 0,
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),
             clock: Clock::opened(),
             appended_ms: None,
@@ -113,10 +108,10 @@ impl<'s> OpenLane<'s> {
         let Some(newer) = self.settings.decisions.newer(&self.decisions).filter(|_| self.transaction.is_none()) else {
             return;
         };
-        self.step = Step::shared(Arc::clone(&newer.pipeline), &self.settings.control);
+        self.stages.step = Step::shared(Arc::clone(&newer.pipeline), &self.settings.control);
         // The files of the new configuration may be others.
         self.references = 0;
-        self.signals.follow(&newer.routes);
+        self.stages.signals.follow(&newer.routes);
         self.metrics.know(&newer.pipeline);
         self.decisions = newer;
         let version = &self.decisions.pipeline.config_version;
@@ -340,9 +335,4 @@ fn folder(data: &Path, lane: u16, attempt: u32) -> PathBuf {
         0 => data.join(format!("window-{lane}")),
         n => data.join(format!("window-{lane}.{n}")),
     }
-}
-
-/// The store is a cache: opening the lane again rebuilds what is damaged.
-pub(super) fn unusable(error: StoreError) -> End {
-    End::Retry(error.to_string())
 }

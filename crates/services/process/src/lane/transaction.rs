@@ -1,25 +1,21 @@
-//! The transaction of a lane: gather, decide, write, cut, commit.
+//! The transaction of a lane: gather, drive the stages ([`crate::pipeline`]), cut, commit.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dedupe::{Verdict, changelog};
-use event::Outcome;
-use event::lane::of_name;
+use dedupe::changelog;
 use kafka::Topic;
 use kafka::lane::{End, LaneProducer, NO_HEADERS, Position, Record, TxnError, pause};
-use rules::Trigger;
 use runtime::HaltReason;
-use runtime::clock::{now_ms, since_1970};
+use runtime::clock::{Moment, now_ms, since_1970};
 
-use super::open::{OpenLane, unusable};
-use super::reading;
-use super::tally::Tally;
-use super::traced::{Header, Traced};
+use super::open::OpenLane;
+use crate::SERVICE;
 use crate::clock::needed_from;
 use crate::opening::GROUP;
-use crate::step::{RawRecord, Reading};
-use crate::{Decided, SERVICE};
+use crate::pipeline::{By, Open, Stages, unusable};
+use crate::record::RawRecord;
+use crate::tally::Tally;
+use crate::traced::Traced;
 
 /// A transaction that was begun.
 pub(super) struct Begun {
@@ -47,7 +43,7 @@ impl OpenLane<'_> {
 
     /// Whether a transaction is due though no record came: a block to end, or a watermark to tell.
     pub(super) fn is_due(&self, now_ms: i64) -> bool {
-        self.transaction.is_some() || self.advance.block_ends(now_ms) || self.signals.tick_due(now_ms)
+        self.transaction.is_some() || self.advance.block_ends(now_ms) || self.stages.signals.tick_due(now_ms)
     }
 
     /// Reads and writes records until `cadence` has passed since the first, or `max` are written. Whether there were any.
@@ -84,31 +80,14 @@ impl OpenLane<'_> {
         usize::try_from(left).ok()
     }
 
-    /// Takes one chunk of records into the transaction.
+    /// Takes one chunk of records through the stages, into the transaction. Whether there were any.
     fn take(&mut self, producer: &mut LaneProducer, wait: Duration, chunk: usize) -> Result<bool, End> {
         self.begin_late(producer)?;
-        let Self {
-            lane,
-            settings,
-            decisions,
-            reader,
-            window,
-            step,
-            references,
-            catalogue,
-            told,
-            salts,
-            signals,
-            advance,
-            clock,
-            appended_ms,
-            transaction,
-            ..
-        } = self;
+        let Self { lane, settings, decisions, reader, stages, references, advance, transaction, .. } = self;
         let records = reader.fetch(chunk, wait)?;
         if records.is_empty() {
             if reader.is_at_end()
-                && let Some(time) = clock.time(reading())
+                && let Some(time) = self.clock.time(Moment::now())
             {
                 advance.idle(time);
             }
@@ -117,87 +96,35 @@ impl OpenLane<'_> {
         let begun = match transaction {
             Some(begun) => begun,
             None => {
+                // What labels are made of changes between transactions only: the position says by which catalogue.
                 if let Some(newer) = decisions.references.newer(references) {
-                    step.refer_to(newer);
+                    stages.step.refer_to(newer);
                 }
-                if let Some(newer) = settings.links.newer(catalogue) {
-                    told.read_back(Some(&newer));
-                    *catalogue = newer;
+                if let Some(newer) = settings.links.newer(&stages.catalogue) {
+                    stages.told.read_back(Some(&newer));
+                    stages.catalogue = newer;
                 }
-                advance.labels_by(catalogue.version());
+                advance.labels_by(stages.catalogue.version());
                 producer.begin()?;
                 transaction.insert(Begun::now())
             }
         };
-        let fetched = settings.traces.is_on().then(since_1970);
-        let catalogue = Arc::clone(catalogue);
+        let by = By {
+            lane: *lane,
+            plan: &settings.plan,
+            ids: &settings.ids,
+            routes: &decisions.routes,
+            fuse: settings.fuse,
+            past_fuse: settings.past_fuse.get(lane).copied(),
+            now: Moment::now(),
+            traced_since: settings.traces.is_on().then(since_1970),
+            raw_end: reader.position() + reader.lag_records().unwrap_or(0),
+        };
         let raw: Vec<RawRecord<'_>> = records.iter().map(|record| view(*lane, record)).collect();
-        let mut readings: Vec<Reading<'_>> = raw.iter().map(|raw| step.read(raw)).collect();
-        catalogue.bring(readings.iter().filter_map(Reading::link));
-        let (now, latest) = (now_ms(), reading().latest());
-        let mut candidates: Vec<_> = readings.iter().filter_map(Reading::candidate).collect();
-        candidates.iter_mut().for_each(|candidate| candidate.not_after(latest));
-        let mut verdicts = Vec::with_capacity(candidates.len());
-        window.decide_batch(&candidates, &mut verdicts).map_err(unusable)?;
-        let mut verdicts = verdicts.into_iter();
-        let mut value = Vec::with_capacity(2_048);
-        for (raw, reading) in raw.iter().zip(readings.drain(..)) {
-            let verdict = if reading.candidate().is_some() { verdicts.next() } else { None };
-            if let Some(Verdict::Rewound { offset }) = verdict {
-                return Err(End::Halt {
-                    reason: HaltReason::Rewound,
-                    message: format!(
-                        "raw offset {offset} of lane {lane} was committed before: the input was rewound; set the position of \
-                         {GROUP} to the end of seen, or replay into shadow tables"
-                    ),
-                });
-            }
-            let work = fetched.and_then(|fetched| begun.traced.record(raw, fetched));
-            let salt = step.salt_day(&reading).map(|day| salts.of(day)).transpose()?;
-            let mut decided = step.decide(raw, reading, verdict, salt, Some(&*catalogue));
-            begun.tally.count(&decided);
-            if settings.past_fuse.get(lane).is_some_and(|last| raw.offset <= *last) {
-                advance.passes();
-            } else if raw.is_unforeseen()
-                && let Some(blown) = advance.counts(decided.dead_letter.is_some(), settings.fuse)
-            {
-                let last = (reader.position() + reader.lag_records().unwrap_or(0) - 1).max(raw.offset as i64);
-                return Err(End::halt(HaltReason::Fuse, begun.tally.fuse_message(*lane, raw.offset, blown, last)));
-            }
-            advance.saw(raw.time());
-            *appended_ms = Some(raw.appended_at);
-            begun.tally.clocks_off += u64::from(raw.disbelieved.is_some());
-            let header = work.map(|work| begun.traced.send(work, Topic::Events, *lane));
-            write(producer, settings, *lane, raw, &decided, &mut value, header.as_ref())?;
-            advance.wrote(value.len(), now);
-            let facts = std::mem::take(&mut decided.facts);
-            for record in told.after(&decided.event, facts, Some(&*catalogue)) {
-                value.clear();
-                record.write(&settings.ids, &mut value);
-                producer.send(Topic::Links, 0, Some(record.key().as_bytes()), Some(&value), NO_HEADERS)?;
-            }
-            if decided.event.outcome == Outcome::Event {
-                for index in decisions.routes.matching_indexes(&decided.event) {
-                    let rule = &decisions.routes.rules()[index];
-                    // No destination is to hear of a shadow rule, so its alerts do not stand in the topic.
-                    if rule.is_shadow() && rule.trigger() == Some(&Trigger::Each) {
-                        *begun.tally.shadow_alerts.entry(index).or_default() += 1;
-                    } else if let Some(alert) = rule.each_alert(&decided.event) {
-                        value.clear();
-                        alert.write(&settings.ids, &mut value);
-                        let partition = of_name(rule.name(), settings.plan.alert_partitions);
-                        let header = work.map(|work| begun.traced.send(work, Topic::Alerts, partition));
-                        let key = Some(rule.name().as_bytes());
-                        producer.send(Topic::Alerts, partition, key, Some(&value), headers(header.as_ref()))?;
-                    }
-                    signals.count(index, rule, &decided.event, advance.watermark_ms());
-                }
-            }
-            if work.is_some() {
-                begun.traced.became(&decided);
-            }
-            begun.records += 1;
-        }
+        let open = Open { advance, tally: &mut begun.tally, traced: &mut begun.traced };
+        stages.take(&raw, &by, open, producer)?;
+        begun.records += raw.len() as u64;
+        self.appended_ms = raw.last().map(|raw| raw.appended_at);
         advance.read_to(reader.position() as u64);
         Ok(true)
     }
@@ -225,8 +152,7 @@ impl OpenLane<'_> {
             settings,
             decisions,
             metrics,
-            window,
-            signals,
+            stages: Stages { window, signals, .. },
             advance,
             clock,
             appended_ms,
@@ -260,22 +186,22 @@ impl OpenLane<'_> {
             .commit(GROUP, &[Position { topic: Topic::Raw, partition: lane, next, metadata: carried.to_string() }])?;
         advance.commit();
         window.commit(carried.seen).map_err(unusable)?;
-        let reading = reading();
+        let heard = Moment::now();
         // A topic of an earlier version has our own times: then there is no second clock.
-        clock.hear(reading, written.stamped_ms(Topic::Seen, lane).unwrap_or(reading.wall_ms));
-        if let (Some(appended_ms), Some(time)) = (*appended_ms, clock.time(reading)) {
+        clock.hear(heard, written.stamped_ms(Topic::Seen, lane).unwrap_or(heard.wall_ms));
+        if let (Some(appended_ms), Some(time)) = (*appended_ms, clock.time(heard)) {
             let longest = decisions.longest_window.as_millis() as i64;
             window.expire(needed_from(appended_ms, time, longest)).map_err(unusable)?;
         }
         signals.committed(&batches, now);
-        if clock.disagrees(reading) {
+        if clock.disagrees(heard) {
             metrics.own_clock.inc();
             if clock_was_told.is_none_or(|told| told.elapsed() > Duration::from_secs(60)) {
                 *clock_was_told = Some(Instant::now());
                 tracing::error!(
                     service = SERVICE,
                     lane,
-                    wall_ms = reading.wall_ms,
+                    wall_ms = heard.wall_ms,
                     brokers_ms = written.stamped_ms(Topic::Seen, lane),
                     "this machine's clock and the broker's are over five minutes apart; the lane goes by the earlier of the two: \
                      docs/runbooks/clock-skew.md"
@@ -302,7 +228,7 @@ impl OpenLane<'_> {
     /// Ends the open transaction without a trace, one that failed while it was committed too: readers wait for its end,
     /// and a lane that halts could not prove its fence beside it.
     pub(super) fn abort_transaction(&mut self, producer: &mut LaneProducer) -> Result<(), TxnError> {
-        self.window.abort();
+        self.stages.abort();
         self.advance.abort();
         self.transaction = None;
         producer.abort()
@@ -312,35 +238,4 @@ impl OpenLane<'_> {
 pub(super) fn view<'r>(lane: u16, record: &'r Record<'_>) -> RawRecord<'r> {
     let (key, body) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
     RawRecord::from_parts(lane, record.offset() as u64, record.timestamp_ms(), key, body, record.headers().iter())
-}
-
-/// Of a record for an event that is traced, or of any other.
-fn headers(header: Option<&Header>) -> &[(&'static str, String)] {
-    header.map_or(&[], |header| header)
-}
-
-/// Writes the event, and for a dead letter the body with its reason. `value` is left holding the encoded event.
-fn write(
-    producer: &LaneProducer,
-    settings: &crate::Settings,
-    lane: u16,
-    raw: &RawRecord<'_>,
-    decided: &Decided<'_>,
-    value: &mut Vec<u8>,
-    header: Option<&Header>,
-) -> Result<(), End> {
-    value.clear();
-    decided.event.write(&settings.ids, value);
-    producer.send(Topic::Events, lane, Some(raw.key), Some(value), headers(header))?;
-    if let Some(dead) = &decided.dead_letter {
-        let mut headers: Vec<(String, Vec<u8>)> = match &raw.headers {
-            Ok(headers) => headers.to_headers().into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),
-            Err(_) => Vec::new(),
-        };
-        headers.extend(dead.headers().into_iter().map(|(name, text)| (name.to_owned(), text.into_bytes())));
-        let partition = of_name(&decided.event.source, settings.plan.dead_letter_partitions);
-        let source = decided.event.source.as_bytes();
-        producer.send(Topic::DeadLetters, partition, Some(source), Some(raw.body), &headers)?;
-    }
-    Ok(())
 }

@@ -9,17 +9,18 @@ use rules::RuleIndex;
 use crate::Decided;
 use crate::fuse::Blown;
 use crate::metrics::ProcessMetrics;
+use crate::record::RawRecord;
 
 /// Counts of a transaction, published once it is committed: an aborted one is counted when it is repeated.
 #[derive(Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     sources: HashMap<String, OfSource>,
     /// Breaks of the naming standard, by owner and issue.
     naming: HashMap<(String, String), u64>,
     /// Alerts that shadow rules would have raised, by the rule's position.
-    pub(super) shadow_alerts: HashMap<usize, u64>,
+    pub(crate) shadow_alerts: HashMap<usize, u64>,
     /// Records whose received time was not believed.
-    pub(super) clocks_off: u64,
+    clocks_off: u64,
 }
 
 /// What the records of one source became.
@@ -37,7 +38,8 @@ struct OfSource {
 }
 
 impl Tally {
-    pub(super) fn count(&mut self, decided: &Decided<'_>) {
+    pub(crate) fn count(&mut self, raw: &RawRecord<'_>, decided: &Decided<'_>) {
+        self.clocks_off += u64::from(raw.disbelieved.is_some());
         let LinkEvent { source, outcome, duplicate_delay, .. } = &*decided.event;
         // Sources are few: the name is copied when its first record comes.
         let of = match self.sources.get_mut(source.as_ref()) {
@@ -64,7 +66,7 @@ impl Tally {
     }
 
     /// Why the lane stops at `offset`, and the ways on. `last` is the last offset that `raw` is known to hold.
-    pub(super) fn fuse_message(&self, lane: u16, offset: u64, blown: Blown, last: i64) -> String {
+    pub(crate) fn fuse_message(&self, lane: u16, offset: u64, blown: Blown, last: i64) -> String {
         let dead = self.sources.iter().flat_map(|(source, of)| of.dead.iter().map(move |dead| (source, dead)));
         let most = dead.max_by_key(|(_, (_, count))| **count);
         let most = most.map_or_else(String::new, |(source, (reason, count))| {
@@ -78,7 +80,7 @@ impl Tally {
         )
     }
 
-    pub(super) fn publish(self, metrics: &ProcessMetrics, rules: &RuleIndex) {
+    pub(crate) fn publish(self, metrics: &ProcessMetrics, rules: &RuleIndex) {
         metrics.ingest_clock.inc_by(self.clocks_off);
         for (source, of) in self.sources {
             let metrics = metrics.source(&source);

@@ -10,15 +10,15 @@ use runtime::clock::since_1970;
 use traces::{At, Span, Traces, conventions};
 
 use crate::opening::GROUP;
-use crate::step::RawRecord;
+use crate::record::RawRecord;
 use crate::{Decided, SERVICE};
 
 /// The header of a record whose event is traced.
-pub(super) type Header = [(&'static str, String); 1];
+pub(crate) type Header = [(&'static str, String); 1];
 
 /// What was traced so far. Nearly always empty, and then without memory.
 #[derive(Default)]
-pub(super) struct Traced {
+pub(crate) struct Traced {
     /// The work on each traced record.
     records: Vec<Span>,
     /// The records that were written for them.
@@ -27,7 +27,7 @@ pub(super) struct Traced {
 
 impl Traced {
     /// Begins the work on a record that says that it is traced. Asked only where spans are sent.
-    pub(super) fn record(&mut self, raw: &RawRecord<'_>, fetched: Duration) -> Option<TraceContext> {
+    pub(crate) fn record(&mut self, raw: &RawRecord<'_>, fetched: Duration) -> Option<TraceContext> {
         let parent = raw.headers.as_ref().ok()?.trace.filter(|trace| trace.sampled)?;
         let at = At { topic: Topic::Raw.name(), partition: raw.lane, offset: i64::try_from(raw.offset).ok() };
         let span = conventions::process(SERVICE, GROUP, at, parent).since(fetched);
@@ -37,7 +37,7 @@ impl Traced {
     }
 
     /// A record that is written for the one under way; its header.
-    pub(super) fn send(&mut self, work: TraceContext, topic: Topic, partition: u16) -> Header {
+    pub(crate) fn send(&mut self, work: TraceContext, topic: Topic, partition: u16) -> Header {
         let mut span = conventions::send(SERVICE, At { topic: topic.name(), partition, offset: None }, work);
         span.end();
         let header = span.context().to_header();
@@ -45,15 +45,15 @@ impl Traced {
         [(TRACEPARENT, header)]
     }
 
-    /// What became of the one under way.
-    pub(super) fn became(&mut self, decided: &Decided<'_>) {
-        if let Some(span) = self.records.last_mut() {
+    /// What became of the one under way, if it is traced.
+    pub(crate) fn became(&mut self, work: Option<TraceContext>, decided: &Decided<'_>) {
+        if let Some(span) = self.records.last_mut().filter(|_| work.is_some()) {
             conventions::became(span, decided.event.outcome.as_str());
         }
     }
 
     /// All of it is committed, in a transaction that began at a time since 1970.
-    pub(super) fn committed(self, traces: &Traces, lane: u16, records: u64, begun: Duration) {
+    pub(crate) fn committed(self, traces: &Traces, lane: u16, records: u64, begun: Duration) {
         if self.records.is_empty() {
             return;
         }

@@ -1,0 +1,245 @@
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+
+use ::dedupe::{MemoryStore, Verdict};
+use ::enrich::Links;
+use adapter::Dialect;
+use event::raw::RawHeaders;
+use event::{LinkEvent, Outcome};
+use kafka::control::Control;
+use kafka::{Cluster, Topic};
+use proptest::prelude::*;
+use rules::{Per, Rule, Trigger, When};
+use runtime::HaltReason;
+
+use super::*;
+use crate::Salts;
+use crate::cuts::{Open as OpenBlock, Policy};
+use crate::fuse::Fuse;
+use crate::position::Carried;
+
+const WINDOW_MS: i64 = 72 * 3_600_000;
+const NOW: i64 = 1_795_428_001_000;
+pub(super) const CLICK: &[u8] = br#"{"id":"1","type":"click","time":"2026-11-23 11:00:00","link":{"id":"l"}}"#;
+
+pub(super) fn pipeline(sources: HashMap<String, SourceRules>) -> Pipeline {
+    let gone = SourceRules { window_ms: 1, dialect: Dialect::PLAIN, visitors: true };
+    let (adapt, enrich) = (adapter::Options::default(), ::enrich::Settings::default());
+    let references = ::enrich::References::default();
+    Pipeline { sources, gone, adapt, enrich, references, owners: BTreeSet::new(), config_version: "0".into() }
+}
+
+pub(super) fn control() -> Control {
+    Control { incarnation: String::new(), lanes: 1, partitioner: 1, recipes: 1, dedupe_key: [0; 16] }
+}
+
+fn known() -> Pipeline {
+    let rules = SourceRules { window_ms: WINDOW_MS as u64, dialect: Dialect::PLAIN, visitors: true };
+    pipeline(HashMap::from([("s".to_owned(), rules)]))
+}
+
+fn record<'r>(offset: u64, key: &'r [u8], body: &'r [u8]) -> RawRecord<'r> {
+    let headers =
+        RawHeaders { source: "s".into(), adapter: "canonical".into(), received_at: NOW, ..RawHeaders::default() };
+    RawRecord::new(0, offset, NOW + offset as i64, key, body, Ok(headers))
+}
+
+/// A record as it was sent: its topic, its key, its value.
+type Record = (Topic, Vec<u8>, Vec<u8>);
+
+/// A transaction that holds what is sent into it.
+#[derive(Default)]
+struct Sent(RefCell<Vec<Record>>);
+
+impl Out for Sent {
+    fn send<N: AsRef<str>, V: AsRef<[u8]>>(
+        &self,
+        topic: Topic,
+        _partition: u16,
+        key: &[u8],
+        value: &[u8],
+        _headers: &[(N, V)],
+    ) -> Result<(), End> {
+        self.0.borrow_mut().push((topic, key.to_vec(), value.to_vec()));
+        Ok(())
+    }
+}
+
+impl Sent {
+    fn topics(&self) -> Vec<Topic> {
+        self.0.borrow().iter().map(|(topic, ..)| *topic).collect()
+    }
+
+    fn events(&self, see: impl FnMut(LinkEvent<'_>)) {
+        let sent = self.0.borrow();
+        let events = sent.iter().filter(|(topic, ..)| *topic == Topic::Events);
+        events.map(|(.., value)| LinkEvent::from_wire(&Ids::FIXED, value).expect("an event")).for_each(see);
+    }
+}
+
+/// A lane without engines: the stages, over a window in memory.
+struct Bench<'s> {
+    stages: Stages<'s, MemoryStore>,
+    routes: RuleIndex,
+    advance: Advance,
+    tally: Tally,
+    sent: Sent,
+    past_fuse: Option<u64>,
+}
+
+impl<'s> Bench<'s> {
+    fn new(salts: &'s Salts, rules: Vec<Rule>) -> Self {
+        let routes = RuleIndex::new(rules);
+        let step = Step::shared(Arc::new(known()), &control());
+        let signals = Signals::new(0, 1, &routes);
+        let catalogue = Arc::new(Links::default().catalogue());
+        let window = Window::new(MemoryStore::default());
+        let stages = Stages::new(step, window, LaneSalts::new(salts), catalogue, signals);
+        let seen = ::dedupe::SeenPosition { next_offset: 0, raw_hi: 0 };
+        let carried =
+            Carried { seen, open: OpenBlock::default(), fuse: Fuse::default(), links: 0, watermark_ms: NOW - 60_000 };
+        let advance = Advance::from(carried, Policy::for_lanes(1));
+        Self { stages, routes, advance, tally: Tally::default(), sent: Sent::default(), past_fuse: None }
+    }
+
+    fn take(&mut self, raw: &[RawRecord<'_>]) -> Result<(), End> {
+        let plan = Plan::new(1, 1);
+        let by = By {
+            lane: 0,
+            plan: &plan,
+            ids: &Ids::FIXED,
+            routes: &self.routes,
+            fuse: Limits { run: 2, percent: 0 },
+            past_fuse: self.past_fuse,
+            now: Moment { wall_ms: NOW + 1_000, monotonic_ms: 1 },
+            traced_since: None,
+            raw_end: 20,
+        };
+        let open = Open { advance: &mut self.advance, tally: &mut self.tally, traced: &mut Traced::default() };
+        self.stages.take(raw, &by, open, &self.sent)
+    }
+
+    /// How many events rules have counted.
+    fn counted(&self) -> u64 {
+        let batches = self.stages.signals.batches(NOW, NOW);
+        batches.iter().flat_map(|(_, batch)| &batch.signals).map(|signal| signal.count).sum()
+    }
+}
+
+fn salts() -> Salts {
+    Salts::new(Cluster::new("127.0.0.1:1"), Duration::from_secs(1))
+}
+
+fn rules() -> Vec<Rule> {
+    let clicks = || When::new(vec![], vec![]);
+    vec![
+        Rule::new("each", "growth", clicks(), Some(Trigger::Each)),
+        Rule::new("quiet", "growth", clicks(), Some(Trigger::Each)).in_shadow(true),
+        Rule::new("many", "growth", clicks(), Trigger::count(10, Per::Link, 60_000, 0).ok()),
+    ]
+}
+
+#[test]
+fn a_record_goes_through_all_stages_and_the_event_is_written_first() {
+    let salts = salts();
+    let mut bench = Bench::new(&salts, rules());
+    bench.take(&[record(0, b"1", CLICK), record(1, b"2", b"{}"), record(2, b"1", CLICK)]).expect("three records");
+    let topics = [Topic::Events, Topic::Alerts, Topic::Events, Topic::DeadLetters, Topic::Events];
+    assert_eq!(bench.sent.topics(), topics, "an event with its alert, a dead letter with its body, a duplicate alone");
+    let mut outcomes = Vec::new();
+    bench.sent.events(|event| outcomes.push((event.outcome, event.first_offset, event.stage.into_owned())));
+    let none = String::new;
+    assert_eq!(
+        outcomes,
+        [
+            (Outcome::Event, 0, none()),
+            (Outcome::DeadLetter, 0, DECODE.told.to_owned()),
+            (Outcome::Duplicate, 0, none()),
+        ]
+    );
+    assert_eq!(bench.counted(), 1, "a duplicate and a dead letter count for no rule");
+    assert_eq!(bench.tally.shadow_alerts.values().sum::<u64>(), 1);
+    let written = bench.sent.0.borrow();
+    let bytes: usize =
+        written.iter().filter(|(topic, ..)| *topic == Topic::Events).map(|(.., value)| value.len()).sum();
+    assert_eq!((bench.advance.current().open.rows, bench.advance.current().open.bytes), (3, bytes as u64));
+    assert_eq!(bench.advance.watermark_ms(), NOW + 2);
+}
+
+#[test]
+fn the_fuse_goes_before_what_is_written_of_its_record_and_is_passed_by_command() {
+    let salts = salts();
+    let dead = [record(0, b"1", b"{}"), record(1, b"2", b"{}"), record(2, b"3", CLICK)];
+    let mut bench = Bench::new(&salts, rules());
+    let end = bench.take(&dead).expect_err("two dead letters in a row");
+    assert!(
+        matches!(&end, End::Halt { reason: HaltReason::Fuse, message } if message.contains("--past-fuse 0@19")),
+        "{end}"
+    );
+    assert_eq!(bench.sent.topics(), [Topic::Events, Topic::DeadLetters], "of the second nothing is written");
+    let mut bench = Bench { past_fuse: Some(1), ..Bench::new(&salts, rules()) };
+    bench.take(&dead).expect("an operator lets them pass");
+    assert_eq!(bench.counted(), 1);
+}
+
+#[test]
+fn what_an_aborted_transaction_counted_is_counted_when_it_is_read_again_and_not_before() {
+    let salts = salts();
+    let mut bench = Bench::new(&salts, rules());
+    let records = [record(0, b"1", CLICK), record(1, b"2", b"{}"), record(2, b"3", b"{}")];
+    bench.take(&records).expect_err("the fuse");
+    assert_eq!(bench.counted(), 1);
+    bench.stages.abort();
+    bench.advance.abort();
+    // As for the last transaction of a lane that halts: it ends the block, and says what is counted.
+    assert_eq!(bench.counted(), 0);
+    bench.take(&records[..1]).expect("read again");
+    assert_eq!(bench.counted(), 1);
+}
+
+#[test]
+fn an_input_that_was_rewound_halts_the_lane() {
+    let salts = salts();
+    let mut bench = Bench::new(&salts, rules());
+    bench.take(&[record(5, b"1", CLICK)]).expect("a record");
+    let end = bench.take(&[record(5, b"1", CLICK)]).expect_err("the same offset");
+    assert!(matches!(end, End::Halt { reason: HaltReason::Rewound, .. }), "{end}");
+}
+
+#[test]
+fn the_documentation_lists_the_stages_in_their_order() {
+    let page = include_str!("../../../../../docs/design/process-lane.md");
+    let (_, section) = page.split_once("| | stage | takes |").expect("the table of the stages");
+    let rows: Vec<&str> = section.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+    let listed = STAGES.iter().enumerate().map(|(at, stage)| {
+        let Stage { name, takes, gives, refuses, here, .. } = stage;
+        format!("| {} | `{name}` | {takes} | {gives} | {refuses} | {here} |", at + 1)
+    });
+    let listed: Vec<String> = listed.collect();
+    assert_eq!(rows, listed, "docs/design/process-lane.md is to say:\n{}", listed.join("\n"));
+}
+
+proptest! {
+    /// Three clocks stamp a delivery: ingest's, the broker's and ours. Any one may say anything, another one each time.
+    #[test]
+    fn with_one_clock_off_each_time_a_repeat_within_the_window_is_a_duplicate(
+        wrong in [(0..4_usize, any::<i32>()), (0..4_usize, any::<i32>())], later_ms in 0..WINDOW_MS,
+    ) {
+        let pipeline = known();
+        let control = control();
+        let mut step = Step::new(&pipeline, &control);
+        let mut window = Window::new(MemoryStore::default());
+        let mut verdicts = Vec::new();
+        for (offset, (which, by)) in wrong.into_iter().enumerate() {
+            let mut clocks = [NOW + offset as i64 * later_ms; 4];
+            clocks[which] += i64::from(by) * 1_000;
+            let [claimed, appended, ours, _] = clocks;
+            let headers = RawHeaders { source: "s".into(), adapter: "canonical".into(), received_at: claimed, ..RawHeaders::default() };
+            let raw = RawRecord::new(0, offset as u64, appended, b"1", CLICK, Ok(headers));
+            let mut candidate = step.decode(&raw).candidate().unwrap();
+            candidate.not_after(ours + event::raw::CLOCK_TRUST_MS);
+            window.decide_batch(&[candidate], &mut verdicts).unwrap();
+        }
+        prop_assert!(matches!(verdicts[..], [Verdict::Duplicate { first_offset: 0, .. }]), "{verdicts:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! The cluster's address, and the client settings that every producer and reader here starts from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use runtime::LogLimits;
 
 use crate::rights::{self, Tried};
 
@@ -121,13 +122,8 @@ impl Cluster {
 /// Brings librdkafka's log lines and errors to `tracing`: one line per kind and five seconds, with the number left out since.
 pub(crate) struct Voice {
     role: String,
-    said: Mutex<HashMap<String, Said>>,
+    lines: LogLimits,
     lost: Mutex<Option<Instant>>,
-}
-
-struct Said {
-    at: Instant,
-    left_out: u64,
 }
 
 /// How long one kind of line stays silent after it was said.
@@ -135,31 +131,12 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 impl Voice {
     pub(crate) fn new(role: impl Into<String>) -> Self {
-        Self { role: role.into(), said: Mutex::new(HashMap::new()), lost: Mutex::new(None) }
+        Self { role: role.into(), lines: LogLimits::every(SILENCE), lost: Mutex::new(None) }
     }
 
     /// Which client speaks.
     pub(crate) fn role(&self) -> &str {
         &self.role
-    }
-
-    fn may_say(&self, kind: &str) -> Option<u64> {
-        let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = Instant::now();
-        match said.get_mut(kind) {
-            Some(last) if now - last.at < SILENCE => {
-                last.left_out += 1;
-                None
-            }
-            Some(last) => {
-                last.at = now;
-                Some(std::mem::take(&mut last.left_out))
-            }
-            None => {
-                said.insert(kind.into(), Said { at: now, left_out: 0 });
-                Some(0)
-            }
-        }
     }
 
     /// Since when the client may have lost a partition for good, if it may.
@@ -189,7 +166,7 @@ impl Voice {
             tracing::debug!(client = self.role, facility, "{line}");
             return;
         }
-        let Some(left_out) = self.may_say(facility) else { return };
+        let Some(left_out) = self.lines.due(facility) else { return };
         // A transaction's records are then purged, and their own errors do not say why.
         let refused = facility == "ADDPARTS" && line.contains("Topic authorization failed");
         let code = refused.then_some(RDKafkaErrorCode::TopicAuthorizationFailed);
@@ -212,7 +189,7 @@ impl Voice {
             return;
         }
         let code = error.rdkafka_error_code().map_or_else(|| "other".to_owned(), |code| format!("{code:?}"));
-        if let Some(left_out) = self.may_say(&code) {
+        if let Some(left_out) = self.lines.due(&code) {
             tracing::warn!(client = self.role, code, left_out, "Kafka: {reason}{}", about_certificates(reason));
         }
     }
@@ -283,14 +260,5 @@ mod tests {
         assert!(voice.lost_for().unwrap() >= first, "it counts from the first time");
         voice.found();
         assert_eq!(voice.lost_for(), None);
-    }
-
-    #[test]
-    fn the_same_kind_of_line_is_said_once_and_counted() {
-        let voice = Voice::new("test");
-        assert_eq!(voice.may_say("FAIL"), Some(0));
-        assert_eq!(voice.may_say("FAIL"), None);
-        assert_eq!(voice.may_say("OTHER"), Some(0));
-        assert_eq!(voice.said.lock().unwrap()["FAIL"].left_out, 1);
     }
 }

@@ -10,6 +10,7 @@ pub mod health;
 pub mod lanes;
 pub mod listen;
 pub mod live;
+mod log_limit;
 pub mod logs;
 mod metrics;
 pub mod progress;
@@ -24,6 +25,7 @@ pub use halt::{End, HaltReason, StallReason, WaitReason};
 pub use health::{Component, Health};
 pub use lanes::LaneSet;
 pub use live::{Current, Live};
+pub use log_limit::{LogLimit, LogLimits};
 pub use metrics::{Lag, LaneMetrics, Metrics};
 pub use shutdown::Shutdown;
 

@@ -12,7 +12,6 @@ mod connections;
 mod encoding;
 mod handshake;
 mod limits;
-mod logs;
 mod metrics;
 mod openapi;
 mod proxies;

@@ -1,7 +1,6 @@
 //! Events in a query: what affiliate networks and trackers call a postback, sent by GET or by a POST without a body.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use axum::http::Request;
 use hyper::body::Incoming;
@@ -24,8 +23,8 @@ pub(crate) fn event(query: Option<&str>, secret_parameter: Option<&str>) -> Opti
 }
 
 /// Tells the owner that a sender lost an event that it has put into a query.
-pub(crate) fn refused(edge: &Edge, source: &Source, arrived: Instant, peer: IpAddr, request: &Request<Incoming>) {
-    if let Some(left_out) = source.log.refused.due(arrived.duration_since(edge.begun)) {
+pub(crate) fn refused(edge: &Edge, source: &Source, peer: IpAddr, request: &Request<Incoming>) {
+    if let Some(left_out) = source.log.refused.due() {
         let (name, method) = (&source.settings.name, request.method());
         let client = edge.proxies.client(peer, request.headers());
         tracing::info!(

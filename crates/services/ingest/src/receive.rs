@@ -11,6 +11,7 @@ use bytes::Bytes;
 use config::WhenOver;
 use hyper::body::Incoming;
 use kafka::edge::EdgeError;
+use runtime::LogLimit;
 use signature::Refusal;
 
 use crate::answer::{ElementResult, Problem, QuotaState, Receipt, ReceiptId, Would};
@@ -18,7 +19,6 @@ use crate::append::{self, AppendError, Envelope};
 use crate::body::{self, BodyError};
 use crate::encoding::{Coding, DecodeError};
 use crate::limits::Hold;
-use crate::logs::Sparingly;
 use crate::metrics::RequestOutcome;
 use crate::source::{Source, SourceSettings};
 use crate::switches::Gate;
@@ -56,7 +56,7 @@ pub(crate) async fn webhook(edge: &Edge, peer: IpAddr, request: Request<Incoming
         }
         // A 200 would say that the event in the query is stored.
         Method::GET | Method::HEAD if !source.settings.events_in_query && event().is_some() => {
-            query::refused(edge, source, arrived, peer, &request);
+            query::refused(edge, source, peer, &request);
             (Problem::QueryIsNoEvent.into_response(None), RequestOutcome::WrongMethod)
         }
         Method::GET | Method::HEAD => (handshake::listening(source), RequestOutcome::Probe),
@@ -416,13 +416,13 @@ impl<'e> Delivery<'e> {
     }
 
     /// Writes a line if one is due.
-    fn line(&self, sparingly: &Sparingly, write: impl FnOnce(u64, IpAddr)) {
-        if let Some(left_out) = sparingly.due(self.now()) {
+    fn line(&self, limit: &LogLimit, write: impl FnOnce(u64, IpAddr)) {
+        if let Some(left_out) = limit.due() {
             write(left_out, self.edge.proxies.client(self.peer, &self.parts.headers));
         }
     }
 
-    /// The arrival, on the clock of quotas and log lines.
+    /// The arrival, on the clock of quotas.
     fn now(&self) -> Duration {
         self.arrived.duration_since(self.edge.begun)
     }

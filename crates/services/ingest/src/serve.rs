@@ -14,15 +14,15 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use runtime::Shutdown;
+use runtime::{LogLimit, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::connections::{Counted, Full, Pulse, Seat, Watcher};
-use crate::logs::Sparingly;
 use crate::receive;
+use crate::source::LINES_EVERY;
 use crate::{Edge, SERVICE};
 
 /// The largest head of a request. A connection's read buffer grows no larger either.
@@ -52,7 +52,7 @@ pub(crate) struct Server {
 impl Server {
     /// Takes connections until the stop is given, then lets the requests under way end.
     pub(crate) async fn run(self, listener: TcpListener, shutdown: Shutdown) {
-        let (server, connections, lines) = (Arc::new(self), TaskTracker::new(), Sparingly::default());
+        let (server, connections, lines) = (Arc::new(self), TaskTracker::new(), LogLimit::every(LINES_EVERY));
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -69,7 +69,7 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    if let Some(left_out) = lines.due(edge.begun.elapsed()) {
+                    if let Some(left_out) = lines.due() {
                         tracing::warn!(service = SERVICE, left_out, "a connection could not be taken: {error}");
                     }
                     // Out of descriptors: others have to close first. A connection that broke off costs no wait worth saving.
@@ -84,9 +84,9 @@ impl Server {
         }
     }
 
-    fn turn_away(&self, stream: TcpStream, peer: SocketAddr, full: Full, lines: &Sparingly) {
+    fn turn_away(&self, stream: TcpStream, peer: SocketAddr, full: Full, lines: &LogLimit) {
         self.edge.metrics.refused_connections.with_label_values(&[full.label()]).inc();
-        if let Some(left_out) = lines.due(self.edge.begun.elapsed()) {
+        if let Some(left_out) = lines.due() {
             let (client, reason) = (peer.ip(), full.label());
             tracing::warn!(service = SERVICE, %client, reason, left_out, "a connection was turned away: too many are open");
         }

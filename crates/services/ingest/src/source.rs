@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use adapter::{Adapter, Dialect};
 use config::Quota;
+use runtime::LogLimit;
 use signature::Verifier;
 
 use crate::limits::InFlight;
-use crate::logs::Sparingly;
 use crate::metrics::{IngestMetrics, SourceMetrics};
 use crate::quota::Bucket;
 use crate::switches::SourceSwitch;
@@ -61,12 +61,21 @@ pub(crate) struct Source {
     bucket: Option<Arc<Mutex<Bucket>>>,
 }
 
-/// Log lines about a source, each kind sparingly.
-#[derive(Default)]
+/// The shortest time between two log lines of one kind: senders cause them.
+pub(crate) const LINES_EVERY: Duration = Duration::from_secs(10);
+
+/// Log lines about a source, each kind limited by itself.
 pub(crate) struct SourceLog {
-    pub(crate) refused: Sparingly,
-    pub(crate) unavailable: Sparingly,
-    pub(crate) over_quota: Sparingly,
+    pub(crate) refused: LogLimit,
+    pub(crate) unavailable: LogLimit,
+    pub(crate) over_quota: LogLimit,
+}
+
+impl Default for SourceLog {
+    fn default() -> Self {
+        let limit = || LogLimit::every(LINES_EVERY);
+        Self { refused: limit(), unavailable: limit(), over_quota: limit() }
+    }
 }
 
 impl Source {

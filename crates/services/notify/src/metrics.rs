@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use event::{Delivery, DeliveryStage};
 use prometheus::{Gauge, GaugeVec, HistogramVec, IntCounterVec};
-use runtime::{LaneMetrics, Telemetry};
+use runtime::{LaneMetrics, LogLimit, Telemetry};
 
 use crate::{SERVICE, Settings};
 
@@ -26,7 +26,7 @@ pub(crate) struct NotifyMetrics {
     reports: IntCounterVec,
     unknown_rules: IntCounterVec,
     /// When an alert of a rule that is not known was said last.
-    said_unknown: Arc<Mutex<Option<Instant>>>,
+    unknown_lines: Arc<LogLimit>,
     by_partition: Arc<Mutex<BTreeMap<(String, u16), f64>>>,
     pub(crate) lanes: LaneMetrics,
 }
@@ -82,7 +82,7 @@ impl NotifyMetrics {
                 "Alerts that go nowhere, since the configuration of notify has no rule of their name",
                 &[],
             )?,
-            said_unknown: Arc::default(),
+            unknown_lines: Arc::new(LogLimit::every(UNKNOWN_EVERY)),
             by_partition: Arc::default(),
             lanes: metrics.lanes().clone(),
         };
@@ -155,12 +155,11 @@ impl NotifyMetrics {
     /// Counts an alert of a rule that the configuration does not have, and says so once a minute at most.
     pub(crate) fn unknown_rule(&self, rule: &str) {
         self.unknown_rules.with_label_values::<&str>(&[]).inc();
-        let mut said = self.said_unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| at.elapsed() >= UNKNOWN_EVERY) {
-            *said = Some(Instant::now());
+        if let Some(left_out) = self.unknown_lines.due() {
             tracing::warn!(
                 service = SERVICE,
                 rule,
+                left_out,
                 "alerts of a rule that the configuration here does not have go nowhere: give notify the file that detect \
                  has, before detect has it (hookline_notify_unknown_rule_alerts_total)"
             );

@@ -42,7 +42,7 @@ pub trait Report: serde::Serialize {
 /// The group under which the tools ask Kafka; it never has a position.
 const GROUP: &str = kafka::groups::TOOLS;
 /// How long Kafka may take to say where things are.
-const KAFKA_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+const KAFKA_TIMEOUT: std::time::Duration = kafka::lane::PATIENCE;
 
 /// Runs what blocks, off the async workers.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {

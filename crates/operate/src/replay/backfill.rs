@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use kafka::Cluster;
-use kafka::lane::{Fence, LaneProducer, Proof, TxnError, Writes};
+use kafka::lane::{Fence, LaneProducer, Proof, TRANSACTION_TIMEOUT, TxnError, Writes};
 use warehouse::{BlockStore, InsertPermit, Warehouse};
 
 use super::read::Replayed;
@@ -18,8 +18,6 @@ const BEGINS_WITHIN: Duration = Duration::from_secs(11);
 const ENDS_WITHIN: Duration = Duration::from_secs(120);
 /// Acknowledged attempts after which a chunk is given up: each heals one deletion that the engine does not know of.
 const ATTEMPTS: u32 = 20;
-/// The transaction timeout of the claim; nothing is ever written in it.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The right to write rows of a lane that are settled: whoever takes it ends the claims before it.
 pub(super) struct Claim {
@@ -38,7 +36,9 @@ impl InsertPermit for Proven {}
 impl Claim {
     pub(super) async fn take(cluster: &Cluster, lane: u16) -> Result<Self> {
         let cluster = cluster.clone();
-        let producer = blocking(move || Ok(Fence::open(&cluster, "replay", lane, TIMEOUT, Writes::nothing())?)).await?;
+        // Nothing is ever written in its transactions.
+        let open = move || Ok(Fence::open(&cluster, "replay", lane, TRANSACTION_TIMEOUT, Writes::nothing())?);
+        let producer = blocking(open).await?;
         Ok(Self { lane, producer: Some(producer), since: Instant::now() })
     }
 

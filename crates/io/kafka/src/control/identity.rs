@@ -1,13 +1,15 @@
 //! The identity of this pipeline: written once, the same for everyone ever after.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::{APART, PATIENCE, WRITER};
 use crate::cluster::Cluster;
-use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
+use crate::lane::{
+    self, Fence, NO_HEADERS, ReadError, ScanError, TRANSACTION_TIMEOUT, TxnError, Writes, pause, read_all_committed,
+};
 use crate::positions::{PositionError, Positions};
 use crate::topics::Topic;
 
@@ -161,7 +163,7 @@ pub fn read_or_create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: 
 fn any_record(cluster: &Cluster, lanes: u16) -> Result<bool, ControlError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let asked = Positions::open(cluster, crate::groups::TOPICS, Duration::from_secs(10))
+        let asked = Positions::open(cluster, crate::groups::TOPICS, lane::PATIENCE)
             .and_then(|positions| positions.any_record(Topic::Raw, lanes));
         match asked {
             Ok(any) => return Ok(any),
@@ -212,7 +214,7 @@ fn parse(json: &[u8]) -> Result<Control, ControlError> {
 }
 
 fn create(cluster: &Cluster, lanes: u16, partitioner: u32, recipes: u32) -> Result<(), ControlError> {
-    let mut writer = Fence::open_id(cluster, WRITER, Duration::from_secs(10), Writes::records([(Topic::Control, 0)]))?;
+    let mut writer = Fence::open_id(cluster, WRITER, TRANSACTION_TIMEOUT, Writes::records([(Topic::Control, 0)]))?;
     // Under the fence nobody else writes: what is not here now was not written.
     if read(cluster)?.is_some() {
         return Ok(());

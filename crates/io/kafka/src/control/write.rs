@@ -1,12 +1,14 @@
 //! Switching, and reading what was switched.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::identity::{self, ControlError};
 use super::switches::{Change, Kind, Object, Switch, Switches, UnreadableSwitch};
 use super::{APART, PATIENCE, WRITER};
 use crate::cluster::Cluster;
-use crate::lane::{Fence, NO_HEADERS, ReadError, ScanError, TxnError, Writes, pause, read_all_committed};
+use crate::lane::{
+    Fence, NO_HEADERS, ReadError, ScanError, TRANSACTION_TIMEOUT, TxnError, Writes, pause, read_all_committed,
+};
 use crate::topics::Topic;
 
 /// A switch was not read or not written.
@@ -98,7 +100,7 @@ pub fn set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change
 }
 
 fn try_set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change, SwitchError> {
-    let mut writer = Fence::open_id(cluster, WRITER, Duration::from_secs(10), Writes::records([(Topic::Control, 0)]))?;
+    let mut writer = Fence::open_id(cluster, WRITER, TRANSACTION_TIMEOUT, Writes::records([(Topic::Control, 0)]))?;
     // Under the fence nobody else writes, so this is what the change is a change of.
     let was = read_log(cluster, object.kind)?.switches.state_at(&object.id, switch.at);
     let change = Change { object: object.clone(), was, switch: switch.clone() };

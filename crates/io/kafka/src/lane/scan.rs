@@ -94,8 +94,7 @@ pub fn read_all_committed<E>(
     mut each: impl FnMut(&Record<'_>) -> Result<(), E>,
 ) -> Result<Scanned, ScanError<E>> {
     let reader = LaneReader::unassigned(cluster, topic, partition, Isolation::Committed, IDLE_FETCH)?;
-    let stable =
-        || positions::range(reader.consumer(), topic, partition, Duration::from_secs(10)).map_err(ReadError::from);
+    let stable = || positions::range(reader.consumer(), topic, partition, super::PATIENCE).map_err(ReadError::from);
     let range = stable()?;
     let end = to.unwrap_or(range.end);
     let start = from.unwrap_or(range.low);

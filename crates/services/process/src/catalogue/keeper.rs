@@ -28,8 +28,6 @@ use crate::{Decisions, Followed, SERVICE, StartError};
 
 /// The transactional id of the keeper.
 const WRITER: &str = "hookline-links";
-/// The group under which positions are asked for; none is committed.
-const GROUP: &str = kafka::groups::LINKS;
 /// Records of one transaction.
 const AT_ONCE: usize = 2_000;
 /// How often the list and the clock are looked at.
@@ -260,7 +258,7 @@ impl Keeper {
             let writes = Writes::records([(Topic::Links, 0)]);
             self.writer = Some(Fence::open_id(cluster, WRITER, TRANSACTION_TIMEOUT, writes)?);
         }
-        let end = Positions::open(cluster, GROUP, PATIENCE)?.watermarks(Topic::Links, 0)?.end;
+        let end = Positions::open(cluster, kafka::groups::LINKS, PATIENCE)?.watermarks(Topic::Links, 0)?.end;
         links.wait_for(u64::try_from(end).unwrap_or(0), false, PATIENCE, &self.shutdown)
     }
 
@@ -280,7 +278,7 @@ impl Keeper {
             writer.send(Topic::Links, 0, Some(b"clock"), None, NO_HEADERS)?;
         }
         let written = writer.flush()?;
-        writer.commit(GROUP, &[])?;
+        writer.commit(kafka::groups::LINKS, &[])?;
         let heard = Moment::now();
         self.clock.hear(heard, written.stamped_ms(Topic::Links, 0).unwrap_or(heard.wall_ms));
         self.heard_ms = Some(heard.monotonic_ms);

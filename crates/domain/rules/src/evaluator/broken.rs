@@ -125,18 +125,35 @@ impl BrokenMinute {
     pub(crate) fn of(pane: &Pane) -> (Self, usize) {
         let (mut minute, mut named) = (Self::default(), 0);
         for (at, part) in pane.parts().enumerate() {
-            match &*part.facet {
-                WORKS => minute.works = minute.works.saturating_add(part.count),
-                EDITED => minute.edited = true,
-                ENDED => minute.ended = true,
-                bad => {
-                    minute.bad = minute.bad.saturating_add(part.count);
-                    minute.reason = bad.strip_prefix(BAD).unwrap_or(bad).to_owned();
-                    named = at;
-                }
+            if minute.add(&part.facet, part.count) {
+                named = at;
             }
         }
         (minute, named)
+    }
+
+    /// Adds events that show the same. Whether they led nowhere.
+    fn add(&mut self, facet: &str, count: u32) -> bool {
+        match facet {
+            WORKS => self.works = self.works.saturating_add(count),
+            EDITED => self.edited = true,
+            ENDED => self.ended = true,
+            bad => {
+                self.bad = self.bad.saturating_add(count);
+                self.reason = bad.strip_prefix(BAD).unwrap_or(bad).to_owned();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How many led nowhere, and how many arrived, of a link that the platform `has_ended` before the minute or not;
+    /// that is then as of its end.
+    fn counts(&self, has_ended: &mut bool) -> (u32, u32) {
+        // Which came first within the minute is not known: an edit is believed, or the link would stay ended for ever.
+        let was_ended = *has_ended && !self.edited;
+        *has_ended = was_ended || (self.ended && !self.edited);
+        if was_ended { (self.bad.saturating_add(self.works), 0) } else { (self.bad, self.works) }
     }
 }
 
@@ -149,18 +166,12 @@ pub(crate) struct Nowhere {
 impl Nowhere {
     /// Takes what came in one minute: how many led nowhere, and how many arrived.
     pub(crate) fn take<'f>(&mut self, parts: impl Iterator<Item = (&'f str, u64)>) -> (u64, u64) {
-        let (mut bad, mut works, mut edited, mut ended) = (0, 0, false, false);
+        let mut minute = BrokenMinute::default();
         for (facet, count) in parts {
-            match facet {
-                WORKS => works += count,
-                EDITED => edited = true,
-                ENDED => ended = true,
-                _ => bad += count,
-            }
+            minute.add(facet, u32::try_from(count).unwrap_or(u32::MAX));
         }
-        let was_ended = self.ended && !edited;
-        self.ended = was_ended || (ended && !edited);
-        if was_ended { (bad + works, 0) } else { (bad, works) }
+        let (bad, works) = minute.counts(&mut self.ended);
+        (u64::from(bad), u64::from(works))
     }
 }
 
@@ -196,8 +207,7 @@ impl BrokenKey {
     ) {
         self.walk(rule, minute, tell);
         let end = minute + 1;
-        let ended = self.ended && !seen.edited;
-        let (bad, works) = if ended { (seen.bad.saturating_add(seen.works), 0) } else { (seen.bad, seen.works) };
+        let (bad, works) = seen.counts(&mut self.ended);
         if bad > 0 {
             (self.last_bad, self.works, self.edited) = (end, 0, seen.edited);
             self.reason = if seen.bad > 0 { seen.reason } else { OF_ENDED.to_owned() };
@@ -205,8 +215,6 @@ impl BrokenKey {
             self.works = self.works.saturating_add(works);
             self.edited |= seen.edited;
         }
-        // Which came first within the minute is not known: an edit is believed, or the link would stay ended for ever.
-        self.ended = ended || (seen.ended && !seen.edited);
         if bad > 0 || works > 0 {
             self.minutes.push((minute, bad, works));
         }

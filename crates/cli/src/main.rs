@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    backtest, check, config, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse,
+    backtest, canary, check, config, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse,
     reload as reload_command, replay, review, send, status, switches, train,
 };
 use services::Service;
@@ -49,6 +49,8 @@ enum Command {
     Notify(service::Args),
     /// What is there and what is wrong, as pages for a browser
     Console(console::Args),
+    /// Send a made-up event at each interval, and measure how long its row and its message take
+    Canary(canary::Args),
     /// What is broken, what is lost, what to do next: on one screen
     Status(status::Args),
     /// Create or upgrade the tables in ClickHouse
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
         Command::Report(args) => service::run_stage(Service::Report, &args),
         Command::Notify(args) => service::run(Service::Notify, &args),
         Command::Console(args) => console::run(&args),
+        Command::Canary(args) => canary::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Send(args) => send::run(&args),

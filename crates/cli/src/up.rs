@@ -9,6 +9,7 @@ use config::{Config, Fresh};
 use local::Progress;
 use local::clickhouse::{Access, Account};
 use local::engines::{Engines, Options};
+use operate::canary;
 use operate::installation::ADDRESSES;
 use reqwest::Url;
 use runtime::{Live, Shutdown};
@@ -200,7 +201,12 @@ impl House {
         installation.file = self.config_path.clone();
         let token = installation.config.console.token.clone();
         let installation = Live::new(installation);
-        let on_console = Part::Console(installation.clone());
+        let on_console = Part::Installation(installation.clone());
+        // Sends nothing while the configuration has no [canary].
+        let canary = canary::Settings {
+            installation: installation.clone(),
+            ingest: canary::Ingest::Unless(Some(ingest.clone())),
+        };
         let settings = console::Settings { token, installation, instances: vec![metrics.to_string()] };
         let mut console_served = tokio::spawn(console::serve(self.console, settings, shutdown.clone()));
         let stage = demo::Stage {
@@ -229,6 +235,7 @@ impl House {
         let ended = tokio::select! {
             started = started => match started {
                 Ok(()) => {
+                    send_canary(canary, &platform, shutdown);
                     let addresses = Addresses {
                         ingest: Some(&ingest),
                         console: Some(&console),
@@ -284,6 +291,16 @@ impl House {
             ..warehouse::Settings::default()
         }
     }
+}
+
+/// Sends the canary of the configuration, now or once it has one.
+fn send_canary(settings: canary::Settings, platform: &Platform, shutdown: &Shutdown) {
+    let (telemetry, shutdown) = (platform.telemetry.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        if let Err(error) = canary::run(settings, &telemetry, &shutdown).await {
+            tracing::error!(%error, "the canary is not sent");
+        }
+    });
 }
 
 /// The console's listener. Where nothing was said about it on the command line, a port that is in use does not keep

@@ -5,6 +5,7 @@
 //! reads arguments or ends the process, so the command line and a console can stand on the same functions.
 
 pub mod backtest;
+pub mod canary;
 pub mod check;
 mod clock;
 pub mod dead_letters;

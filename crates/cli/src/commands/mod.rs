@@ -2,6 +2,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod backtest;
+pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod console;

@@ -9,14 +9,14 @@ use runtime::live::Replaced;
 
 use crate::platform::{self, Platform};
 
-/// A service, by what it works by.
+/// A service, by what it works by. Console and canary share the installation that they are about.
 pub(crate) enum Part {
     Ingest(ingest::LiveIngest),
     Process(Live<process::Decisions>),
     Detect(Live<detect::Settings>),
     Report(Live<report::Settings>),
     Notify(Live<notify::Settings>),
-    Console(Live<Installation>),
+    Installation(Live<Installation>),
 }
 
 /// When a part takes it: a part that reads what another writes is told before it.
@@ -34,7 +34,7 @@ pub(crate) enum Prepared {
     Detect(Live<detect::Settings>, detect::Settings),
     Report(Live<report::Settings>, Box<report::Settings>),
     Notify(Live<notify::Settings>, notify::Settings),
-    Console(Live<Installation>, Installation),
+    Installation(Live<Installation>, Installation),
 }
 
 impl Part {
@@ -66,9 +66,9 @@ impl Part {
                 let settings = notify::Settings::from_config(cluster, plan, ids, &next.config)?;
                 Prepared::Notify(live.clone(), notify::Settings { warehouse, traces, ..settings })
             }
-            Self::Console(live) => {
+            Self::Installation(live) => {
                 let config = next.installation().config;
-                Prepared::Console(live.clone(), Installation { config, ..live.current().as_ref().clone() })
+                Prepared::Installation(live.clone(), Installation { config, ..live.current().as_ref().clone() })
             }
         })
     }
@@ -106,7 +106,7 @@ impl Prepared {
         match self {
             Self::Ingest(..) => Order::Ingest,
             Self::Process(..) => Order::Process,
-            Self::Detect(..) | Self::Report(..) | Self::Notify(..) | Self::Console(..) => Order::Late,
+            Self::Detect(..) | Self::Report(..) | Self::Notify(..) | Self::Installation(..) => Order::Late,
         }
     }
 
@@ -125,7 +125,7 @@ impl Prepared {
                 drop(live.replace(*settings));
                 None
             }
-            Self::Console(live, installation) => {
+            Self::Installation(live, installation) => {
                 drop(live.replace(installation));
                 None
             }

@@ -49,7 +49,7 @@ fn walk(options: &[&'static dyn Declared], visit: &mut impl FnMut(&'static Group
 #[test]
 fn every_option_that_is_declared_is_read() {
     let example = example_file("deploy/hookline.example.toml");
-    let platform = "[registry]\nurl = \"http://a\"\n[geo]\ncountry = \"a\"\n[traces]\nendpoint = \"http://a\"\n";
+    let platform = "[registry]\nurl = \"http://a\"\n[geo]\ncountry = \"a\"\n[traces]\nendpoint = \"http://a\"\n[canary]\nsource = \"a\"\n";
     let tls = "tls = { cert = \"a\", key = \"b\" }\n[process]\n";
     let rules = example_file("deploy/rules/growth.toml");
     read(&format!("{}{platform}{rules}", example.replace("[process]\n", tls)));

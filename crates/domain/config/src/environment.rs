@@ -9,8 +9,8 @@ use crate::document::{Entry, Node, Table, Value};
 use crate::problem::{Origin, Place, Sink, did_you_mean};
 
 /// The sections whose keys have a `HOOKLINE_<SECTION>_<KEY>` override.
-pub(crate) const PLATFORM_SECTIONS: [&str; 9] =
-    ["kafka", "clickhouse", "registry", "ingest", "process", "geo", "metrics", "traces", "console"];
+pub(crate) const PLATFORM_SECTIONS: [&str; 10] =
+    ["kafka", "clickhouse", "registry", "ingest", "process", "geo", "metrics", "traces", "console", "canary"];
 
 /// `HOOKLINE_` variables that are not overrides; a `*` at the end stands for any ending.
 const OTHER_VARIABLES: [&str; 6] = [

@@ -11,6 +11,7 @@
 
 mod alert;
 mod availability;
+mod canary;
 mod channels;
 #[cfg(test)]
 mod declared;
@@ -58,6 +59,7 @@ use jiff::tz::TimeZone;
 
 pub use enrich::Network;
 
+pub use canary::Canary;
 pub use destination::{Destination, OpenHours, Outside};
 pub use environment::Environment;
 pub use fresh::{Fresh, FreshError};
@@ -143,6 +145,8 @@ pub struct Config {
     pub traces: Option<Traces>,
     /// The console.
     pub console: Console,
+    /// The made-up event that is sent at each interval; none: nothing is sent.
+    pub canary: Option<Canary>,
     /// What is worth knowing, though nothing is wrong.
     pub warnings: Vec<Problem>,
     version: String,
@@ -306,6 +310,8 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
     let silences =
         section(&top, &root::SILENCE).map(|all| silence::read_silences(&all, &known_rules)).unwrap_or_default();
     let inhibits = inhibit::read(section(&top, &root::INHIBIT).as_ref(), &known_rules, &rules);
+    let known = canary::Known { sources: &known_sources, rules: &known_rules };
+    let canary = canary::read(section(&top, &root::CANARY), &known, &sources, &rules);
     let workflow = section(&top, &root::WORKFLOW)
         .and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
     let channels = channels::read(section(&top, &root::CHANNELS));
@@ -337,6 +343,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         metrics: platform::read_metrics(section(&top, &root::METRICS)),
         traces: traces::read(section(&top, &root::TRACES), &known_sources),
         console: platform::read_console(section(&top, &root::CONSOLE)),
+        canary,
         warnings: Vec::new(),
         version: version::hash(root),
         timezone: zone.clone(),

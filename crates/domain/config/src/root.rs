@@ -5,7 +5,7 @@ use crate::option::{Group, Opt};
 use crate::platform::groups;
 use crate::table::{Table, Tables};
 use crate::{
-    channels, destination, inhibit, labels, naming, owners, privacy, route_test, rule, silence, source, traces,
+    canary, channels, destination, inhibit, labels, naming, owners, privacy, route_test, rule, silence, source, traces,
 };
 
 pub(crate) const VERSION: Opt<Integer<i64>> =
@@ -59,6 +59,7 @@ pub(crate) const GEO: Opt<Table> = table("geo", &groups::GEO);
 pub(crate) const METRICS: Opt<Table> = table("metrics", &groups::METRICS);
 pub(crate) const TRACES: Opt<Table> = table("traces", &traces::GROUP);
 pub(crate) const CONSOLE: Opt<Table> = table("console", &groups::CONSOLE);
+pub(crate) const CANARY: Opt<Table> = table("canary", &canary::GROUP);
 
 /// The file.
 pub(crate) static GROUP: Group = Group {
@@ -94,6 +95,7 @@ pub(crate) static GROUP: Group = Group {
         &METRICS,
         &TRACES,
         &CONSOLE,
+        &CANARY,
     ],
     others: &[],
 };

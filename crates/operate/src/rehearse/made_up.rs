@@ -10,13 +10,13 @@ use rules::{Field, Per, Rule, Trigger};
 use serde_json::{Value, json};
 
 /// The most events that one rule is sent.
-pub(super) const MOST: u64 = 2_000;
+pub(crate) const MOST: u64 = 2_000;
 /// Clicks of the burst itself.
 const BURST: usize = 300;
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Scenario {
+pub(crate) enum Scenario {
     Click,
     QrScan,
     Utm,
@@ -30,7 +30,7 @@ pub(super) enum Scenario {
 }
 
 impl Scenario {
-    pub(super) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Click,
         Self::QrScan,
         Self::Utm,
@@ -44,7 +44,7 @@ impl Scenario {
     ];
 
     /// Its name for programs.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Click => "click",
             Self::QrScan => "qr_scan",
@@ -60,7 +60,7 @@ impl Scenario {
     }
 
     /// What is tried, in words.
-    pub(super) fn title(self) -> &'static str {
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Click => "a click on a live link",
             Self::QrScan => "a scan of a QR code",
@@ -78,19 +78,19 @@ impl Scenario {
 
 /// An event that is sent.
 #[derive(Debug, Clone)]
-pub(super) struct MadeUp {
-    pub(super) scenario: Scenario,
+pub(crate) struct MadeUp {
+    pub(crate) scenario: Scenario,
     /// Its `id`.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// Its event key, once it was tried out.
-    pub(super) key: String,
-    pub(super) body: Value,
+    pub(crate) key: String,
+    pub(crate) body: Value,
     /// How often it is delivered.
-    pub(super) deliveries: u64,
+    pub(crate) deliveries: u64,
     /// Columns that its row must have.
-    pub(super) expects: Vec<(&'static str, String)>,
+    pub(crate) expects: Vec<(&'static str, String)>,
     /// The rule that it is made for; its own scenario's when empty.
-    pub(super) rule: String,
+    pub(crate) rule: String,
 }
 
 impl MadeUp {
@@ -106,7 +106,7 @@ impl MadeUp {
 }
 
 /// Makes events up.
-pub(super) struct Maker<'c> {
+pub(crate) struct Maker<'c> {
     config: &'c Config,
     source: &'c str,
     /// Tells this rehearsal from all others.
@@ -116,13 +116,13 @@ pub(super) struct Maker<'c> {
 }
 
 impl<'c> Maker<'c> {
-    pub(super) fn new(config: &'c Config, source: &'c str, run: &'c str, now_ms: i64) -> Self {
+    pub(crate) fn new(config: &'c Config, source: &'c str, run: &'c str, now_ms: i64) -> Self {
         let now = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
         Self { config, source, run, now: format!("{now:.3}"), made: 0 }
     }
 
     /// An event of some kind on a link that no other rehearsal knows.
-    fn event(&mut self, scenario: Scenario, kind: &str, link: &str) -> MadeUp {
+    pub(crate) fn event(&mut self, scenario: Scenario, kind: &str, link: &str) -> MadeUp {
         self.made += 1;
         let (run, number) = (self.run, self.made);
         let (id, name) = (format!("rehearse-{run}-{number}"), format!("rehearse-{run}-{link}"));
@@ -157,7 +157,7 @@ impl<'c> Maker<'c> {
     }
 
     /// The events of the scenarios themselves.
-    pub(super) fn scenarios(&mut self) -> Vec<MadeUp> {
+    pub(crate) fn scenarios(&mut self) -> Vec<MadeUp> {
         let mut all = vec![self.click(Scenario::Click, "click")];
         let scan = self.event(Scenario::QrScan, "qr_scan", "qr");
         let qr = json!({ "qr": { "id": "rehearse-qr", "programme": "rehearse", "placement": "shelf-1" } });
@@ -209,7 +209,7 @@ impl<'c> Maker<'c> {
     ///
     /// # Errors
     /// Why a rehearsal cannot make the rule speak, in words.
-    pub(super) fn of_rule(&mut self, rule: &Rule) -> Result<Vec<MadeUp>, String> {
+    pub(crate) fn of_rule(&mut self, rule: &Rule) -> Result<Vec<MadeUp>, String> {
         let count = match rule.trigger() {
             None => return Err("it has no alert".to_owned()),
             Some(Trigger::Each) => 1,

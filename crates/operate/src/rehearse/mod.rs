@@ -7,8 +7,8 @@
 mod expected;
 mod judge;
 mod look;
-mod made_up;
-mod post;
+pub(crate) mod made_up;
+pub(crate) mod post;
 #[cfg(test)]
 mod tests;
 

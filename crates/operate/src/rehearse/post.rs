@@ -1,10 +1,10 @@
-//! Sending the events of a rehearsal, signed as the source's platform signs.
+//! Sending made-up events, signed as the source's platform signs.
 
 use std::time::Duration;
 
 use config::Source;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, redirect};
+use reqwest::{Client, StatusCode, redirect};
 use serde_json::Value;
 use signature::{Message, Secret, Signer};
 
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 const TOGETHER: usize = 50;
 
 /// Posts to one source.
-pub(super) struct Poster {
+pub(crate) struct Poster {
     client: Client,
     signer: Signer,
     /// The address that is posted to, and the one that a signature covers.
@@ -38,11 +38,11 @@ pub(super) struct Poster {
 }
 
 impl Poster {
-    pub(super) fn new(source: &Source, ingest: &str, run: &str) -> Result<Self> {
+    pub(crate) fn new(source: &Source, ingest: &str, run: &str) -> Result<Self> {
         let Some(secret) = Secret::newest_live(&source.secrets, clock::now().0.div_euclid(1_000)) else {
             refuse!(
-                "source {:?} has no secret here that is live now: a rehearsal signs as its platform does, so the secrets that the \
-                 configuration names have to be readable where it runs",
+                "source {:?} has no secret here that is live now: made-up events are signed as its platform signs, so the secrets \
+                 that the configuration names have to be readable where they are sent from",
                 source.name
             );
         };
@@ -117,49 +117,20 @@ impl Poster {
 
     /// Posts a body. The receipt.
     pub(super) async fn post(&mut self, body: &Value) -> Result<String> {
-        let body = body.to_string();
         self.sent += 1;
         let id = format!("msg_rehearse_{}_{}", self.run, self.sent);
         let mut said = String::new();
         for attempt in 0..ATTEMPTS {
             self.repeated += u64::from(attempt > 0);
-            let timestamp = clock::now().0.div_euclid(1_000);
-            let (url, body) = (self.signed_url.as_str(), body.as_bytes());
-            let signed = match self.signer.sign(&Message {
-                method: "POST",
-                url,
-                content_type: JSON,
-                id: &id,
-                timestamp,
-                body,
-            }) {
-                Ok(signed) => signed,
-                Err(why) => refuse!("the request cannot be signed: {why}"),
-            };
-            let target = match signed.url.split_once('?') {
-                Some((_, query)) => format!("{}?{query}", self.url),
-                None => self.url.clone(),
-            };
-            let mut request = self.client.post(target).header(CONTENT_TYPE, JSON).body(body.to_vec());
-            for (name, value) in signed.headers {
-                request = request.header(name, value);
-            }
             let mut pause = Duration::from_millis(250 << attempt);
-            match request.send().await {
-                Err(why) => said = format!("cannot be reached: {}", without_url(why)),
-                Ok(answer) => {
-                    let status = answer.status();
-                    let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-                    pause = seconds.map_or(pause, Duration::from_secs);
-                    let text = answer.text().await.unwrap_or_default();
-                    said = format!("answers {status}: {}", text.chars().take(300).collect::<String>());
-                    if status.is_success() {
-                        let receipt = serde_json::from_str::<Value>(&text).ok();
-                        let receipt = receipt.as_ref().and_then(|answer| answer["receipt"].as_str());
-                        let Some(receipt) = receipt else { refuse!("{} {said}, which names no receipt", self.url) };
-                        return Ok(receipt.to_owned());
-                    }
-                    if status.is_client_error() && status.as_u16() != 429 {
+            match self.post_once(&id, body).await? {
+                Answered::Taken(receipt) => return Ok(receipt),
+                Answered::Unreachable(why) => said = why,
+                Answered::Refused { status, said: answer, after } => {
+                    said = answer;
+                    pause = after.unwrap_or(pause);
+                    // An answer without a receipt is not from a Hookline.
+                    if status.is_success() || (status.is_client_error() && status.as_u16() != 429) {
                         break;
                     }
                 }
@@ -168,6 +139,52 @@ impl Poster {
         }
         refuse!("{} {said}", self.url)
     }
+
+    /// Posts a body once, under an id that a second attempt would keep.
+    pub(crate) async fn post_once(&self, id: &str, body: &Value) -> Result<Answered> {
+        let body = body.to_string();
+        let timestamp = clock::now().0.div_euclid(1_000);
+        let (url, body) = (self.signed_url.as_str(), body.as_bytes());
+        let signed = match self.signer.sign(&Message { method: "POST", url, content_type: JSON, id, timestamp, body }) {
+            Ok(signed) => signed,
+            Err(why) => refuse!("the request cannot be signed: {why}"),
+        };
+        let target = match signed.url.split_once('?') {
+            Some((_, query)) => format!("{}?{query}", self.url),
+            None => self.url.clone(),
+        };
+        let mut request = self.client.post(target).header(CONTENT_TYPE, JSON).body(body.to_vec());
+        for (name, value) in signed.headers {
+            request = request.header(name, value);
+        }
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(why) => return Ok(Answered::Unreachable(format!("cannot be reached: {}", without_url(why)))),
+        };
+        let status = answer.status();
+        let after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let after = after.map(Duration::from_secs);
+        let text = answer.text().await.unwrap_or_default();
+        if status.is_success() {
+            let receipt = serde_json::from_str::<Value>(&text).ok();
+            if let Some(receipt) = receipt.as_ref().and_then(|answer| answer["receipt"].as_str()) {
+                return Ok(Answered::Taken(receipt.to_owned()));
+            }
+        }
+        let without = if status.is_success() { ", which names no receipt" } else { "" };
+        let said = format!("answers {status}: {}{without}", text.chars().take(300).collect::<String>());
+        Ok(Answered::Refused { status, said, after })
+    }
+}
+
+/// What became of one request.
+pub(crate) enum Answered {
+    /// It was taken, under this receipt.
+    Taken(String),
+    /// Another answer, in words, with how long to wait if it says so.
+    Refused { status: StatusCode, said: String, after: Option<Duration> },
+    /// No answer, and why.
+    Unreachable(String),
 }
 
 /// Why, without the address, which may carry a secret.

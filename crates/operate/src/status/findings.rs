@@ -28,12 +28,19 @@ pub(super) struct Findings<'f> {
 }
 
 impl Findings<'_> {
-    fn add(&mut self, severity: Severity, what: String, why: impl Into<String>, next: String, runbook: &str) {
+    pub(super) fn add(
+        &mut self,
+        severity: Severity,
+        what: String,
+        why: impl Into<String>,
+        next: String,
+        runbook: &str,
+    ) {
         let runbook = format!("docs/runbooks/{runbook}.md");
         self.problems.push(Problem { severity, what, why: why.into(), next, runbook });
     }
 
-    fn flag(&self) -> String {
+    pub(super) fn flag(&self) -> String {
         self.installation.flag()
     }
 

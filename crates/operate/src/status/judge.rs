@@ -29,6 +29,7 @@ pub fn judge(installation: &Installation, facts: &Facts) -> StatusReport {
     findings.dead_letters();
     findings.destinations();
     findings.inhibited();
+    findings.canary();
     let mut problems = findings.problems;
     // Within one severity, the order in which they were found stays: what explains others is found first.
     problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
@@ -224,6 +225,7 @@ fn sources(installation: &Installation, facts: &Facts) -> Vec<SourceStatus> {
         name: source.name.clone(),
         owner: source.owner.clone(),
         switch: switch(&source.name),
+        test: source.test,
         last_seen: last_seen(&source.name),
     };
     installation.config.sources.iter().map(status).collect()

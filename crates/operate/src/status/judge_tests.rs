@@ -262,6 +262,50 @@ fn what_waits_for_a_person_needs_attention_and_is_not_broken() {
 }
 
 #[test]
+fn a_canary_is_dead_when_three_of_its_events_did_not_come_through() {
+    let mut installation = installation();
+    let canary = config::Canary {
+        source: "canary".into(),
+        rule: Some("canary".into()),
+        interval: Duration::from_secs(60),
+        patience: Duration::from_secs(30),
+        ingest: None,
+    };
+    std::sync::Arc::make_mut(&mut installation.config).canary = Some(canary);
+    let said = |samples: &[(&str, &str, f64)]| {
+        let mut facts = well(&installation);
+        let answer = facts.instances[0].answer.as_mut().unwrap();
+        answer.samples.extend(samples.iter().map(|(name, path, value)| Sample {
+            name: format!("hookline_canary_{name}"),
+            labels: BTreeMap::from([("path".to_owned(), (*path).to_owned())]),
+            value: *value,
+        }));
+        let report = judge(&installation, &facts);
+        (report.state, report.headline)
+    };
+    let (last, failures) = ("last_success_timestamp_seconds", "failures_total");
+    let ago = |seconds: i64| (NOW / 1_000 - seconds) as f64;
+    let (state, headline) = said(&[]);
+    assert_eq!(state, Severity::Attention);
+    assert!(headline.starts_with("no instance that was asked runs the canary"), "{headline}");
+    assert_eq!(said(&[(last, "row", ago(269)), (last, "message", ago(12)), (failures, "row", 3.0)]).0, Severity::Fine);
+    assert_eq!(said(&[(last, "row", 0.0), (last, "message", 0.0)]).0, Severity::Fine, "it has just been started");
+    let broken = |samples: &[(&str, &str, f64)]| {
+        let (state, headline) = said(samples);
+        assert_eq!(state, Severity::Broken, "{headline}");
+        headline
+    };
+    assert_eq!(
+        broken(&[(last, "row", ago(300)), (last, "message", ago(300))]),
+        "end to end is broken: no event of the canary has become a row for 5m"
+    );
+    assert_eq!(
+        broken(&[(last, "row", ago(1)), (last, "message", 0.0), (failures, "message", 1.0)]),
+        "end to end is broken: no event of the canary has become a message since it was started"
+    );
+}
+
+#[test]
 fn an_instance_that_does_not_answer_is_a_finding_only_if_it_was_named() {
     let installation = installation();
     let mut facts = well(&installation);

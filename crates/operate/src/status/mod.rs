@@ -4,6 +4,7 @@
 //! they said. An engine that does not answer is a finding and not an error, so the report is there when it is needed
 //! most.
 
+mod canary;
 mod findings;
 mod judge;
 mod log;
@@ -110,6 +111,8 @@ pub struct SourceStatus {
     pub owner: String,
     /// What is done with it: accept, quarantine, pause or retired; `None` when Kafka does not say.
     pub switch: Option<kafka::control::State>,
+    /// Whether all of it is test data: its rows are not looked at.
+    pub test: bool,
     /// When its last record was received; `None` when there is none of the last seven days or ClickHouse does not say.
     pub last_seen: Option<Timestamp>,
 }

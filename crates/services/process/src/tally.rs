@@ -60,7 +60,7 @@ impl Tally {
         if let Some(dead) = &decided.dead_letter {
             *of.dead.entry(dead.reason.clone()).or_default() += 1;
         }
-        for issue in decided.event.naming_issues.iter().filter(|_| *outcome == Outcome::Event) {
+        for issue in decided.event.naming_issues.iter().filter(|_| *outcome == Outcome::Event && !decided.event.test) {
             *self.naming.entry((decided.event.owner.to_string(), issue.to_string())).or_default() += 1;
         }
     }

@@ -305,9 +305,12 @@ impl Fleet {
 
     fn program(&self, name: &str, place: &Place) -> anyhow::Result<Program> {
         let mut arguments = vec![&*place.service, "--config", &self.config, "--metrics", &place.metrics];
-        arguments.extend(["--instance", &place.share]);
-        if place.service == "ingest" {
-            arguments.extend(["--listen", &place.listen]);
+        let ingest = self.ingest();
+        match &*place.service {
+            // It has no lanes, and sends to the first ingest.
+            "canary" => arguments.extend(["--ingest", &ingest]),
+            "ingest" => arguments.extend(["--instance", &place.share, "--listen", &place.listen]),
+            _ => arguments.extend(["--instance", &place.share]),
         }
         let windows = place.windows.display().to_string();
         let mut variables: Vec<(&str, &str)> =

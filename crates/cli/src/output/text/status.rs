@@ -66,6 +66,7 @@ fn sources(page: &mut Page, report: &StatusReport) {
         Some((report.at.as_millisecond() - at.as_millisecond()).max(0) / 1_000)
     };
     let ago = |source: &SourceStatus| match seconds(source) {
+        None if source.test => "test data".to_owned(),
         None => "not heard in 7 days".to_owned(),
         Some(seconds @ 0..=119) => format!("heard {seconds} s ago"),
         Some(seconds @ 120..=7_199) => format!("heard {} min ago", seconds / 60),

@@ -37,9 +37,16 @@ fn well() -> StatusReport {
                 name: "dub".into(),
                 owner: "growth".into(),
                 switch: Some(State::Accept),
+                test: false,
                 last_seen: Some(Timestamp::from_millisecond(AT - 4_000).unwrap()),
             },
-            SourceStatus { name: "qr".into(), owner: "growth".into(), switch: Some(State::Pause), last_seen: None },
+            SourceStatus {
+                name: "qr".into(),
+                owner: "growth".into(),
+                switch: Some(State::Pause),
+                test: false,
+                last_seen: None,
+            },
         ],
         dead_letters_open: Some(0),
         instances: vec![InstanceStatus {

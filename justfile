@@ -61,6 +61,10 @@ configuration:
 bench *args:
     docs/bench.py {{ args }}
 
+# Instructions of the hot cores against what is written down (valgrind); `--update`, `--release`
+instructions *args:
+    tests/instructions {{ args }}
+
 # Time to ready and memory of a binary
 measure *args:
     docs/measure.sh {{ args }}

@@ -32,6 +32,12 @@ impl Clock {
         self.heard = Some((stamped_ms, now.monotonic_ms));
     }
 
+    /// Whether the broker was heard.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.heard.is_some()
+    }
+
     /// The time, in milliseconds since 1970; `None` until the broker was heard, since our own clock may be wrong from the start.
     #[must_use]
     pub fn time(&self, now: Moment) -> Option<i64> {
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn a_lane_has_no_time_before_it_has_heard_the_broker_and_hears_it_anew_after_a_sleep() {
         let mut clock = Clock::opened();
-        assert_eq!((clock.time(after(0, 0)), clock.disagrees(after(0, 0))), (None, false));
+        assert_eq!((clock.time(after(0, 0)), clock.disagrees(after(0, 0)), clock.is_heard()), (None, false, false));
         clock.hear(after(0, 0), NOW);
         // A machine that slept: its monotonic clock stood still, until the broker is heard it seems to be ahead.
         let woken = after(49 * HOUR, 1);

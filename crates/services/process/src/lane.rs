@@ -49,8 +49,9 @@ impl Stage for OpenLane<'_> {
         }
         let wait = self.next_deadline(now_ms()).min(Duration::from_millis(200));
         // The first transaction is there to hear the broker's time.
-        let due =
-            self.gather(producer, wait, CADENCE, MAX_RECORDS, CHUNK)? || self.is_due(now_ms()) || !self.has_committed;
+        let due = self.gather(producer, wait, CADENCE, MAX_RECORDS, CHUNK)?
+            || self.is_due(now_ms())
+            || !self.clock.is_heard();
         if due {
             self.commit(producer)?;
         }
@@ -58,18 +59,16 @@ impl Stage for OpenLane<'_> {
     }
 
     fn commit(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
-        self.commit_transaction(producer)?;
-        self.has_committed = true;
-        Ok(())
+        self.commit_transaction(producer)
     }
 
     fn abort(&mut self, producer: &mut LaneProducer) -> Result<(), TxnError> {
         self.abort_transaction(producer)
     }
 
-    fn halting(&mut self, producer: &mut LaneProducer, reason: HaltReason) {
+    fn halting(&mut self, producer: &mut LaneProducer, reason: HaltReason, is_over: impl Fn() -> bool) {
         if reason == HaltReason::Fuse
-            && let Err(error) = self.end_block(producer)
+            && let Err(error) = self.end_block(producer, is_over)
         {
             let lane = self.lane;
             tracing::warn!(service = SERVICE, lane, %error, "the rows since the last cut wait for the next start");

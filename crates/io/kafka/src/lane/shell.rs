@@ -70,7 +70,8 @@ pub trait Stage {
     }
 
     /// The lane is about to halt, and its transaction is aborted: what must not wait until an operator has looked.
-    fn halting(&mut self, _producer: &mut LaneProducer, _reason: HaltReason) {}
+    /// `is_over` says whether the stop is given meanwhile.
+    fn halting(&mut self, _producer: &mut LaneProducer, _reason: HaltReason, _is_over: impl Fn() -> bool) {}
 
     /// The lane has ended like this, and what it holds is let go.
     fn ended(&mut self, _end: &Result<(), End>) {}
@@ -91,12 +92,12 @@ pub fn run<S: Stage>(
     let mut producer = Fence::open(cluster, service, lane, TRANSACTION_TIMEOUT, writes)?;
     let mut stage = open(&producer).map_err(|end| producer.confirm(end))?;
     component.ready();
-    let ended = match work(&mut stage, &mut producer, component, is_over) {
+    let ended = match work(&mut stage, &mut producer, component, &is_over) {
         Ok(()) => {
             tracing::info!(service, lane, position = stage.position(), "the lane has stopped");
             Ok(())
         }
-        Err(end) => Err(give_up(&mut stage, &mut producer, service, lane, end)),
+        Err(end) => Err(give_up(&mut stage, &mut producer, (service, lane), &is_over, end)),
     };
     stage.ended(&ended);
     ended
@@ -124,7 +125,13 @@ fn work<S: Stage>(
 }
 
 /// What becomes of a lane that met an end.
-fn give_up<S: Stage>(stage: &mut S, producer: &mut LaneProducer, service: &str, lane: u16, end: End) -> End {
+fn give_up<S: Stage>(
+    stage: &mut S,
+    producer: &mut LaneProducer,
+    (service, lane): (&str, u16),
+    is_over: impl Fn() -> bool,
+    end: End,
+) -> End {
     if matches!(end, End::Fenced) {
         return end;
     }
@@ -136,7 +143,7 @@ fn give_up<S: Stage>(stage: &mut S, producer: &mut LaneProducer, service: &str, 
         Err(error) => tracing::debug!(service, lane, %error, "nothing to abort"),
     }
     if let End::Halt { reason, .. } = &end {
-        stage.halting(producer, *reason);
+        stage.halting(producer, *reason, is_over);
     }
     producer.confirm(end)
 }

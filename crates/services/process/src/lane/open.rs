@@ -11,7 +11,7 @@ use kafka::lane::{End, Isolation, LaneReader, PATIENCE, Record, Writes, first_co
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
 use runtime::clock::now_ms;
-use runtime::{Current, Shutdown};
+use runtime::{Current, LogLimit, Shutdown};
 
 use super::transaction::view;
 use crate::advance::Advance;
@@ -47,12 +47,8 @@ pub(super) struct OpenLane<'s> {
     pub(super) clock: Clock,
     /// The append time of the last record that was read since the lane was opened, in milliseconds since 1970.
     pub(super) appended_ms: Option<i64>,
-    /// When the log was last told of a clock that is off.
-    pub(super) clock_was_told: Option<Instant>,
-    /// Whether a transaction was committed since the lane was opened.
-    pub(super) has_committed: bool,
-    /// The stop of the lane.
-    pub(super) shutdown: &'s Shutdown,
+    /// Lines about a clock that is off.
+    pub(super) clock_lines: LogLimit,
     /// The open transaction, if one was begun.
     pub(super) transaction: Option<super::transaction::Begun>,
 }
@@ -96,9 +92,7 @@ impl<'s> OpenLane<'s> {
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),
             clock: Clock::opened(),
             appended_ms: None,
-            clock_was_told: None,
-            has_committed: false,
-            shutdown,
+            clock_lines: LogLimit::every(Duration::from_secs(60)),
             transaction: None,
         })
     }

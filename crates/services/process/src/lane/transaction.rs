@@ -156,7 +156,7 @@ impl OpenLane<'_> {
             advance,
             clock,
             appended_ms,
-            clock_was_told,
+            clock_lines,
             ..
         } = self;
         let lane = *lane;
@@ -196,11 +196,11 @@ impl OpenLane<'_> {
         signals.committed(&batches, now);
         if clock.disagrees(heard) {
             metrics.own_clock.inc();
-            if clock_was_told.is_none_or(|told| told.elapsed() > Duration::from_secs(60)) {
-                *clock_was_told = Some(Instant::now());
+            if let Some(left_out) = clock_lines.due() {
                 tracing::error!(
                     service = SERVICE,
                     lane,
+                    left_out,
                     wall_ms = heard.wall_ms,
                     brokers_ms = written.stamped_ms(Topic::Seen, lane),
                     "this machine's clock and the broker's are over five minutes apart; the lane goes by the earlier of the two: \
@@ -215,9 +215,9 @@ impl OpenLane<'_> {
     }
 
     /// Ends the open block when its time has come: its rows must not wait until somebody has looked at the lane.
-    pub(super) fn end_block(&mut self, producer: &mut LaneProducer) -> Result<(), End> {
+    pub(super) fn end_block(&mut self, producer: &mut LaneProducer, is_over: impl Fn() -> bool) -> Result<(), End> {
         while let Some(due) = self.advance.block_due_in_ms(now_ms()) {
-            if due == 0 || self.shutdown.is_stopping() {
+            if due == 0 || is_over() {
                 return self.commit_transaction(producer);
             }
             pause("the end of the block", Duration::from_millis(due.clamp(1, 100) as u64));

@@ -1,10 +1,14 @@
-// The console in a real Chromium: every page on a phone's width, light and dark, held against axe; signing in and switching a source as
-// a person does; the first page live. Arguments: the console's URL, its token, a source. Exit code 0: nothing was found.
+// The console in a real Chromium: every page on a phone's width, light and dark, held against axe and to its weight; signing in,
+// switching a source, and redriving dead letters as a person does; the first page live. Arguments: the console's URL, its token, a source
+// with dead letters that ingest has set aside. With SHOTS, pictures of every page are put there. Exit code 0: nothing was found.
 const { chromium } = require("playwright-core");
 const axe = require("fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const [base, token, source] = process.argv.slice(2);
-const PAGES = ["/", "/ledger", "/sources", "/rules", "/dead-letters", "/dead-letters/bytes", "/reports", "/changes", "/event?id=0:0", "/sign-in"];
+const GROUP = `source=${source}&stage=ingest&reason=switched_to_quarantine`;
+const PAGES = ["/", "/ledger", "/sources", "/rules", "/dead-letters", "/dead-letters/bytes", `/dead-letters/bytes?${GROUP}`, `/dead-letters/redrive?${GROUP}`,
+  "/links", "/links?days=28", "/reports", "/handbook", "/changes", "/event?id=0:0", "/sign-in"];
+const MOST_BYTES = 150 * 1024;
 const found = [];
 
 async function signIn(page) {
@@ -14,31 +18,49 @@ async function signIn(page) {
   if (!(await page.isVisible("text=Sign out"))) found.push("the token does not sign in");
 }
 
-async function held(browser, colorScheme) {
+// A machine that runs other tests as well may take its time.
+async function opened(browser, options) {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(120000);
+  return context;
+}
+
+async function shot(page, name) {
+  if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${name.replace(/\W+/g, "-")}.png`, fullPage: true });
+}
+
+async function heldPage(page, colorScheme, path) {
+  await page.addScriptTag({ content: axe });
+  for (const { id, nodes } of (await page.evaluate(() => axe.run())).violations) {
+    found.push(`${colorScheme} ${path}: ${id} at ${nodes[0].html.slice(0, 120)}`);
+  }
+  if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.push(`${path} is wider than a phone`);
+  await shot(page, `phone-${colorScheme}-${path}`);
+}
+
+async function held(browser, colorScheme, pages) {
   // axe is put into the page, which the page's own policy forbids: the policy is tried below.
-  const context = await browser.newContext({ colorScheme, bypassCSP: true, viewport: { width: 390, height: 800 } });
+  const context = await opened(browser, { colorScheme, bypassCSP: true, viewport: { width: 390, height: 800 } });
   const page = await context.newPage();
   await signIn(page);
-  for (const path of PAGES) {
+  for (const path of pages) {
     const answer = await page.goto(base + path);
     if (answer.status() !== 200) found.push(`${path} answers ${answer.status()}`);
-    await page.addScriptTag({ content: axe });
-    for (const { id, nodes } of (await page.evaluate(() => axe.run())).violations) {
-      found.push(`${colorScheme} ${path}: ${id} at ${nodes[0].html.slice(0, 120)}`);
-    }
-    if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.push(`${path} is wider than a phone`);
+    const bytes = (await answer.body()).length;
+    if (bytes > MOST_BYTES) found.push(`${path} has ${bytes} bytes`);
+    await heldPage(page, colorScheme, path);
   }
   await context.close();
 }
 
 async function used(browser) {
-  const page = await (await browser.newContext()).newPage();
+  const page = await (await opened(browser, {})).newPage();
   page.on("console", (message) => message.type() === "error" && found.push(`the browser says: ${message.text()}`));
   page.on("pageerror", (error) => found.push(`the page says: ${error}`));
   await signIn(page);
   const asOf = () => page.textContent("#live > p:last-child");
   const first = await asOf();
-  await page.waitForFunction((first) => document.querySelector("#live > p:last-child").textContent !== first, first, { timeout: 60000 });
+  await page.waitForFunction((first) => document.querySelector("#live > p:last-child").textContent !== first, first);
   for (const state of ["quarantine", "accept"]) {
     await page.goto(base + "/sources");
     await page.selectOption("#source", source);
@@ -52,10 +74,70 @@ async function used(browser) {
   }
 }
 
+// Plans a redrive of what is set aside and confirms it; the address of its progress, and how many it was about.
+async function confirm(page) {
+  await page.goto(base + "/dead-letters");
+  await page.click(`a[href*="/dead-letters/redrive?${GROUP}"]`);
+  const words = await page.textContent("form.card button");
+  await page.fill("#who", "a browser");
+  await page.fill("#why", "<b>mended</b>");
+  await page.click("form.card button");
+  await page.waitForURL("**/dead-letters/progress?number=*");
+  return [page.url(), Number(words.replace(/\D/g, ""))];
+}
+
+// Waits until a redrive has ended, without the tab that began it.
+async function ended(context, url, words) {
+  const page = await context.newPage();
+  await page.goto(url);
+  await page.waitForFunction((words) => words.some((word) => document.querySelector("main").textContent.includes(word)), words);
+  const [text, done] = [await page.textContent("main"), Number.parseInt(await page.textContent("main dl dt:first-child"), 10)];
+  if (await page.isVisible("form[action='/dead-letters/cancel'] button")) found.push(`what has ended can be cancelled: ${url}`);
+  await shot(page, `desktop-progress-${words[0]}`);
+  await page.close();
+  return [text, done];
+}
+
+async function redriven(browser) {
+  const context = await opened(browser, { viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
+  page.on("console", (message) => message.type() === "error" && found.push(`the browser says: ${message.text()}`));
+  page.on("pageerror", (error) => found.push(`the page says: ${error}`));
+  await signIn(page);
+  for (const path of PAGES) {
+    await page.goto(base + path);
+    await shot(page, `desktop-${path}`);
+  }
+  const [first, all] = await confirm(page);
+  // Cancelled at once: what was not reached stays open. It may have ended before.
+  const button = page.locator("form[action='/dead-letters/cancel'] button");
+  if (await button.isVisible()) await button.click();
+  await page.close();
+  const [text, done] = await ended(context, first, ["CANCELLED", "DONE"]);
+  const next = await context.newPage();
+  if (text.includes("CANCELLED")) {
+    const [second, left] = await confirm(next);
+    if (left !== all - done) found.push(`of ${all} letters ${done} were redriven before the end, and ${left} are left`);
+    await next.goto("about:blank");
+    const [words, rest] = await ended(context, second, ["DONE"]);
+    if (rest !== left) found.push(`not all ${left} were redriven: ${words}`);
+  } else if (done !== all) found.push(`${done} of ${all} were redriven: ${text}`);
+  await next.goto(base + "/dead-letters");
+  const letters = await next.textContent("main");
+  if (!letters.includes("None is open.")) found.push(`some are still open: ${letters}`);
+  if (!letters.includes("a browser (console)") || !letters.includes("<b>mended</b>")) found.push(`who decided is not said: ${letters}`);
+  await shot(next, "desktop-dead-letters-after");
+  await context.close();
+  return first.slice(base.length);
+}
+
 (async () => {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
-  await held(browser, "light");
-  await held(browser, "dark");
+  await held(browser, "light", PAGES);
+  await held(browser, "dark", PAGES);
+  const progress = await redriven(browser);
+  await held(browser, "light", [progress, "/dead-letters"]);
+  await held(browser, "dark", [progress, "/dead-letters"]);
   await used(browser);
   await browser.close();
   found.forEach((one) => console.log(one));

@@ -1,11 +1,15 @@
 //! The console of a running `up`: every page answers, a source is switched through it, and who has no token changes
 //! nothing.
 
+use operate::dead_letters::redrive::{Redrive, Watch, redrive_watched};
+use operate::installation::Needs;
 use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use reqwest::{Client, Response, StatusCode};
 use traffic::dub::Generator;
+use warehouse::DeadLetterFilter;
 
 use crate::harness::{Running, SOON, until};
+use crate::tool;
 
 fn client() -> Client {
     // Already there when another test was first.
@@ -25,8 +29,53 @@ async fn post(client: &Client, url: &str, cookie: &str, form: &[(&str, &str)]) -
     request.body(pairs.join("&")).send().await.unwrap()
 }
 
+/// Clicks of one event each, most of which ingest has set aside as dead letters, which a redrive can read. How many
+/// were sent.
+async fn set_aside(running: &Running) -> u64 {
+    let config = running.folder.path().join("data/hookline.toml");
+    let quarantine = ["pause", "source/dub", "--quarantine", "--why", "a test", "--who", "ana"];
+    assert_eq!(tool::tool(&config, &quarantine).await.unwrap().0, 0);
+    let (asker, mut clicks, mut sent) = (running.asker(), Generator::new(5), 0);
+    let letters =
+        "SELECT count() FROM hookline.dead_letters WHERE state = 'open' AND reason = 'switched_to_quarantine'";
+    let begun = std::time::Instant::now();
+    while asker.number(letters).await.unwrap() == 0 {
+        assert!(begun.elapsed() < 2 * SOON, "the source is in quarantine and nothing of it is set aside");
+        assert_eq!(running.dub().once(&clicks.click()).await.unwrap().0.as_u16(), 202);
+        sent += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    // More than two steps of a redrive.
+    let many: Vec<_> = (0..450).map(|_| clicks.click()).collect();
+    running.dub().deliver_all(many, 16).await.unwrap();
+    sent += 450;
+    let resume = ["resume", "source/dub", "--who", "ana"];
+    assert_eq!(tool::tool(&config, &resume).await.unwrap().0, 0);
+    until(2 * SOON, "every click is a row", || async {
+        (asker.number("SELECT count() FROM hookline.records").await.ok()? == sent).then_some(())
+    })
+    .await
+    .unwrap();
+    sent
+}
+
+/// A redrive that is told to end before its first step leaves every letter as it is. A browser tells it in time or not.
+async fn cancelled_before_it_began(running: &Running) {
+    let config = running.folder.path().join("data/hookline.toml");
+    let installation = operate::Installation::find(&config, Needs::Both, None).unwrap();
+    let watch = Watch::default();
+    watch.cancel();
+    let (filter, why) =
+        (DeadLetterFilter { source: Some("dub".into()), ..DeadLetterFilter::default() }, "a test".into());
+    let request = Redrive { filter, why, all: false, force: false, who: "ana".into(), limit: 10_000, dry_run: false };
+    let report = redrive_watched(&installation, &request, &watch).await.unwrap();
+    assert!(report.cancelled && !report.ok && report.seen == 0, "{report:?}");
+    let redriven = "SELECT count() FROM hookline.dead_letters WHERE state != 'open'";
+    assert_eq!(running.asker().number(redriven).await.unwrap(), 0);
+}
+
 /// A tool of the browser's test; where one is missing, that is said and the rest of the tests stands.
-async fn tool(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
+async fn program(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
     let mut command = tokio::process::Command::new(program);
     command.args(arguments).envs(variables.iter().copied());
     let output = command.output().await.map_err(|error| format!("{program}: {error}"))?;
@@ -49,11 +98,25 @@ async fn in_a_real_browser_every_page_is_readable_and_every_action_works() {
     let install =
         [&["install", "--silent", "--no-save", "--no-package-lock", "--prefix", folder][..], &packages].concat();
     std::fs::create_dir_all(folder).unwrap();
-    tool("npm", &install, &[]).await.unwrap();
+    program("npm", &install, &[]).await.unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/browser/console.js");
     let modules = format!("{folder}/node_modules");
+    let sent = set_aside(&running).await;
+    cancelled_before_it_began(&running).await;
     let variables = [("NODE_PATH", modules.as_str()), ("CHROMIUM", chromium.as_str())];
-    tool("node", &[script, &console, token.trim(), "dub"], &variables).await.unwrap();
+    program("node", &[script, &console, token.trim(), "dub"], &variables).await.unwrap();
+
+    // Each click counts once, redriven or not, and each decision has its name and its reason.
+    let asker = running.asker();
+    until(2 * SOON, "every click is an event", || async {
+        let events = asker.number("SELECT count() FROM hookline.events").await.ok()?;
+        let keys = asker.number("SELECT uniqExact(event_key) FROM hookline.events").await.ok()?;
+        (events == sent && keys == sent).then_some(())
+    })
+    .await
+    .unwrap();
+    let others = "SELECT count() FROM hookline.dead_letters WHERE decided_by != 'a browser (console)' OR decided_why != '<b>mended</b>'";
+    assert_eq!(asker.number(others).await.unwrap(), 0);
 }
 
 /// What stands between two texts.
@@ -78,6 +141,8 @@ async fn a_person_sees_what_runs_and_switches_a_source_with_the_token_alone() {
         ("/rules", "Rules and messages"),
         ("/dead-letters", "None is open"),
         ("/reports?name=link_hourly&days=7", "Complete through"),
+        ("/links", "No naming standard is configured"),
+        ("/handbook", "Who sends: the webhooks that are enabled"),
         ("/changes", "Nothing has been switched yet"),
         ("/sign-in", "Token"),
     ] {

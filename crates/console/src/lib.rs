@@ -8,6 +8,7 @@
 mod chart;
 mod guard;
 mod pages;
+mod redrives;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
 use guard::Guard;
+use redrives::Redrives;
 
 /// How old a status may be that is shown once more: many may look at the same time, and the engines are asked once.
 const STATUS_KEPT: Duration = Duration::from_secs(2);
@@ -59,6 +61,7 @@ pub(crate) struct State {
     instances: Vec<String>,
     guard: Guard,
     status: Mutex<Option<(Instant, Arc<StatusReport>)>>,
+    redrives: Redrives,
 }
 
 impl State {
@@ -107,7 +110,8 @@ pub async fn serve(listener: TcpListener, settings: Settings, shutdown: Shutdown
 fn router(settings: Settings, address: SocketAddr, shutdown: Shutdown) -> Router {
     let Settings { installation, instances, token } = settings;
     let guard = Guard::new(address, token);
-    let state = Arc::new(State { installation, instances, guard, status: Mutex::default() });
+    let state =
+        Arc::new(State { installation, instances, guard, status: Mutex::default(), redrives: Redrives::default() });
     Router::new()
         .route("/", get(pages::now::page))
         .route("/live", get(pages::now::live))
@@ -116,6 +120,12 @@ fn router(settings: Settings, address: SocketAddr, shutdown: Shutdown) -> Router
         .route("/rules", get(pages::rules::page))
         .route("/dead-letters", get(pages::letters::page))
         .route("/dead-letters/bytes", get(pages::letters::bytes))
+        .route("/dead-letters/redrive", get(pages::redrive::plan).post(pages::redrive::start))
+        .route("/dead-letters/progress", get(pages::redrive::progress))
+        .route("/dead-letters/progress/live", get(pages::redrive::live))
+        .route("/dead-letters/cancel", post(pages::redrive::cancel))
+        .route("/links", get(pages::links::page))
+        .route("/handbook", get(pages::handbook::page))
         .route("/reports", get(pages::reports::page))
         .route("/reports/csv", get(pages::reports::csv))
         .route("/event", get(pages::event::page))

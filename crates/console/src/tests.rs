@@ -122,6 +122,30 @@ async fn without_a_token_bytes_and_events_are_not_shown_and_it_is_said_what_to_s
 }
 
 #[tokio::test]
+async fn a_redrive_is_planned_begun_and_cancelled_with_a_session_alone() {
+    let console = console(Some("s3cret"));
+    let plan = get_page("/dead-letters/redrive?source=dub&stage=adapt&reason=not_json").body(Body::empty()).unwrap();
+    let (status, response) = ask(&console, plan).await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text(response).await.contains("sign in"));
+    // A part of what is to be chosen is not enough: never all of them because nothing was said.
+    let all = get_page("/dead-letters/redrive?source=dub").body(Body::empty()).unwrap();
+    assert_eq!(ask(&console, all).await.0, StatusCode::BAD_REQUEST);
+    for (path, form) in [
+        ("/dead-letters/redrive", "form_key=x&source=dub&stage=adapt&reason=not_json&until=1&who=ana&why=test"),
+        ("/dead-letters/cancel", "form_key=x&number=1"),
+    ] {
+        let (status, response) = ask(&console, post_form(path).body(Body::from(form)).unwrap()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert!(text(response).await.contains("session"), "{path}");
+    }
+    let (status, response) =
+        ask(&console, get_page("/dead-letters/progress?number=7").body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(text(response).await.contains("No such redrive"));
+}
+
+#[tokio::test]
 async fn a_listener_that_others_reach_is_refused_without_a_token() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let folder = tempfile();

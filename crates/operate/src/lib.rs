@@ -17,6 +17,7 @@ pub mod installation;
 pub mod ledger;
 pub mod lint;
 pub mod migrate;
+pub mod naming;
 pub mod offsets;
 pub mod preview;
 pub mod rehearse;

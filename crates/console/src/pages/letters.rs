@@ -1,14 +1,14 @@
-//! Dead letters: by source, stage and reason; their bytes for who is signed in; and the command that redrives them.
+//! Dead letters: by source, stage and reason; their bytes and their redrive for who is signed in; what was decided.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Query, State as From};
 use axum::response::{IntoResponse, Response};
-use maud::html;
+use maud::{Markup, html};
 use operate::dead_letters;
 use serde::Deserialize;
-use warehouse::{DeadLetterFilter, DeadLetterGroup, DeadLetterState};
+use warehouse::{DeadLetterFilter, DeadLetterGroup, DeadLetterState, DecisionGroup};
 
 use super::{failed, layout, shown, time, wants_token};
 use crate::State;
@@ -18,10 +18,16 @@ const TITLE: &str = "Dead letters";
 const PATH: &str = "/dead-letters";
 /// Letters whose bytes are shown at once.
 const MOST: u64 = 20;
+/// Decisions that are shown, the newest first.
+const MOST_DECISIONS: u64 = 30;
 
 pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Extension<Visitor>) -> Response {
     let report = match dead_letters::list(&state.installation(), &DeadLetterFilter::default()).await {
         Ok(report) => report,
+        Err(error) => return failed(TITLE, PATH, &visitor, &error),
+    };
+    let decided = match dead_letters::decisions(&state.installation(), MOST_DECISIONS).await {
+        Ok(decided) => decided,
         Err(error) => return failed(TITLE, PATH, &visitor, &error),
     };
     let flag = state.installation().flag();
@@ -34,7 +40,7 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
             div class="wide" tabindex="0" role="region" aria-label="Groups of dead letters" {
                 table {
                     thead { tr {
-                        @for name in ["source", "stage", "reason", "open", "redriven", "discarded", "first", "last", "bytes"] { th scope="col" { (name) } }
+                        @for name in ["source", "stage", "reason", "open", "redriven", "discarded", "first", "last", "bytes", "redrive"] { th scope="col" { (name) } }
                     } }
                     tbody {
                         @for group in &report.groups {
@@ -45,28 +51,60 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
                                 @for n in [group.open, group.redriven, group.discarded] { td class="number" { (n) } }
                                 td { (time(group.first_seen)) }
                                 td { (time(group.last_seen)) }
-                                td { a href=(bytes_of(group)) { "Look" span class="hidden" { " at " (group.reason) " of " (shown(&group.source)) } } }
+                                td { a href=(of_group("bytes", group)) { "Look" span class="hidden" { " at " (group.reason) " of " (shown(&group.source)) } } }
+                                td {
+                                    @if group.open > 0 {
+                                        a href=(of_group("redrive", group)) { "Plan" span class="hidden" { " a redrive of " (group.reason) " of " (shown(&group.source)) } }
+                                    } @else { "–" }
+                                }
                             }
                         }
                     }
                 }
             }
             h2 { "What to do" }
-            p { "First what would happen, then the same with " code { "--apply" } ":" }
-            ul {
-                @for group in report.groups.iter().filter(|group| group.open > 0) {
-                    li { code { "hookline dlq redrive " (flag) " --source " (shown(&group.source)) " --reason " (group.reason) " --dry-run" } }
-                }
-            }
+            p { "Mend the cause, then plan a redrive: it says what would become of them before anything happens. On the command line the same, and more finely chosen: "
+                code { "hookline dlq redrive " (flag) " --source NAME --reason LABEL --dry-run" }
+                ". What shall never count: " code { "hookline dlq discard " (flag) } "." }
         }
+        (super::redrive::list(&state.redrives.all()))
+        (decisions(&decided))
     };
     layout(TITLE, PATH, &visitor, &content).into_response()
 }
 
-fn bytes_of(group: &DeadLetterGroup) -> String {
+/// What people decided about dead letters.
+fn decisions(decided: &[DecisionGroup]) -> Markup {
+    html! {
+        @if !decided.is_empty() {
+            h2 { "What was decided" }
+            div class="wide" tabindex="0" role="region" aria-label="Decisions about dead letters" {
+                table {
+                    thead { tr { @for name in ["when", "decision", "letters", "source", "reason", "who", "why"] { th scope="col" { (name) } } } }
+                    tbody {
+                        @for one in decided {
+                            tr {
+                                td { (time(one.at)) }
+                                th scope="row" { (one.state) }
+                                td class="number" { (one.letters) }
+                                td { (shown(&one.source)) }
+                                td { (shown(&one.reason)) }
+                                td { (shown(&one.who)) }
+                                td { (shown(&one.why)) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A page about a group.
+fn of_group(page: &str, group: &DeadLetterGroup) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("source", &group.source).append_pair("stage", &group.stage).append_pair("reason", &group.reason);
-    format!("/dead-letters/bytes?{}", query.finish())
+    format!("/dead-letters/{page}?{}", query.finish())
 }
 
 #[derive(Deserialize)]
@@ -74,6 +112,16 @@ pub(crate) struct Which {
     source: Option<String>,
     stage: Option<String>,
     reason: Option<String>,
+}
+
+impl Which {
+    /// Where their redrive is planned, if they are one group.
+    fn plan(&self) -> Option<String> {
+        let (source, stage, reason) = (self.source.as_deref()?, self.stage.as_deref()?, self.reason.as_deref()?);
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("source", source).append_pair("stage", stage).append_pair("reason", reason);
+        Some(format!("/dead-letters/redrive?{}", query.finish()))
+    }
 }
 
 /// The bytes of dead letters as they came: only for who is signed in.
@@ -85,6 +133,7 @@ pub(crate) async fn bytes(
     if !visitor.is_signed_in() {
         return wants_token(TITLE, PATH, &visitor);
     }
+    let plan = which.plan();
     let filter = DeadLetterFilter {
         source: which.source,
         stage: which.stage,
@@ -99,6 +148,7 @@ pub(crate) async fn bytes(
     let content = html! {
         h1 { "Bytes of open dead letters" }
         p class="quiet" { "The oldest " (MOST) " at most, as they came. They may hold personal data." }
+        @if let Some(plan) = plan { p { a href=(plan) { "Plan a redrive of all that are like these" } } }
         @if report.letters.is_empty() { p { "None is open." } }
         @for letter in &report.letters {
             article class="card" {

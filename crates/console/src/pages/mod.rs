@@ -2,9 +2,12 @@
 
 pub(crate) mod changes;
 pub(crate) mod event;
+pub(crate) mod handbook;
 pub(crate) mod ledger;
 pub(crate) mod letters;
+pub(crate) mod links;
 pub(crate) mod now;
+pub(crate) mod redrive;
 pub(crate) mod reports;
 pub(crate) mod rules;
 pub(crate) mod sources;
@@ -25,13 +28,15 @@ use crate::guard::Visitor;
 const MOST_SHOWN: usize = 2_000;
 
 /// Each page that the menu leads to.
-const MENU: [(&str, &str); 7] = [
+const MENU: [(&str, &str); 9] = [
     ("/", "Now"),
     ("/ledger", "Ledger"),
     ("/sources", "Sources"),
     ("/rules", "Rules and messages"),
     ("/dead-letters", "Dead letters"),
+    ("/links", "Links"),
     ("/reports", "Reports"),
+    ("/handbook", "Handbook"),
     ("/changes", "Changes"),
 ];
 

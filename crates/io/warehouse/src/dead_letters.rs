@@ -118,6 +118,25 @@ pub struct DeadLetterGroup {
     pub last_seen: i64,
 }
 
+/// What one person decided about one group of dead letters for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize, Serialize)]
+pub struct DecisionGroup {
+    /// When, for the last of them: milliseconds since 1970.
+    pub at: i64,
+    /// `redriven` or `discarded`.
+    pub state: String,
+    /// How many dead letters.
+    pub letters: u64,
+    /// Their source.
+    pub source: String,
+    /// Why they were dead letters.
+    pub reason: String,
+    /// Who decided.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
 /// One dead letter, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize, Serialize)]
 pub struct DeadLetterRow {
@@ -232,6 +251,21 @@ impl Warehouse {
             filter.condition(),
         );
         self.rows("list the dead letters", sql).await
+    }
+
+    /// What was decided, the newest first: what one person decided about one group for one reason is one.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn dead_letter_decisions(&self, most: u64) -> Result<Vec<DecisionGroup>, WarehouseError> {
+        let sql = format!(
+            "SELECT toUnixTimestamp64Milli(max(letters.decided_at)) AS at, state::String AS state, count() AS letters, \
+             source::String AS source, reason::String AS reason, decided_by AS who, decided_why AS why \
+             FROM (SELECT * FROM {}.dead_letters WHERE state != 'open' AND decided_by != '') AS letters \
+             GROUP BY state, source, reason, who, why ORDER BY at DESC, source, reason LIMIT {most}",
+            self.database(Side::Production),
+        );
+        self.rows("list what was decided about dead letters", sql).await
     }
 
     /// How many dead letters wait for a decision.

@@ -29,7 +29,8 @@ pub use block::{Block, BlockBuilder, BlockId};
 pub use closing::{Closed, Day, OpenDay};
 pub use connect::{Settings, Side, Warehouse, quote};
 pub use dead_letters::{
-    CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decision, OpenDeadLetters,
+    CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decision, DecisionGroup,
+    OpenDeadLetters,
 };
 pub use error::WarehouseError;
 pub use layout::{Analyst, Layout};

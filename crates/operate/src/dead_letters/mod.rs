@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use kafka::control::Control;
 use serde::Serialize;
-use warehouse::{DeadLetterFilter, DeadLetterGroup, DeadLetterRow, Warehouse};
+use warehouse::{DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DecisionGroup, Warehouse};
 
 use crate::error::refuse_unless;
 use crate::{Installation, Report, Result};
@@ -40,6 +40,14 @@ pub async fn list(installation: &Installation, filter: &DeadLetterFilter) -> Res
     let groups = installation.connect().await?.dead_letter_groups(filter).await?;
     let open = groups.iter().map(|group| group.open).sum();
     Ok(ListReport { ok: open == 0, open, groups })
+}
+
+/// What was decided about dead letters, the newest first: what one person decided for one reason is one.
+///
+/// # Errors
+/// When ClickHouse does not answer.
+pub async fn decisions(installation: &Installation, most: u64) -> Result<Vec<DecisionGroup>> {
+    Ok(installation.connect().await?.dead_letter_decisions(most).await?)
 }
 
 /// Dead letters with their bytes.

@@ -5,6 +5,8 @@
 //! are kept for weeks; so what counts already, whenever that was, is looked up and not appended.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use event::lane;
@@ -48,7 +50,7 @@ pub struct Redrive {
 }
 
 /// What came of a redrive.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct RedriveReport {
     /// Whether there were dead letters and none stays.
     pub ok: bool,
@@ -66,9 +68,42 @@ pub struct RedriveReport {
     pub left: u64,
     /// How many of them, by why.
     pub skipped: BTreeMap<String, u64>,
+    /// Whether it was ended before it had looked at all of them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
     /// Whether those were meant too that are not open.
     #[serde(skip)]
     pub force: bool,
+}
+
+/// A redrive that is looked at while it runs, and may be ended between two of its steps.
+#[derive(Debug, Default)]
+pub struct Watch {
+    cancelled: AtomicBool,
+    so_far: Mutex<RedriveReport>,
+}
+
+impl Watch {
+    /// Ends it after the step that it is in: what was redriven stays so, and the rest stays open.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether it was told to end.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// What came of it, as of the end of its last step.
+    #[must_use]
+    pub fn so_far(&self) -> RedriveReport {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, report: RedriveReport) {
+        *self.so_far.lock().unwrap_or_else(PoisonError::into_inner) = report;
+    }
 }
 
 impl Report for RedriveReport {
@@ -82,6 +117,14 @@ impl Report for RedriveReport {
 /// # Errors
 /// When nothing was said about which, or an engine fails.
 pub async fn redrive(installation: &Installation, request: &Redrive) -> Result<RedriveReport> {
+    redrive_watched(installation, request, &Watch::default()).await
+}
+
+/// The same, watched.
+///
+/// # Errors
+/// As for [`redrive`].
+pub async fn redrive_watched(installation: &Installation, request: &Redrive, watch: &Watch) -> Result<RedriveReport> {
     is_said(&request.filter, request.all)?;
     let warehouse = installation.connect().await?;
     // A single record that was decided about before is refused by name; among many, only the open ones are meant.
@@ -101,30 +144,22 @@ pub async fn redrive(installation: &Installation, request: &Redrive) -> Result<R
         tally: Tally::default(),
     };
     let mut pages = Pages::new(filter, PAGE, request.limit);
-    loop {
+    let cancelled = loop {
+        if watch.is_cancelled() {
+            break true;
+        }
         // Those that were redriven are no longer open; the others stand first again.
         let skip = if request.dry_run || state.is_none() { run.tally.seen } else { run.tally.left() };
         let rows = pages.next(&warehouse, skip).await?;
         if rows.is_empty() {
-            break;
+            break false;
         }
         let letters = body::fetch(installation, &rows).await?;
         run.page(&pipeline, &control, &rows, &letters).await?;
-    }
+        watch.note(run.tally.report(request, false));
+    };
     run.traces.finish().await;
-    let left = run.tally.left();
-    let Tally { seen, redriven, appended, unreadable, skipped } = run.tally;
-    Ok(RedriveReport {
-        ok: left == 0 && seen > 0,
-        dry_run: request.dry_run,
-        seen,
-        redriven,
-        appended,
-        unreadable,
-        left,
-        skipped,
-        force: request.force,
-    })
+    Ok(run.tally.report(request, cancelled))
 }
 
 async fn connect(installation: &Installation) -> Result<EdgeProducer> {
@@ -162,6 +197,22 @@ impl Tally {
     /// Dead letters that stay as they are.
     fn left(&self) -> u64 {
         self.skipped.values().sum()
+    }
+
+    fn report(&self, request: &Redrive, cancelled: bool) -> RedriveReport {
+        let left = self.left();
+        RedriveReport {
+            ok: left == 0 && self.seen > 0 && !cancelled,
+            dry_run: request.dry_run,
+            seen: self.seen,
+            redriven: self.redriven,
+            appended: self.appended,
+            unreadable: self.unreadable,
+            left,
+            skipped: self.skipped.clone(),
+            cancelled,
+            force: request.force,
+        }
     }
 
     fn skip(&mut self, why: impl Into<String>) {

@@ -308,6 +308,7 @@ fn dead_letters_that_are_decided_about() {
         unreadable: 1,
         left: 7,
         skipped,
+        cancelled: false,
         force: false,
     };
     snapshot!("dlq_redrive", report);

@@ -1,0 +1,305 @@
+//! A redrive in three steps: the plan, the confirmed start, and its progress, which does not need the tab.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Query, State as From};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Form};
+use futures::stream;
+use jiff::Timestamp;
+use maud::{Markup, html};
+use operate::dead_letters;
+use operate::dead_letters::redrive::{RedriveReport, redrive};
+use runtime::Shutdown;
+use serde::Deserialize;
+
+use super::{failed, layout, shown, time, wants_token};
+use crate::State;
+use crate::guard::{Visitor, is_of_session};
+use crate::redrives::{Chosen, Job};
+
+const TITLE: &str = "Redrive dead letters";
+const PATH: &str = "/dead-letters";
+/// Letters that a plan reads: enough to see what would become of them, and read in seconds.
+const PLANNED: u64 = 1_000;
+/// Reasons why letters stay that are shown, those of the most letters first.
+const MOST_REASONS: usize = 12;
+/// Between two looks of the live page.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A group of dead letters, as its link names it.
+#[derive(Deserialize)]
+pub(crate) struct Group {
+    source: String,
+    stage: String,
+    reason: String,
+}
+
+/// The plan: how many, and what would become of them. Nothing changes.
+pub(crate) async fn plan(
+    From(state): From<Arc<State>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(Group { source, stage, reason }): Query<Group>,
+) -> Response {
+    let Some(form_key) = &visitor.form_key else { return wants_token(TITLE, PATH, &visitor) };
+    let chosen = Chosen { source, stage, reason, until: Timestamp::now().as_millisecond() };
+    let installation = state.installation();
+    let open = match open(&installation, &chosen).await {
+        Ok(open) => open,
+        Err(error) => return failed(TITLE, PATH, &visitor, &error),
+    };
+    let report = match redrive(&installation, &chosen.request(PLANNED, None)).await {
+        Ok(report) => report,
+        Err(error) => return failed(TITLE, PATH, &visitor, &error),
+    };
+    let content = html! {
+        h1 { (TITLE) }
+        (what(&chosen))
+        @if open == 0 { p class="state fine" { "None of them is open." } } @else {
+            p class="state attention" { (open) " are open. Nothing has happened yet." }
+            h2 { "What would become of them" }
+            @if report.seen < open { p { "Of the oldest " (report.seen) ", which were read for this plan:" } }
+            (figures(&report, "would be redriven"))
+            @if report.redriven == 0 {
+                p { "None of those that were read can be redriven now, so there is nothing to confirm. Mend the cause first, or discard them: "
+                    code { "hookline dlq discard " (installation.flag()) } "." }
+            } @else {
+                form class="card" method="post" action="/dead-letters/redrive" {
+                    input type="hidden" name="form_key" value=(form_key);
+                    @for (name, value) in [("source", &chosen.source), ("stage", &chosen.stage), ("reason", &chosen.reason)] {
+                        input type="hidden" name=(name) value=(value);
+                    }
+                    input type="hidden" name="until" value=(chosen.until);
+                    p { "They are appended to the log again and read as of today; an event that has come in another way meanwhile counts once. "
+                        "Letters that came after this plan was made are left alone." }
+                    label for="who" { "Who you are" }
+                    input id="who" name="who" required maxlength="100" autocomplete="name";
+                    label for="why" { "Why: what was mended" }
+                    input id="why" name="why" required maxlength="500";
+                    button { "Redrive " (open) }
+                }
+            }
+        }
+        p { a href=(PATH) { "Back to all dead letters" } }
+    };
+    layout(TITLE, PATH, &visitor, &content).into_response()
+}
+
+/// How many of them are open.
+async fn open(installation: &operate::Installation, chosen: &Chosen) -> operate::Result<u64> {
+    Ok(dead_letters::list(installation, &chosen.filter()).await?.open)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Confirmed {
+    form_key: String,
+    source: String,
+    stage: String,
+    reason: String,
+    until: i64,
+    who: String,
+    why: String,
+}
+
+/// Starts what was planned.
+pub(crate) async fn start(
+    From(state): From<Arc<State>>,
+    Extension(visitor): Extension<Visitor>,
+    Extension(shutdown): Extension<Shutdown>,
+    Form(form): Form<Confirmed>,
+) -> Response {
+    if !is_of_session(&visitor, &form.form_key) {
+        return (StatusCode::FORBIDDEN, "this form is not of your session: sign in, and send it again").into_response();
+    }
+    let (who, why) = (form.who.trim(), form.why.trim());
+    if who.is_empty() || why.is_empty() || form.until > Timestamp::now().as_millisecond() {
+        return (StatusCode::BAD_REQUEST, "say who you are and why, on the page of the plan").into_response();
+    }
+    let chosen = Chosen { source: form.source, stage: form.stage, reason: form.reason, until: form.until };
+    let installation = state.installation();
+    let open = match open(&installation, &chosen).await {
+        Ok(open) => open,
+        Err(error) => return failed(TITLE, PATH, &visitor, &error),
+    };
+    let by = (format!("{who} (console)"), why.to_owned());
+    match state.redrives.start(installation.as_ref().clone(), chosen, open, by, &shutdown) {
+        Ok(job) => Redirect::to(&address(&job)).into_response(),
+        Err(running) => {
+            let content = html! {
+                h1 { (TITLE) }
+                p class="state attention" role="alert" { "Not started: another redrive runs, and one runs at a time." }
+                p { a href=(address(&running)) { "Look at the one that runs" } }
+            };
+            (StatusCode::CONFLICT, layout(TITLE, PATH, &visitor, &content)).into_response()
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    number: u64,
+}
+
+/// A redrive that was started here: how far it is.
+pub(crate) async fn progress(
+    From(state): From<Arc<State>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(Which { number }): Query<Which>,
+) -> Response {
+    let Some(job) = state.redrives.find(number) else { return unknown(&visitor) };
+    let content = html! {
+        h1 { "Redrive " (job.number) }
+        p id="stale" class="state attention" role="status" hidden { "Not live: the stream has stopped. What is shown is old." }
+        @if job.is_over() { (standing(&job)) } @else {
+            div id="live" data-live=(format!("/dead-letters/progress/live?number={number}")) aria-live="off" { (standing(&job)) }
+            // Beside what is live, so that the keyboard stays on the button; it goes when the redrive is over.
+            div class="running" {
+                p class="quiet" { "This page may be closed: the redrive goes on." }
+                @match &visitor.form_key {
+                    Some(form_key) => form class="card" method="post" action="/dead-letters/cancel" {
+                        input type="hidden" name="form_key" value=(form_key);
+                        input type="hidden" name="number" value=(number);
+                        button { "Cancel what is left" }
+                    },
+                    None => p class="quiet" { "Cancelling it wants the token." },
+                }
+            }
+        }
+        p { a href=(PATH) { "Back to all dead letters" } }
+    };
+    layout("Redrive", PATH, &visitor, &content).into_response()
+}
+
+/// The same, again and again until it has ended.
+pub(crate) async fn live(
+    From(state): From<Arc<State>>,
+    Extension(visitor): Extension<Visitor>,
+    Extension(shutdown): Extension<Shutdown>,
+    Query(Which { number }): Query<Which>,
+) -> Response {
+    let Some(job) = state.redrives.find(number) else { return unknown(&visitor) };
+    let again = stream::unfold((job, shutdown), |(job, shutdown)| async {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = shutdown.given() => return None,
+        }
+        let event = Event::default().data(standing(&job).into_string().replace(['\r', '\n'], " "));
+        Some((Ok::<_, Infallible>(event), (job, shutdown)))
+    });
+    Sse::new(again).keep_alive(KeepAlive::default()).into_response()
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Cancel {
+    form_key: String,
+    number: u64,
+}
+
+/// Ends a redrive between two of its steps.
+pub(crate) async fn cancel(
+    From(state): From<Arc<State>>,
+    Extension(visitor): Extension<Visitor>,
+    Form(form): Form<Cancel>,
+) -> Response {
+    if !is_of_session(&visitor, &form.form_key) {
+        return (StatusCode::FORBIDDEN, "this form is not of your session: sign in, and send it again").into_response();
+    }
+    let Some(job) = state.redrives.find(form.number) else { return unknown(&visitor) };
+    tracing::info!(number = job.number, "a redrive is cancelled at the console");
+    job.cancel();
+    Redirect::to(&address(&job)).into_response()
+}
+
+fn unknown(visitor: &Visitor) -> Response {
+    let content = html! {
+        h1 { "No such redrive" }
+        p { "This console has been started anew since, or has had many others. What a redrive has done is written beside each letter; what it did not "
+            "reach is still open." }
+        p { a href=(PATH) { "Back to all dead letters" } }
+    };
+    (StatusCode::NOT_FOUND, layout("Redrive", PATH, visitor, &content)).into_response()
+}
+
+/// Where its progress is.
+fn address(job: &Job) -> String {
+    format!("/dead-letters/progress?number={}", job.number)
+}
+
+/// The redrives that were started here, in a list.
+pub(crate) fn list(jobs: &[Arc<Job>]) -> Markup {
+    html! {
+        @if !jobs.is_empty() {
+            h2 { "Redrives of this console" }
+            ul {
+                @for job in jobs {
+                    li {
+                        a href=(address(job)) { "Redrive " (job.number) }
+                        ": " (shown(&job.chosen.reason)) " of " (source(&job.chosen.source)) ", by " (shown(&job.who)) ", " (word(job).1)
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn source(name: &str) -> String {
+    if name.is_empty() { "an unknown source".to_owned() } else { shown(name) }
+}
+
+fn what(chosen: &Chosen) -> Markup {
+    html! {
+        p { "Dead letters of " strong { (source(&chosen.source)) } ", refused at " strong { (shown(&chosen.stage)) } " for " strong { (shown(&chosen.reason)) }
+            ", received before " (time(chosen.until)) "." }
+    }
+}
+
+/// Its state: a class, and a word, since colour alone says nothing to many.
+fn word(job: &Job) -> (&'static str, &'static str) {
+    match job.ended() {
+        None if job.is_cancelled() => ("state attention", "ENDS after this step"),
+        None => ("state attention", "RUNS"),
+        Some((_, Err(_))) => ("state broken", "FAILED"),
+        Some((_, Ok(report))) if report.cancelled => ("state attention", "CANCELLED"),
+        Some((_, Ok(_))) => ("state fine", "DONE"),
+    }
+}
+
+fn standing(job: &Job) -> Markup {
+    let (class, word) = word(job);
+    let ended = job.ended();
+    html! {
+        p class=(class) role="status" data-over[ended.is_some()] { (word) }
+        @if let Some((_, Err(why))) = &ended { p class="state broken" role="alert" { (shown(why)) } }
+        (what(&job.chosen))
+        @let report = match &ended { Some((_, Ok(report))) => report.clone(), _ => job.so_far() };
+        p { label for="progress" { "Looked at " (report.seen) " of " (job.open) } }
+        progress id="progress" max=(job.open.max(1)) value=(report.seen.min(job.open)) { (report.seen) " of " (job.open) }
+        (figures(&report, "redriven"))
+        p class="quiet" {
+            "Begun " (time(job.began.as_millisecond())) " by " (shown(&job.who)) ": " (shown(&job.why)) "."
+            @if let Some((at, _)) = &ended { " Ended " (time(at.as_millisecond())) "." }
+        }
+    }
+}
+
+/// What came of them, or would.
+fn figures(report: &RedriveReport, redriven: &str) -> Markup {
+    let mut skipped: Vec<_> = report.skipped.iter().collect();
+    skipped.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    html! {
+        dl {
+            dt { (report.redriven) " " (redriven) }
+            dd { "as " (report.appended) " records"
+                @if report.unreadable > 0 { ", of which " (report.unreadable) " are dead letters again" } }
+            @for (why, count) in skipped.iter().take(MOST_REASONS) {
+                dt { (count) " stay as they are" }
+                dd { (shown(why)) }
+            }
+            @if skipped.len() > MOST_REASONS { dd { "and for " (skipped.len() - MOST_REASONS) " other reasons" } }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Redrives that were started here: each runs on without the tab that started it, and is asked for by its number.
+//!
+//! One runs at a time: a second one of the same letters would look at what the first is about to append. They are kept
+//! in memory alone. What a redrive has done is written beside each letter, so a console that ends in the middle loses
+//! no more than this page: the letters that were not reached are still open.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use operate::Installation;
+use operate::dead_letters::redrive::{Redrive, RedriveReport, Watch, redrive_watched};
+use runtime::Shutdown;
+use warehouse::DeadLetterFilter;
+
+/// Redrives that are kept to be looked at; the oldest goes.
+const MOST: usize = 50;
+/// Letters of one redrive.
+pub(crate) const MOST_LETTERS: u64 = 100_000;
+
+/// Which dead letters: one group, and of it what had been received when the plan was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    pub(crate) source: String,
+    pub(crate) stage: String,
+    pub(crate) reason: String,
+    /// Received before, in milliseconds since 1970.
+    pub(crate) until: i64,
+}
+
+impl Chosen {
+    pub(crate) fn filter(&self) -> DeadLetterFilter {
+        DeadLetterFilter {
+            source: Some(self.source.clone()),
+            stage: Some(self.stage.clone()),
+            reason: Some(self.reason.clone()),
+            until: Some(self.until),
+            ..DeadLetterFilter::default()
+        }
+    }
+
+    /// What would become of them, of the oldest `limit`; or, by `who`, a redrive of all.
+    pub(crate) fn request(&self, limit: u64, by: Option<(&str, &str)>) -> Redrive {
+        let (who, why) = by.unwrap_or_default();
+        Redrive {
+            filter: self.filter(),
+            all: false,
+            force: false,
+            who: who.to_owned(),
+            why: why.to_owned(),
+            limit,
+            dry_run: by.is_none(),
+        }
+    }
+}
+
+/// A redrive.
+pub(crate) struct Job {
+    pub(crate) number: u64,
+    pub(crate) chosen: Chosen,
+    /// How many were open when it began.
+    pub(crate) open: u64,
+    pub(crate) who: String,
+    pub(crate) why: String,
+    pub(crate) began: Timestamp,
+    watch: Watch,
+    has_ended: AtomicBool,
+    ended: Mutex<Option<(Timestamp, Result<RedriveReport, String>)>>,
+}
+
+impl Job {
+    /// What came of it so far.
+    pub(crate) fn so_far(&self) -> RedriveReport {
+        self.watch.so_far()
+    }
+
+    /// When it ended, and what came of it.
+    pub(crate) fn ended(&self) -> Option<(Timestamp, Result<RedriveReport, String>)> {
+        locked(&self.ended).clone()
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// Ends it between two steps.
+    pub(crate) fn cancel(&self) {
+        self.watch.cancel();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.watch.is_cancelled()
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Redrives {
+    jobs: Mutex<Vec<Arc<Job>>>,
+}
+
+impl Redrives {
+    /// The one of that number.
+    pub(crate) fn find(&self, number: u64) -> Option<Arc<Job>> {
+        locked(&self.jobs).iter().find(|job| job.number == number).cloned()
+    }
+
+    /// All that are known, the newest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Job>> {
+        locked(&self.jobs).iter().rev().cloned().collect()
+    }
+
+    /// Starts one, unless one runs: then that one.
+    pub(crate) fn start(
+        &self,
+        installation: Installation,
+        chosen: Chosen,
+        open: u64,
+        (who, why): (String, String),
+        shutdown: &Shutdown,
+    ) -> Result<Arc<Job>, Arc<Job>> {
+        let mut jobs = locked(&self.jobs);
+        if let Some(running) = jobs.iter().find(|job| !job.is_over()) {
+            return Err(Arc::clone(running));
+        }
+        let number = jobs.last().map_or(1, |last| last.number + 1);
+        let job = Arc::new(Job {
+            number,
+            chosen,
+            open,
+            who,
+            why,
+            began: Timestamp::now(),
+            watch: Watch::default(),
+            has_ended: AtomicBool::new(false),
+            ended: Mutex::default(),
+        });
+        jobs.push(Arc::clone(&job));
+        if jobs.len() > MOST {
+            jobs.remove(0);
+        }
+        drop(jobs);
+        let Chosen { source, stage, reason, until } = &job.chosen;
+        // Before the first letter: who asked for it is known whatever happens then.
+        tracing::info!(number, source, stage, reason, until, who = job.who, why = job.why, "a redrive begins");
+        tokio::spawn(run(installation, Arc::clone(&job), shutdown.clone()));
+        Ok(job)
+    }
+}
+
+async fn run(installation: Installation, job: Arc<Job>, shutdown: Shutdown) {
+    let request = job.chosen.request(MOST_LETTERS, Some((&job.who, &job.why)));
+    let mut redriven = std::pin::pin!(redrive_watched(&installation, &request, &job.watch));
+    let ended = tokio::select! {
+        ended = &mut redriven => ended,
+        () = shutdown.given() => {
+            job.cancel();
+            redriven.await
+        }
+    };
+    match &ended {
+        Ok(RedriveReport { redriven, left, cancelled, .. }) => {
+            tracing::info!(number = job.number, redriven, left, cancelled, "a redrive has ended");
+        }
+        Err(error) => tracing::warn!(number = job.number, "a redrive has failed: {}", runtime::with_causes(error)),
+    }
+    let ended = ended.map_err(|error| runtime::with_causes(&error));
+    *locked(&job.ended) = Some((Timestamp::now(), ended));
+    job.has_ended.store(true, Ordering::Release);
+}
+
+fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_chosen_is_one_group_up_to_the_moment_of_its_plan() {
+        let chosen = Chosen { source: String::new(), stage: "adapt".into(), reason: "not_json".into(), until: 5 };
+        let filter = chosen.filter();
+        // A source that is not known is one as well, and not any.
+        assert_eq!((filter.source.as_deref(), filter.until, filter.state), (Some(""), Some(5), None));
+        let (plan, act) = (chosen.request(10, None), chosen.request(10, Some(("ana", "mended"))));
+        assert!(plan.dry_run && !act.dry_run && !act.all && !act.force);
+        assert_eq!((act.who.as_str(), act.why.as_str(), act.filter), ("ana", "mended", plan.filter));
+    }
+}

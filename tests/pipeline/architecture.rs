@@ -148,7 +148,12 @@ fn what_is_for_tests_alone_is_not_shipped() {
 
 #[test]
 fn the_engines_of_one_machine_are_known_to_the_binary_only() {
-    for (name, dependencies) in arrows() {
+    let arrows = arrows();
+    let ours = |name: &&String| arrows.contains_key(*name);
+    assert_eq!(arrows["chdb-http"].iter().filter(ours).count(), 0, "crates/chdb-http stands on no crate of ours");
+    for (name, dependencies) in arrows.clone() {
+        let allowed = name == "local";
+        assert!(allowed || !dependencies.contains("chdb-http"), "crates/{name} depends on crates/chdb-http");
         let allowed = ["hookline", "testkit", "tests", "local"].contains(&name.as_str());
         assert!(allowed || !dependencies.contains("local"), "crates/{name} depends on crates/local");
     }

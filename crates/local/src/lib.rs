@@ -5,7 +5,6 @@
 //! ClickHouse server that a user has takes the place of the engine that is fetched.
 
 mod child_log;
-pub mod clickhouse;
 mod clickhouse_server;
 mod data_dir;
 pub mod engines;
@@ -18,5 +17,6 @@ mod probe;
 mod progress;
 mod supervise;
 
+pub use chdb_http as clickhouse;
 pub use clickhouse_server::VARIABLE as CLICKHOUSE_BINARY;
 pub use progress::Progress;

@@ -1,5 +1,7 @@
-//! ClickHouse without a server to install: the engine as a library in a process of its own, behind ClickHouse's HTTP
+//! ClickHouse without a server to install: the engine as a library in a separate process, behind ClickHouse's HTTP
 //! interface, so that the `clickhouse` crate, clickhouse-connect, Grafana and curl work unchanged.
+//!
+//! The scope is frozen: README.md says what it serves, what it refuses, and how it is held against ClickHouse's own.
 //!
 //! A request travels: `server` (who, which parameters) → a thread of its own: `execute` (which way the statement goes)
 //! → `engine` (the library) → `reply` (the answer, packed and streamed). Bodies are never held whole: an INSERT streams
@@ -149,7 +151,10 @@ pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
 
 /// Takes out of the deduplication logs of a stopped engine or server what has no part on the disk: it was killed inside
 /// an INSERT, and would take the repetition of that INSERT for done.
-pub(crate) fn repair_tokens(tables: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// A log or a folder of a table cannot be read or written.
+pub fn repair_tokens(tables: &Path) -> anyhow::Result<()> {
     for table in dedup_log::repair_all(tables).context("cannot check the deduplication logs")? {
         tracing::warn!(
             table = %table.table.display(),

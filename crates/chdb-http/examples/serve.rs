@@ -1,14 +1,14 @@
 //! Serves the ClickHouse engine alone, as the hidden subcommand of the binary does:
 //!
 //! ```text
-//! cargo run -p local --example engine_clickhouse -- LIBRARY DATA LISTEN
+//! cargo run -p hookline-chdb-http --example serve -- LIBRARY DATA LISTEN
 //! curl -u hookline:secret 'http://127.0.0.1:8123/?query=SELECT+version()'
 //! ```
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use hookline_local::clickhouse::{Access, Account, ServeOptions, serve};
+use hookline_chdb_http::{Access, Account, ServeOptions, serve};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1);

@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 
 use super::{Api, Connection, RawInsert, RawResult, text};
-use crate::clickhouse::exception::Exception;
+use crate::exception::Exception;
 
 /// Rows and bytes that a statement read, answered and wrote.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use clickhouse::{Client, Compression, Row};
-use hookline_local::Progress;
-use hookline_local::clickhouse::{Access, Account, ServeOptions, serve};
+use hookline_chdb_http::{Access, Account, ServeOptions, serve};
+use local::Progress;
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ impl Drop for Engine {
 }
 
 async fn spawn(data: &Path) -> Child {
-    let library = hookline_local::fetch::clickhouse_library(&Progress::Silent).await.unwrap();
+    let library = local::fetch::clickhouse_library(&Progress::Silent).await.unwrap();
     let _ = std::fs::remove_file(data.join("address"));
     Command::new(std::env::current_exe().unwrap())
         .args(["engine_process", "--exact", "--nocapture"])

@@ -78,7 +78,7 @@ async fn rows_are_there_once_after_kills_and_accounts_hold() {
     // The server is killed again and again while events come in.
     let mut generator = Generator::new(7);
     let dub = crate::harness::dub(house.addresses.ingest.as_deref().unwrap(), &data);
-    let clicks: Vec<_> = (0..3_000).map(|_| generator.click()).collect();
+    let clicks: Vec<_> = (0..2_000).map(|_| generator.click()).collect();
     let asker = Asker::new(&house.addresses.clickhouse, "analyst", "").unwrap();
     let rows = "SELECT count() FROM hookline.records WHERE outcome = 'event'";
     for (round, part) in clicks.chunks(1_000).enumerate() {
@@ -91,7 +91,7 @@ async fn rows_are_there_once_after_kills_and_accounts_hold() {
             .await?;
             signal(killed, "-KILL")
         };
-        let (sent, killing) = tokio::join!(dub.deliver_all(part.to_vec(), 4), kill);
+        let (sent, killing) = tokio::join!(dub.deliver_all(part.to_vec(), 8), kill);
         sent.unwrap();
         killing.unwrap();
         until(SOON, "another one runs", || async {
@@ -100,8 +100,8 @@ async fn rows_are_there_once_after_kills_and_accounts_hold() {
         .await
         .unwrap();
     }
-    asker.until(rows, 3_000, SOON).await.unwrap();
-    testkit::oracle::verify(&asker, 3_000).await.unwrap();
+    asker.until(rows, 2_000, SOON).await.unwrap();
+    testkit::oracle::verify(&asker, 2_000).await.unwrap();
 
     // Accounts are the server's: the owner needs the password, readers read, and those without a name are readers.
     let url = &house.addresses.clickhouse;
@@ -137,7 +137,7 @@ async fn rows_are_there_once_after_kills_and_accounts_hold() {
         let answer = client.post(url.as_str()).body(sql.to_owned()).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
-    assert_eq!(nameless(rows).await, (200, "3000\n".to_owned()));
+    assert_eq!(nameless(rows).await, (200, "2000\n".to_owned()));
     let (status, said) = nameless("DROP TABLE hookline.records").await;
     assert!(status != 200 && said.contains("Code: 497"), "{status} {said}");
     for file in ["server.xml", "server-users.xml"] {
@@ -156,6 +156,6 @@ async fn rows_are_there_once_after_kills_and_accounts_hold() {
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let up = Up::engines_with(folder.path(), &variables).await.unwrap();
     let asker = Asker::new(&up.addresses.clickhouse, "analyst", "").unwrap();
-    assert_eq!(asker.number(rows).await.unwrap(), 3_000);
+    assert_eq!(asker.number(rows).await.unwrap(), 2_000);
     assert_eq!(up.stop().await.unwrap(), Some(0));
 }

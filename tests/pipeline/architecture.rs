@@ -141,7 +141,7 @@ fn what_is_for_tests_alone_is_not_shipped() {
         }
     }
     assert!(shipped.contains("traffic") && shipped.contains("kafka"), "the binary is made of {shipped:?}");
-    for name in ["testkit", "fuzz-targets", "tests"] {
+    for name in ["testkit", "measure", "fuzz-targets", "tests"] {
         assert!(!shipped.contains(name), "the binary is made of {shipped:?}, and {name} is for tests alone");
     }
 }

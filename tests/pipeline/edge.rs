@@ -202,9 +202,7 @@ fn large_event(id: u32) -> Vec<u8> {
 
 /// Megabytes that a process has in memory.
 fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
+    measure::resident(pid).unwrap() / 1_048_576
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ async fn a_thousand_connections_that_trickle_leave_other_senders_unharmed() {
     // Warm: connections are open, buffers have their size.
     dub.deliver_all((0..500).map(|_| generator.click()), 16).await.unwrap();
     let pid = running.house.program.pid();
-    let before = resident(pid);
+    let before = measure::resident(pid).unwrap();
 
     let cut = Arc::new(Cut::default());
     let until = Instant::now() + FOR;
@@ -74,7 +74,7 @@ async fn a_thousand_connections_that_trickle_leave_other_senders_unharmed() {
         }
         sent += 1;
         if sent % u64::from(OTHERS) == 0 {
-            most = most.max(resident(pid));
+            most = most.max(measure::resident(pid).unwrap());
         }
     }
     under_way.join_all().await.into_iter().for_each(|took| latencies.add(took));
@@ -136,11 +136,4 @@ async fn trickle(address: &str, head: bool, cut: &Cut) {
         cut.told.fetch_add(1, Ordering::Relaxed);
     }
     cut.longest_ms.fetch_max(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
-}
-
-/// What a process has in memory, in bytes.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }

@@ -58,7 +58,7 @@ fn main() -> Result<()> {
         return write_for_ever(&folder, marks);
     }
 
-    let memory_before = resident_bytes("VmRSS")?;
+    let memory_before = resident()?;
     let mut store = open(&folder)?;
     println!("ids                      {ids}");
     let process = process_cpu()?;
@@ -69,13 +69,13 @@ fn main() -> Result<()> {
     let process = process_cpu()?.saturating_sub(process);
     println!("insert                   {:.3} µs CPU an id (filled in {filled:.1?})", micros(cpu, ids));
     println!("… ids, growth, sealing   {:.3} µs CPU of the process", micros(process, ids));
-    let resident = resident_bytes("VmRSS")?.saturating_sub(memory_before);
+    let held = resident()?.saturating_sub(memory_before);
     println!(
         "resident                 {:.2} bytes an id ({} MB; indexes {} MB; at most {} MB while it was filled)",
-        resident as f64 / ids as f64,
-        resident / 1_000_000,
+        held as f64 / ids as f64,
+        held / 1_000_000,
         store.memory_bytes() / 1_000_000,
-        resident_bytes("VmHWM")?.saturating_sub(memory_before) / 1_000_000
+        measure::most_resident(std::process::id())?.saturating_sub(memory_before) / 1_000_000
     );
 
     let pace = Duration::from_secs(1) * BATCH as u32 / 500_000;
@@ -84,7 +84,7 @@ fn main() -> Result<()> {
     let [median, late, worst] = [50, 99, 100].map(|part| percentile(&transactions, part));
     println!("transaction at 500,000/s {median:.1?}, p99 {late:.1?}, worst {worst:.1?}, of {}", transactions.len());
     store.settle()?;
-    println!("resident then            {} MB", resident_bytes("VmRSS")?.saturating_sub(memory_before) / 1_000_000);
+    println!("resident then            {} MB", resident()?.saturating_sub(memory_before) / 1_000_000);
 
     let absent: Vec<Id128> = (more.end..more.end + ABSENT).map(|key| marks.id(key)).collect();
     let alive = ids / BUCKETS * 2..more.end;
@@ -156,7 +156,7 @@ fn restore(folder: &Path, marks: Marks<'_>) -> Result<()> {
     for first in (0..marks.ids).step_by(BATCH as usize) {
         let end = (first + BATCH).min(marks.ids);
         let values = changelog::encode(first, end, &marks.of(first..end))?;
-        let (began, cpu_before) = (Instant::now(), thread_cpu()?);
+        let (began, cpu_before) = (Instant::now(), measure::thread_cpu()?);
         for value in &values {
             let record = changelog::decode(value)?;
             let position = chain.feed(offset, &record)?;
@@ -165,7 +165,7 @@ fn restore(folder: &Path, marks: Marks<'_>) -> Result<()> {
             bytes += value.len();
         }
         took += began.elapsed();
-        cpu += thread_cpu()?.saturating_sub(cpu_before);
+        cpu += measure::thread_cpu()?.saturating_sub(cpu_before);
     }
     println!(
         "restore from seen        {took:.1?}, {:.3} µs CPU an id, {} MB of records",
@@ -197,10 +197,10 @@ fn insert(
             due += pace;
             std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
         }
-        let (begin, cpu_before) = (Instant::now(), thread_cpu()?);
+        let (begin, cpu_before) = (Instant::now(), measure::thread_cpu()?);
         store.apply(&entries, SeenPosition { next_offset: last as i64, raw_hi: last })?;
         store.expire(marks.at(last) - WINDOW_MS as i64)?;
-        cpu += thread_cpu()?.saturating_sub(cpu_before);
+        cpu += measure::thread_cpu()?.saturating_sub(cpu_before);
         transactions.push(begin.elapsed());
     }
     transactions.sort_unstable();
@@ -216,12 +216,12 @@ fn percentile(sorted: &[Duration], part: usize) -> Duration {
 fn look_up(store: &mut LogStore, ids: &[Id128], batch: u64, present: u64) -> Result<Duration> {
     let mut out = Vec::new();
     let mut found = 0;
-    let cpu = thread_cpu()?;
+    let cpu = measure::thread_cpu()?;
     for ids in ids.chunks(batch as usize) {
         store.lookup(ids, &mut out)?;
         found += out.iter().filter(|hit| hit.is_some()).count() as u64;
     }
-    let took = thread_cpu()?.saturating_sub(cpu);
+    let took = measure::thread_cpu()?.saturating_sub(cpu);
     if found == present { Ok(took) } else { Err(format!("{found} ids were found, {present} are there").into()) }
 }
 
@@ -249,38 +249,25 @@ fn decide(store: LogStore, next: u64, marks: Marks<'_>) -> Result<Duration> {
         })
         .collect();
     let mut verdicts = Vec::new();
-    let cpu = thread_cpu()?;
+    let cpu = measure::thread_cpu()?;
     for batch in &batches {
         window.decide_batch(batch, &mut verdicts)?;
         let raw_hi = batch.last().map_or(0, |last| last.offset + 1);
         window.commit(SeenPosition { next_offset: raw_hi as i64, raw_hi })?;
     }
-    Ok(thread_cpu()?.saturating_sub(cpu))
+    Ok(measure::thread_cpu()?.saturating_sub(cpu))
 }
 
 fn micros(took: Duration, count: u64) -> f64 {
     took.as_secs_f64() * 1e6 / count as f64
 }
 
-/// CPU time of this thread, as the scheduler counts it.
-fn thread_cpu() -> Result<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanos = text.split_whitespace().next().ok_or("no CPU time in schedstat")?.parse()?;
-    Ok(Duration::from_nanos(nanos))
-}
-
-/// CPU time of the process, threads that have ended included; in steps of a clock tick, 10 ms.
+/// CPU time of this process, threads that have ended included.
 fn process_cpu() -> Result<Duration> {
-    let text = std::fs::read_to_string("/proc/self/stat")?;
-    // The fields after the name in parentheses: user and system time are the 14th and 15th of all.
-    let fields = text.rsplit_once(')').ok_or("no name in stat")?.1.split_whitespace().skip(11).take(2);
-    let ticks: u64 = fields.map(str::parse::<u64>).sum::<std::result::Result<u64, _>>()?;
-    Ok(Duration::from_millis(ticks * 10))
+    Ok(measure::process_cpu(std::process::id())?)
 }
 
-/// A figure of the process's memory: `VmRSS` now, `VmHWM` at most so far.
-fn resident_bytes(figure: &str) -> Result<u64> {
-    let text = std::fs::read_to_string("/proc/self/status")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(':')).ok_or("no such figure")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
+/// Bytes that this process has in memory.
+fn resident() -> Result<u64> {
+    Ok(measure::resident(std::process::id())?)
 }

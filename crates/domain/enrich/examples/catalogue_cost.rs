@@ -82,13 +82,11 @@ fn label(slugs: &[String], references: References) -> f64 {
 }
 
 /// The bytes of this process that are in memory.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux tells the memory of a process");
-    statm.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4_096
+fn resident() -> u64 {
+    measure::resident(std::process::id()).expect("Linux tells the memory of a process")
 }
 
 /// The CPU time of this thread, which other work on the machine does not lengthen.
 fn cpu_ns() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
-    stat.split_ascii_whitespace().next().and_then(|ns| ns.parse().ok()).expect("nanoseconds")
+    measure::thread_cpu().expect("Linux tells the CPU time of a thread").as_nanos() as f64
 }

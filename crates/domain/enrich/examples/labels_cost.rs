@@ -39,6 +39,5 @@ fn one_pass(enricher: &mut Enricher, agents: &[&str]) -> f64 {
 
 /// The CPU time of this thread, which other work on the machine does not lengthen.
 fn cpu_ns() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
-    stat.split_ascii_whitespace().next().and_then(|ns| ns.parse().ok()).expect("nanoseconds")
+    measure::thread_cpu().expect("Linux tells the CPU time of a thread").as_nanos() as f64
 }

@@ -251,12 +251,10 @@ fn signal(rule: &Rule, link: u64, pane: i64, count: u64) -> Signal<'static> {
 
 /// The CPU time of this thread, which other work on the machine does not lengthen.
 fn cpu_ns() -> f64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the CPU time of a thread");
-    stat.split_ascii_whitespace().next().and_then(|ns| ns.parse().ok()).expect("nanoseconds")
+    measure::thread_cpu().expect("Linux tells the CPU time of a thread").as_nanos() as f64
 }
 
 /// What the process holds of the machine's memory, in bytes.
 fn resident() -> f64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux tells the memory of a process");
-    pages.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok()).expect("pages") * 4_096.0
+    measure::resident(std::process::id()).expect("Linux tells the memory of a process") as f64
 }

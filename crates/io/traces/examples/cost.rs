@@ -102,18 +102,7 @@ fn each(what: &str, times: u64, mut work: impl FnMut() -> bool) {
     println!("| {what} | {each:.1} |");
 }
 
-/// CPU seconds of this process.
+/// CPU seconds of this process: of this thread, and of those that send and receive.
 fn cpu() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap();
-    let main: f64 = text.split_whitespace().next().unwrap().parse().unwrap();
-    // Other threads: the sender and the receiver.
-    let own = std::process::id().to_string();
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map_while(Result::ok);
-    let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));
-    let others: f64 = others
-        .filter_map(|task| {
-            std::fs::read_to_string(task.path().join("schedstat")).ok()?.split_whitespace().next()?.parse::<f64>().ok()
-        })
-        .sum();
-    (main + others) / 1e9
+    measure::threads_cpu().unwrap().as_secs_f64()
 }

@@ -131,13 +131,32 @@ async function redriven(browser) {
   return first.slice(base.length);
 }
 
+// Waits until the page of links names what breaks the standard; rows come seconds after their redrive.
+async function named(browser) {
+  const page = await (await opened(browser, { viewport: { width: 1280, height: 900 } })).newPage();
+  for (let tries = 0; tries < 60; tries += 1) {
+    await page.goto(base + "/links?days=1");
+    const words = await page.textContent("main");
+    if (words.includes("channel:value") && words.includes("one of email")) {
+      await shot(page, "desktop-links-broken");
+      if (await page.locator("main td a, main th a").count()) found.push("a link of a sender can be followed");
+      return;
+    }
+    await page.waitForTimeout(2000);
+  }
+  found.push("no link breaks the naming standard");
+}
+
 (async () => {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
   await held(browser, "light", PAGES);
   await held(browser, "dark", PAGES);
   const progress = await redriven(browser);
-  await held(browser, "light", [progress, "/dead-letters"]);
-  await held(browser, "dark", [progress, "/dead-letters"]);
+  // What was redriven breaks the naming standard of this configuration.
+  const filled = [progress, "/dead-letters", "/links", "/handbook"];
+  await named(browser);
+  await held(browser, "light", filled);
+  await held(browser, "dark", filled);
   await used(browser);
   await browser.close();
   found.forEach((one) => console.log(one));

@@ -35,6 +35,11 @@ async fn set_aside(running: &Running) -> u64 {
     let config = running.folder.path().join("data/hookline.toml");
     let quarantine = ["pause", "source/dub", "--quarantine", "--why", "a test", "--who", "ana"];
     assert_eq!(tool::tool(&config, &quarantine).await.unwrap().0, 0);
+    // A standard that most of them break.
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}[naming]\nchannel = [\"email\"]\n")).unwrap();
+    let reload = ["reload", "--who", "ana", "--why", "a naming standard"];
+    assert_eq!(tool::tool(&config, &reload).await.unwrap().0, 0);
     let (asker, mut clicks, mut sent) = (running.asker(), Generator::new(5), 0);
     let letters =
         "SELECT count() FROM hookline.dead_letters WHERE state = 'open' AND reason = 'switched_to_quarantine'";

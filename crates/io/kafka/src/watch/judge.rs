@@ -70,7 +70,11 @@ impl Judge {
         (self.opening, self.covered, self.empty) = (look.opening, look.covered, look.empty);
         self.pin(look, elapsed);
         let Some(stable) = look.stable else {
-            // Kafka does not answer: nothing is known, and nothing is held against the lane.
+            // Kafka does not answer: nothing is known, and nothing is held against the lane. One that reads on does not
+            // stand still, whatever was said of it while Kafka answered.
+            if moved {
+                (self.starved_ms, self.still_ms, self.reopened) = (0, 0, 0);
+            }
             return Advice::Wait;
         };
         let behind = stable - self.covered.max(self.nothing_below);
@@ -212,6 +216,20 @@ mod tests {
         assert_eq!((asked, judge.lag(), judge.stalled()), (1, Some(0), None));
         judge.look(&look(5, 601, 10));
         assert_eq!(judge.lag(), Some(1));
+    }
+
+    #[test]
+    fn a_lane_that_reads_on_is_no_longer_stalled_though_its_end_is_not_told() {
+        let mut judge = Judge::default();
+        for second in 0..=60 {
+            judge.look(&look(5, second, 9));
+        }
+        assert_eq!(judge.stalled(), Some(WaitReason::NoProgress));
+        let silent = |covered, empty| Look { stable: None, end: None, ..look(covered, empty, 0) };
+        judge.look(&silent(5, 61));
+        assert_eq!(judge.stalled(), Some(WaitReason::NoProgress), "that Kafka is silent says nothing of the lane");
+        judge.look(&silent(7, 62));
+        assert_eq!(judge.stalled(), None);
     }
 
     #[test]

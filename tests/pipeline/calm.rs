@@ -123,6 +123,16 @@ fn what_people_hold_back_is_held_back_within_two_seconds_and_a_budget_is_kept() 
     let held = "SELECT toUInt64(countIf(error = 'the rule is paused by ann: launch') = 1 AND countIf(error = 'silenced by ann: test') = 1) \
         FROM hookline.delivery_attempts WHERE stage = 'silenced'";
     runtime.block_on(asker.until(held, 1, SOON)).unwrap();
+    // Whoever asks about one alert is told what became of it.
+    let silenced = "SELECT alert_ids[1] AS id FROM hookline.delivery_attempts WHERE stage = 'silenced' AND error LIKE 'silenced by%'";
+    let id = runtime.block_on(asker.rows(silenced)).unwrap()[0]["id"].as_str().unwrap().to_owned();
+    let beside = data.join("hookline.toml");
+    std::fs::copy(&config, &beside).unwrap();
+    std::fs::copy(folder.path().join("secret"), data.join("secret")).unwrap();
+    let (_, explained) = runtime.block_on(tool(&beside, &["explain", &id])).unwrap();
+    let told = &explained["messages"][0];
+    let expected = [("destination", "hook"), ("stage", "silenced"), ("why", "silenced by ann: test")];
+    assert!(expected.iter().all(|(name, value)| told[*name] == *value), "{explained}");
     let (_, history) = runtime.block_on(tool(&config, &["pause", "--history", "--brokers", &brokers])).unwrap();
     let objects: Vec<&str> =
         history["changes"].as_array().unwrap().iter().map(|one| one["object"].as_str().unwrap()).collect();

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rules::{SilenceKey, SilenceRule, SpikeKey, Trigger};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use warehouse::{Side, Warehouse, quote};
 
@@ -55,10 +55,29 @@ pub struct AlertReport {
     pub why: String,
     /// What it carries: what is usual, the level, the window, and names of an event behind it.
     pub attributes: BTreeMap<String, String>,
+    /// What became of it: a message for each destination.
+    pub messages: Vec<Told>,
     /// What was counted around its moment.
     pub chart: Option<Chart>,
     /// What the chart does not show, and why there is none.
     pub notes: Vec<String>,
+}
+
+/// A message that tells of an alert, or was to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Where it goes.
+    pub destination: String,
+    /// The bundle that it is in.
+    pub bundle_id: String,
+    /// held, planned, attempted, delivered, failed or silenced.
+    pub stage: String,
+    /// When it came to that, in milliseconds since 1970.
+    pub at: i64,
+    /// Attempts so far.
+    pub attempts: u16,
+    /// Why the last attempt failed, or what held it back: a person, closed hours, an alert of another rule.
+    pub why: String,
 }
 
 /// Counts around a moment.
@@ -101,6 +120,7 @@ pub async fn alert(installation: &Installation, id: &str) -> Result<Option<Alert
     let warehouse = installation.connect().await?;
     for side in Side::BOTH {
         if let Some(mut report) = find(&warehouse, side, id).await? {
+            report.messages = messages(&warehouse, side, id).await?;
             draw(installation, &warehouse, side, &mut report).await?;
             return Ok(Some(report));
         }
@@ -119,6 +139,20 @@ async fn find(warehouse: &Warehouse, side: Side, id: &str) -> Result<Option<Aler
     );
     let rows = warehouse.query(side, &sql, &[]).await?;
     Ok(rows.first().map(report_of))
+}
+
+/// What became of an alert. A record of a delivery names the alerts that are new in it, the first 1,000 at most.
+async fn messages(warehouse: &Warehouse, side: Side, id: &str) -> Result<Vec<Told>> {
+    const SQL: &str = "SELECT destination::String AS destination, bundle_id, stage::String AS stage, \
+        toUnixTimestamp64Milli(last_at) AS at, attempts, error AS why FROM deliveries \
+        WHERE (bundle_id, destination) IN (SELECT bundle_id, destination FROM delivery_attempts \
+        WHERE has(alert_ids, {id:String})) ORDER BY destination, last_at LIMIT 100";
+    let rows = warehouse.query(side, SQL, &[("id", id)]).await?;
+    let told = rows.into_iter().map(|row| serde_json::from_value(Value::Object(row)));
+    told.collect::<std::result::Result<_, _>>().map_err(|error| {
+        let detail = format!("a message of the alert could not be read: {error}");
+        warehouse::WarehouseError::Answer { what: "query".into(), detail }.into()
+    })
 }
 
 fn report_of(row: &Map<String, Value>) -> AlertReport {
@@ -150,6 +184,7 @@ fn report_of(row: &Map<String, Value>) -> AlertReport {
         test: row.get("test").and_then(Value::as_bool).unwrap_or(false),
         why,
         attributes,
+        messages: Vec::new(),
         chart: None,
         notes: Vec::new(),
     }

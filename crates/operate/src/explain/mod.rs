@@ -27,7 +27,7 @@ use crate::{Installation, Report, Result, blocking};
 use columns::{Columns, number, text};
 use verdicts::Context;
 
-pub use alert::{AlertReport, Chart, Point, alert};
+pub use alert::{AlertReport, Chart, Point, Told, alert};
 pub use columns::Difference;
 pub use delivery::{Delivery, Edge, Signed, delivery};
 pub use find::Selector;

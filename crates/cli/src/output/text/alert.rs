@@ -1,6 +1,6 @@
 //! Why an alert fired, with a chart: for a terminal, and as SVG.
 
-use operate::explain::{AlertReport, Chart, Point};
+use operate::explain::{AlertReport, Chart, Point, Told};
 
 use super::{Page, Text, line, time};
 
@@ -33,12 +33,29 @@ impl Text for AlertReport {
             line!(page, "  missed     at least {missed}");
         }
         line!(page, "  alert      {}, rule version {}, owner {}", self.alert_id, self.rule_version, self.owner);
+        for told in &self.messages {
+            line!(page, "  told       {}", became(told));
+        }
+        if self.messages.is_empty() {
+            line!(page, "  told       nobody yet: no message names it");
+        }
         if let Some(chart) = &self.chart {
             line!(page, "");
             terminal(chart).iter().for_each(|drawn| line!(page, "{drawn}"));
         }
         self.notes.iter().for_each(|note| line!(page, "Note: {note}."));
     }
+}
+
+/// Where a message stands, and why.
+fn became(told: &Told) -> String {
+    let attempts = match told.attempts {
+        0 => String::new(),
+        1 => ", 1 attempt".to_owned(),
+        many => format!(", {many} attempts"),
+    };
+    let why = if told.why.is_empty() { String::new() } else { format!(": {}", told.why) };
+    format!("{}: {} {}{attempts}{why} (bundle {})", told.destination, told.stage, time::shown(told.at), told.bundle_id)
 }
 
 fn title(report: &AlertReport) -> String {
@@ -223,6 +240,24 @@ mod tests {
                 [("usual_low", "4"), ("usual_high", "21"), ("level", "1.03")]
                     .map(|(name, value)| (name.into(), value.into())),
             ),
+            messages: vec![
+                Told {
+                    destination: "chat".into(),
+                    bundle_id: "b1".into(),
+                    stage: "delivered".into(),
+                    at,
+                    attempts: 2,
+                    why: String::new(),
+                },
+                Told {
+                    destination: "crm".into(),
+                    bundle_id: "b2".into(),
+                    stage: "held".into(),
+                    at,
+                    attempts: 0,
+                    why: "inhibit silent-source: source-silent fires for shop".into(),
+                },
+            ],
             chart: Some(Chart { unit: "in 5 min".into(), step_ms: 60_000, points: (-90..60).map(point).collect(), at }),
             notes: vec!["the rule has changed since: the chart is by the rule of now".into()],
         }

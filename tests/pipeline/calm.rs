@@ -123,7 +123,7 @@ fn what_people_hold_back_is_held_back_within_two_seconds_and_a_budget_is_kept() 
     let held = "SELECT toUInt64(countIf(error = 'the rule is paused by ann: launch') = 1 AND countIf(error = 'silenced by ann: test') = 1) \
         FROM hookline.delivery_attempts WHERE stage = 'silenced'";
     runtime.block_on(asker.until(held, 1, SOON)).unwrap();
-    // Whoever asks about one alert is told what became of it.
+    // Asked about one alert, explain says what became of it.
     let silenced = "SELECT alert_ids[1] AS id FROM hookline.delivery_attempts WHERE stage = 'silenced' AND error LIKE 'silenced by%'";
     let id = runtime.block_on(asker.rows(silenced)).unwrap()[0]["id"].as_str().unwrap().to_owned();
     let beside = data.join("hookline.toml");

@@ -37,7 +37,7 @@ impl Text for AlertReport {
             line!(page, "  told       {}", became(told));
         }
         if self.messages.is_empty() {
-            line!(page, "  told       nobody yet: no message names it");
+            line!(page, "  told       no one yet: no message names it");
         }
         if let Some(chart) = &self.chart {
             line!(page, "");

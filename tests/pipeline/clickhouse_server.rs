@@ -57,7 +57,7 @@ async fn what_cannot_be_used_and_a_folder_of_the_other_kind_are_one_clear_line_e
         "{said}"
     );
     let said = refusal(&fresh, "ls").await;
-    assert!(said.contains("/ls is not a ClickHouse server: asked for its version"), "{said}");
+    assert!(said.contains("/ls is not a ClickHouse server of version 26.4 or later: asked for its version"), "{said}");
     let old = folder.path().join("clickhouse-server");
     std::fs::write(&old, "#!/bin/sh\necho 'ClickHouse server version 18.16.1.'\n").unwrap();
     std::fs::set_permissions(&old, PermissionsExt::from_mode(0o755)).unwrap();

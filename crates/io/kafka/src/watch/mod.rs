@@ -6,6 +6,7 @@
 //! the end of each input; where a lane is behind and gets nothing, it reads there itself, and if it is given a record, the lane
 //! opens again with new clients.
 
+mod answers;
 mod judge;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use runtime::disposal::Aside;
 use runtime::progress::{Input, LaneId, LaneProgress, Seen};
 use runtime::{Component, Lag, Shutdown, Telemetry, WaitReason};
 
+use self::answers::{Answers, Came};
 use self::judge::{Advice, Judge, Look};
 use crate::cluster::{ClientError, Cluster, Quiet};
 use crate::groups;
@@ -34,8 +36,6 @@ const ASK: Duration = Duration::from_secs(2);
 const ASK_ONE: Duration = Duration::from_millis(500);
 /// How long the watch reads to find out whether there is a record.
 const LOOK_FOR: Duration = Duration::from_secs(3);
-/// A client that gets no answer at all for this long is replaced, since it may be the one that has lost its way.
-const REPLACE: Duration = Duration::from_secs(10);
 
 /// Starts the watch over the lanes of this process. The thread ends after the stop is given.
 ///
@@ -67,7 +67,7 @@ pub fn start(
         reopened,
         replaced,
         judged: BTreeMap::new(),
-        answered: Instant::now(),
+        answers: Answers::new(Instant::now()),
         looked: Instant::now(),
     };
     watch.component.ready();
@@ -101,8 +101,7 @@ struct Watch {
     replaced: prometheus::IntCounterVec,
     asker: Asker,
     judged: BTreeMap<LaneId, Judged>,
-    /// When a broker answered last, or the clients were made.
-    answered: Instant,
+    answers: Answers,
     looked: Instant,
 }
 
@@ -132,7 +131,7 @@ impl Watch {
         let open: Vec<Input> = lanes.iter().filter_map(|(_, progress)| Some(progress.look()?.input)).collect();
         let ends = self.asker.ends(&open);
         let elapsed_ms = std::mem::replace(&mut self.looked, Instant::now()).elapsed().as_millis() as u64;
-        self.note_answers(open.is_empty() || ends.values().any(|end| end.is_known()));
+        self.note_answers(Came::of(ends.values().map(|end| end.is_known())));
         for (lane, progress) in lanes {
             // The lane is looked at after the ends were told, so that what it has read since is no lag.
             if let Some(seen) = progress.look() {
@@ -153,21 +152,24 @@ impl Watch {
         }
     }
 
-    /// Replaces the clients when nothing answers for long.
-    fn note_answers(&mut self, answered: bool) {
-        if answered {
-            self.answered = Instant::now();
+    /// Replaces the clients when answers are missing for long.
+    fn note_answers(&mut self, came: Came) {
+        if came != Came::None {
             self.component.ready();
-        } else if self.answered.elapsed() >= REPLACE {
-            self.component.failing("Kafka does not tell where partitions end: how far lanes are behind is not known");
-            tracing::warn!("Kafka does not tell where partitions end; asking with new clients");
-            match Asker::open(&self.cluster) {
-                Ok(asker) => self.asker = asker,
-                Err(error) => tracing::error!(%error, "no new client to ask where partitions end"),
-            }
-            self.replaced.with_label_values::<&str>(&[]).inc();
-            self.answered = Instant::now();
         }
+        if !self.answers.replace(came, Instant::now()) {
+            return;
+        }
+        if came == Came::None {
+            self.component.failing("Kafka does not tell where partitions end: how far lanes are behind is not known");
+        }
+        let which = if came == Came::None { "partitions" } else { "some partitions" };
+        tracing::warn!("Kafka does not tell where {which} end; asking with new clients");
+        match Asker::open(&self.cluster) {
+            Ok(asker) => self.asker = asker,
+            Err(error) => tracing::error!(%error, "no new client to ask where partitions end"),
+        }
+        self.replaced.with_label_values::<&str>(&[]).inc();
     }
 
     fn judge(&mut self, lane: LaneId, progress: &LaneProgress, seen: Seen, end: End, elapsed_ms: u64) {

@@ -120,6 +120,8 @@ def main():
     for where, text in used.items():
         for name in families(text) - documented:
             problem(where, f"{name} is not in docs/metrics.md")
+        for bound in re.findall(r'le="(-?\d+)"', text):
+            problem(where, f'le="{bound}" finds nothing in Prometheus 3, which writes {bound}.0: le=~"{bound}([.]0)?"')
         for name in set(re.findall(r"\bhookline:[a-z0-9_:]+", text)) - recorded:
             problem(where, f"{name} is not recorded")
 

@@ -8,6 +8,7 @@ rounds=${2:-3}
 folder=$(mktemp -d)
 trap 'kill "$pid" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
 pid=
+export HOOKLINE_CLICKHOUSE_BIN= # not the one that happens to be on PATH
 
 now() { date +%s%N; }
 

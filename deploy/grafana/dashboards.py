@@ -117,7 +117,7 @@ OVERVIEW = [
     number("Refused, last hour", "percentunit", "Of what was ours to take.", "hookline:ingest_errors:ratio_rate1h", bad=0.0005),
     number("Late, last hour", "percentunit", "Share of the hour in which rows came later than 5 s.", "hookline:freshness_bad:ratio_1h", bad=0.01),
     number("End to end, 99 %", "percentunit", "The same for the canary's rows that came after 5 s or not at all.",
-           '1 - (1 - sum(increase(hookline_canary_seconds_bucket{path="row", le="5"}[30d])) / (sum(increase(hookline_canary_seconds_count{path="row"}[30d]))'
+           '1 - (1 - sum(increase(hookline_canary_seconds_bucket{path="row", le=~"5([.]0)?"}[30d])) / (sum(increase(hookline_canary_seconds_count{path="row"}[30d]))'
            ' + (sum(increase(hookline_canary_failures_total{path="row"}[30d])) or vector(0)) > 0)) / 0.01', good=0),
     number("Configurations in use", "short", "More than one for long is a drift.", "count(count by (hash) (hookline_config_info))", bad=2),
     row("Flow"),

@@ -207,6 +207,8 @@ pub async fn run(arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
 pub async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<(Option<i32>, String)> {
     let binary = testkit::house::binary()?;
     let mut command = tokio::process::Command::new(binary);
+    // Not the one that happens to be on PATH.
+    command.env("HOOKLINE_CLICKHOUSE_BIN", "");
     let output = command.args(arguments).envs(variables.iter().copied()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Duration::from_secs(60), output).await.context("it does not end")??;
     Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))

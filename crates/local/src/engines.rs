@@ -218,6 +218,7 @@ async fn start_clickhouse(
         }
     };
     let state = until_ready(supervisor.run(engine)).await?;
+    chosen.mark(&data.path(CLICKHOUSE_FOLDER))?;
     let url = Url::parse(&format!("http://{address}")).context("cannot write ClickHouse's address")?;
     let owner = accounts.first().context("ClickHouse has no account")?;
     let version = probe::clickhouse_version(&url, owner).await?;

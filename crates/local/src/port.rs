@@ -29,15 +29,38 @@ pub(crate) struct Claims {
     held: Mutex<Vec<File>>,
 }
 
+/// Whose a port is.
+enum Claim {
+    /// This run's, by a lock where one could be made.
+    Ours(Option<File>),
+    /// Another run's.
+    Anothers,
+}
+
 impl Claims {
     /// Nothing claimed so far, in the cache of this user.
     pub(crate) fn of_this_user() -> anyhow::Result<Self> {
-        Self::at(Cache::of_this_user()?.path("ports"))
+        Ok(Self::at(Cache::of_this_user()?.path("ports")))
     }
 
-    fn at(folder: PathBuf) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        Ok(Self { folder, held: Mutex::default() })
+    fn at(folder: PathBuf) -> Self {
+        Self { folder, held: Mutex::default() }
+    }
+
+    /// The lock of a port; none where another run has it. Where no lock can be made, as in a cache that is read-only or
+    /// has files of another user, a look at the port itself has to do.
+    fn lock(&self, port: u16) -> Claim {
+        let locked = std::fs::create_dir_all(&self.folder)
+            .with_context(|| format!("cannot create {}", self.folder.display()))
+            .and_then(|()| try_lock(&self.folder.join(port.to_string())));
+        match locked {
+            Ok(Some(file)) => Claim::Ours(Some(file)),
+            Ok(None) => Claim::Anothers,
+            Err(error) => {
+                tracing::debug!("ports are given without locks: {error:#}");
+                Claim::Ours(None)
+            }
+        }
     }
 
     /// `wanted` if it is free, any free port if it is 0. `flag` is what the message tells a user to change. `patient`: an earlier
@@ -82,9 +105,9 @@ impl Claims {
             let span = u128::from(SEARCHED.end - SEARCHED.start);
             let port = SEARCHED.start + (random % span) as u16;
             // The lock first: who has it and looks finds what the one before has bound.
-            let Some(claim) = try_lock(&self.folder.join(port.to_string()))? else { continue };
+            let Claim::Ours(claim) = self.lock(port) else { continue };
             if bind(port).is_ok() {
-                self.held.lock().unwrap_or_else(PoisonError::into_inner).push(claim);
+                self.held.lock().unwrap_or_else(PoisonError::into_inner).extend(claim);
                 return Ok(port);
             }
         }
@@ -110,7 +133,7 @@ mod tests {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        let claims = Claims::at(folder.path().join("ports"));
         let error = claims.choose(port, "Kafka", "--kafka-port", false).await.unwrap_err().to_string();
         assert!(error.contains(&port.to_string()) && error.contains("--kafka-port"), "{error}");
         drop(holder);
@@ -126,7 +149,7 @@ mod tests {
             drop(holder);
         });
         let folder = tempfile::tempdir().unwrap();
-        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        let claims = Claims::at(folder.path().join("ports"));
         assert_eq!(claims.choose(port, "Kafka", "--kafka-port", true).await.unwrap(), port);
         ends.await.unwrap();
     }
@@ -134,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn port_zero_picks_a_free_one_outside_the_kernels_range() {
         let folder = tempfile::tempdir().unwrap();
-        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        let claims = Claims::at(folder.path().join("ports"));
         assert!(SEARCHED.contains(&claims.choose(0, "Kafka", "--kafka-port", false).await.unwrap()));
     }
 
@@ -142,8 +165,8 @@ mod tests {
     #[test]
     fn no_port_is_given_twice_while_its_engine_has_not_bound_it() {
         let folder = tempfile::tempdir().unwrap();
-        let runs: Vec<Claims> = (0..100).map(|_| Claims::at(folder.path().join("ports")).unwrap()).collect();
-        let mut ports: Vec<u16> = runs.iter().flat_map(|claims| claims.several(8).unwrap()).collect();
+        let runs: Vec<Claims> = (0..60).map(|_| Claims::at(folder.path().join("ports"))).collect();
+        let mut ports: Vec<u16> = runs.iter().flat_map(|claims| claims.several(6).unwrap()).collect();
         let given = ports.len();
         ports.sort_unstable();
         ports.dedup();
@@ -153,11 +176,19 @@ mod tests {
     #[test]
     fn what_a_run_was_given_is_free_again_after_it() {
         let folder = tempfile::tempdir().unwrap();
-        let claims = Claims::at(folder.path().join("ports")).unwrap();
+        let claims = Claims::at(folder.path().join("ports"));
         let port = claims.any().unwrap();
         let lock = folder.path().join("ports").join(port.to_string());
         assert!(try_lock(&lock).unwrap().is_none());
         drop(claims);
         assert!(try_lock(&lock).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_costs_the_locks_and_no_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("no-folder");
+        std::fs::write(&file, "").unwrap();
+        assert!(SEARCHED.contains(&Claims::at(file).any().unwrap()));
     }
 }

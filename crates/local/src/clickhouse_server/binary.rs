@@ -98,7 +98,7 @@ impl Binary {
 /// What stands before a server's arguments: the tool is told which of its programs is meant.
 fn server_of(program: &Path) -> Option<&'static str> {
     let name = program.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
-    (!name.starts_with("clickhouse-server")).then_some("server")
+    (name != "clickhouse-server").then_some("server")
 }
 
 fn on_path(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
@@ -112,7 +112,7 @@ fn on_path(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
 
 /// The version in what `--version` prints: `ClickHouse server version 26.7.2.1 (official build).`
 fn version_in(said: &str) -> Option<(Version, String)> {
-    let line = said.lines().find(|line| line.starts_with("ClickHouse ") && line.contains(" version "))?;
+    let line = said.lines().find(|line| line.starts_with("ClickHouse server version "))?;
     let word = line.split_once(" version ")?.1.split_whitespace().next()?;
     let full = word.trim_end_matches(|c: char| !c.is_ascii_digit());
     let mut numbers = full.split('.').map(str::parse);
@@ -143,7 +143,14 @@ mod tests {
         assert_eq!(of("ClickHouse server version 26.4.1.\n"), read("26.4", "26.4.1"));
         assert_eq!(of("ClickHouse server version 18.16.1.\n"), read("18.16", "18.16.1"));
         assert_eq!(of("ClickHouse server version 25.12.1.1-testing.\n"), read("25.12", "25.12.1.1"));
-        for other in ["", "chdb 3.1", "ClickHouse", "ClickHouse server version next", "curl 7.88.1 version 1.2"] {
+        for other in [
+            "",
+            "chdb 3.1",
+            "ClickHouse client version 26.7.2.1 (official build).",
+            "ClickHouse",
+            "ClickHouse server version next",
+            "curl 7.88.1 version 1.2",
+        ] {
             assert_eq!(of(other), None, "{other:?}");
         }
     }
@@ -162,6 +169,7 @@ mod tests {
         };
         assert_eq!(arguments("/usr/bin/clickhouse"), ["server", "--config-file=/d/server.xml"]);
         assert_eq!(arguments("/opt/clickhouse-26.7"), ["server", "--config-file=/d/server.xml"]);
+        assert_eq!(arguments("/opt/clickhouse-server-26.7"), ["server", "--config-file=/d/server.xml"]);
         assert_eq!(arguments("/usr/bin/clickhouse-server"), ["--config-file=/d/server.xml"]);
     }
 

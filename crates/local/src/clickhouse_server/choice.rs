@@ -21,6 +21,15 @@ pub(crate) enum Chosen {
 }
 
 impl Chosen {
+    /// Notes that the tables are written by this one from now on: once it has been ready, so that what could not be
+    /// started leaves the choice as it was.
+    pub(crate) fn mark(&self, folder: &Path) -> anyhow::Result<()> {
+        match Kind::of(folder)? {
+            Some(_) => Ok(()),
+            None => self.kind().mark(folder),
+        }
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Library => Kind::Library,
@@ -50,7 +59,7 @@ impl Wanted {
     }
 }
 
-/// Chooses for a folder of tables and marks the folder with the choice. `variable` is the value of the variable that
+/// Chooses for a folder of tables, which [`Chosen::mark`] is to note. `variable` is the value of the variable that
 /// names a binary, `path` that of `PATH`.
 ///
 /// # Errors
@@ -67,9 +76,6 @@ pub(crate) async fn choose(variable: Option<&OsStr>, path: Option<&OsStr>, folde
         Wanted::Whatever => of_path(Binary::of_path(path), found).await?,
     };
     fits(&chosen, found, folder)?;
-    if found.is_none() {
-        chosen.kind().mark(folder)?;
-    }
     Ok(chosen)
 }
 
@@ -143,13 +149,12 @@ mod tests {
             kind.mark(tables.path()).unwrap();
         }
         let chosen = choose(variable.map(OsStr::new), Some(path.as_os_str()), tables.path()).await;
-        let chosen = chosen.map(|chosen| chosen.kind()).map_err(|error| format!("{error:#}"));
-        if let Ok(chosen) = chosen {
-            assert_eq!(Kind::of(tables.path()).unwrap(), Some(chosen), "the folder says so from now on");
-        } else {
-            assert_eq!(Kind::of(tables.path()).unwrap(), kind, "a refusal changes nothing");
+        assert_eq!(Kind::of(tables.path()).unwrap(), kind, "a choice alone changes nothing");
+        if let Ok(chosen) = &chosen {
+            chosen.mark(tables.path()).unwrap();
+            assert_eq!(Kind::of(tables.path()).unwrap(), Some(chosen.kind()), "the folder says so from now on");
         }
-        chosen
+        chosen.map(|chosen| chosen.kind()).map_err(|error| format!("{error:#}"))
     }
 
     #[tokio::test]

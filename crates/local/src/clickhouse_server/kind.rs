@@ -48,10 +48,12 @@ impl Kind {
         }
     }
 
-    /// Notes that the folder is of this kind from now on.
+    /// Notes that the folder is of this kind from now on. Whole or not at all: a full disk leaves no empty mark.
     pub(crate) fn mark(self, folder: &Path) -> anyhow::Result<()> {
-        let mark = folder.join(MARK);
-        std::fs::write(&mark, format!("{}\n", self.word())).with_context(|| format!("cannot write {}", mark.display()))
+        let (mark, unfinished) = (folder.join(MARK), folder.join("kind.unfinished"));
+        std::fs::write(&unfinished, format!("{}\n", self.word()))
+            .and_then(|()| std::fs::rename(&unfinished, &mark))
+            .with_context(|| format!("cannot write {}", mark.display()))
     }
 }
 

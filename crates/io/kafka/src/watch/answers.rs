@@ -35,32 +35,43 @@ impl Came {
 /// Since when answers are missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answers {
-    /// When all came last, or the clients were made.
-    since: Instant,
-    replaced: u32,
+    /// When one came last, or the clients were made.
+    any: Instant,
+    /// When all came last, some came after none did, or the clients were made.
+    all: Instant,
+    /// How often they were replaced since `all`, for what some did not answer.
+    in_vain: u32,
+    before: Came,
 }
 
 impl Answers {
     /// Clients that were just made.
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, replaced: 0 }
+        Self { any: now, all: now, in_vain: 0, before: Came::All }
     }
 
     /// Takes note of a turn. Whether new clients are to ask from now on.
     pub(super) fn replace(&mut self, came: Came, now: Instant) -> bool {
-        let patience = match came {
-            Came::All => {
-                *self = Self::new(now);
-                return false;
+        let before = std::mem::replace(&mut self.before, came);
+        match came {
+            Came::All => (self.any, self.all, self.in_vain) = (now, now, 0),
+            // What was asked in vain while nothing answered says nothing of a partition that is left over.
+            Came::Some if before == Came::None => (self.any, self.all, self.in_vain) = (now, now, 0),
+            Came::Some => {
+                self.any = now;
+                if now.saturating_duration_since(self.all) >= SOME.ceiling(self.in_vain.saturating_add(1)) {
+                    (self.all, self.in_vain) = (now, self.in_vain.saturating_add(1));
+                    return true;
+                }
             }
-            Came::Some => SOME.ceiling(self.replaced.saturating_add(1)),
-            Came::None => NONE,
-        };
-        if now.saturating_duration_since(self.since) < patience {
-            return false;
+            Came::None => {
+                if now.saturating_duration_since(self.any) >= NONE {
+                    self.any = now;
+                    return true;
+                }
+            }
         }
-        *self = Self { since: now, replaced: self.replaced.saturating_add(1) };
-        true
+        false
     }
 }
 
@@ -90,6 +101,15 @@ mod tests {
         let came = |second| if second % 40 == 0 { Came::All } else { Came::Some };
         assert_eq!(replaced(came)[..4], [10, 30, 50, 70]);
         assert!(replaced(|_| Came::All).is_empty());
+    }
+
+    #[test]
+    fn after_an_outage_a_partition_that_is_left_over_is_not_waited_for_long_and_a_moment_without_answers_is_no_outage()
+    {
+        let outage = |second| if second <= 60 { Came::None } else { Came::Some };
+        assert_eq!(replaced(outage)[5..8], [60, 71, 91]);
+        let moment = |second| if second == 25 { Came::None } else { Came::Some };
+        assert_eq!(replaced(moment)[..2], [10, 36]);
     }
 
     #[test]

@@ -17,6 +17,10 @@ pub struct Advance {
     policy: Policy,
     committed: Carried,
     current: Carried,
+    /// When the last record was appended that was read since the lane was opened, in milliseconds since 1970: as of the
+    /// last commit, and as of now. The position does not carry it.
+    committed_append_ms: Option<i64>,
+    current_append_ms: Option<i64>,
 }
 
 /// What ends a transaction: the range that its marks cover, and the cut, if a block ends with it.
@@ -34,7 +38,7 @@ impl Advance {
     /// A lane that goes on from a committed position.
     #[must_use]
     pub fn from(committed: Carried, policy: Policy) -> Self {
-        Self { policy, committed, current: committed }
+        Self { policy, committed, current: committed, committed_append_ms: None, current_append_ms: None }
     }
 
     /// As of the last commit.
@@ -80,6 +84,17 @@ impl Advance {
         self.current.seen.raw_hi = raw_hi;
     }
 
+    /// The last record that was read was appended at `appended_ms`, by the broker's clock alone.
+    pub fn read_append(&mut self, appended_ms: i64) {
+        self.current_append_ms = Some(appended_ms);
+    }
+
+    /// When the last record was appended that was read and committed since the lane was opened, in milliseconds since 1970.
+    #[must_use]
+    pub fn append_ms(&self) -> Option<i64> {
+        self.committed_append_ms
+    }
+
     /// Records are labelled by this version of the catalogue from here on.
     pub fn labels_by(&mut self, links: u64) {
         self.current.links = links;
@@ -121,11 +136,13 @@ impl Advance {
     /// The transaction is committed.
     pub fn commit(&mut self) {
         self.committed = self.current;
+        self.committed_append_ms = self.current_append_ms;
     }
 
     /// The transaction is aborted: what it read is read again.
     pub fn abort(&mut self) {
         self.current = self.committed;
+        self.current_append_ms = self.committed_append_ms;
     }
 }
 
@@ -148,6 +165,7 @@ mod tests {
     fn what_is_committed_carries_on_and_what_is_aborted_leaves_no_trace() {
         let mut lane = lane();
         lane.saw(700);
+        lane.read_append(710);
         lane.wrote(10, 2_000);
         assert_eq!(lane.counts(true, Limits { run: 2, percent: 0 }), None);
         lane.read_to(11);
@@ -155,11 +173,14 @@ mod tests {
         let before = lane.clone();
         lane.abort();
         assert_eq!(lane.current(), lane.committed());
+        lane.commit();
+        assert_eq!(lane.append_ms(), None, "what was aborted was not read");
         let mut lane = before;
+        assert_eq!(lane.append_ms(), None, "before the commit");
         let position = lane.position(6);
         assert_eq!(position.seen, SeenPosition { next_offset: 7, raw_hi: 11 });
         lane.commit();
-        assert_eq!(*lane.committed(), position);
+        assert_eq!((*lane.committed(), lane.append_ms()), (position, Some(710)));
         // The fuse remembers what was committed, and forgets what was not, however often it blows.
         for _ in 0..2 {
             assert_eq!(lane.counts(true, Limits { run: 2, percent: 0 }), Some(Blown::Run(2)));

@@ -211,11 +211,33 @@ impl<'s, S: WindowStore> Stages<'s, S> {
             records.alerts(&decided, routed)?;
             traced.became(work, &decided);
         }
+        if let Some(last) = raw.last() {
+            advance.read_append(last.appended_at);
+        }
         Ok(())
     }
 
+    /// The open transaction was committed: its marks are in the window, and those leave it that no record to come can
+    /// look for. `time_ms` is the lane's time by the clocks, if it has one.
+    ///
+    /// # Errors
+    /// When the window cannot be written.
+    pub(crate) fn commit(
+        &mut self,
+        advance: &mut Advance,
+        time_ms: Option<i64>,
+        longest_window: Duration,
+    ) -> Result<(), End> {
+        advance.commit();
+        self.window.commit(advance.committed().seen).map_err(unusable)?;
+        let (Some(appended_ms), Some(time_ms)) = (advance.append_ms(), time_ms) else { return Ok(()) };
+        let longest_ms = longest_window.as_millis() as i64;
+        self.window.expire(clock::needed_from(appended_ms, time_ms, longest_ms)).map_err(unusable)
+    }
+
     /// The open transaction was aborted: its records are read again.
-    pub(crate) fn abort(&mut self) {
+    pub(crate) fn abort(&mut self, advance: &mut Advance) {
+        advance.abort();
         self.window.abort();
         self.signals.abort();
     }

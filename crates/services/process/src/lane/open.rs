@@ -45,8 +45,6 @@ pub(super) struct OpenLane<'s> {
     pub(super) references: u64,
     pub(super) advance: Advance,
     pub(super) clock: Clock,
-    /// The append time of the last record that was read since the lane was opened, in milliseconds since 1970.
-    pub(super) appended_ms: Option<i64>,
     /// Lines about a clock that is off.
     pub(super) clock_lines: LogLimit,
     /// The open transaction, if one was begun.
@@ -91,7 +89,6 @@ impl<'s> OpenLane<'s> {
             references: 0,
             advance: Advance::from(carried, Policy::for_lanes(settings.plan.lanes)),
             clock: Clock::opened(),
-            appended_ms: None,
             clock_lines: LogLimit::every(Duration::from_secs(60)),
             transaction: None,
         })

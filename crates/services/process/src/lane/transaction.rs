@@ -10,9 +10,8 @@ use runtime::clock::{Moment, now_ms, since_1970};
 
 use super::open::OpenLane;
 use crate::SERVICE;
-use crate::clock::needed_from;
 use crate::opening::GROUP;
-use crate::pipeline::{By, Open, Stages, unusable};
+use crate::pipeline::{By, Open};
 use crate::record::RawRecord;
 use crate::tally::Tally;
 use crate::traced::Traced;
@@ -124,7 +123,6 @@ impl OpenLane<'_> {
         let open = Open { advance, tally: &mut begun.tally, traced: &mut begun.traced };
         stages.take(&raw, &by, open, producer)?;
         begun.records += raw.len() as u64;
-        self.appended_ms = raw.last().map(|raw| raw.appended_at);
         advance.read_to(reader.position() as u64);
         Ok(true)
     }
@@ -147,20 +145,9 @@ impl OpenLane<'_> {
             }
         };
         let now = now_ms();
-        let Self {
-            lane,
-            settings,
-            decisions,
-            metrics,
-            stages: Stages { window, signals, .. },
-            advance,
-            clock,
-            appended_ms,
-            clock_lines,
-            ..
-        } = self;
+        let Self { lane, settings, decisions, metrics, stages, advance, clock, clock_lines, .. } = self;
         let lane = *lane;
-        let batches = signals.batches(advance.watermark_ms(), now);
+        let batches = stages.signals.batches(advance.watermark_ms(), now);
         let mut value = Vec::new();
         for (partition, batch) in &batches {
             value.clear();
@@ -168,7 +155,7 @@ impl OpenLane<'_> {
             producer.send(Topic::Signals, *partition, None, Some(&value), NO_HEADERS)?;
         }
         let closing = advance.close(now);
-        let marks = changelog::encode(closing.raw_lo, closing.raw_hi, window.pending())
+        let marks = changelog::encode(closing.raw_lo, closing.raw_hi, stages.window.pending())
             .map_err(|error| End::halt(HaltReason::SeenBroken, error.to_string()))?;
         for record in &marks {
             producer.send(Topic::Seen, lane, None, Some(record), NO_HEADERS)?;
@@ -184,16 +171,11 @@ impl OpenLane<'_> {
         let next = carried.seen.raw_hi as i64;
         producer
             .commit(GROUP, &[Position { topic: Topic::Raw, partition: lane, next, metadata: carried.to_string() }])?;
-        advance.commit();
-        window.commit(carried.seen).map_err(unusable)?;
         let heard = Moment::now();
         // A topic of an earlier version has our own times: then there is no second clock.
         clock.hear(heard, written.stamped_ms(Topic::Seen, lane).unwrap_or(heard.wall_ms));
-        if let (Some(appended_ms), Some(time)) = (*appended_ms, clock.time(heard)) {
-            let longest = decisions.longest_window.as_millis() as i64;
-            window.expire(needed_from(appended_ms, time, longest)).map_err(unusable)?;
-        }
-        signals.committed(&batches, now);
+        stages.commit(advance, clock.time(heard), decisions.longest_window)?;
+        stages.signals.committed(&batches, now);
         if clock.disagrees(heard) {
             metrics.own_clock.inc();
             if let Some(left_out) = clock_lines.due() {
@@ -228,8 +210,7 @@ impl OpenLane<'_> {
     /// Ends the open transaction without a trace, one that failed while it was committed too: readers wait for its end,
     /// and a lane that halts could not prove its fence beside it.
     pub(super) fn abort_transaction(&mut self, producer: &mut LaneProducer) -> Result<(), TxnError> {
-        self.stages.abort();
-        self.advance.abort();
+        self.stages.abort(&mut self.advance);
         self.transaction = None;
         producer.abort()
     }

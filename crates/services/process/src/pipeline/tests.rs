@@ -38,10 +38,17 @@ fn known() -> Pipeline {
     pipeline(HashMap::from([("s".to_owned(), rules)]))
 }
 
+fn headers(received_at: i64) -> RawHeaders<'static> {
+    RawHeaders { source: "s".into(), adapter: "canonical".into(), received_at, ..RawHeaders::default() }
+}
+
 fn record<'r>(offset: u64, key: &'r [u8], body: &'r [u8]) -> RawRecord<'r> {
-    let headers =
-        RawHeaders { source: "s".into(), adapter: "canonical".into(), received_at: NOW, ..RawHeaders::default() };
-    RawRecord::new(0, offset, NOW + offset as i64, key, body, Ok(headers))
+    RawRecord::new(0, offset, NOW + offset as i64, key, body, Ok(headers(NOW)))
+}
+
+/// One that came at another time than the others.
+fn late(offset: u64, at: i64, key: &'static [u8], body: &'static [u8]) -> RawRecord<'static> {
+    RawRecord::new(0, offset, at, key, body, Ok(headers(at)))
 }
 
 /// A record as it was sent: its topic, its key, its value.
@@ -116,7 +123,20 @@ impl<'s> Bench<'s> {
             raw_end: 20,
         };
         let open = Open { advance: &mut self.advance, tally: &mut self.tally, traced: &mut Traced::default() };
-        self.stages.take(raw, &by, open, &self.sent)
+        self.stages.take(raw, &by, open, &self.sent)?;
+        self.advance.read_to(raw.last().map_or(0, |last| last.offset + 1));
+        Ok(())
+    }
+
+    /// Commits what was taken, at a time.
+    fn commit(&mut self, at_ms: i64) {
+        self.advance.position(self.advance.committed().seen.next_offset);
+        let longest = Duration::from_millis(WINDOW_MS as u64);
+        self.stages.commit(&mut self.advance, Some(at_ms), longest).expect("a window in memory");
+    }
+
+    fn abort(&mut self) {
+        self.stages.abort(&mut self.advance);
     }
 
     /// How many events rules have counted.
@@ -189,12 +209,34 @@ fn what_an_aborted_transaction_counted_is_counted_when_it_is_read_again_and_not_
     let records = [record(0, b"1", CLICK), record(1, b"2", b"{}"), record(2, b"3", b"{}")];
     bench.take(&records).expect_err("the fuse");
     assert_eq!(bench.counted(), 1);
-    bench.stages.abort();
-    bench.advance.abort();
+    bench.abort();
     // As for the last transaction of a lane that halts: it ends the block, and says what is counted.
     assert_eq!(bench.counted(), 0);
     bench.take(&records[..1]).expect("read again");
     assert_eq!(bench.counted(), 1);
+}
+
+/// After an outage, the chunks of one transaction are hours apart.
+#[test]
+fn what_an_aborted_transaction_read_makes_no_mark_expire() {
+    const HOUR: i64 = 3_600_000;
+    let salts = salts();
+    let mut bench = Bench::new(&salts, rules());
+    bench.take(&[record(0, b"1", CLICK)]).expect("the first of its key");
+    bench.commit(NOW);
+    let far_end = [late(1, NOW + WINDOW_MS - HOUR, b"1", CLICK)];
+    let now = NOW + WINDOW_MS + 12 * HOUR;
+    bench.take(&far_end).expect("a repeat, as late as one may be");
+    bench.take(&[late(2, now - HOUR, b"2", CLICK)]).expect("hours later");
+    let dead = [late(3, now, b"3", b"{}"), late(4, now, b"4", b"{}")];
+    assert!(matches!(bench.take(&dead), Err(End::Halt { reason: HaltReason::Fuse, .. })));
+    bench.abort();
+    // A lane that halts ends its block.
+    bench.commit(now);
+    bench.sent = Sent::default();
+    bench.take(&far_end).expect("read again");
+    bench.sent.events(|event| assert_eq!((event.outcome, event.first_offset), (Outcome::Duplicate, 0)));
+    assert_eq!(bench.sent.topics(), [Topic::Events]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 use event::{Kind, LinkEvent, Millis};
 use proptest::prelude::*;
@@ -7,21 +8,35 @@ use proptest::sample::select;
 
 use super::*;
 use crate::tests::documented;
-use crate::{Alias, Enricher, Launch, NamedField, Naming, Salt, Settings};
+use crate::{Alias, Countries, Enricher, Form, Launch, NamedField, Naming, References, Salt, Settings, Standard};
 
 const GOOGLEBOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
 const INSTAGRAM: &str = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Instagram 350.0.0";
+const CHROME: &str =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36";
 const TAG: &[Cow<'static, str>] = &[Cow::Borrowed("autumn")];
 const LIST: &str = "\
-link,owner,campaign,launch,partner,tags
-go.acme.example/listed,link-owner,list-campaign,list-launch,df,qa
+link,owner,campaign,launch,partner,tags,kind,intent,programme,placement,contact,expected_host
+go.acme.example/listed,link-owner,list-campaign,list-launch,df,qa,ad,sale,gold,bio,Ada,shop.example
 ";
+
+/// A file that knows the country of one network.
+static COUNTRIES: LazyLock<Arc<Countries>> = LazyLock::new(|| {
+    let mut database = maxminddb_writer::Database::default();
+    database.metadata.binary_format_major_version = 2;
+    let germany = database.insert_value(serde_json::json!({"country_code": "DE"})).expect("a value");
+    let network: maxminddb_writer::paths::IpAddrWithMask = "198.51.100.0/24".parse().expect("a network");
+    database.insert_node(network, germany);
+    Arc::new(Countries::read(database.write_to(Vec::new()).expect("memory")).expect("countries"))
+});
 
 /// Settings under which each stage has something to say of the events below.
 fn settings() -> Settings {
     let alias = |field, from: &str, to: &str| {
         (field, HashMap::from([(from.to_owned(), Alias { is: to.to_owned(), from_ms: i64::MIN })]))
     };
+    let standard = |field, form| Standard { field, form, from_ms: i64::MIN, example: String::new() };
+    let owners = HashSet::from(["sales", "link-owner"].map(str::to_owned));
     let links = ["go.acme.example/listed", "go.alias.example/x"].map(str::to_owned).to_vec();
     Settings {
         source_owners: HashMap::from([("dub-main".to_owned(), "growth".to_owned())]),
@@ -29,6 +44,7 @@ fn settings() -> Settings {
         internal_referrer_hosts: vec!["admin.example.com".into()],
         test_campaigns: vec!["zz-test".into()],
         test_tags: vec!["qa".into()],
+        test_slug_prefixes: vec!["try-".into()],
         naming: Naming {
             aliases: vec![
                 alias(NamedField::Launch, "plan", "podcast"),
@@ -37,8 +53,22 @@ fn settings() -> Settings {
                 alias(NamedField::Domain, "go.alias.example", "go.acme.example"),
                 alias(NamedField::Channel, "social", "social-media"),
                 alias(NamedField::Partner, "df", "dealfox"),
+                alias(NamedField::LinkKind, "ad", "advert"),
+                alias(NamedField::Intent, "sale", "purchase"),
+                alias(NamedField::Programme, "gold", "golden"),
+                alias(NamedField::Placement, "bio", "profile"),
+                alias(NamedField::Promo, "ten", "TEN"),
+                alias(NamedField::Slug, "old-1", "try-1"),
+                alias(NamedField::UtmSource, "px", "partner-x"),
+                alias(NamedField::UtmMedium, "mail", "newsletter"),
+                alias(NamedField::UtmCampaign, "spring", "spring-sale"),
+                alias(NamedField::UtmTerm, "shoe", "shoes"),
+                alias(NamedField::UtmContent, "a", "top"),
             ],
-            ..Naming::default()
+            standards: vec![
+                standard(NamedField::Owner, Form::OneOf(owners)),
+                standard(NamedField::Channel, Form::Pattern("^(?:[a-z]+)$".parse().expect("an expression"))),
+            ],
         },
         partners: HashMap::from([("dealfox".to_owned(), HashSet::from(["partnerx".to_owned()]))]),
         launches: vec![Launch { name: "plan".into(), links, from_ms: 0, until_ms: 100 }],
@@ -73,7 +103,19 @@ fn telling() -> Vec<(LinkEvent<'static>, Hints<'static>)> {
         referrer: Some("https://t.co/x"),
         ..Hints::default()
     };
+    let renamed = LinkEvent {
+        slug: "old-1".into(),
+        utm_source: "px".into(),
+        utm_medium: "mail".into(),
+        utm_term: "shoe".into(),
+        utm_content: "a".into(),
+        promo: "ten".into(),
+        ..click()
+    };
+    let elsewhere = LinkEvent { destination_host: "other.example".into(), ..click() };
     vec![
+        (renamed, Hints::default()),
+        (elsewhere, Hints { user_agent: CHROME, ..Hints::default() }),
         (click(), Hints { tags: TAG, ..Hints::default() }),
         (other, hints),
         (click(), Hints { referrer: Some(""), user_agent: INSTAGRAM, ..Hints::default() }),
@@ -85,7 +127,7 @@ fn telling() -> Vec<(LinkEvent<'static>, Hints<'static>)> {
 /// Whatever comes: fields and hints from a few values, so that they meet each other and the settings.
 fn any_event() -> impl Strategy<Value = (LinkEvent<'static>, Hints<'static>)> {
     let texts = |texts: &'static [&'static str]| select(texts);
-    let link = (texts(&["", "go.acme.example", "go.alias.example"]), texts(&["", "listed", "x"]));
+    let link = (texts(&["", "go.acme.example", "go.alias.example"]), texts(&["", "listed", "x", "old-1", "try-2"]));
     let labels = (
         texts(&["", "growth", "sales"]),
         texts(&["", "spring", "q4"]),
@@ -93,8 +135,8 @@ fn any_event() -> impl Strategy<Value = (LinkEvent<'static>, Hints<'static>)> {
         texts(&["", "df", "dealfox"]),
         texts(&["", "plan"]),
     );
-    let utm = (texts(&["", "partner-x", "google"]), texts(&["", "cpc", "mail"]), texts(&["", "spring"]));
-    let agent = texts(&["", GOOGLEBOT, INSTAGRAM]);
+    let utm = (texts(&["", "partner-x", "px", "google"]), texts(&["", "cpc", "mail"]), texts(&["", "spring"]));
+    let agent = texts(&["", GOOGLEBOT, INSTAGRAM, CHROME]);
     let from = select(&[None, Some(""), Some("https://t.co/x"), Some("https://admin.example.com/")][..]);
     let address = select(&[None, Some([198, 51, 100, 7]), Some([203, 0, 113, 9])][..]);
     let about = (select(EventType::ALL), any::<bool>(), any::<bool>(), agent, from, address);
@@ -135,6 +177,7 @@ fn behind<'e>(
     mut between: impl FnMut(usize, &LinkEvent<'e>),
 ) -> LinkEvent<'e> {
     let mut enricher = Enricher::new(settings());
+    enricher.refer_to(References { countries: Some(Arc::clone(&COUNTRIES)), catalogue: None });
     let mut event: LinkEvent<'e> = event.clone();
     let mut at = Labelling::new(&mut event, hints, &enricher.known, Some(catalogue), &mut enricher.agents);
     for stage in order {
@@ -215,6 +258,28 @@ fn each_order_that_is_asked_for_matters_and_follows_from_no_other() {
     }
 }
 
+/// The columns that each stage of the list has changed, by the place of the stage, on the way of one event.
+fn written(case: &(LinkEvent<'static>, Hints<'_>)) -> BTreeSet<(usize, &'static str)> {
+    let catalogue = Catalogue::read(LIST.as_bytes()).expect("a list");
+    let (mut before, mut written) = (columns(&case.0), BTreeSet::new());
+    let usual: Vec<usize> = (0..STAGES.len()).collect();
+    behind(&usual, case, &catalogue, |at, event| {
+        let after = columns(event);
+        let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
+        written.extend(changed.map(|((name, _), _)| (at, *name)));
+        before = after;
+    });
+    written
+}
+
+#[test]
+fn each_column_that_a_stage_declares_is_written_by_it_for_some_event() {
+    let written: BTreeSet<_> = telling().iter().flat_map(written).collect();
+    let declared = STAGES.iter().enumerate().flat_map(|(at, stage)| stage.writes.iter().map(move |name| (at, *name)));
+    let never = declared.filter(|pair| !written.contains(pair)).map(|(at, name)| (STAGES[at].name, name));
+    assert_eq!(never.collect::<Vec<_>>(), [], "no event of `telling` shows these");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -231,17 +296,8 @@ proptest! {
 
     #[test]
     fn a_stage_writes_the_columns_that_it_declares_and_no_others(case in any_event()) {
-        let catalogue = Catalogue::read(LIST.as_bytes()).expect("a list");
-        let mut before = columns(&case.0);
-        let mut wrong = BTreeSet::new();
-        let usual: Vec<usize> = (0..STAGES.len()).collect();
-        behind(&usual, &case, &catalogue, |at, event| {
-            let after = columns(event);
-            let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
-            let undeclared = changed.filter(|((name, _), _)| !STAGES[at].writes.contains(name));
-            wrong.extend(undeclared.map(|((name, _), _)| (STAGES[at].name, *name)));
-            before = after;
-        });
+        let undeclared = written(&case).into_iter().filter(|(at, name)| !STAGES[*at].writes.contains(name));
+        let wrong: Vec<_> = undeclared.map(|(at, name)| (STAGES[at].name, name)).collect();
         prop_assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

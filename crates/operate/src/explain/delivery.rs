@@ -131,7 +131,7 @@ pub async fn delivery(installation: &Installation, delivery: &Delivery) -> Resul
         let row = columns::of_event(&decided.event, &installation.warehouse);
         let mut stages = context.stages(&row, false);
         if known.is_none()
-            && let Some(dedupe) = stages.iter_mut().find(|stage| stage.stage == DEDUPE.told)
+            && let Some(dedupe) = stages.iter_mut().find(|stage| stage.stage == DEDUPE.shown_as)
         {
             dedupe.verdict = "not asked: Kafka or ClickHouse does not answer".to_owned();
         }

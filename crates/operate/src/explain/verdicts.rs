@@ -76,7 +76,7 @@ impl Context<'_> {
             };
             let because = Because { what: "outcome".into(), is: "dead_letter".into(), by };
             let verdict = format!("a dead letter of stage {stage} ({reason}){detail}");
-            stages.push(StageVerdict { stage: DECODE.told, verdict, because: vec![because] });
+            stages.push(StageVerdict { stage: DECODE.shown_as, verdict, because: vec![because] });
             return stages;
         }
         stages.push(self.adapt(row));
@@ -128,7 +128,7 @@ impl Context<'_> {
                 by: format!("the sender's words for the time: {:?}", text(row, "event_time_claimed")),
             });
         }
-        StageVerdict { stage: DECODE.told, verdict, because }
+        StageVerdict { stage: DECODE.shown_as, verdict, because }
     }
 
     fn dedupe(&self, row: &Columns) -> StageVerdict {
@@ -146,7 +146,7 @@ impl Context<'_> {
             ),
             _ => "the first of its key within the window: it counts".to_owned(),
         };
-        StageVerdict { stage: DEDUPE.told, verdict, because: because.into_iter().collect() }
+        StageVerdict { stage: DEDUPE.shown_as, verdict, because: because.into_iter().collect() }
     }
 
     fn label(&self, row: &Columns) -> StageVerdict {
@@ -177,7 +177,7 @@ impl Context<'_> {
         }
         let test = if is_test(row) { "; test data, which rests apart" } else { "" };
         let by = if by.is_empty() { String::new() } else { format!(" ({by})") };
-        StageVerdict { stage: ENRICH.told, verdict: format!("counts as {counted}{by}{test}"), because }
+        StageVerdict { stage: ENRICH.shown_as, verdict: format!("counts as {counted}{by}{test}"), because }
     }
 
     fn counted_by(&self, row: &Columns, by: &str) -> String {

@@ -89,7 +89,8 @@ impl Advance {
         self.current_append_ms = Some(appended_ms);
     }
 
-    /// When the last record was appended that was read and committed since the lane was opened, in milliseconds since 1970.
+    /// When the last record was appended that was read and committed since the lane was opened, in milliseconds since
+    /// 1970.
     #[must_use]
     pub fn append_ms(&self) -> Option<i64> {
         self.committed_append_ms

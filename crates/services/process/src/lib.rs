@@ -1,9 +1,10 @@
 //! One Kafka-to-Kafka step, a lane at a time: adapt, deduplicate, enrich, route, inside one transaction per batch.
 //!
 //! This crate is wiring. What an event means is decided in `adapter`, `dedupe`, `enrich` and `rules`; how a transaction
-//! is fenced, in `kafka`. What is decided here is only the order of the stages ([`pipeline`]), where blocks end
-//! ([`cuts`]), when a lane stops over dead letters ([`fuse`]), where it goes on ([`opening`]) and how it moves
-//! ([`advance`]): pure, and held by the model checker in `tests/`.
+//! is fenced, in `kafka`. What is decided here is only where blocks end ([`cuts`]), when a lane stops over dead
+//! letters ([`fuse`]), where it goes on ([`opening`]) and how it moves ([`advance`]), which is pure, and the order of
+//! the stages ([`pipeline`]). The model checker in `tests/` moves lanes by `cuts`, `opening` and `advance`;
+//! `pipeline/tests.rs` takes records through the stages.
 
 pub mod advance;
 mod catalogue;

@@ -1,9 +1,11 @@
 //! The stages of an event, from a record of `raw` to what is written for it, in their order.
 //!
 //! [`STAGES`] says what each takes, gives and may refuse; `Stages::take` goes through them, a chunk of records at a
-//! time; each is a file of `pipeline/`. What one stage gives is what a later one takes, so another order does not
-//! compile. What runs around them, the transaction and its commit, is `lane/transaction.rs`. [`Step::decode`] and
-//! [`Step::enrich`] are pure, and the operator's tools ask them too: `replay`, `redrive`, `explain`, `rehearse`.
+//! time; each is a file of `pipeline/`. What one stage gives is what a later one takes, so no stage can stand before
+//! one that it builds on: that does not compile. What only notes (the counts for metrics and the lane's time, between
+//! them) is held to its place by no type. What runs around them, the transaction and its commit, is
+//! `lane/transaction.rs`. [`Step::decode`] and [`Step::enrich`] are pure, and the operator's tools ask them too:
+//! `replay`, `redrive`, `explain`, `rehearse`.
 
 mod decode;
 mod dedupe;
@@ -48,7 +50,7 @@ pub const STAGES: [&Stage; 6] = [&DECODE, &DEDUPE, &ENRICH, &FUSE, &ROUTE, &ENCO
 /// What the bytes of a record say.
 pub const DECODE: Stage = Stage {
     name: "decode",
-    told: "adapt",
+    shown_as: "adapt",
     takes: "a record of `raw`",
     gives: "an event as its sender tells it, or a dead letter with the reason",
     refuses: "nothing",
@@ -58,27 +60,27 @@ pub const DECODE: Stage = Stage {
 /// Which events are the first of their key.
 pub const DEDUPE: Stage = Stage {
     name: "dedupe",
-    told: "dedupe",
+    shown_as: "dedupe",
     takes: "the events of a chunk, all at once: their looks into the window overlap",
     gives: "for each whether it is the first of its key, or of which offset it is a duplicate",
-    refuses: "an offset that was committed before: the lane halts",
+    refuses: "an offset that was committed before: the lane halts; a window that cannot be read: it tries again",
     here: "a dead letter is not asked about and marks no key, so that it can be sent again",
 };
 
 /// What can be said of an event beyond what its sender says: the stages of [`::enrich::STAGES`].
 pub const ENRICH: Stage = Stage {
     name: "enrich",
-    told: "label",
+    shown_as: "label",
     takes: "an event, its verdict, the salt of its day and the catalogue",
     gives: "the event as its row will have it, and what its platform tells of its link",
-    refuses: "nothing; the lane tries again if the topic of the salts does not answer",
+    refuses: "a salt that this version cannot read: the lane halts; a topic of salts that does not answer: it tries again",
     here: "a duplicate is labelled as well, so the verdict can be written on the event that is finished here",
 };
 
 /// Whether the lane may go on.
 pub const FUSE: Stage = Stage {
     name: "fuse",
-    told: "",
+    shown_as: "",
     takes: "what was decided",
     gives: "the right to write it",
     refuses: "one dead letter too many: the lane halts",
@@ -88,8 +90,8 @@ pub const FUSE: Stage = Stage {
 /// Which rules an event meets.
 pub const ROUTE: Stage = Stage {
     name: "route",
-    told: "",
-    takes: "what was decided",
+    shown_as: "route",
+    takes: "what was decided, and the right to write it",
     gives: "its count for rules that count, and the rules that fire on it",
     refuses: "nothing",
     here: "rules match labels; a duplicate and a dead letter meet none",
@@ -98,7 +100,7 @@ pub const ROUTE: Stage = Stage {
 /// What is written.
 pub const ENCODE: Stage = Stage {
     name: "encode",
-    told: "",
+    shown_as: "",
     takes: "what was decided, the right to write it, and the rules that fire on it",
     gives: "records of the open transaction: on `events`, `dead-letters`, `links` and `alerts`",
     refuses: "a record that the broker does not take: the transaction is aborted, and the lane tries again or halts",
@@ -110,8 +112,8 @@ pub const ENCODE: Stage = Stage {
 pub struct Stage {
     /// Its name, which is the name of its file.
     pub name: &'static str,
-    /// What dead letters and `hookline explain` call it; `''` where they do not tell of it.
-    pub told: &'static str,
+    /// What `hookline explain` calls it, and the dead letters that it makes; `''` where neither tells of it.
+    pub shown_as: &'static str,
     /// What it takes.
     pub takes: &'static str,
     /// What it gives.
@@ -204,11 +206,12 @@ impl<'s, S: WindowStore> Stages<'s, S> {
             let passed = fuse::pass(advance, raw, &decided, by, tally)?;
             // Counts are of the lane's time at the record.
             advance.saw(raw.time());
-            let routed = route::route(&decided, by.routes, advance, &mut self.signals, tally, &mut self.fires);
+            let routed = route::route(&decided, &passed, by.routes, advance, &mut self.signals, tally, &mut self.fires);
             let mut records = encode::Records { by, raw, out, value: &mut self.value, work, traced };
-            advance.wrote(records.event(&decided, passed)?, by.now.wall_ms);
-            records.facts(&mut self.told, &mut decided, &catalogue)?;
-            records.alerts(&decided, routed)?;
+            let written = records.event(&decided, passed)?;
+            advance.wrote(written.bytes, by.now.wall_ms);
+            records.facts(&written, &mut self.told, &mut decided, &catalogue)?;
+            records.alerts(&written, &decided, routed)?;
             traced.became(work, &decided);
         }
         if let Some(last) = raw.last() {

@@ -1,6 +1,7 @@
 //! Why an event is as it is.
 
 use operate::explain::{Because, Difference, Edge, ExplainReport, Explained, RecordPlace, RuleVerdict, StageVerdict};
+use process::pipeline::ROUTE;
 
 use super::{Page, Text, line};
 
@@ -49,9 +50,10 @@ fn one(page: &mut Page, event: &Explained) {
             line!(page, "           {what} = {is:?}: {by}");
         }
     }
+    let stage = ROUTE.shown_as;
     match &event.rules {
-        None => line!(page, "  route    the bytes are gone, so rules cannot be asked"),
-        Some(rules) if rules.is_empty() => line!(page, "  route    no rules are configured"),
+        None => line!(page, "  {stage:<8} the bytes are gone, so rules cannot be asked"),
+        Some(rules) if rules.is_empty() => line!(page, "  {stage:<8} no rules are configured"),
         Some(rules) => rules.iter().for_each(|rule| route(page, rule)),
     }
     for value in &event.unreadable {
@@ -78,9 +80,10 @@ fn one(page: &mut Page, event: &Explained) {
 
 fn route(page: &mut Page, rule: &RuleVerdict) {
     let RuleVerdict { rule, place, matched, why, then } = rule;
+    let stage = ROUTE.shown_as;
     match matched {
-        true => line!(page, "  route    rule {rule} ({place}) matches: {why}; {then}"),
-        false => line!(page, "  route    rule {rule} ({place}) does not match: {why}"),
+        true => line!(page, "  {stage:<8} rule {rule} ({place}) matches: {why}; {then}"),
+        false => line!(page, "  {stage:<8} rule {rule} ({place}) does not match: {why}"),
     }
 }
 

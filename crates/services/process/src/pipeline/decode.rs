@@ -46,7 +46,7 @@ impl Step<'_> {
         };
         let Some(adapter) = Adapter::parse(&headers.adapter) else {
             let detail = format!("the adapter {:?} is unknown to this version", headers.adapter);
-            return dead(raw, DECODE.told, "unknown_adapter", detail);
+            return dead(raw, DECODE.shown_as, "unknown_adapter", detail);
         };
         let source = headers.source.as_ref();
         let rules = self.pipeline.rules(source);
@@ -55,7 +55,7 @@ impl Step<'_> {
             (Some(reason), adapted) => {
                 dead(raw, "ingest", reason, adapted.err().map(|why| why.detail).unwrap_or_default())
             }
-            (None, Err(why)) => dead(raw, DECODE.told, why.reason, why.detail),
+            (None, Err(why)) => dead(raw, DECODE.shown_as, why.reason, why.detail),
             (None, Ok(adapted)) => {
                 let id = id(&self.keys, &mut self.key, source, raw.key);
                 let mut candidate = Candidate::new(id, raw.offset, headers.received_at, rules.window_ms);

@@ -42,6 +42,12 @@ impl Out for LaneProducer {
     }
 }
 
+/// The event of a record is written: what belongs to it may follow.
+pub(super) struct Written {
+    /// How long it is, encoded.
+    pub(super) bytes: usize,
+}
+
 /// The stage: the records that are written for one of `raw`.
 pub(super) struct Records<'a, O> {
     pub(super) by: &'a By<'a>,
@@ -54,8 +60,8 @@ pub(super) struct Records<'a, O> {
 }
 
 impl<O: Out> Records<'_, O> {
-    /// The event, and for a dead letter the body with its reason. How many bytes the event has.
-    pub(super) fn event(&mut self, decided: &Decided<'_>, _: Passed) -> Result<usize, End> {
+    /// The event, and for a dead letter the body with its reason.
+    pub(super) fn event(&mut self, decided: &Decided<'_>, _: Passed) -> Result<Written, End> {
         let Self { by, raw, out, .. } = *self;
         let header = self.header(Topic::Events, by.lane);
         self.value.clear();
@@ -72,12 +78,13 @@ impl<O: Out> Records<'_, O> {
             let partition = of_name(&decided.event.source, by.plan.dead_letter_partitions);
             out.send(Topic::DeadLetters, partition, decided.event.source.as_bytes(), raw.body, &headers)?;
         }
-        Ok(self.value.len())
+        Ok(Written { bytes: self.value.len() })
     }
 
     /// What its platform told of the link, where it is news.
     pub(super) fn facts(
         &mut self,
+        _: &Written,
         told: &mut Told,
         decided: &mut Decided<'_>,
         catalogue: &Catalogue,
@@ -92,7 +99,7 @@ impl<O: Out> Records<'_, O> {
     }
 
     /// The alerts of the rules that fire on it.
-    pub(super) fn alerts(&mut self, decided: &Decided<'_>, Routed(fires): Routed<'_>) -> Result<(), End> {
+    pub(super) fn alerts(&mut self, _: &Written, decided: &Decided<'_>, Routed(fires): Routed<'_>) -> Result<(), End> {
         let Self { by, out, .. } = *self;
         for rule in fires.iter().filter_map(|index| by.routes.rules().get(*index)) {
             let Some(alert) = rule.each_alert(&decided.event) else { continue };

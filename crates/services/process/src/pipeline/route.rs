@@ -4,6 +4,7 @@ use event::Outcome;
 use rules::{RuleIndex, Trigger};
 
 use super::Decided;
+use super::fuse::Passed;
 use crate::advance::Advance;
 use crate::signals::Signals;
 use crate::tally::Tally;
@@ -11,9 +12,11 @@ use crate::tally::Tally;
 /// The rules that fire on an event, by their place in the index.
 pub(super) struct Routed<'f>(pub(super) &'f [usize]);
 
-/// The stage: counts the event for the rules that count, and finds those that fire on it.
+/// The stage: counts the event for the rules that count, and finds those that fire on it. What may not be written is
+/// not counted either.
 pub(super) fn route<'f>(
     decided: &Decided<'_>,
+    _: &Passed,
     routes: &RuleIndex,
     advance: &Advance,
     signals: &mut Signals,

@@ -1,11 +1,12 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
-use ::dedupe::{MemoryStore, Verdict};
+use ::dedupe::MemoryStore;
 use ::enrich::Links;
 use adapter::Dialect;
 use event::raw::RawHeaders;
-use event::{LinkEvent, Outcome};
+use event::trace::TRACEPARENT;
+use event::{DeadLetter, LinkEvent, Outcome, TraceContext};
 use kafka::control::Control;
 use kafka::{Cluster, Topic};
 use proptest::prelude::*;
@@ -21,6 +22,8 @@ use crate::position::Carried;
 const WINDOW_MS: i64 = 72 * 3_600_000;
 const NOW: i64 = 1_795_428_001_000;
 pub(super) const CLICK: &[u8] = br#"{"id":"1","type":"click","time":"2026-11-23 11:00:00","link":{"id":"l"}}"#;
+const CREATED: &[u8] =
+    br#"{"id":"2","type":"link.created","time":"2026-11-23 10:00:00","link":{"id":"l","campaign":"autumn"}}"#;
 
 pub(super) fn pipeline(sources: HashMap<String, SourceRules>) -> Pipeline {
     let gone = SourceRules { window_ms: 1, dialect: Dialect::PLAIN, visitors: true };
@@ -51,8 +54,19 @@ fn late(offset: u64, at: i64, key: &'static [u8], body: &'static [u8]) -> RawRec
     RawRecord::new(0, offset, at, key, body, Ok(headers(at)))
 }
 
-/// A record as it was sent: its topic, its key, its value.
-type Record = (Topic, Vec<u8>, Vec<u8>);
+/// A record as it was sent.
+struct Record {
+    topic: Topic,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+}
 
 /// A transaction that holds what is sent into it.
 #[derive(Default)]
@@ -65,22 +79,23 @@ impl Out for Sent {
         _partition: u16,
         key: &[u8],
         value: &[u8],
-        _headers: &[(N, V)],
+        headers: &[(N, V)],
     ) -> Result<(), End> {
-        self.0.borrow_mut().push((topic, key.to_vec(), value.to_vec()));
+        let headers = headers.iter().map(|(name, value)| (name.as_ref().to_owned(), value.as_ref().to_vec())).collect();
+        self.0.borrow_mut().push(Record { topic, key: key.to_vec(), value: value.to_vec(), headers });
         Ok(())
     }
 }
 
 impl Sent {
     fn topics(&self) -> Vec<Topic> {
-        self.0.borrow().iter().map(|(topic, ..)| *topic).collect()
+        self.0.borrow().iter().map(|record| record.topic).collect()
     }
 
     fn events(&self, see: impl FnMut(LinkEvent<'_>)) {
         let sent = self.0.borrow();
-        let events = sent.iter().filter(|(topic, ..)| *topic == Topic::Events);
-        events.map(|(.., value)| LinkEvent::from_wire(&Ids::FIXED, value).expect("an event")).for_each(see);
+        let events = sent.iter().filter(|record| record.topic == Topic::Events);
+        events.map(|record| LinkEvent::from_wire(&Ids::FIXED, &record.value).expect("an event")).for_each(see);
     }
 }
 
@@ -92,6 +107,8 @@ struct Bench<'s> {
     tally: Tally,
     sent: Sent,
     past_fuse: Option<u64>,
+    now: Moment,
+    traced_since: Option<Duration>,
 }
 
 impl<'s> Bench<'s> {
@@ -106,7 +123,9 @@ impl<'s> Bench<'s> {
         let carried =
             Carried { seen, open: OpenBlock::default(), fuse: Fuse::default(), links: 0, watermark_ms: NOW - 60_000 };
         let advance = Advance::from(carried, Policy::for_lanes(1));
-        Self { stages, routes, advance, tally: Tally::default(), sent: Sent::default(), past_fuse: None }
+        let now = Moment { wall_ms: NOW + 1_000, monotonic_ms: 1 };
+        let (tally, sent) = (Tally::default(), Sent::default());
+        Self { stages, routes, advance, tally, sent, past_fuse: None, now, traced_since: None }
     }
 
     fn take(&mut self, raw: &[RawRecord<'_>]) -> Result<(), End> {
@@ -118,8 +137,8 @@ impl<'s> Bench<'s> {
             routes: &self.routes,
             fuse: Limits { run: 2, percent: 0 },
             past_fuse: self.past_fuse,
-            now: Moment { wall_ms: NOW + 1_000, monotonic_ms: 1 },
-            traced_since: None,
+            now: self.now,
+            traced_since: self.traced_since,
             raw_end: 20,
         };
         let open = Open { advance: &mut self.advance, tally: &mut self.tally, traced: &mut Traced::default() };
@@ -173,17 +192,73 @@ fn a_record_goes_through_all_stages_and_the_event_is_written_first() {
         outcomes,
         [
             (Outcome::Event, 0, none()),
-            (Outcome::DeadLetter, 0, DECODE.told.to_owned()),
+            (Outcome::DeadLetter, 0, DECODE.shown_as.to_owned()),
             (Outcome::Duplicate, 0, none()),
         ]
     );
     assert_eq!(bench.counted(), 1, "a duplicate and a dead letter count for no rule");
     assert_eq!(bench.tally.shadow_alerts.values().sum::<u64>(), 1);
     let written = bench.sent.0.borrow();
-    let bytes: usize =
-        written.iter().filter(|(topic, ..)| *topic == Topic::Events).map(|(.., value)| value.len()).sum();
+    let events = written.iter().filter(|record| record.topic == Topic::Events);
+    let bytes: usize = events.map(|record| record.value.len()).sum();
     assert_eq!((bench.advance.current().open.rows, bench.advance.current().open.bytes), (3, bytes as u64));
     assert_eq!(bench.advance.watermark_ms(), NOW + 2);
+}
+
+#[test]
+fn what_a_platform_tells_of_its_link_is_written_behind_the_event_and_before_its_alerts() {
+    let salts = salts();
+    let mut bench = Bench::new(&salts, rules());
+    bench.take(&[record(0, b"1", CREATED), record(1, b"1", CREATED)]).expect("an event and its duplicate");
+    assert_eq!(bench.sent.topics(), [Topic::Events, Topic::Links, Topic::Alerts, Topic::Events]);
+    let sent = bench.sent.0.borrow();
+    let keys: Vec<&[u8]> = sent.iter().map(|record| record.key.as_slice()).collect();
+    assert_eq!(keys, [&b"1"[..], b"platform l", b"each", b"1"]);
+    assert!(sent.iter().all(|record| record.headers.is_empty()), "what is not traced has none");
+}
+
+#[test]
+fn a_dead_letter_keeps_the_headers_of_its_record_beside_its_reason() {
+    let salts = salts();
+    let mut bench = Bench::new(&salts, rules());
+    bench.take(&[record(7, b"1", b"{}")]).expect("a dead letter");
+    let sent = bench.sent.0.borrow();
+    let [event, letter] = &sent[..] else { panic!("{:?}", bench.sent.topics()) };
+    assert_eq!((event.topic, letter.topic, &letter.value[..]), (Topic::Events, Topic::DeadLetters, &b"{}"[..]));
+    assert_eq!(RawHeaders::from_headers(letter.headers()), Ok(headers(NOW)));
+    let dead = DeadLetter::from_headers(letter.headers()).expect("its reason");
+    assert_eq!((dead.stage.as_str(), dead.lane, dead.offset), (DECODE.shown_as, 0, 7));
+}
+
+#[test]
+fn what_is_written_for_a_traced_event_is_of_its_trace() {
+    let salts = salts();
+    let mut bench = Bench { traced_since: Some(Duration::ZERO), ..Bench::new(&salts, rules()) };
+    let trace = TraceContext { trace_id: [7; 16], span_id: [9; 8], sampled: true };
+    let traced = |offset, sampled, body| {
+        let trace = Some(TraceContext { sampled, ..trace });
+        RawRecord::new(0, offset, NOW, body, body, Ok(RawHeaders { trace, ..headers(NOW) }))
+    };
+    bench.take(&[traced(0, true, CREATED), traced(1, false, CLICK)]).expect("two events, of which one is sampled");
+    let sent = bench.sent.0.borrow();
+    let spans: Vec<_> = sent
+        .iter()
+        .map(|record| {
+            let mut headers = record.headers().map(|(name, value)| {
+                assert_eq!(name, TRACEPARENT);
+                TraceContext::parse(value).expect("a context")
+            });
+            (record.topic, headers.next())
+        })
+        .collect();
+    let [(Topic::Events, Some(event)), (Topic::Links, None), (Topic::Alerts, Some(alert)), untraced @ ..] = &spans[..]
+    else {
+        panic!("{spans:?}");
+    };
+    assert_eq!((event.trace_id, alert.trace_id), (trace.trace_id, trace.trace_id));
+    let distinct: BTreeSet<_> = [trace, *event, *alert].iter().map(|context| context.span_id).collect();
+    assert_eq!(distinct.len(), 3, "each record has its own span");
+    assert_eq!(untraced, [(Topic::Events, None), (Topic::Alerts, None)]);
 }
 
 #[test]
@@ -267,21 +342,18 @@ proptest! {
     fn with_one_clock_off_each_time_a_repeat_within_the_window_is_a_duplicate(
         wrong in [(0..4_usize, any::<i32>()), (0..4_usize, any::<i32>())], later_ms in 0..WINDOW_MS,
     ) {
-        let pipeline = known();
-        let control = control();
-        let mut step = Step::new(&pipeline, &control);
-        let mut window = Window::new(MemoryStore::default());
-        let mut verdicts = Vec::new();
+        let salts = salts();
+        let mut bench = Bench::new(&salts, Vec::new());
         for (offset, (which, by)) in wrong.into_iter().enumerate() {
             let mut clocks = [NOW + offset as i64 * later_ms; 4];
             clocks[which] += i64::from(by) * 1_000;
             let [claimed, appended, ours, _] = clocks;
-            let headers = RawHeaders { source: "s".into(), adapter: "canonical".into(), received_at: claimed, ..RawHeaders::default() };
-            let raw = RawRecord::new(0, offset as u64, appended, b"1", CLICK, Ok(headers));
-            let mut candidate = step.decode(&raw).candidate().unwrap();
-            candidate.not_after(ours + event::raw::CLOCK_TRUST_MS);
-            window.decide_batch(&[candidate], &mut verdicts).unwrap();
+            bench.now.wall_ms = ours;
+            let raw = RawRecord::new(0, offset as u64, appended, b"1", CLICK, Ok(headers(claimed)));
+            bench.take(&[raw]).expect("a record");
         }
-        prop_assert!(matches!(verdicts[..], [Verdict::Duplicate { first_offset: 0, .. }]), "{verdicts:?}");
+        let mut became = Vec::new();
+        bench.sent.events(|event| became.push((event.outcome, event.first_offset)));
+        prop_assert_eq!(became, [(Outcome::Event, 0), (Outcome::Duplicate, 0)]);
     }
 }

@@ -73,7 +73,7 @@ fn no_service_knows_another() {
     let arrows = arrows();
     for service in layer("services") {
         assert_none(&service, &layer("services"), &arrows, "services meet on topics only");
-        let above = ["hookline", "operate", "local", "traffic", "testkit", "fuzz-targets"];
+        let above = ["hookline", "operate", "console", "local", "traffic", "testkit", "measure", "fuzz-targets"];
         assert_none(&service, &above, &arrows, "a service runs without them");
     }
 }
@@ -96,12 +96,11 @@ fn ingest_knows_nothing_of_rules_or_clickhouse() {
     assert_none("ingest", &["warehouse", "rules", "enrich", "notification", "dedupe"], &arrows(), "ingest is thin");
 }
 
-/// An insert takes a permit: these look at a proof of the fence before they give one.
-#[test]
-fn only_what_has_proven_its_fence_gives_a_permit_to_insert() {
+/// Each file of code below a folder of `crates/` by its name, without the tests within it.
+fn shipped(folder: &str) -> BTreeMap<String, String> {
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
-    let (mut permits, mut assumed) = (BTreeSet::new(), BTreeSet::new());
-    let mut to_visit = vec![crates.clone()];
+    let mut files = BTreeMap::new();
+    let mut to_visit = vec![crates.join(folder)];
     while let Some(path) = to_visit.pop() {
         if path.is_dir() {
             to_visit.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
@@ -109,12 +108,33 @@ fn only_what_has_proven_its_fence_gives_a_permit_to_insert() {
             let text = std::fs::read_to_string(&path).unwrap();
             let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let name = path.strip_prefix(&crates).unwrap().to_string_lossy().into_owned();
-            if shipped.contains("InsertPermit for ") {
-                permits.insert(name.clone());
-            }
-            if shipped.contains("Proof::in_model(") && !name.contains("/tests/") {
-                assumed.insert(name);
-            }
+            files.insert(name, shipped.to_owned());
+        }
+    }
+    files
+}
+
+#[test]
+fn the_domain_is_told_the_time() {
+    let clocks = ["Timestamp::now(", "Zoned::now(", "SystemTime::now(", "Instant::now("];
+    let looks = |(name, text): &(String, String)| {
+        let is_test = name.contains("/tests/") || name.ends_with("tests.rs") || name.contains("/benches/");
+        !is_test && name.contains("/src/") && clocks.iter().any(|clock| text.contains(clock))
+    };
+    let found: Vec<String> = shipped("domain").into_iter().filter(looks).map(|(name, _)| name).collect();
+    assert_eq!(found, ["domain/config/src/environment.rs"], "times come in as arguments");
+}
+
+/// An insert takes a permit: these look at a proof of the fence before they give one.
+#[test]
+fn only_what_has_proven_its_fence_gives_a_permit_to_insert() {
+    let (mut permits, mut assumed) = (BTreeSet::new(), BTreeSet::new());
+    for (name, shipped) in shipped("") {
+        if shipped.contains("InsertPermit for ") {
+            permits.insert(name.clone());
+        }
+        if shipped.contains("Proof::in_model(") && !name.contains("/tests/") {
+            assumed.insert(name);
         }
     }
     let known = ["operate/src/replay/backfill.rs", "services/report/src/standing.rs"].map(str::to_owned);
@@ -124,7 +144,7 @@ fn only_what_has_proven_its_fence_gives_a_permit_to_insert() {
 
 #[test]
 fn what_an_operator_does_is_a_library_that_neither_parses_nor_prints() {
-    let above = ["clap", "anyhow", "hookline", "local", "traffic", "testkit"];
+    let above = ["clap", "anyhow", "hookline", "console", "local", "traffic", "testkit", "measure"];
     assert_none("operate", &above, &arrows(), "tools return reports and typed errors; the command line renders them");
 }
 

@@ -1,8 +1,9 @@
 //! Dead letters and what people decided about them.
 //!
 //! A dead letter is a row of `records`; what was decided about it is a row of `dead_letter_decisions`, beside it and not in it, so that
-//! nothing in the fact table ever changes. A redrive is also known by its own row (`redrive_of`), whether or not a decision was noted:
-//! it survives a lost ClickHouse and a redrive that was cut short.
+//! nothing in the fact table ever changes. A redrive is noted before its first record is appended, and once more after
+//! the last one: a letter of which only the first is there was cut short, perhaps in the middle of its records, and is
+//! open. Where nothing is noted, as after a loss of ClickHouse, a redrive is known by its own row (`redrive_of`).
 
 use clickhouse::Row;
 use event::{Column, Kind, Millis, Value};
@@ -16,7 +17,7 @@ use crate::{Side, Warehouse, WarehouseError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeadLetterState {
-    /// Nobody has decided.
+    /// Nothing was decided, or a redrive of it was begun and has not ended.
     Open,
     /// Its bytes were appended to `raw` again.
     Redriven,
@@ -42,6 +43,29 @@ impl DeadLetterState {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What is noted about a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    /// Its bytes are about to be appended to `raw` again. Until [`Decided::Redriven`] is noted it stays open.
+    Redriving,
+    /// All of them were appended.
+    Redriven,
+    /// Somebody decided that it will not be counted.
+    Discarded,
+}
+
+impl Decided {
+    /// Its name, as in the table `dead_letter_decisions`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Redriving => "redriving",
+            Self::Redriven => "redriven",
+            Self::Discarded => "discarded",
+        }
     }
 }
 
@@ -123,7 +147,7 @@ pub struct DeadLetterGroup {
 pub struct DecisionGroup {
     /// When, for the last of them: milliseconds since 1970.
     pub at: i64,
-    /// `redriven` or `discarded`.
+    /// `redriven`, `discarded`, or `redriving` where a redrive has begun and not ended.
     pub state: String,
     /// How many dead letters.
     pub letters: u64,
@@ -172,6 +196,14 @@ pub struct DeadLetterRow {
     pub decided_why: String,
 }
 
+impl DeadLetterRow {
+    /// Whether a redrive of it was begun and has not ended: some of its records may have been appended.
+    #[must_use]
+    pub fn is_begun(&self) -> bool {
+        self.state == DeadLetterState::Open.name() && self.decided_at != 0
+    }
+}
+
 /// How many dead letters of a source and stage nobody has decided about.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
 pub struct OpenDeadLetters {
@@ -190,8 +222,8 @@ pub struct Decision {
     pub lane: u16,
     /// Its raw offset.
     pub raw_offset: u64,
-    /// What was decided: redriven or discarded.
-    pub state: DeadLetterState,
+    /// What was decided.
+    pub decided: Decided,
     /// When.
     pub at: Millis,
     /// By whom.
@@ -259,9 +291,10 @@ impl Warehouse {
     /// When ClickHouse does not answer or refuses.
     pub async fn dead_letter_decisions(&self, most: u64) -> Result<Vec<DecisionGroup>, WarehouseError> {
         let sql = format!(
-            "SELECT toUnixTimestamp64Milli(max(letters.decided_at)) AS at, state::String AS state, count() AS letters, \
+            "SELECT toUnixTimestamp64Milli(max(letters.decided_at)) AS at, if(state = 'open', 'redriving', state)::String AS state, \
+             count() AS letters, \
              source::String AS source, reason::String AS reason, decided_by AS who, decided_why AS why \
-             FROM (SELECT * FROM {}.dead_letters WHERE state != 'open' AND decided_by != '') AS letters \
+             FROM (SELECT * FROM {}.dead_letters WHERE decided_by != '') AS letters \
              GROUP BY state, source, reason, who, why ORDER BY at DESC, source, reason LIMIT {most}",
             self.database(Side::Production),
         );
@@ -291,7 +324,7 @@ impl Warehouse {
             let mut row = columns.row();
             row.push(Value::Short(decision.lane));
             row.push(Value::Unsigned(decision.raw_offset));
-            row.push(Value::Text(decision.state.name()));
+            row.push(Value::Text(decision.decided.name()));
             row.push(Value::Time(decision.at.0));
             row.push(Value::Text(&decision.who));
             row.push(Value::Text(&decision.why));

@@ -29,7 +29,7 @@ pub use block::{Block, BlockBuilder, BlockId};
 pub use closing::{Closed, Day, OpenDay};
 pub use connect::{Settings, Side, Warehouse, quote};
 pub use dead_letters::{
-    CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decision, DecisionGroup,
+    CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decided, Decision, DecisionGroup,
     OpenDeadLetters,
 };
 pub use error::WarehouseError;

@@ -71,7 +71,12 @@ const DECISIONS: [Definition; 7] = [
     Definition { name: "incarnation", type_name: "LowCardinality(String)", codec: "", doc: "the life of the topics" },
     Definition { name: "lane", type_name: "UInt16", codec: "", doc: "the dead letter's lane" },
     Definition { name: "raw_offset", type_name: "UInt64", codec: "", doc: "its offset in raw" },
-    Definition { name: "decision", type_name: "LowCardinality(String)", codec: "", doc: "redriven or discarded" },
+    Definition {
+        name: "decision",
+        type_name: "LowCardinality(String)",
+        codec: "",
+        doc: "redriving, then redriven; or discarded",
+    },
     Definition { name: "at", type_name: "DateTime64(3, 'UTC')", codec: "", doc: "when it was decided" },
     Definition { name: "who", type_name: "String", codec: "ZSTD(1)", doc: "who decided" },
     Definition { name: "why", type_name: "String", codec: "ZSTD(1)", doc: "why" },

@@ -162,8 +162,12 @@ fn dead_letters(make: &Make<'_>) -> View {
     let mut columns = record_columns(|column| KEPT.contains(&column));
     let select = include_str!("views/dead_letters.sql").replace("{columns}", &names(&columns));
     columns.extend(self::columns(&[
-        ("state", "LowCardinality(String)", "open, redriven or discarded"),
-        ("decided_at", "DateTime64(3, 'UTC')", "when that was decided, 1970 when nobody has"),
+        (
+            "state",
+            "LowCardinality(String)",
+            "open, redriven or discarded; a redrive that was begun and did not end is open",
+        ),
+        ("decided_at", "DateTime64(3, 'UTC')", "when that was decided, or the redrive begun; 1970 before that"),
         ("decided_by", "String", "who decided"),
         ("decided_why", "String", "why"),
     ]));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use warehouse::{DeadLetterFilter, DeadLetterState, Decision};
+use warehouse::{DeadLetterFilter, DeadLetterState, Decided, Decision};
 
-use super::{Pages, is_said};
+use super::{Pages, after, is_said};
 use crate::{Installation, Report, Result, clock};
 
 /// Decisions that are written at once.
@@ -72,8 +72,8 @@ pub async fn discard(installation: &Installation, request: &Discard) -> Result<D
             by_incarnation.entry(row.incarnation.as_str()).or_default().push(Decision {
                 lane: row.lane,
                 raw_offset: row.raw_offset,
-                state: DeadLetterState::Discarded,
-                at: now,
+                decided: Decided::Discarded,
+                at: after(row.decided_at, now),
                 who: request.who.clone(),
                 why: request.why.clone(),
             });

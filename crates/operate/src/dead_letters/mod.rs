@@ -4,9 +4,11 @@ pub mod body;
 pub mod discard;
 mod plan;
 pub mod redrive;
+mod tally;
 
 use std::collections::BTreeMap;
 
+use event::Millis;
 use kafka::control::Control;
 use serde::Serialize;
 use warehouse::{DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DecisionGroup, Warehouse};
@@ -40,6 +42,26 @@ pub async fn list(installation: &Installation, filter: &DeadLetterFilter) -> Res
     let groups = installation.connect().await?.dead_letter_groups(filter).await?;
     let open = groups.iter().map(|group| group.open).sum();
     Ok(ListReport { ok: open == 0, open, groups })
+}
+
+/// How many dead letters of a filter are open, and how many of them a redrive reaches: not those of topics that Kafka
+/// no longer has.
+///
+/// # Errors
+/// When an engine fails.
+pub async fn open(installation: &Installation, filter: &DeadLetterFilter) -> Result<Open> {
+    let all = list(installation, filter).await?.open;
+    let (filter, _control) = current(installation, filter.clone()).await?;
+    Ok(Open { all, within_reach: list(installation, &filter).await?.open })
+}
+
+/// Open dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Open {
+    /// All of them.
+    pub all: u64,
+    /// Those that a redrive reaches.
+    pub within_reach: u64,
 }
 
 /// What was decided about dead letters, the newest first: what one person decided for one reason is one.
@@ -123,6 +145,12 @@ impl Shown {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// When something is decided about a dead letter: now, and in any case after what was noted about it before, since the
+/// newest counts.
+fn after(noted: i64, now: Millis) -> Millis {
+    Millis(now.0.max(noted + 1))
 }
 
 /// Refuses to change everything there is because nothing was said.

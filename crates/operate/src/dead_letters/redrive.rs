@@ -3,12 +3,17 @@
 //! A redriven record is a new record with a new received time: `process` reads it with today's adapters and deduplicates it like any
 //! other, so an event that came in another way in the meantime counts once. The dedupe window forgets after days, and dead letters
 //! are kept for weeks; so what counts already, whenever that was, is looked up and not appended.
+//!
+//! A letter may become several records, on several partitions, and a redrive may be cut short between any two of them.
+//! So what is about to be appended is noted first, and that it is done once Kafka has all of it: a letter that was only
+//! begun is open, and is taken again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use event::Millis;
 use event::lane;
 use event::trace::TRACEPARENT;
 use kafka::Topic;
@@ -17,11 +22,12 @@ use kafka::edge::{EdgeOptions, EdgeProducer, EdgeRecord};
 use process::{Pipeline, Step};
 use serde::Serialize;
 use traces::{At, Span, Traces, conventions};
-use warehouse::{DeadLetterFilter, DeadLetterRow, DeadLetterState, Decision, Warehouse};
+use warehouse::{DeadLetterFilter, DeadLetterRow, DeadLetterState, Decided, Decision, Warehouse};
 
 use super::body::{self, DeadLetterBody};
 use super::plan::{RedriveRecord, plan};
-use super::{Pages, current, is_said};
+use super::tally::{Stays, Tally};
+use super::{Pages, after, current, is_said};
 use crate::error::{During, refuse_unless};
 use crate::{Installation, Report, Result, clock};
 
@@ -68,6 +74,9 @@ pub struct RedriveReport {
     pub left: u64,
     /// How many of them, by why.
     pub skipped: BTreeMap<String, u64>,
+    /// Of a reason above, what was found in the first of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub examples: BTreeMap<String, String>,
     /// Whether it was ended before it had looked at all of them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub cancelled: bool,
@@ -178,48 +187,6 @@ async fn connect(installation: &Installation) -> Result<EdgeProducer> {
     Ok(producer)
 }
 
-/// What came of it.
-#[derive(Debug, Default)]
-struct Tally {
-    /// Dead letters looked at.
-    seen: u64,
-    /// Dead letters that were redriven, or would be.
-    redriven: u64,
-    /// Records that were appended for them, or would be.
-    appended: u64,
-    /// Among those, records that will be dead letters again.
-    unreadable: u64,
-    /// Not redriven, by why.
-    skipped: BTreeMap<String, u64>,
-}
-
-impl Tally {
-    /// Dead letters that stay as they are.
-    fn left(&self) -> u64 {
-        self.skipped.values().sum()
-    }
-
-    fn report(&self, request: &Redrive, cancelled: bool) -> RedriveReport {
-        let left = self.left();
-        RedriveReport {
-            ok: left == 0 && self.seen > 0 && !cancelled,
-            dry_run: request.dry_run,
-            seen: self.seen,
-            redriven: self.redriven,
-            appended: self.appended,
-            unreadable: self.unreadable,
-            left,
-            skipped: self.skipped.clone(),
-            cancelled,
-            force: request.force,
-        }
-    }
-
-    fn skip(&mut self, why: impl Into<String>) {
-        *self.skipped.entry(why.into()).or_default() += 1;
-    }
-}
-
 struct Run<'r> {
     request: &'r Redrive,
     config: &'r config::Config,
@@ -264,8 +231,18 @@ impl Run<'_> {
         if self.request.dry_run || chosen.is_empty() {
             return Ok(());
         }
+        // Before the first record: who asked for it, and why, is known whatever happens then.
+        let begun = self
+            .note(&chosen, Decided::Redriving, None)
+            .await
+            .during(|| "nothing of this step was appended".to_owned())?;
         self.append(&mut chosen).await?;
-        self.note(&chosen).await
+        self.note(&chosen, Decided::Redriven, Some(begun)).await.during(|| {
+            "what this step appends is appended, and that could not be written down: its letters are still open; redrive them again, \
+             an event counts once in any case"
+                .to_owned()
+        })?;
+        Ok(())
     }
 
     /// What a row becomes, or why it stays as it is.
@@ -276,27 +253,27 @@ impl Run<'_> {
         redriven: bool,
         letters: &HashMap<(u16, u64), DeadLetterBody>,
         now: i64,
-    ) -> Result<Vec<RedriveRecord>, String> {
+    ) -> Result<Vec<RedriveRecord>, Stays> {
         let force = self.request.force;
-        if !force && (redriven || row.state == DeadLetterState::Redriven.name()) {
-            return Err("was redriven before; --force does it again".to_owned());
+        if !force && was_redriven(row, redriven) {
+            return Err("was redriven before".into());
         }
         if !force && row.state == DeadLetterState::Discarded.name() {
-            return Err("was discarded; --force redrives it all the same".to_owned());
+            return Err("was discarded".into());
         }
         let Some(letter) = letters.get(&(row.lane, row.raw_offset)) else {
-            return Err(
-                "the topic dead-letters no longer holds its bytes; dlq discard --why says so for good".to_owned()
-            );
+            return Err("the topic dead-letters no longer holds its bytes".into());
         };
         let records =
-            plan(self.config, step, letter, &row.event_key, (row.lane, row.raw_offset), now).map_err(|dead| {
-                format!("it is not known how to read it ({}); dlq discard --why gives it up", dead.detail)
+            plan(self.config, step, letter, &row.event_key, (row.lane, row.raw_offset), now).map_err(|dead| Stays {
+                why: format!("it is not known how to read it ({})", dead.reason),
+                detail: dead.detail,
             })?;
         match records.iter().all(|record| record.dead.is_some()).then(|| records.first()).flatten() {
-            Some(RedriveRecord { dead: Some(dead), .. }) if !force => {
-                Err(format!("would be a dead letter again ({}: {})", dead.reason, dead.detail))
-            }
+            Some(RedriveRecord { dead: Some(dead), .. }) if !force => Err(Stays {
+                why: format!("would be a dead letter again ({})", dead.reason),
+                detail: dead.detail.clone(),
+            }),
             _ => Ok(records),
         }
     }
@@ -318,11 +295,10 @@ impl Run<'_> {
             }
         }
         let mut left = Vec::new();
-        for (row, mut records) in chosen {
-            records.retain(|record| !counted.contains(&(row.source.clone(), record.key.clone())));
-            match records.is_empty() {
-                true => self.tally.skip("counts already: the event came in another way; dlq discard --why closes it"),
-                false => left.push((row, records)),
+        for (row, records) in chosen {
+            match missing(row, records, |key| counted.contains(&(row.source.clone(), key.to_owned()))) {
+                Some(records) => left.push((row, records)),
+                None => self.tally.skip("counts already: the event came in another way"),
             }
         }
         Ok(left)
@@ -343,8 +319,8 @@ impl Run<'_> {
                 headers: &record.headers,
             })
             .collect();
-        let unknown = "some of these dead letters may have been appended: look at `hookline dlq list` in a few seconds, then redrive \
-                       what is still open; an event counts once in any case";
+        let unknown = "some of what this step appends may be missing: all its letters are still open, so redrive them again; an event \
+                       counts once in any case";
         let delivery = producer.send(&records).during(|| "nothing of this step was appended".to_owned())?;
         for report in delivery.wait(Instant::now() + DELIVERY_TIMEOUT).await {
             report.during(|| unknown.to_owned())?;
@@ -367,22 +343,108 @@ impl Run<'_> {
         spans
     }
 
-    async fn note(&self, chosen: &[(&DeadLetterRow, Vec<RedriveRecord>)]) -> Result<()> {
-        let at = clock::now();
+    /// Notes it beside each letter; when, for each, so that what is noted next is later.
+    async fn note(
+        &self,
+        chosen: &[(&DeadLetterRow, Vec<RedriveRecord>)],
+        decided: Decided,
+        begun: Option<Vec<Millis>>,
+    ) -> Result<Vec<Millis>> {
+        let now = clock::now();
+        let before: Vec<i64> = match begun {
+            Some(begun) => begun.into_iter().map(|at| at.0).collect(),
+            None => chosen.iter().map(|(row, _)| row.decided_at).collect(),
+        };
         let decisions: Vec<Decision> = chosen
             .iter()
-            .map(|(row, _)| Decision {
+            .zip(before)
+            .map(|((row, _), before)| Decision {
                 lane: row.lane,
                 raw_offset: row.raw_offset,
-                state: DeadLetterState::Redriven,
-                at,
+                decided,
+                at: after(before, now),
                 who: self.request.who.clone(),
                 why: self.request.why.clone(),
             })
             .collect();
-        self.warehouse.decide(self.incarnation, &decisions).await.during(|| {
-            "they were appended, and who did it could not be written down; they show as redriven once their rows are there"
-                .to_owned()
-        })
+        self.warehouse.decide(self.incarnation, &decisions).await?;
+        Ok(decisions.into_iter().map(|decision| decision.at).collect())
+    }
+}
+
+/// Whether a redrive of it has ended: that was noted, or its own rows say so. Those of one that was only begun say
+/// nothing of the rest.
+fn was_redriven(row: &DeadLetterRow, has_rows: bool) -> bool {
+    row.state == DeadLetterState::Redriven.name() || (has_rows && !row.is_begun())
+}
+
+/// The records of a letter that do not count yet; `None` where there is nothing to do. A letter whose redrive was cut
+/// short after its last record has none that is missing: that it is redriven is still to be noted.
+fn missing(
+    row: &DeadLetterRow,
+    mut records: Vec<RedriveRecord>,
+    counts: impl Fn(&str) -> bool,
+) -> Option<Vec<RedriveRecord>> {
+    records.retain(|record| !counts(&record.key));
+    (!records.is_empty() || row.is_begun()).then_some(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(state: &str, decided_at: i64) -> DeadLetterRow {
+        DeadLetterRow {
+            incarnation: "i".into(),
+            lane: 2,
+            raw_offset: 7,
+            received_at: 1,
+            source: "shop".into(),
+            event_key: "hash".into(),
+            request_id: "req_1".into(),
+            stage: "ingest".into(),
+            reason: "not_json".into(),
+            detail: String::new(),
+            redrive_of: String::new(),
+            state: state.into(),
+            decided_at,
+            decided_by: String::new(),
+            decided_why: String::new(),
+        }
+    }
+
+    fn records(keys: &[&str]) -> Vec<RedriveRecord> {
+        let record = |key: &&str| RedriveRecord {
+            key: (*key).to_owned(),
+            body: Vec::new(),
+            headers: Vec::new(),
+            died_in: None,
+            dead: None,
+        };
+        keys.iter().map(record).collect()
+    }
+
+    #[test]
+    fn a_letter_that_was_cut_in_the_middle_is_offered_again_with_what_is_missing() {
+        let begun = letter("open", 5);
+        assert!(!was_redriven(&begun, true), "one row of it is there, and others may be missing");
+        let left = missing(&begun, records(&["a", "b", "c"]), |key| key == "b").unwrap();
+        assert_eq!(left.iter().map(|record| record.key.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        // All of it counts, and only the last note is missing: it is to be noted, and nothing to be appended.
+        assert_eq!(missing(&begun, records(&["a", "b"]), |_| true), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_letter_whose_redrive_has_ended_is_not_taken_again() {
+        assert!(was_redriven(&letter("redriven", 5), false), "its rows take a moment");
+        assert!(was_redriven(&letter("open", 0), true), "nothing is noted: its rows say so");
+        assert!(!was_redriven(&letter("open", 0), false));
+        // Nothing was begun here: the event came in another way.
+        assert_eq!(missing(&letter("open", 0), records(&["a"]), |_| true), None);
+    }
+
+    #[test]
+    fn what_is_noted_later_is_later_whatever_the_clock_says() {
+        assert_eq!((after(0, Millis(7)), after(7, Millis(7)), after(9, Millis(7))), (Millis(7), Millis(8), Millis(10)));
     }
 }

@@ -91,7 +91,9 @@ fn shown(page: &mut Page, Shown { row, letter, .. }: &Shown) {
     }
     if row.decided_at != 0 {
         let why = if row.decided_why.is_empty() { String::new() } else { format!(": {}", row.decided_why) };
-        lines.push((row.state.as_str(), format!("{} by {}{why}", time::shown(row.decided_at), row.decided_by)));
+        // Cut short, perhaps in the middle: a redrive takes it again, and each event of it counts once.
+        let state = if row.is_begun() { "begun" } else { row.state.as_str() };
+        lines.push((state, format!("{} by {}{why}", time::shown(row.decided_at), row.decided_by)));
     }
     if let Some(Ok(headers)) = letter.as_ref().map(|letter| RawHeaders::from_headers(letter.headers())) {
         lines.push(("adapter", headers.adapter.to_string()));
@@ -147,7 +149,15 @@ impl Text for RedriveReport {
         let mut skipped: Vec<_> = self.skipped.iter().collect();
         skipped.sort_by_key(|(why, number)| (std::cmp::Reverse(**number), why.as_str()));
         for (why, number) in skipped.iter().take(REASONS) {
-            line!(page, "  {number:>8} stay: {why}");
+            let verb = if **number == 1 { "stays" } else { "stay" };
+            let example = self.examples.get(*why).map(|found| format!("; the first of them: {found}"));
+            line!(page, "  {number:>8} {verb}: {why}{}", example.unwrap_or_default());
+        }
+        if self.left > 0 {
+            line!(
+                page,
+                "hookline dlq discard {flag}, with the same filter and --why WHY, closes what stays; --force redrives it all the same."
+            );
         }
         match self.dry_run {
             true if self.redriven > 0 => line!(page, "Next: the same without --dry-run"),

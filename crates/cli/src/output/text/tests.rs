@@ -288,8 +288,13 @@ fn dead_letters_that_are_counted_and_shown() {
         decided_why: "a test of theirs".into(),
         ..row()
     };
-    let letters =
-        vec![Shown::new(Some(text), row()), Shown::new(Some(bytes), decided.clone()), Shown::new(None, decided)];
+    let begun = DeadLetterRow { state: "open".into(), ..decided.clone() };
+    let letters = vec![
+        Shown::new(Some(text), row()),
+        Shown::new(None, begun),
+        Shown::new(Some(bytes), decided.clone()),
+        Shown::new(None, decided),
+    ];
     snapshot!("dlq_show", ShowReport { ok: true, personal_data: "may be in body and headers", letters });
     let none = ShowReport { ok: false, personal_data: "may be in body and headers", letters: Vec::new() };
     snapshot!("dlq_show_none", none);
@@ -297,8 +302,10 @@ fn dead_letters_that_are_counted_and_shown() {
 
 #[test]
 fn dead_letters_that_are_decided_about() {
-    let skipped =
-        BTreeMap::from([("was redriven before; --force does it again".to_owned(), 2), ("other".to_owned(), 5)]);
+    let skipped = BTreeMap::from([
+        ("was redriven before".to_owned(), 1),
+        ("would be a dead letter again (not_json)".to_owned(), 6),
+    ]);
     let report = RedriveReport {
         ok: false,
         dry_run: false,
@@ -308,13 +315,24 @@ fn dead_letters_that_are_decided_about() {
         unreadable: 1,
         left: 7,
         skipped,
+        examples: BTreeMap::from([(
+            "would be a dead letter again (not_json)".to_owned(),
+            "expected value at line 1".to_owned(),
+        )]),
         cancelled: false,
         force: false,
     };
     snapshot!("dlq_redrive", report);
     snapshot!(
         "dlq_redrive_dry_run",
-        RedriveReport { dry_run: true, skipped: BTreeMap::new(), left: 0, ok: true, ..report.clone() }
+        RedriveReport {
+            dry_run: true,
+            skipped: BTreeMap::new(),
+            examples: BTreeMap::new(),
+            left: 0,
+            ok: true,
+            ..report.clone()
+        }
     );
     snapshot!("dlq_redrive_none", RedriveReport { seen: 0, redriven: 0, appended: 0, unreadable: 0, ..report });
     let report = DiscardReport { ok: true, dry_run: true, discarded: 9, who: String::new(), why: "noise".into() };

@@ -1,5 +1,6 @@
--- What was decided stands beside the rows. A redrive is known by its own row as well, in whichever database that rests.
-SELECT {columns}, multiIf(decision != '', decision, copy != '', 'redriven', 'open') AS state, decided_at, decided_by, decided_why
+-- What was decided stands beside the rows. Where nothing was noted a redrive is known by its own row, in whichever database that rests.
+-- One that was begun and did not end may have been cut in the middle of its records: it is open.
+SELECT {columns}, multiIf(decision = 'redriving', 'open', decision != '', decision, copy != '', 'redriven', 'open') AS state, decided_at, decided_by, decided_why
 FROM
 (
     SELECT {columns}, concat(incarnation, '/', toString(lane), '/', toString(raw_offset)) AS letter

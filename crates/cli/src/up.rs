@@ -27,6 +27,8 @@ use crate::services::{Known, Service, Services, serve_metrics};
 
 /// How long the services may take to be ready once the engines are.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long the console may take to stop: a redrive ends after the step that it is in.
+const CONSOLE_DRAIN: Duration = Duration::from_secs(30);
 
 /// What is said by the environment alone: it is about the machine, not about a run.
 const ENVIRONMENT: &str = "\
@@ -270,7 +272,13 @@ impl House {
         if let Some(showing) = showing {
             showing.await.context("the demo panicked")?;
         }
-        let stopped = timeout(DRAIN, services.stop()).await;
+        // The console ends after the step that a redrive of it is in; it may have ended before.
+        let console = async {
+            if !console_served.is_finished() && timeout(CONSOLE_DRAIN, console_served).await.is_err() {
+                tracing::warn!("the console took longer than {} s to stop", CONSOLE_DRAIN.as_secs());
+            }
+        };
+        let (stopped, ()) = tokio::join!(timeout(DRAIN, services.stop()), console);
         platform.traces.finish().await;
         if stopped.is_err() {
             tracing::warn!(

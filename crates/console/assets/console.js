@@ -10,8 +10,12 @@ if (live) {
     stale.hidden = true;
     // Rendered and escaped by the server that this page came from.
     live.innerHTML = event.data;
+    // What is over does not change any more, and is not old.
+    if (!live.querySelector("[data-over]")) return;
+    stream.close();
+    clearInterval(watch);
   };
-  setInterval(() => {
+  const watch = setInterval(() => {
     const seconds = Math.round((Date.now() - last) / 1000);
     if (seconds < 45) return;
     stale.textContent = "Not live: nothing was heard for " + seconds + " seconds. What is shown is old.";

@@ -65,6 +65,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    fn new(Settings { installation, instances, token }: Settings, address: SocketAddr) -> Arc<Self> {
+        let guard = Guard::new(address, token);
+        Arc::new(Self { installation, instances, guard, status: Mutex::default(), redrives: Redrives::default() })
+    }
+
     /// What a page is about.
     fn installation(&self) -> Current<Installation> {
         self.installation.current()
@@ -95,23 +100,21 @@ pub fn may_listen(address: SocketAddr, token: Option<&SecretText>) -> Result<(),
     }
 }
 
-/// Serves the console until the stop is given.
+/// Serves the console until the stop is given, and the step is over that a redrive was in then.
 ///
 /// # Errors
 /// When other machines reach the listener and the token is missing, or the listener fails.
 pub async fn serve(listener: TcpListener, settings: Settings, shutdown: Shutdown) -> Result<(), ConsoleError> {
     let address = listener.local_addr()?;
     may_listen(address, settings.token.as_ref())?;
-    let router = router(settings, address, shutdown.clone());
-    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.given().await }).await?;
-    Ok(())
+    let state = State::new(settings, address);
+    let router = router(Arc::clone(&state), shutdown.clone());
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.given().await }).await;
+    state.redrives.finish().await;
+    Ok(served?)
 }
 
-fn router(settings: Settings, address: SocketAddr, shutdown: Shutdown) -> Router {
-    let Settings { installation, instances, token } = settings;
-    let guard = Guard::new(address, token);
-    let state =
-        Arc::new(State { installation, instances, guard, status: Mutex::default(), redrives: Redrives::default() });
+fn router(state: Arc<State>, shutdown: Shutdown) -> Router {
     Router::new()
         .route("/", get(pages::now::page))
         .route("/live", get(pages::now::live))

@@ -2,7 +2,7 @@
 //!
 //! One runs at a time: a second one of the same letters would look at what the first is about to append. They are kept
 //! in memory alone. What a redrive has done is written beside each letter, so a console that ends in the middle loses
-//! no more than this page: the letters that were not reached are still open.
+//! no more than this page: the letters that were not reached, and those of a step that was cut short, are still open.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,14 @@ use jiff::Timestamp;
 use operate::Installation;
 use operate::dead_letters::redrive::{Redrive, RedriveReport, Watch, redrive_watched};
 use runtime::Shutdown;
+use tokio::task::JoinHandle;
+use tokio::time::{Duration, timeout};
 use warehouse::DeadLetterFilter;
 
 /// Redrives that are kept to be looked at; the oldest goes.
 const MOST: usize = 50;
+/// How long the step may take in which a stop finds a redrive: its acknowledgements take 15 s at most.
+const LAST_STEP: Duration = Duration::from_secs(25);
 /// Letters of one redrive.
 pub(crate) const MOST_LETTERS: u64 = 100_000;
 
@@ -58,7 +62,7 @@ impl Chosen {
 pub(crate) struct Job {
     pub(crate) number: u64,
     pub(crate) chosen: Chosen,
-    /// How many were open when it began.
+    /// How many of the group were open when it began, within its reach.
     pub(crate) open: u64,
     pub(crate) who: String,
     pub(crate) why: String,
@@ -83,6 +87,11 @@ impl Job {
         self.has_ended.load(Ordering::Acquire)
     }
 
+    /// How many of them it takes.
+    pub(crate) fn taken(&self) -> u64 {
+        self.open.min(MOST_LETTERS)
+    }
+
     /// Ends it between two steps.
     pub(crate) fn cancel(&self) {
         self.watch.cancel();
@@ -96,6 +105,8 @@ impl Job {
 #[derive(Default)]
 pub(crate) struct Redrives {
     jobs: Mutex<Vec<Arc<Job>>>,
+    /// What runs the last one.
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Redrives {
@@ -109,15 +120,23 @@ impl Redrives {
         locked(&self.jobs).iter().rev().cloned().collect()
     }
 
-    /// Starts one, unless one runs: then that one.
-    pub(crate) fn start(
+    /// The one that runs.
+    pub(crate) fn running(&self) -> Option<Arc<Job>> {
+        locked(&self.jobs).iter().find(|job| !job.is_over()).cloned()
+    }
+
+    /// Starts one, unless one runs: then that one. `work` is what it does.
+    pub(crate) fn start<W>(
         &self,
-        installation: Installation,
         chosen: Chosen,
         open: u64,
         (who, why): (String, String),
         shutdown: &Shutdown,
-    ) -> Result<Arc<Job>, Arc<Job>> {
+        work: impl FnOnce(Arc<Job>) -> W,
+    ) -> Result<Arc<Job>, Arc<Job>>
+    where
+        W: Future<Output = Result<RedriveReport, String>> + Send + 'static,
+    {
         let mut jobs = locked(&self.jobs);
         if let Some(running) = jobs.iter().find(|job| !job.is_over()) {
             return Err(Arc::clone(running));
@@ -138,32 +157,59 @@ impl Redrives {
         if jobs.len() > MOST {
             jobs.remove(0);
         }
-        drop(jobs);
         let Chosen { source, stage, reason, until } = &job.chosen;
         // Before the first letter: who asked for it is known whatever happens then.
         tracing::info!(number, source, stage, reason, until, who = job.who, why = job.why, "a redrive begins");
-        tokio::spawn(run(installation, Arc::clone(&job), shutdown.clone()));
+        let task = tokio::spawn(run(work(Arc::clone(&job)), Arc::clone(&job), shutdown.clone()));
+        *locked(&self.task) = Some(task);
         Ok(job)
+    }
+
+    /// Returns once the one that runs has ended, which a stop makes it do after its step; what takes too long is cut.
+    pub(crate) async fn finish(&self) {
+        let task = locked(&self.task).take();
+        let Some(task) = task else { return };
+        if timeout(LAST_STEP, task).await.is_err() {
+            tracing::warn!(
+                "the last step of a redrive took longer than {} s and was cut: its letters are still open; redrive them again, an event \
+                 counts once in any case",
+                LAST_STEP.as_secs()
+            );
+        }
     }
 }
 
-async fn run(installation: Installation, job: Arc<Job>, shutdown: Shutdown) {
+/// The redrive that a job is.
+pub(crate) async fn redrive(installation: Installation, job: Arc<Job>) -> Result<RedriveReport, String> {
     let request = job.chosen.request(MOST_LETTERS, Some((&job.who, &job.why)));
-    let mut redriven = std::pin::pin!(redrive_watched(&installation, &request, &job.watch));
+    redrive_watched(&installation, &request, &job.watch).await.map_err(|error| runtime::with_causes(&error))
+}
+
+/// Runs a job to its end, whatever that is: one that never ended would keep all others from being started.
+async fn run(
+    work: impl Future<Output = Result<RedriveReport, String>> + Send + 'static,
+    job: Arc<Job>,
+    shutdown: Shutdown,
+) {
+    let mut task = tokio::spawn(work);
     let ended = tokio::select! {
-        ended = &mut redriven => ended,
+        ended = &mut task => ended,
         () = shutdown.given() => {
             job.cancel();
-            redriven.await
+            task.await
         }
     };
+    let ended = ended.unwrap_or_else(|panicked| {
+        Err(format!(
+            "the redrive has panicked, which is a fault of Hookline: {panicked}; the letters of its last step are still open"
+        ))
+    });
     match &ended {
         Ok(RedriveReport { redriven, left, cancelled, .. }) => {
             tracing::info!(number = job.number, redriven, left, cancelled, "a redrive has ended");
         }
-        Err(error) => tracing::warn!(number = job.number, "a redrive has failed: {}", runtime::with_causes(error)),
+        Err(why) => tracing::warn!(number = job.number, "a redrive has failed: {why}"),
     }
-    let ended = ended.map_err(|error| runtime::with_causes(&error));
     *locked(&job.ended) = Some((Timestamp::now(), ended));
     job.has_ended.store(true, Ordering::Release);
 }
@@ -185,5 +231,49 @@ mod tests {
         let (plan, act) = (chosen.request(10, None), chosen.request(10, Some(("ana", "mended"))));
         assert!(plan.dry_run && !act.dry_run && !act.all && !act.force);
         assert_eq!((act.who.as_str(), act.why.as_str(), act.filter), ("ana", "mended", plan.filter));
+    }
+
+    fn chosen() -> Chosen {
+        Chosen { source: "dub".into(), stage: "adapt".into(), reason: "not_json".into(), until: 5 }
+    }
+
+    fn by() -> (String, String) {
+        ("ana".into(), "mended".into())
+    }
+
+    #[tokio::test]
+    async fn a_redrive_that_panics_has_failed_and_another_can_be_started() {
+        let (redrives, shutdown) = (Redrives::default(), Shutdown::default());
+        let job = redrives.start(chosen(), 1, by(), &shutdown, |_| async { panic!("seven") }).ok().unwrap();
+        redrives.finish().await;
+        let (_, ended) = job.ended().expect("it has ended");
+        assert!(ended.unwrap_err().contains("seven") && job.is_over());
+        assert!(redrives.start(chosen(), 1, by(), &shutdown, |_| async { Ok(RedriveReport::default()) }).is_ok());
+        redrives.finish().await;
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_the_step_that_a_redrive_is_in() {
+        let (redrives, shutdown) = (Arc::new(Redrives::default()), Shutdown::default());
+        let (open, gate) = tokio::sync::oneshot::channel::<()>();
+        let held = |job: Arc<Job>| async move {
+            let _ = gate.await;
+            Ok(RedriveReport { redriven: 7, cancelled: job.is_cancelled(), ..RedriveReport::default() })
+        };
+        let job = redrives.start(chosen(), 9, by(), &shutdown, held).ok().unwrap();
+        shutdown.stop();
+        let waiting = tokio::spawn({
+            let redrives = Arc::clone(&redrives);
+            async move { redrives.finish().await }
+        });
+        while !job.is_cancelled() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished() && !job.is_over());
+        open.send(()).unwrap();
+        waiting.await.unwrap();
+        let (_, ended) = job.ended().expect("it has ended before the console does");
+        let report = ended.unwrap();
+        assert!(report.cancelled && report.redriven == 7);
     }
 }

@@ -21,6 +21,10 @@ secrets = [{ id = "first", env = "DUB" }]
 "#;
 
 fn console(token: Option<&str>) -> Router {
+    router(state(token), Shutdown::default())
+}
+
+fn state(token: Option<&str>) -> Arc<State> {
     let folder = tempfile();
     let file = folder.join("hookline.toml");
     std::fs::write(&file, CONFIG).unwrap();
@@ -30,7 +34,7 @@ fn console(token: Option<&str>) -> Router {
     let installation = Installation::without_engines(config, &file).unwrap();
     let token = token.map(SecretText::new);
     let settings = Settings { installation: installation.into(), instances: Vec::new(), token };
-    router(settings, ADDRESS.parse().unwrap(), Shutdown::default())
+    State::new(settings, ADDRESS.parse().unwrap())
 }
 
 fn tempfile() -> std::path::PathBuf {
@@ -143,6 +147,63 @@ async fn a_redrive_is_planned_begun_and_cancelled_with_a_session_alone() {
         ask(&console, get_page("/dead-letters/progress?number=7").body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     assert!(text(response).await.contains("No such redrive"));
+}
+
+/// A page as a signed-in browser sees it.
+async fn seen(console: &Router, cookie: &str, path: &str) -> String {
+    let request = get_page(path).header(header::COOKIE, cookie).body(Body::empty()).unwrap();
+    let (status, response) = ask(console, request).await;
+    assert_eq!(status, StatusCode::OK, "{path}");
+    text(response).await
+}
+
+#[tokio::test]
+async fn a_redrive_runs_alone_and_ends_when_it_is_cancelled() {
+    let (state, shutdown) = (state(Some("s3cret")), Shutdown::default());
+    let console = router(Arc::clone(&state), shutdown.clone());
+    let (_, response) = ask(&console, post_form("/sign-in").body(Body::from("token=s3cret")).unwrap()).await;
+    let cookie = response.headers()[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+
+    // It is held in its first step.
+    let (open, gate) = tokio::sync::oneshot::channel::<()>();
+    let chosen = redrives::Chosen { source: "dub".into(), stage: "adapt".into(), reason: "not_json".into(), until: 5 };
+    let held = |job: Arc<redrives::Job>| async move {
+        let _ = gate.await;
+        let cancelled = job.is_cancelled();
+        Ok(operate::dead_letters::redrive::RedriveReport { seen: 2, redriven: 2, cancelled, ..Default::default() })
+    };
+    let job = state.redrives.start(chosen, 5, ("ana".into(), "mended".into()), &shutdown, held).ok().unwrap();
+    let progress = format!("/dead-letters/progress?number={}", job.number);
+    let page = seen(&console, &cookie, &progress).await;
+    assert!(page.contains("RUNS"), "{page}");
+    let form_key = page.split_once("name=\"form_key\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+
+    let send = |path: &str, form: String| {
+        let request = post_form(path).header(header::COOKIE, &cookie).body(Body::from(form)).unwrap();
+        ask(&console, request)
+    };
+    let second = format!("form_key={form_key}&source=dub&stage=adapt&reason=not_json&until=1&who=ana&why=test");
+    let (status, response) = send("/dead-letters/redrive", second).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(text(response).await.contains(&progress));
+
+    let (status, _) = send("/dead-letters/cancel", format!("form_key={form_key}&number={}", job.number)).await;
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    assert!(seen(&console, &cookie, &progress).await.contains("ENDS after this step"));
+    open.send(()).unwrap();
+    state.redrives.finish().await;
+    let page = seen(&console, &cookie, &progress).await;
+    assert!(
+        page.contains("CANCELLED") && page.contains("3 of the 5 that were open when it began are still open"),
+        "{page}"
+    );
+    assert!(!page.contains("/dead-letters/cancel"), "{page}");
+
+    // Its stream says so once, and ends.
+    let live = get_page(&format!("/dead-letters/progress/live?number={}", job.number)).body(Body::empty()).unwrap();
+    let (_, response) = ask(&console, live).await;
+    let stream = text(response).await;
+    assert_eq!(stream.matches("CANCELLED").count(), 1, "{stream}");
 }
 
 #[tokio::test]

@@ -12,15 +12,15 @@ use axum::{Extension, Form};
 use futures::stream;
 use jiff::Timestamp;
 use maud::{Markup, html};
-use operate::dead_letters;
 use operate::dead_letters::redrive::{RedriveReport, redrive};
+use operate::dead_letters::{self, Open};
 use runtime::Shutdown;
 use serde::Deserialize;
 
 use super::{failed, layout, shown, time, wants_token};
 use crate::State;
 use crate::guard::{Visitor, is_of_session};
-use crate::redrives::{Chosen, Job};
+use crate::redrives::{self, Chosen, Job, MOST_LETTERS};
 
 const TITLE: &str = "Redrive dead letters";
 const PATH: &str = "/dead-letters";
@@ -48,7 +48,7 @@ pub(crate) async fn plan(
     let Some(form_key) = &visitor.form_key else { return wants_token(TITLE, PATH, &visitor) };
     let chosen = Chosen { source, stage, reason, until: Timestamp::now().as_millisecond() };
     let installation = state.installation();
-    let open = match open(&installation, &chosen).await {
+    let open = match dead_letters::open(&installation, &chosen.filter()).await {
         Ok(open) => open,
         Err(error) => return failed(TITLE, PATH, &visitor, &error),
     };
@@ -58,15 +58,36 @@ pub(crate) async fn plan(
     };
     let content = html! {
         h1 { (TITLE) }
-        (what(&chosen))
-        @if open == 0 { p class="state fine" { "None of them is open." } } @else {
-            p class="state attention" { (open) " are open. Nothing has happened yet." }
+        (planned(&chosen, open, &report, form_key, &installation.flag()))
+        p { a href=(PATH) { "Back to all dead letters" } }
+    };
+    layout(TITLE, PATH, &visitor, &content).into_response()
+}
+
+/// What would become of them, and the form that confirms it: where some of those that were read can be redriven, or
+/// others were not read.
+fn planned(chosen: &Chosen, open: Open, report: &RedriveReport, form_key: &str, flag: &str) -> Markup {
+    let Open { all, within_reach } = open;
+    let is_part = report.seen < within_reach;
+    html! {
+        (what(chosen))
+        @if all == 0 { p class="state fine" { "None of them is open." } } @else {
+            p class="state attention" { (all) " " (is_or_are(all)) " open. Nothing has happened yet." }
+            @if within_reach < all {
+                p { (all - within_reach) " of them " (is_or_are(all - within_reach)) " of topics that Kafka no longer has, and stay open: their bytes are gone. "
+                    "To give them up, on the command line: " code { "hookline dlq discard " (flag) } "." }
+            }
+        }
+        @if within_reach > 0 {
             h2 { "What would become of them" }
-            @if report.seen < open { p { "Of the oldest " (report.seen) ", which were read for this plan:" } }
-            (figures(&report, "would be redriven"))
-            @if report.redriven == 0 {
-                p { "None of those that were read can be redriven now, so there is nothing to confirm. Mend the cause first, or discard them: "
-                    code { "hookline dlq discard " (installation.flag()) } "." }
+            @if is_part { p { "Of the oldest " (report.seen) ", which were read for this plan; the others were not looked at:" } }
+            (figures(report, "would be redriven"))
+            @if report.redriven == 0 && is_part {
+                p class="state attention" { "None of those that were read can be redriven now. They stay as they are; of the others, those that can be are redriven." }
+            }
+            @if report.redriven == 0 && !is_part {
+                p { "None of them can be redriven now, so there is nothing to confirm. Mend the cause first, or discard them on the command line: "
+                    code { "hookline dlq discard " (flag) } "." }
             } @else {
                 form class="card" method="post" action="/dead-letters/redrive" {
                     input type="hidden" name="form_key" value=(form_key);
@@ -76,22 +97,22 @@ pub(crate) async fn plan(
                     input type="hidden" name="until" value=(chosen.until);
                     p { "They are appended to the log again and read as of today; an event that has come in another way meanwhile counts once. "
                         "Letters that came after this plan was made are left alone." }
+                    @if within_reach > MOST_LETTERS {
+                        p { "One redrive takes the oldest " (MOST_LETTERS) "; the rest stays open, for another." }
+                    }
                     label for="who" { "Who you are" }
                     input id="who" name="who" required maxlength="100" autocomplete="name";
                     label for="why" { "Why: what was mended" }
                     input id="why" name="why" required maxlength="500";
-                    button { "Redrive " (open) }
+                    button { "Redrive " (within_reach.min(MOST_LETTERS)) }
                 }
             }
         }
-        p { a href=(PATH) { "Back to all dead letters" } }
-    };
-    layout(TITLE, PATH, &visitor, &content).into_response()
+    }
 }
 
-/// How many of them are open.
-async fn open(installation: &operate::Installation, chosen: &Chosen) -> operate::Result<u64> {
-    Ok(dead_letters::list(installation, &chosen.filter()).await?.open)
+fn is_or_are(number: u64) -> &'static str {
+    if number == 1 { "is" } else { "are" }
 }
 
 #[derive(Deserialize)]
@@ -120,23 +141,29 @@ pub(crate) async fn start(
         return (StatusCode::BAD_REQUEST, "say who you are and why, on the page of the plan").into_response();
     }
     let chosen = Chosen { source: form.source, stage: form.stage, reason: form.reason, until: form.until };
+    if let Some(running) = state.redrives.running() {
+        return another_runs(&running, &visitor);
+    }
     let installation = state.installation();
-    let open = match open(&installation, &chosen).await {
-        Ok(open) => open,
+    let open = match dead_letters::open(&installation, &chosen.filter()).await {
+        Ok(open) => open.within_reach,
         Err(error) => return failed(TITLE, PATH, &visitor, &error),
     };
     let by = (format!("{who} (console)"), why.to_owned());
-    match state.redrives.start(installation.as_ref().clone(), chosen, open, by, &shutdown) {
+    let work = |job| redrives::redrive(installation.as_ref().clone(), job);
+    match state.redrives.start(chosen, open, by, &shutdown, work) {
         Ok(job) => Redirect::to(&address(&job)).into_response(),
-        Err(running) => {
-            let content = html! {
-                h1 { (TITLE) }
-                p class="state attention" role="alert" { "Not started: another redrive runs, and one runs at a time." }
-                p { a href=(address(&running)) { "Look at the one that runs" } }
-            };
-            (StatusCode::CONFLICT, layout(TITLE, PATH, &visitor, &content)).into_response()
-        }
+        Err(running) => another_runs(&running, &visitor),
     }
+}
+
+fn another_runs(running: &Job, visitor: &Visitor) -> Response {
+    let content = html! {
+        h1 { (TITLE) }
+        p class="state attention" role="alert" { "Not started: another redrive runs, and one runs at a time." }
+        p { a href=(address(running)) { "Look at the one that runs" } }
+    };
+    (StatusCode::CONFLICT, layout(TITLE, PATH, visitor, &content)).into_response()
 }
 
 #[derive(Deserialize)]
@@ -182,13 +209,16 @@ pub(crate) async fn live(
     Query(Which { number }): Query<Which>,
 ) -> Response {
     let Some(job) = state.redrives.find(number) else { return unknown(&visitor) };
-    let again = stream::unfold((job, shutdown), |(job, shutdown)| async {
+    let again = stream::unfold((Some(job), shutdown), |(job, shutdown)| async {
+        // None: what it has come to was sent.
+        let job = job?;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = shutdown.given() => return None,
         }
+        let is_over = job.is_over();
         let event = Event::default().data(standing(&job).into_string().replace(['\r', '\n'], " "));
-        Some((Ok::<_, Infallible>(event), (job, shutdown)))
+        Some((Ok::<_, Infallible>(event), ((!is_over).then_some(job), shutdown)))
     });
     Sse::new(again).keep_alive(KeepAlive::default()).into_response()
 }
@@ -264,8 +294,14 @@ fn word(job: &Job) -> (&'static str, &'static str) {
         None => ("state attention", "RUNS"),
         Some((_, Err(_))) => ("state broken", "FAILED"),
         Some((_, Ok(report))) if report.cancelled => ("state attention", "CANCELLED"),
+        Some((_, Ok(report))) if still_open(job, &report) > 0 => ("state attention", "DONE, and some are still open"),
         Some((_, Ok(_))) => ("state fine", "DONE"),
     }
+}
+
+/// How many of those that were open when it began it has not redriven.
+fn still_open(job: &Job, report: &RedriveReport) -> u64 {
+    job.open.saturating_sub(report.redriven)
 }
 
 fn standing(job: &Job) -> Markup {
@@ -276,9 +312,14 @@ fn standing(job: &Job) -> Markup {
         @if let Some((_, Err(why))) = &ended { p class="state broken" role="alert" { (shown(why)) } }
         (what(&job.chosen))
         @let report = match &ended { Some((_, Ok(report))) => report.clone(), _ => job.so_far() };
-        p { label for="progress" { "Looked at " (report.seen) " of " (job.open) } }
-        progress id="progress" max=(job.open.max(1)) value=(report.seen.min(job.open)) { (report.seen) " of " (job.open) }
+        @let taken = job.taken();
+        p { label for="progress" { "Looked at " (report.seen) " of " (taken) } }
+        progress id="progress" max=(taken.max(1)) value=(report.seen.min(taken)) { (report.seen) " of " (taken) }
         (figures(&report, "redriven"))
+        @let open = still_open(job, &report);
+        @if ended.is_some() && open > 0 {
+            p { (open) " of the " (job.open) " that were open when it began " (is_or_are(open)) " still open: plan another redrive, or look at why they stay." }
+        }
         p class="quiet" {
             "Begun " (time(job.began.as_millisecond())) " by " (shown(&job.who)) ": " (shown(&job.why)) "."
             @if let Some((at, _)) = &ended { " Ended " (time(at.as_millisecond())) "." }
@@ -296,10 +337,45 @@ fn figures(report: &RedriveReport, redriven: &str) -> Markup {
             dd { "as " (report.appended) " records"
                 @if report.unreadable > 0 { ", of which " (report.unreadable) " are dead letters again" } }
             @for (why, count) in skipped.iter().take(MOST_REASONS) {
-                dt { (count) " stay as they are" }
-                dd { (shown(why)) }
+                dt { (count) @if **count == 1 { " stays as it is" } @else { " stay as they are" } }
+                dd { (shown(why)) @if let Some(found) = report.examples.get(*why) { "; the first of them: " (shown(found)) } }
             }
             @if skipped.len() > MOST_REASONS { dd { "and for " (skipped.len() - MOST_REASONS) " other reasons" } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(open: Open, report: &RedriveReport) -> String {
+        let chosen = Chosen { source: "dub".into(), stage: "adapt".into(), reason: "not_json".into(), until: 5 };
+        planned(&chosen, open, report, "key", "--config a.toml").into_string()
+    }
+
+    #[test]
+    fn a_group_whose_oldest_cannot_be_redriven_can_be_redriven_all_the_same() {
+        let none = RedriveReport { seen: PLANNED, left: PLANNED, ..RedriveReport::default() };
+        let page = plan(Open { all: 51_000, within_reach: 51_000 }, &none);
+        assert!(page.contains("Redrive 51000") && page.contains("the others were not looked at"), "{page}");
+        // All were read: there is nothing to confirm.
+        let page = plan(Open { all: PLANNED, within_reach: PLANNED }, &none);
+        assert!(!page.contains("<form") && page.contains("nothing to confirm"), "{page}");
+    }
+
+    #[test]
+    fn what_is_confirmed_is_what_a_redrive_reaches() {
+        let read = RedriveReport { seen: PLANNED, redriven: PLANNED, ..RedriveReport::default() };
+        let page = plan(Open { all: 2_500, within_reach: 2_000 }, &read);
+        assert!(page.contains("2500 are open") && page.contains("Redrive 2000"), "{page}");
+        assert!(page.contains("500 of them are of topics that Kafka no longer has"), "{page}");
+        let page = plan(Open { all: 250_000, within_reach: 250_000 }, &read);
+        assert!(
+            page.contains("Redrive 100000") && page.contains("takes the oldest 100000; the rest stays open"),
+            "{page}"
+        );
+        let page = plan(Open { all: 1, within_reach: 0 }, &RedriveReport::default());
+        assert!(!page.contains("<form") && page.contains("1 of them is of topics"), "{page}");
     }
 }

@@ -48,7 +48,7 @@ const INGEST: Opt<Text> = Opt::new(
     "Where senders find ingest: best the public address, so that what stands before ingest is tried as well.",
     "\"https://hooks.example.com\"",
 )
-.otherwise("where `[ingest] listen` is, on the same machine");
+.otherwise("where `[ingest] listen` is, on the same machine; required where `[ingest] tls` is set");
 
 /// `[canary]`.
 pub(crate) static GROUP: Group = Group {
@@ -94,6 +94,7 @@ pub(crate) fn read(
     known: &Known<'_>,
     sources: &[Source],
     rules: &[Rule],
+    ingest_has_tls: bool,
 ) -> Option<Canary> {
     let section = section?;
     section.demand(&SOURCE);
@@ -111,11 +112,15 @@ pub(crate) fn read(
     let rule = section.placed(&RULE).filter(|(name, at)| known.rules.check("rule", name, at, section.reading)).map(
         |(name, at)| {
             if let Some(rule) = rules.iter().find(|rule| rule.rule.name() == name) {
-                check_rule(&section, rule, interval, &at);
+                check_rule(&section, rule, interval, source.as_deref(), &at);
             }
             name
         },
     );
+    if ingest_has_tls && !section.has(&INGEST) {
+        // The address of the listener is none that its certificate names.
+        section.missing(INGEST.key, "write ingest = \"https://…\" with a name of the certificate: [ingest] tls is set");
+    }
     let ingest = http_address(&section, &INGEST);
     section.finish();
     Some(Canary { source: source?, rule, interval, patience, ingest })
@@ -134,8 +139,12 @@ fn check_source(section: &Section<'_>, source: &Source, at: &Place) {
 }
 
 /// A message has to follow each event by itself, at once: anything else would be measured as a fault.
-fn check_rule(section: &Section<'_>, rule: &Rule, interval: Duration, at: &Place) {
+fn check_rule(section: &Section<'_>, rule: &Rule, interval: Duration, source: Option<&str>, at: &Place) {
     let name = rule.rule.name();
+    let of_source = rule.rule.when().conditions().iter().filter(|condition| condition.field() == Field::Source);
+    let mut of_source = of_source.map(|condition| condition.patterns());
+    let is_of_another =
+        source.is_some_and(|source| of_source.any(|patterns| !patterns.iter().any(|pattern| pattern.matches(source))));
     let of_list = [Field::Intent, Field::Promo, Field::Owner];
     let listed = rule.rule.when().conditions().iter().find(|condition| of_list.contains(&condition.field()));
     let (message, hint) = match &rule.send {
@@ -146,6 +155,10 @@ fn check_rule(section: &Section<'_>, rule: &Rule, interval: Duration, at: &Place
         _ if rule.rule.trigger() != Some(&Trigger::Each) => {
             (format!("rule {name:?} does not speak at each event"), "write alert = { each = true }")
         }
+        _ if is_of_another => (
+            format!("rule {name:?} asks for another source than that of [canary]: it never speaks about a canary"),
+            "ask for the source of [canary] in when, such as source = \"canary\", or leave source out of it",
+        ),
         _ if listed.is_some() => (
             format!("rule {name:?} asks for what comes from a list of links, which the canary is not in"),
             "name a rule that asks for what an event says itself, such as source = \"canary\"",

@@ -311,7 +311,7 @@ fn read(root: &Table, whole: &Place, environment: &Environment, sink: &Sink) -> 
         section(&top, &root::SILENCE).map(|all| silence::read_silences(&all, &known_rules)).unwrap_or_default();
     let inhibits = inhibit::read(section(&top, &root::INHIBIT).as_ref(), &known_rules, &rules);
     let known = canary::Known { sources: &known_sources, rules: &known_rules };
-    let canary = canary::read(section(&top, &root::CANARY), &known, &sources, &rules);
+    let canary = canary::read(section(&top, &root::CANARY), &known, &sources, &rules, ingest.tls.is_some());
     let workflow = section(&top, &root::WORKFLOW)
         .and_then(|workflow| owners::read_workflow(workflow, &known_owners, &known_destinations));
     let channels = channels::read(section(&top, &root::CHANNELS));

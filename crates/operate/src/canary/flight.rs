@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use config::{Canary, Source};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use warehouse::{Side, Warehouse};
 
+use super::Path;
 use crate::rehearse::made_up::{Maker, Scenario};
 use crate::rehearse::post::{Answered, Poster};
 use crate::{Installation, clock};
@@ -56,9 +57,27 @@ pub(super) enum Reason {
     NoMessage,
     /// It counts as production data.
     Production,
+    /// It is a dead letter: set aside, or not read.
+    DeadLetter,
 }
 
 impl Reason {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Configuration,
+        Self::Unreachable,
+        Self::Refused,
+        Self::ClickHouse,
+        Self::NoRow,
+        Self::NoMessage,
+        Self::Production,
+        Self::DeadLetter,
+    ];
+
+    /// Whether an event can fail for it on the way there: a message is missed only by one that waits for it.
+    pub(super) fn is_of(self, path: Path) -> bool {
+        self != Self::NoMessage || path == Path::Message
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Configuration => "configuration",
@@ -68,6 +87,7 @@ impl Reason {
             Self::NoRow => "no_row",
             Self::NoMessage => "no_message",
             Self::Production => "production",
+            Self::DeadLetter => "dead_letter",
         }
     }
 }
@@ -171,8 +191,9 @@ impl Flight<'_> {
         let mut pause = LOOK_FIRST;
         loop {
             let looked = self.look(taken, &Question::Row(Side::Test)).await;
-            if let Ok(Some(key)) = looked {
-                return Ok((taken.at.elapsed(), key));
+            if let Ok(Some(found)) = looked {
+                found.is_event(taken)?;
+                return Ok((taken.at.elapsed(), found.key));
             }
             if Instant::now() >= deadline {
                 return self.no_row(taken, looked).await;
@@ -183,7 +204,7 @@ impl Flight<'_> {
     }
 
     /// Why no row was seen: ClickHouse cannot say, or has it where it must not be, or has it not.
-    async fn no_row<T>(&mut self, taken: &Taken, looked: Result<Option<String>, String>) -> Result<T, Failure> {
+    async fn no_row<T>(&mut self, taken: &Taken, looked: Result<Option<Found>, String>) -> Result<T, Failure> {
         let (id, waited) = (&taken.id, self.canary.patience.as_secs());
         let elsewhere = match looked {
             Ok(_) => self.look(taken, &Question::Row(Side::Production)).await,
@@ -191,10 +212,12 @@ impl Flight<'_> {
         };
         match elsewhere {
             Err(why) => failed(Reason::ClickHouse, format!("whether {id} is a row cannot be seen: {why}")),
-            Ok(Some(_)) => failed(
-                Reason::Production,
-                format!("{id} counts as production data: what runs there has another configuration"),
-            ),
+            // What could not be read, and what was set aside, is never known to be test data.
+            Ok(Some(found)) => {
+                found.is_event(taken)?;
+                let why = format!("{id} counts as production data: what runs there has another configuration");
+                failed(Reason::Production, why)
+            }
             Ok(None) => {
                 failed(Reason::NoRow, format!("{id} was taken as {} and is not a row {waited} s later", taken.receipt))
             }
@@ -226,7 +249,7 @@ impl Flight<'_> {
     }
 
     /// Looks once, over the connection that there is; over a new one after a failure.
-    async fn look(&mut self, taken: &Taken, question: &Question<'_>) -> Result<Option<String>, String> {
+    async fn look(&mut self, taken: &Taken, question: &Question<'_>) -> Result<Option<Found>, String> {
         let asked = async {
             let warehouse = match self.warehouse.as_ref() {
                 Some(warehouse) => warehouse.clone(),
@@ -251,9 +274,36 @@ enum Question<'q> {
     Message { rule: &'q str, key: &'q str },
 }
 
+/// What was asked for, and is there.
+#[derive(Debug, PartialEq, Eq)]
+struct Found {
+    /// Its event key.
+    key: String,
+    /// Where and why it was refused, if it is a dead letter.
+    dead: Option<String>,
+}
+
+impl Found {
+    fn of(row: &Map<String, Value>) -> Self {
+        let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
+        let dead = (text("outcome") == "dead_letter").then(|| format!("{}, {}", text("stage"), text("reason")));
+        Self { key: text("event_key").to_owned(), dead }
+    }
+
+    fn is_event(&self, taken: &Taken) -> Result<(), Failure> {
+        match &self.dead {
+            None => Ok(()),
+            Some(refused) => failed(
+                Reason::DeadLetter,
+                format!("{} was taken as {} and is a dead letter ({refused})", taken.id, taken.receipt),
+            ),
+        }
+    }
+}
+
 impl Question<'_> {
-    /// Its event key, if what was asked for is there.
-    async fn ask(&self, warehouse: &Warehouse, taken: &Taken) -> Result<Option<String>, String> {
+    /// What was asked for, if it is there.
+    async fn ask(&self, warehouse: &Warehouse, taken: &Taken) -> Result<Option<Found>, String> {
         let since = ("since", taken.since.as_str());
         let rows = match self {
             Self::Row(side) => warehouse.query(*side, ROW, &[since, ("receipt", &taken.receipt)]).await,
@@ -262,11 +312,11 @@ impl Question<'_> {
             }
         };
         let rows = rows.map_err(|error| runtime::with_causes(&error))?;
-        Ok(rows.first().map(|row| row.get("event_key").and_then(Value::as_str).unwrap_or_default().to_owned()))
+        Ok(rows.first().map(Found::of))
     }
 }
 
-const ROW: &str = "SELECT event_key FROM records WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}) \
+const ROW: &str = "SELECT event_key, outcome, stage, reason FROM records WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}) \
                    AND request_id = {receipt:String} LIMIT 1";
 /// A message names its alerts where it is planned.
 const MESSAGE: &str = "SELECT {key:String} AS event_key FROM delivery_attempts \
@@ -274,3 +324,22 @@ const MESSAGE: &str = "SELECT {key:String} AS event_key FROM delivery_attempts \
     SELECT bundle_id FROM delivery_attempts WHERE at >= fromUnixTimestamp64Milli({since:Int64}) AND stage = 'planned' \
     AND hasAny(alert_ids, (SELECT groupArray(alert_id) FROM alerts \
     WHERE received_at >= fromUnixTimestamp64Milli({since:Int64}) AND rule = {rule:String} AND sample = {key:String}))) LIMIT 1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_was_set_aside_is_a_dead_letter_and_no_event() {
+        let taken = Taken { id: "canary-1".into(), receipt: "req_1".into(), at: Instant::now(), since: "0".into() };
+        let found = |outcome: &str| {
+            let row =
+                json!({ "event_key": "k", "outcome": outcome, "stage": "ingest", "reason": "switched_to_quarantine" });
+            Found::of(row.as_object().unwrap())
+        };
+        assert!(found("event").is_event(&taken).is_ok());
+        let failure = found("dead_letter").is_event(&taken).unwrap_err();
+        assert_eq!(failure.reason, Reason::DeadLetter);
+        assert!(failure.why.contains("ingest, switched_to_quarantine"), "{}", failure.why);
+    }
+}

@@ -5,7 +5,7 @@ use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 use runtime::Metrics;
 
 use super::Path;
-use super::flight::{Arrival, Came};
+use super::flight::{Arrival, Came, Reason};
 use crate::{Result, clock};
 
 /// In seconds, from the answer until it is seen. A row takes one to two when nothing is wrong.
@@ -14,6 +14,7 @@ const BUCKETS: [f64; 14] = [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0,
 pub(super) struct Meters {
     seconds: HistogramVec,
     last_success: GaugeVec,
+    measured_since: GaugeVec,
     failures: IntCounterVec,
     /// Of each path, whether it is measured, and since when it fails, in milliseconds since 1970.
     paths: [(bool, Option<i64>); Path::ALL.len()],
@@ -24,10 +25,12 @@ impl Meters {
         let seconds =
             "Time from the answer of ingest until the canary's event is seen as a row, or its message as delivered";
         let last = "When the canary's event last came through; 0 since the start if not yet";
+        let since = "Since when the canary waits for what is to come of its events";
         let failures = "Events of the canary that did not come through, by reason";
         Ok(Self {
             seconds: metrics.histogram("canary_seconds", seconds, &["path"], &BUCKETS)?,
             last_success: metrics.gauge("canary_last_success_timestamp_seconds", last, &["path"])?,
+            measured_since: metrics.gauge("canary_measured_since_timestamp_seconds", since, &["path"])?,
             failures: metrics.counter("canary_failures_total", failures, &["path", "reason"])?,
             paths: Default::default(),
         })
@@ -41,6 +44,10 @@ impl Meters {
                 (true, false) => {
                     self.seconds.with_label_values(&[path.name()]);
                     self.last_success.with_label_values(&[path.name()]).set(0.0);
+                    self.measured_since.with_label_values(&[path.name()]).set(clock::now().0 as f64 / 1_000.0);
+                    for reason in Reason::ALL.into_iter().filter(|reason| reason.is_of(path)) {
+                        self.failures.with_label_values(&[path.name(), reason.name()]);
+                    }
                 }
                 (false, true) => self.forget_path(path),
                 _ => {}
@@ -61,6 +68,10 @@ impl Meters {
         // An error means that there is none.
         drop(self.seconds.remove_label_values(&[path.name()]));
         drop(self.last_success.remove_label_values(&[path.name()]));
+        drop(self.measured_since.remove_label_values(&[path.name()]));
+        for reason in Reason::ALL {
+            drop(self.failures.remove_label_values(&[path.name(), reason.name()]));
+        }
     }
 
     /// What became of an event.

@@ -7,6 +7,7 @@ use super::findings::Findings;
 use super::judge::{answers, span};
 
 const LAST_SUCCESS: &str = "hookline_canary_last_success_timestamp_seconds";
+const SINCE: &str = "hookline_canary_measured_since_timestamp_seconds";
 const FAILURES: &str = "hookline_canary_failures_total";
 
 impl Findings<'_> {
@@ -14,10 +15,15 @@ impl Findings<'_> {
     pub(super) fn canary(&mut self) {
         let Some(canary) = &self.installation.config.canary else { return };
         let (mut newest, mut failed): (BTreeMap<&str, f64>, BTreeMap<&str, f64>) = Default::default();
+        let mut since: BTreeMap<&str, f64> = BTreeMap::new();
         for (_, answer) in answers(self.facts) {
             for sample in answer.of(LAST_SUCCESS) {
                 let at = newest.entry(sample.label("path")).or_default();
                 *at = at.max(sample.value);
+            }
+            for sample in answer.of(SINCE) {
+                let at = since.entry(sample.label("path")).or_insert(sample.value);
+                *at = at.min(sample.value);
             }
             for sample in answer.of(FAILURES) {
                 *failed.entry(sample.label("path")).or_default() += sample.value;
@@ -27,15 +33,16 @@ impl Findings<'_> {
         // In the order of the way: a message follows its row.
         let dead = ["row", "message"].into_iter().find_map(|path| {
             let (at, failed) = (*newest.get(path)?, failed.get(path).copied().unwrap_or_default());
+            let dead_after_s = canary.dead_after().as_secs_f64();
             if at == 0.0 {
-                // One that has just been started has neither come through nor failed.
-                return (failed > 0.0)
+                // One that was started with all else misses its first events, since what they go to is not there yet.
+                let waited_s = now_s - since.get(path).copied().unwrap_or_default();
+                return (failed > 0.0 && waited_s > dead_after_s)
                     .then(|| format!("no event of the canary has become a {path} since it was started"));
             }
             let age = now_s - at;
             let words = || span((age * 1_000.0) as i64);
-            (age > canary.dead_after().as_secs_f64())
-                .then(|| format!("no event of the canary has become a {path} for {}", words()))
+            (age > dead_after_s).then(|| format!("no event of the canary has become a {path} for {}", words()))
         });
         let flag = self.flag();
         let asked_all = self.facts.instances.iter().all(|instance| instance.named && instance.answer.is_ok());

@@ -284,12 +284,16 @@ fn a_canary_is_dead_when_three_of_its_events_did_not_come_through() {
         (report.state, report.headline)
     };
     let (last, failures) = ("last_success_timestamp_seconds", "failures_total");
+    let since = "measured_since_timestamp_seconds";
     let ago = |seconds: i64| (NOW / 1_000 - seconds) as f64;
     let (state, headline) = said(&[]);
     assert_eq!(state, Severity::Attention);
     assert!(headline.starts_with("no instance that was asked runs the canary"), "{headline}");
     assert_eq!(said(&[(last, "row", ago(269)), (last, "message", ago(12)), (failures, "row", 3.0)]).0, Severity::Fine);
     assert_eq!(said(&[(last, "row", 0.0), (last, "message", 0.0)]).0, Severity::Fine, "it has just been started");
+    let missed = |seconds| [(last, "row", 0.0), (since, "row", ago(seconds)), (failures, "row", 1.0)];
+    assert_eq!(said(&missed(269)).0, Severity::Fine, "one event came too early");
+    assert_eq!(said(&missed(271)).0, Severity::Broken);
     let broken = |samples: &[(&str, &str, f64)]| {
         let (state, headline) = said(samples);
         assert_eq!(state, Severity::Broken, "{headline}");
@@ -300,7 +304,12 @@ fn a_canary_is_dead_when_three_of_its_events_did_not_come_through() {
         "end to end is broken: no event of the canary has become a row for 5m"
     );
     assert_eq!(
-        broken(&[(last, "row", ago(1)), (last, "message", 0.0), (failures, "message", 1.0)]),
+        broken(&[
+            (last, "row", ago(1)),
+            (last, "message", 0.0),
+            (since, "message", ago(300)),
+            (failures, "message", 3.0)
+        ]),
         "end to end is broken: no event of the canary has become a message since it was started"
     );
 }

@@ -60,6 +60,20 @@ fn its_events_count_nowhere_and_a_message_follows_each() {
     refused(&rule(EACH, "send = { to = [\"log\"], first = \"5s\", then_every = \"1s\" }"), named, "bundles");
     refused(&rule(EACH, &format!("{AT_ONCE}\nshadow = true")), named, "shadow rule");
     refused(&rule(EACH, AT_ONCE).replace("source =", "intent ="), named, "list of links");
+    refused(&rule(EACH, AT_ONCE).replace("\"canary\" }", "\"dub-*\" }"), named, "another source than that of [canary]");
+    let among = rule(EACH, AT_ONCE).replace("source = \"canary\"", "source = [\"dub-main\", \"can*\"]");
+    assert_eq!(sound(&with(&among, named)).canary.unwrap().rule.as_deref(), Some("canary"));
     let counted = with("", "source = \"canary\"\n").replace("test = true\n", "");
     assert!(errors(&counted)[0].contains("would stand in reports"), "{:?}", errors(&counted));
+}
+
+#[test]
+fn where_ingest_has_tls_its_address_has_to_be_said() {
+    let tls = "[ingest]\ntls = { cert = \"a.pem\", key = \"b.pem\" }\n";
+    let text = |canary: &str| format!("{}{tls}", with("", &format!("source = \"canary\"\n{canary}")));
+    let found = errors(&text(""));
+    assert!(found.len() == 1 && found[0].contains("[canary] has no \"ingest\""), "{found:?}");
+    assert_eq!(sound(&text("ingest = \"https://hooks\"\n")).canary.unwrap().ingest.as_deref(), Some("https://hooks"));
+    let variables = environment(&[("HOOKLINE_CANARY_INGEST", "https://hooks")]);
+    assert!(load_with(&text(""), &variables).is_ok());
 }

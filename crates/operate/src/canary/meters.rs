@@ -135,6 +135,11 @@ mod tests {
         meters.expect(&canary(Some("canary")));
         let zero = |path: &str| format!("hookline_canary_last_success_timestamp_seconds{{path=\"{path}\"}} 0\n");
         assert!(text().contains(&zero("row")) && text().contains(&zero("message")), "{}", text());
+        assert!(text().contains("hookline_canary_measured_since_timestamp_seconds{path=\"message\"} 1"), "{}", text());
+        let misses =
+            |number| format!("hookline_canary_failures_total{{path=\"message\",reason=\"no_message\"}} {number}\n");
+        // The first miss is an increase as well.
+        assert!(text().contains(&misses(0)), "{}", text());
 
         let why = "no answer".to_owned();
         let lost = |reason| Err(Failure { reason, why: why.clone() });
@@ -142,13 +147,16 @@ mod tests {
         meters.note(&canary(Some("canary")), &came);
         assert!(text().contains("hookline_canary_seconds_bucket{path=\"row\",le=\"0.75\"} 1\n"), "{}", text());
         assert!(!text().contains(&zero("row")) && text().contains(&zero("message")), "{}", text());
-        assert!(text().contains("hookline_canary_failures_total{path=\"message\",reason=\"no_message\"} 1\n"));
+        assert!(text().contains(&misses(1)));
 
         // Another configuration, whose canary waits for no message; then one without a canary.
         meters.expect(&canary(None));
         meters.note(&canary(None), &Came { row: lost(Reason::Unreachable), message: lost(Reason::Unreachable) });
         assert!(!text().contains(&zero("message")), "{}", text());
         assert!(!text().contains("path=\"message\",reason=\"unreachable\""), "{}", text());
+        // With a message again: what failed before is not counted once more.
+        meters.expect(&canary(Some("canary")));
+        assert!(text().contains(&misses(0)), "{}", text());
         meters.forget();
         assert!(!text().contains("canary_last_success_timestamp_seconds{"), "{}", text());
     }

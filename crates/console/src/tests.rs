@@ -194,10 +194,20 @@ async fn a_redrive_runs_alone_and_ends_when_it_is_cancelled() {
     state.redrives.finish().await;
     let page = seen(&console, &cookie, &progress).await;
     assert!(
-        page.contains("CANCELLED") && page.contains("3 of the 5 that were open when it began are still open"),
+        page.contains("CANCELLED") && page.contains("3 of the 5 that were open when it began were not redriven"),
         "{page}"
     );
     assert!(!page.contains("/dead-letters/cancel"), "{page}");
+
+    // Another that reaches its end and leaves some as they are does not look like one that left none.
+    let chosen = redrives::Chosen { source: "dub".into(), stage: "adapt".into(), reason: "not_json".into(), until: 5 };
+    let some = |_| async {
+        Ok(operate::dead_letters::redrive::RedriveReport { seen: 5, redriven: 4, left: 1, ..Default::default() })
+    };
+    let other = state.redrives.start(chosen, 5, ("ana".into(), "mended".into()), &shutdown, some).ok().unwrap();
+    state.redrives.finish().await;
+    let page = seen(&console, &cookie, &format!("/dead-letters/progress?number={}", other.number)).await;
+    assert!(page.contains("state attention") && page.contains("DONE, not all were redriven"), "{page}");
 
     // Its stream says so once, and ends.
     let live = get_page(&format!("/dead-letters/progress/live?number={}", job.number)).body(Body::empty()).unwrap();

@@ -155,6 +155,10 @@ pub(crate) async fn bytes(
                 h2 { "Lane " (letter.row.lane) ", offset " (letter.row.raw_offset) }
                 p { (letter.row.stage) ": " (letter.row.reason) ". " (shown(&letter.row.detail)) }
                 p class="quiet" { "Received " (time(letter.row.received_at)) ", receipt " (shown(&letter.row.request_id)) }
+                @if letter.row.is_begun() {
+                    p { "A redrive of it was begun " (time(letter.row.decided_at)) " by " (shown(&letter.row.decided_by)) " and has not ended: redrive it again, "
+                        "an event counts once in any case." }
+                }
                 @match (&letter.body, &letter.body_hex) {
                     (Some(body), _) => pre tabindex="0" { (shown(body)) },
                     (None, Some(hex)) => pre tabindex="0" { (shown(hex)) },

@@ -111,6 +111,10 @@ fn planned(chosen: &Chosen, open: Open, report: &RedriveReport, form_key: &str, 
     }
 }
 
+fn was_or_were(number: u64) -> &'static str {
+    if number == 1 { "was" } else { "were" }
+}
+
 fn is_or_are(number: u64) -> &'static str {
     if number == 1 { "is" } else { "are" }
 }
@@ -294,13 +298,13 @@ fn word(job: &Job) -> (&'static str, &'static str) {
         None => ("state attention", "RUNS"),
         Some((_, Err(_))) => ("state broken", "FAILED"),
         Some((_, Ok(report))) if report.cancelled => ("state attention", "CANCELLED"),
-        Some((_, Ok(report))) if still_open(job, &report) > 0 => ("state attention", "DONE, and some are still open"),
+        Some((_, Ok(report))) if not_redriven(job, &report) > 0 => ("state attention", "DONE, not all were redriven"),
         Some((_, Ok(_))) => ("state fine", "DONE"),
     }
 }
 
 /// How many of those that were open when it began it has not redriven.
-fn still_open(job: &Job, report: &RedriveReport) -> u64 {
+fn not_redriven(job: &Job, report: &RedriveReport) -> u64 {
     job.open.saturating_sub(report.redriven)
 }
 
@@ -316,9 +320,9 @@ fn standing(job: &Job) -> Markup {
         p { label for="progress" { "Looked at " (report.seen) " of " (taken) } }
         progress id="progress" max=(taken.max(1)) value=(report.seen.min(taken)) { (report.seen) " of " (taken) }
         (figures(&report, "redriven"))
-        @let open = still_open(job, &report);
-        @if ended.is_some() && open > 0 {
-            p { (open) " of the " (job.open) " that were open when it began " (is_or_are(open)) " still open: plan another redrive, or look at why they stay." }
+        @let rest = not_redriven(job, &report);
+        @if ended.is_some() && rest > 0 {
+            p { (rest) " of the " (job.open) " that were open when it began " (was_or_were(rest)) " not redriven by it: look at why they stay, or plan another redrive." }
         }
         p class="quiet" {
             "Begun " (time(job.began.as_millisecond())) " by " (shown(&job.who)) ": " (shown(&job.why)) "."

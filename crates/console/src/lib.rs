@@ -32,6 +32,9 @@ use redrives::Redrives;
 /// How old a status may be that is shown once more: many may look at the same time, and the engines are asked once.
 const STATUS_KEPT: Duration = Duration::from_secs(2);
 
+/// How long pages that were asked for before a stop may take to be answered.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// What the console needs to know.
 pub struct Settings {
     /// What it is about: the newest, for each page.
@@ -107,11 +110,27 @@ pub fn may_listen(address: SocketAddr, token: Option<&SecretText>) -> Result<(),
 pub async fn serve(listener: TcpListener, settings: Settings, shutdown: Shutdown) -> Result<(), ConsoleError> {
     let address = listener.local_addr()?;
     may_listen(address, settings.token.as_ref())?;
-    let state = State::new(settings, address);
+    serve_until(listener, State::new(settings, address), shutdown).await
+}
+
+async fn serve_until(listener: TcpListener, state: Arc<State>, shutdown: Shutdown) -> Result<(), ConsoleError> {
     let router = router(Arc::clone(&state), shutdown.clone());
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.given().await }).await;
-    state.redrives.finish().await;
-    Ok(served?)
+    let stop = shutdown.clone();
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.given().await });
+    let answers = async {
+        tokio::select! {
+            served = served.into_future() => served,
+            // A page that waits for an engine holds no stop.
+            () = async { shutdown.given().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
+        }
+    };
+    let redrives = async {
+        shutdown.given().await;
+        state.redrives.finish().await;
+        Ok(())
+    };
+    tokio::try_join!(answers, redrives)?;
+    Ok(())
 }
 
 fn router(state: Arc<State>, shutdown: Shutdown) -> Router {

@@ -217,6 +217,40 @@ async fn a_redrive_runs_alone_and_ends_when_it_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_browser_that_holds_its_connection_does_not_hold_a_stop_and_a_redrive_in_its_step_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let folder = tempfile();
+    let file = folder.join("held.toml");
+    std::fs::write(&file, CONFIG).unwrap();
+    let environment = Environment::new([("", ""); 0], jiff::Timestamp::UNIX_EPOCH).without_secrets();
+    let config = Config::load(&file, &environment).unwrap_or_else(|problems| panic!("{problems}"));
+    let installation = Installation::without_engines(config, &file).unwrap();
+    let settings = Settings { installation: installation.into(), instances: Vec::new(), token: None };
+    let state = State::new(settings, address);
+    let shutdown = Shutdown::default();
+
+    let (open, gate) = tokio::sync::oneshot::channel::<()>();
+    let chosen = redrives::Chosen { source: "dub".into(), stage: "adapt".into(), reason: "not_json".into(), until: 5 };
+    let held = |_| async move {
+        let _ = gate.await;
+        Ok(operate::dead_letters::redrive::RedriveReport::default())
+    };
+    let job = state.redrives.start(chosen, 5, ("ana".into(), "mended".into()), &shutdown, held).ok().unwrap();
+    let connection = tokio::net::TcpStream::connect(address).await.unwrap();
+    let serving = tokio::spawn(serve_until(listener, state, shutdown.clone()));
+    shutdown.stop();
+    while !job.is_cancelled() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!serving.is_finished(), "its step has not ended");
+    open.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert!(job.is_over());
+    drop(connection);
+}
+
+#[tokio::test]
 async fn a_listener_that_others_reach_is_refused_without_a_token() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let folder = tempfile();

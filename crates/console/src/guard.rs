@@ -139,6 +139,11 @@ pub(crate) fn is_of_session(visitor: &Visitor, form_key: &str) -> bool {
     visitor.form_key.as_ref().is_some_and(|key| bool::from(key.as_bytes().ct_eq(form_key.as_bytes())))
 }
 
+/// The answer to a form that is not.
+pub(crate) fn of_another_session() -> Response {
+    (StatusCode::FORBIDDEN, "this form is not of your session: sign in, and send it again").into_response()
+}
+
 #[derive(Deserialize)]
 pub(crate) struct SignIn {
     token: String,

@@ -63,8 +63,8 @@ impl Claims {
         }
     }
 
-    /// `wanted` if it is free, any free port if it is 0. `flag` is what the message tells a user to change. `patient`: an earlier
-    /// run on the same data folder was killed, and what is left of it may hold the port a while longer.
+    /// `wanted` if it is free, any free port if it is 0. `flag` is what the message tells a user to change. `patient`:
+    /// an earlier run on the same data folder was killed, and what is left of it may hold the port for a while.
     pub(crate) async fn choose(&self, wanted: u16, what: &str, flag: &str, patient: bool) -> anyhow::Result<u16> {
         if wanted == 0 {
             return self.any().with_context(|| format!("for {what}"));

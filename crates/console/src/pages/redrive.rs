@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::{failed, layout, shown, time, wants_token};
 use crate::State;
-use crate::guard::{Visitor, is_of_session};
+use crate::guard::{Visitor, is_of_session, of_another_session};
 use crate::redrives::{self, Chosen, Job, MOST_LETTERS};
 
 const TITLE: &str = "Redrive dead letters";
@@ -138,7 +138,7 @@ pub(crate) async fn start(
     Form(form): Form<Confirmed>,
 ) -> Response {
     if !is_of_session(&visitor, &form.form_key) {
-        return (StatusCode::FORBIDDEN, "this form is not of your session: sign in, and send it again").into_response();
+        return of_another_session();
     }
     let (who, why) = (form.who.trim(), form.why.trim());
     if who.is_empty() || why.is_empty() || form.until > Timestamp::now().as_millisecond() {
@@ -240,7 +240,7 @@ pub(crate) async fn cancel(
     Form(form): Form<Cancel>,
 ) -> Response {
     if !is_of_session(&visitor, &form.form_key) {
-        return (StatusCode::FORBIDDEN, "this form is not of your session: sign in, and send it again").into_response();
+        return of_another_session();
     }
     let Some(job) = state.redrives.find(form.number) else { return unknown(&visitor) };
     tracing::info!(number = job.number, "a redrive is cancelled at the console");

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{failed, held, layout, switched, time};
 use crate::State;
-use crate::guard::{Visitor, is_of_session};
+use crate::guard::{Visitor, is_of_session, of_another_session};
 
 /// What a source can be switched to here, with what that means. Retiring one is for the command line.
 const SWITCHES: [(&str, SwitchState, &str); 3] = [
@@ -103,7 +103,7 @@ pub(crate) async fn switch(
     Form(form): Form<SwitchForm>,
 ) -> Response {
     if !is_of_session(&visitor, &form.form_key) {
-        return (StatusCode::FORBIDDEN, "this form is not of your session: sign in, and send it again").into_response();
+        return of_another_session();
     }
     let to = SWITCHES.iter().find(|(name, ..)| *name == form.state).map(|(_, to, _)| *to);
     let (who, why) = (form.who.trim().to_owned(), form.why.trim().to_owned());

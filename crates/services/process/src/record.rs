@@ -16,7 +16,8 @@ pub struct RawRecord<'r> {
     pub body: &'r [u8],
     /// What ingest wrote beside them; its received time is the one that counts.
     pub headers: Result<RawHeaders<'r>, HeaderError>,
-    /// The time that ingest claims, if it is so far from the broker's that it was not believed; in milliseconds since 1970.
+    /// The time that ingest claims, if it is so far from the broker's that it was not believed; in milliseconds since
+    /// 1970.
     pub disbelieved: Option<i64>,
 }
 
@@ -49,14 +50,14 @@ impl<'r> RawRecord<'r> {
         Self::new(lane, offset, appended_at, key, body, RawHeaders::from_headers(headers))
     }
 
-    /// The lane's time at this record, in milliseconds since 1970: when it was appended; if ingest's clock and the broker's disagree, the
-    /// earlier of what they say.
+    /// The lane's time at this record, in milliseconds since 1970: when it was appended; if ingest's clock and the
+    /// broker's disagree, the earlier of what they say.
     pub(crate) fn time(&self) -> i64 {
         self.disbelieved.map_or(self.appended_at, |claimed| claimed.min(self.appended_at))
     }
 
-    /// Whether what becomes of it tells something new, so that the fuse counts it: what ingest has set aside is a dead letter
-    /// by decision, and what was redriven was so by a person who looked.
+    /// Whether what becomes of it tells something new, so that the fuse counts it: what ingest has set aside is a dead
+    /// letter by decision, and what was redriven was so by a person who looked.
     pub(crate) fn is_unforeseen(&self) -> bool {
         self.headers.as_ref().map_or(true, |headers| headers.quarantine.is_none() && headers.redrive_of.is_none())
     }

@@ -33,7 +33,8 @@ impl Written {
         self.to(topic, partition).map(|last| last.offset)
     }
 
-    /// What the broker's clock said when it appended that record, in milliseconds since 1970; `None` if the topic keeps its writer's time.
+    /// What the broker's clock said when it appended that record, in milliseconds since 1970; `None` if the topic keeps
+    /// its writer's time.
     #[must_use]
     pub fn stamped_ms(&self, topic: Topic, partition: u16) -> Option<i64> {
         self.to(topic, partition)?.stamped_ms

@@ -68,8 +68,13 @@ impl CountedRule {
         let (threshold, closed) = (&self.threshold, self.closed);
         let keys = &mut self.keys[usize::from(signal.test)];
         let id = keys.id(signal.key.as_ref(), KeyState::default);
-        let Some(slot) = keys.get_mut(id) else { return true };
-        let arrival = slot.state.add(threshold, closed, lane, signal);
+        let Some(state) = keys.get_mut(id) else { return true };
+        let arrival = state.add(threshold, closed, lane, signal);
+        if arrival == Arrival::InTime {
+            // The timer was set with the first match of the pane, at the latest.
+            keys.touch(id);
+            return true;
+        }
         // What came late changes the windows that are to be evaluated next.
         let next = closed.map_or(i64::MIN, |closed| closed.saturating_add(threshold.pane_ms));
         let of_pane = threshold.closed_at(signal.pane.0.max(0)).saturating_add(threshold.pane_ms);
@@ -77,7 +82,7 @@ impl CountedRule {
         if let Some(at) = timer(next.max(of_pane)) {
             keys.wake_by(id, at);
         }
-        arrival == Arrival::InTime
+        arrival == Arrival::First
     }
 
     /// Evaluates every pane that ends by `passed` and was not evaluated yet.
@@ -92,8 +97,7 @@ impl CountedRule {
         let mut keys = std::mem::take(&mut self.keys);
         for (test, keys) in [false, true].into_iter().zip(&mut keys) {
             while let Some(id) = keys.due(timer(to).unwrap_or(u32::MAX)) {
-                let Some(slot) = keys.get_mut(id) else { continue };
-                let (key, state) = (&*slot.key, &mut slot.state);
+                let Some((key, state)) = keys.named_mut(id) else { continue };
                 let differs = state.close(&threshold, from, to, |turn| tell(self.alert(key, test, turn)));
                 if state.is_over(&threshold, to) {
                     keys.remove(id);
@@ -138,10 +142,11 @@ impl CountedRule {
         for (test, keys) in [false, true].into_iter().zip(&mut self.keys) {
             let (name, memory) = (&self.name, &self.memory);
             let record = |key: &str| StateKey::of(name, memory, key, test).encode();
-            keys.take_changed(|_, slot| {
-                let mut value = Writer(HEAD.to_vec());
-                slot.state.write(&mut value);
-                changes.push(Change { key: record(&slot.key), value: Some(value.0) });
+            keys.take_changed(|_, key, state| {
+                let mut value = Writer(Vec::with_capacity(512));
+                value.0.extend_from_slice(&HEAD);
+                state.write(&mut value);
+                changes.push(Change { key: record(key), value: Some(value.0) });
             });
             changes.extend(keys.take_removed().map(|key| Change { key: record(&key), value: None }));
         }
@@ -158,8 +163,8 @@ impl CountedRule {
         let next = next.unwrap_or_else(|| state.wakes(&self.threshold, i64::MIN));
         let keys = &mut self.keys[usize::from(key.test)];
         let id = keys.id(key.key, KeyState::default);
-        let slot = keys.get_mut(id)?;
-        (slot.state, slot.stored) = (state, true);
+        *keys.get_mut(id)? = state;
+        keys.is_stored(id);
         keys.wake(id, timer(next));
         Some(())
     }

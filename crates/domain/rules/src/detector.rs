@@ -109,8 +109,16 @@ impl Detector {
             return Err(ForeignLane { lane: batch.lane, lanes: self.lanes.count() });
         }
         let mut taken = BatchResult::default();
+        // Signals of a rule mostly stand together.
+        let mut last: Option<(&str, &str, Option<Place>)> = None;
         for signal in &batch.signals {
-            match self.add(batch.lane, signal) {
+            let (rule, version) = (signal.rule.as_ref(), signal.rule_version.as_ref());
+            let place = match last {
+                Some((name, of, place)) if (name, of) == (rule, version) => place,
+                _ => self.place(rule, version),
+            };
+            last = Some((rule, version, place));
+            match place.and_then(|place| self.add(place, batch.lane, signal)) {
                 Some(Added::InTime) => {}
                 Some(Added::Late) => taken.late += 1,
                 Some(Added::NotToldApart) => taken.crowded += 1,
@@ -127,17 +135,23 @@ impl Detector {
         Ok(taken)
     }
 
-    /// Adds a signal; none if no rule of that name and version counts.
-    fn add(&mut self, lane: u16, signal: &Signal<'_>) -> Option<Added> {
-        match *self.by_name.get(signal.rule.as_ref())? {
+    /// The rule of that name and version, if it counts.
+    fn place(&self, rule: &str, version: &str) -> Option<Place> {
+        let place = *self.by_name.get(rule)?;
+        let known = match place {
+            Place::Counted(at) => &self.counted.get(at)?.version,
+            Place::Learned(at) => &self.learned.get(at)?.version,
+        };
+        (known == version).then_some(place)
+    }
+
+    /// Adds a signal of a rule.
+    fn add(&mut self, place: Place, lane: u16, signal: &Signal<'_>) -> Option<Added> {
+        match place {
             Place::Counted(at) => {
-                let rule = self.counted.get_mut(at).filter(|rule| rule.version == signal.rule_version)?;
-                Some(if rule.add(lane, signal) { Added::InTime } else { Added::Late })
+                Some(if self.counted.get_mut(at)?.add(lane, signal) { Added::InTime } else { Added::Late })
             }
-            Place::Learned(at) => {
-                let rule = self.learned.get_mut(at).filter(|rule| rule.version == signal.rule_version)?;
-                Some(rule.add(lane, signal))
-            }
+            Place::Learned(at) => Some(self.learned.get_mut(at)?.add(lane, signal)),
         }
     }
 

@@ -31,6 +31,7 @@
 
 mod codec;
 mod counted;
+mod counted_minute;
 mod detector;
 mod evaluator;
 mod example;
@@ -39,6 +40,7 @@ mod glob;
 mod index;
 mod key_table;
 mod learned;
+mod names;
 mod observation;
 mod open_minute;
 mod pane;

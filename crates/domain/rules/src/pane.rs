@@ -43,12 +43,6 @@ impl Part {
         }
     }
 
-    /// Of a rule that only counts: nothing is told apart.
-    pub(crate) fn counted(lane: u16, signal: &Signal<'_>) -> Self {
-        let [count, late] = [signal.count, signal.late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        Self { facet: Box::default(), count, late, counters: None, sample: Sample::of(lane, signal) }
-    }
-
     /// Adds what another signal says of the same facet. `room`: by how many bytes the part may grow.
     fn add(&mut self, lane: u16, signal: &Signal<'_>, room: usize) {
         self.count(signal);
@@ -113,14 +107,6 @@ impl Pane {
         Some(Self::new(Part { facet: rest?.into(), counters: None, ..Part::of(lane, signal) }))
     }
 
-    /// Adds a signal of a rule that only counts.
-    pub(crate) fn count(&mut self, lane: u16, signal: &Signal<'_>) {
-        self.first.count(signal);
-        if lane < self.first.sample.lane {
-            self.first.sample = Sample::of(lane, signal);
-        }
-    }
-
     /// Adds a signal. Whether its facet could be told apart: for another one there must be `room`, in bytes. Otherwise
     /// it counts under `rest`, or is left out.
     pub(crate) fn add(&mut self, lane: u16, signal: &Signal<'_>, room: usize, rest: Option<&str>) -> bool {
@@ -164,11 +150,6 @@ impl Pane {
 
     pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
         std::iter::once(&self.first).chain(&self.more)
-    }
-
-    /// Its only part, for rules that only count.
-    pub(crate) fn only(self) -> Part {
-        self.first
     }
 
     /// The sample of a part, by its position.

@@ -4,6 +4,7 @@ pub(crate) mod broken;
 pub(crate) mod drift;
 pub(crate) mod first_seen;
 pub(crate) mod gap;
+pub(crate) mod kept;
 pub(crate) mod profile;
 pub(crate) mod silence;
 pub(crate) mod spike;

@@ -129,22 +129,25 @@ pub struct SpikeKey {
     pub(super) speaking: Option<Box<Speaking>>,
 }
 
+/// In this order: what each minute asks for is in two lines of the processor's caches.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(C)]
 pub(super) struct Speaking {
-    pub(super) profile: Profile,
-    pub(super) hour: i64,
-    pub(super) usual: Usual,
-    /// Events of the present hour.
-    pub(super) events: u64,
-    /// The last 60 minutes, by minute of the hour, and their sum.
-    pub(super) ring: [u32; 60],
-    pub(super) sum: u64,
     /// The rule was firing in this hour; a planned launch touched it.
     pub(super) fired: bool,
     pub(super) planned: bool,
     pub(super) firing: bool,
-    pub(super) fired_at: Option<i64>,
     pub(super) calm: u8,
+    pub(super) hour: i64,
+    /// Events of the present hour.
+    pub(super) events: u64,
+    /// The sum of `ring`.
+    pub(super) sum: u64,
+    pub(super) fired_at: Option<i64>,
+    pub(super) usual: Usual,
+    pub(super) profile: Profile,
+    /// The last 60 minutes, by minute of the hour.
+    pub(super) ring: [u32; 60],
 }
 
 impl SpikeKey {
@@ -312,8 +315,14 @@ impl Speaking {
         if (came as f64) < missed / 2.0 { within + HOLE_MINUTES } else { within }
     }
 
+    /// Events of so many minutes, at most 60, up to one.
     fn within(&self, minute: i64, minutes: i64) -> u64 {
-        (0..minutes).map(|back| u64::from(self.ring[(minute - back).rem_euclid(60) as usize])).sum()
+        let end = minute.rem_euclid(60) as usize + 1;
+        let sum = |minutes: &[u32]| minutes.iter().map(|count| u64::from(*count)).sum::<u64>();
+        match end.checked_sub(minutes as usize) {
+            Some(from) => sum(&self.ring[from..end]),
+            None => sum(&self.ring[..end]) + sum(&self.ring[60 + end - minutes as usize..]),
+        }
     }
 
     fn decide(
@@ -346,6 +355,10 @@ impl Speaking {
         for (window, scatter) in [(self.short_window(rule, minute), self.usual.scatter[0]), (60, self.usual.scatter[1])]
         {
             let observed = if window == 60 { self.sum } else { self.within(minute, i64::from(window)) };
+            // What fires is no less than this, which takes no square root.
+            if (observed as f64) < floor.max(rule.times * (self.usual.upper * f64::from(window) / 60.0)) {
+                continue;
+            }
             let Band { low, high, bound } = Band::of(rule, &self.usual, window, scatter);
             if observed as f64 >= bound {
                 let range = (low, high);

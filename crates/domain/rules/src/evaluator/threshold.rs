@@ -1,7 +1,5 @@
 //! What is known about one key of one rule, and what its closed panes say.
 
-use std::collections::BTreeMap;
-
 use event::{Map, Millis, Signal, Transition};
 
 use crate::codec::{Reader, Writer};
@@ -27,11 +25,11 @@ impl Threshold {
 /// What is known about one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeyState {
-    /// Start of pane → matches, for the panes that a window can still reach.
-    panes: BTreeMap<i64, u64>,
-    /// Start of pane → a sample, for the last closed pane and those still open. The smallest lane's first one, so that
-    /// it does not depend on how lanes interleave.
-    samples: BTreeMap<i64, Sample>,
+    /// Starts of panes and their matches, of the panes that a window can still reach, in their order.
+    panes: Vec<(i64, u64)>,
+    /// Starts of panes and a sample, of the last closed pane and those still open, in their order. The smallest lane's
+    /// first one, so that it does not depend on how lanes interleave.
+    samples: Vec<(i64, Sample)>,
     /// The end of the window at which it fired last.
     fired_at: Option<i64>,
     /// Whether it fired and has not resolved.
@@ -51,8 +49,10 @@ pub(crate) struct KeyTransition {
 /// Whether a signal came in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// Its pane is open.
+    /// Its pane is open, and has matches.
     InTime,
+    /// Its pane is open, and had none.
+    First,
     /// Its pane has closed, a later window still reaches it.
     Late,
     /// No window will reach its pane: it is not counted.
@@ -77,9 +77,25 @@ impl KeyState {
             Some(closed) if pane < closed => Arrival::Late,
             _ => Arrival::InTime,
         };
-        *self.panes.entry(pane).or_default() += signal.count;
-        if self.samples.get(&pane).is_none_or(|known| lane < known.lane) {
-            self.samples.insert(pane, Sample::of(lane, signal));
+        let arrival = match place(&self.panes, pane) {
+            Ok(at) => {
+                if let Some((_, count)) = self.panes.get_mut(at) {
+                    *count += signal.count;
+                }
+                arrival
+            }
+            Err(at) => {
+                self.panes.insert(at, (pane, signal.count));
+                if arrival == Arrival::InTime { Arrival::First } else { arrival }
+            }
+        };
+        match place(&self.samples, pane) {
+            Ok(at) => {
+                if let Some((_, known)) = self.samples.get_mut(at).filter(|(_, known)| lane < known.lane) {
+                    *known = Sample::of(lane, signal);
+                }
+            }
+            Err(at) => self.samples.insert(at, (pane, Sample::of(lane, signal))),
         }
         arrival
     }
@@ -99,13 +115,15 @@ impl KeyState {
         loop {
             if !self.firing {
                 // Windows that end before the first pane does hold nothing, and there is nothing to resolve.
-                let Some((first, _)) = self.panes.first_key_value() else { break };
+                let Some((first, _)) = self.panes.first() else { break };
                 end = end.max(first.saturating_add(pane_ms));
             }
             if end > to {
                 break;
             }
-            let observed = self.panes.range(end.saturating_sub(within_ms)..end).map(|(_, count)| count).sum::<u64>();
+            let from = end.saturating_sub(within_ms);
+            let of_window = self.panes.iter().filter(|(pane, _)| (from..end).contains(pane));
+            let observed = of_window.map(|(_, count)| count).sum::<u64>();
             let quiet = self.fired_at.is_some_and(|fired| end - fired < quiet_for_ms);
             if observed >= count && !self.firing && !quiet {
                 (self.firing, self.fired_at) = (true, Some(end));
@@ -115,12 +133,11 @@ impl KeyState {
                 turn(self.turn(Transition::Resolved, end, observed));
             }
             end = end.saturating_add(pane_ms);
-            self.panes = self.panes.split_off(&end.saturating_sub(within_ms));
+            let reached = end.saturating_sub(within_ms);
+            self.panes.drain(..self.panes.partition_point(|(pane, _)| *pane < reached));
         }
-        if let Some((last_closed, _)) = self.samples.range(..to).next_back() {
-            let last_closed = *last_closed;
-            self.samples = self.samples.split_off(&last_closed);
-        }
+        let closed = self.samples.partition_point(|(pane, _)| *pane < to);
+        self.samples.drain(..closed.saturating_sub(1));
         before != (self.panes.len(), self.samples.len(), self.fired_at, self.firing)
     }
 
@@ -138,13 +155,12 @@ impl KeyState {
         if self.firing {
             return next;
         }
-        let end = |pane: &i64| pane.saturating_add(pane_ms);
-        let open = self.panes.keys().map(end).find(|end| *end > walked);
+        let open = self.panes.iter().map(|(pane, _)| pane.saturating_add(pane_ms)).find(|end| *end > walked);
         // An end of a pane that is not before `at`.
         let aligned = |at: i64| pane_start(at.saturating_add(pane_ms - 1), pane_ms);
         let quiet = self.fired_at.map(|fired| fired.saturating_add(quiet_for_ms));
         let speaks = quiet.map(aligned).filter(|at| *at > walked && !self.panes.is_empty());
-        let empty = self.panes.last_key_value().map(|(pane, _)| pane.saturating_add(within_ms));
+        let empty = self.panes.last().map(|(pane, _)| pane.saturating_add(within_ms));
         let over = empty.max(quiet.map(|quiet| aligned(quiet.saturating_sub(pane_ms))));
         let gone = over.map_or(next, |over| over.max(next));
         [open, speaks].into_iter().flatten().fold(gone, i64::min)
@@ -168,10 +184,14 @@ impl KeyState {
     pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
         let mut state = Self::default();
         for _ in 0..from.u32()? {
-            state.panes.insert(from.i64()?, from.u64()?);
+            state.panes.push((from.i64()?, from.u64()?));
         }
         for _ in 0..from.u32()? {
-            state.samples.insert(from.i64()?, Sample::read(from)?);
+            state.samples.push((from.i64()?, Sample::read(from)?));
+        }
+        // They were written in their order.
+        if !state.panes.is_sorted_by_key(|one| one.0) || !state.samples.is_sorted_by_key(|one| one.0) {
+            return None;
         }
         let [firing, fired] = from.flags()?;
         let fired_at = from.i64()?;
@@ -180,9 +200,18 @@ impl KeyState {
     }
 
     fn turn(&self, transition: Transition, window_end: i64, observed: u64) -> KeyTransition {
-        let sample = self.samples.range(..window_end).next_back().map(|(_, sample)| sample);
+        let sample = self.samples.iter().rev().find(|(pane, _)| *pane < window_end).map(|(_, sample)| sample);
         let (sample, attributes) = sample.map(Sample::told).unwrap_or_default();
         KeyTransition { transition, window_end, observed, sample, attributes }
+    }
+}
+
+/// Where a pane is, or belongs. Nearly always it is the last one.
+fn place<T>(panes: &[(i64, T)], pane: i64) -> Result<usize, usize> {
+    match panes.last() {
+        Some((last, _)) if *last == pane => Ok(panes.len() - 1),
+        Some((last, _)) if *last < pane => Err(panes.len()),
+        _ => panes.binary_search_by_key(&pane, |one| one.0),
     }
 }
 

@@ -1,0 +1,240 @@
+//! A minute of a rule that has closed: which of its keys it concerns, and what the rule says of each.
+
+use std::collections::BTreeMap;
+
+use event::Alert;
+
+use super::{Keys, LearnedRule, PANE_MS, timer};
+use crate::counted_minute::Counted;
+use crate::evaluator::broken::{BrokenChange, BrokenMinute};
+use crate::evaluator::drift::DriftMinute;
+use crate::evaluator::silence::SilenceChange;
+use crate::evaluator::spike::SpikeChange;
+use crate::evaluator::{Evaluator, KeyState, gap};
+use crate::pane::Pane;
+
+impl LearnedRule {
+    /// Evaluates every minute that ends by `passed` and was not evaluated yet.
+    pub(crate) fn close(&mut self, passed: i64, mut tell: impl FnMut(Alert<'static>)) {
+        let to = passed.div_euclid(PANE_MS);
+        if self.closed.is_some_and(|closed| closed >= to) {
+            return;
+        }
+        self.closed = Some(to);
+        let mut keys = std::mem::take(&mut self.keys);
+        for (test, keys) in [false, true].into_iter().zip(&mut keys) {
+            while let Some((minute, closed)) = first_before(&mut keys.counted, to) {
+                for (id, counted) in closed.keys() {
+                    self.walk_counted(keys, id, test, minute, Some(counted), &mut tell);
+                }
+                keys.spare = closed.emptied();
+            }
+            while let Some((minute, closed)) = first_before(&mut keys.open, to) {
+                for (id, pane) in closed.into_panes() {
+                    self.walk(keys, id, test, minute, Some(pane), &mut tell);
+                }
+            }
+            while let Some(id) = keys.table.due(timer(to).unwrap_or(u32::MAX)) {
+                if self.evaluator.only_counts() {
+                    self.walk_counted(keys, id, test, to, None, &mut tell);
+                } else {
+                    self.walk(keys, id, test, to, None, &mut tell);
+                }
+            }
+        }
+        self.keys = keys;
+    }
+
+    /// Takes a closed minute of a key of a rule that only counts, or walks it up to the end `minute` of a minute:
+    /// nothing came since its last one.
+    fn walk_counted(
+        &self,
+        keys: &mut Keys,
+        id: u32,
+        test: bool,
+        minute: i64,
+        counted: Option<Counted<'_>>,
+        tell: &mut impl FnMut(Alert<'static>),
+    ) {
+        let Keys { table, states, samples, forgotten, .. } = keys;
+        let Some((key, kept)) = table.named_mut(id) else { return };
+        let Some(mut state) = states.take(&self.evaluator, key, *kept) else { return };
+        let had_profile = state.has_profile();
+        match (&self.evaluator, &mut state) {
+            (Evaluator::Spike { rule, during_launches }, KeyState::Spike(state)) => {
+                let planned = if *during_launches { Vec::new() } else { self.expectations.planned(key) };
+                let mut changes = Vec::new();
+                let count = counted.map_or(0, |one| one.count.saturating_sub(one.late));
+                if count > 0 {
+                    state.take(rule, minute, count, &planned, &mut |change| changes.push(change));
+                } else {
+                    state.walk(rule, minute - 1, &planned, &mut |change| changes.push(change));
+                }
+                let mut sample = if changes.is_empty() { None } else { counted.map(|one| one.sample.owned()) };
+                for change in changes {
+                    match change {
+                        SpikeChange::Fired { .. } => {
+                            let sample = sample.take().and_then(|sample| {
+                                samples.insert(id, sample);
+                                samples.get(&id)
+                            });
+                            tell(self.teller.spike(key, test, sample, change));
+                        }
+                        SpikeChange::Resolved { .. } => {
+                            tell(self.teller.spike(key, test, samples.remove(&id).as_ref(), change));
+                        }
+                    }
+                }
+            }
+            (Evaluator::Silence { .. }, KeyState::Silence(state)) => {
+                if let Some(rule) = self.evaluator.silence(key, &self.expectations) {
+                    let mut changes = Vec::new();
+                    match &counted {
+                        Some(one) => state.take(&rule, minute, one.count, &mut |change| changes.push(change)),
+                        None => state.walk(&rule, minute, &mut |change| changes.push(change)),
+                    }
+                    let present = if changes.is_empty() { None } else { counted.map(|one| one.sample.owned()) };
+                    for change in changes {
+                        let before = samples.get(&id);
+                        // What was said before this minute is about the events before it.
+                        let sample = match change {
+                            SilenceChange::Fired { trickle: false, .. } => before.or(present.as_ref()),
+                            _ => present.as_ref().or(before),
+                        };
+                        tell(self.teller.silence(key, test, sample, change));
+                    }
+                    // A key that does not speak has nothing to say of its events.
+                    if !state.is_watched_by(&rule) {
+                        samples.remove(&id);
+                    } else if let Some(one) = &counted {
+                        match samples.get_mut(&id) {
+                            Some(sample) => sample.set(one.sample),
+                            None => drop(samples.insert(id, one.sample.owned())),
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        if had_profile && !state.has_profile() {
+            forgotten.insert(id);
+        }
+        let wakes = self.evaluator.wakes(key, &state, &self.expectations);
+        states.put(kept, state);
+        table.touch(id);
+        table.wake(id, wakes.and_then(timer));
+    }
+
+    /// The same for a rule that tells things apart within a key.
+    fn walk(
+        &self,
+        keys: &mut Keys,
+        id: u32,
+        test: bool,
+        minute: i64,
+        pane: Option<Pane>,
+        tell: &mut impl FnMut(Alert<'static>),
+    ) {
+        // What is counted for the key's links has its own records.
+        let counted = match (&self.evaluator, &pane) {
+            (Evaluator::Gap(rule), Some(pane)) => self.count(keys, rule, id, minute, pane),
+            _ => (0, 0),
+        };
+        let Keys { table, states, samples, .. } = keys;
+        let Some((key, kept)) = table.named_mut(id) else { return };
+        let Some(mut state) = states.take(&self.evaluator, key, *kept) else { return };
+        match (&self.evaluator, &mut state) {
+            (Evaluator::Broken(rule), KeyState::Broken(state)) => {
+                let mut changes = Vec::new();
+                match &pane {
+                    Some(pane) => {
+                        let (seen, named) = BrokenMinute::of(pane);
+                        state.take(rule, minute, seen, &mut |change| changes.push(change));
+                        if changes.iter().any(|change| matches!(change, BrokenChange::Fired { .. })) {
+                            samples.insert(id, pane.sample(named));
+                        }
+                    }
+                    None => state.walk(rule, minute, &mut |change| changes.push(change)),
+                }
+                for change in changes {
+                    tell(self.teller.broken(key, test, samples.get(&id), rule, change));
+                }
+            }
+            (Evaluator::Drift(rule), KeyState::Drift(state)) => {
+                let mut changes = Vec::new();
+                match &pane {
+                    Some(pane) => {
+                        state.take(rule, minute, &DriftMinute::of(pane), &mut |change| changes.push(change));
+                        if let Some(new) = pane.parts().find(|part| state.is_new(&part.facet)) {
+                            samples.insert(id, new.sample.clone());
+                        }
+                    }
+                    None => state.walk(rule, minute, &mut |change| changes.push(change)),
+                }
+                for change in changes {
+                    tell(self.teller.drift(key, test, samples.get(&id), rule, change));
+                }
+            }
+            (Evaluator::Gap(rule), KeyState::Gap(state)) => {
+                let mut changes = Vec::new();
+                state.walk(rule, minute, &mut |change| changes.push(change));
+                if let Some(pane) = &pane {
+                    state.take(rule, minute, counted.0, counted.1);
+                    samples.insert(id, pane.sample(0));
+                }
+                for change in changes {
+                    tell(self.teller.gap(key, test, samples.get(&id), rule, change));
+                }
+            }
+            (Evaluator::FirstSeen(rule), KeyState::FirstSeen(state)) => {
+                for part in pane.iter().flat_map(Pane::parts) {
+                    if state.take(rule, minute + 1, &part.facet) {
+                        tell(self.teller.first_seen(rule, test, minute, part));
+                    }
+                }
+            }
+            _ => {}
+        }
+        let (is_over, wakes) = (state.is_over(), self.evaluator.wakes(key, &state, &self.expectations));
+        states.put(kept, state);
+        if is_over && !keys.is_open(id) {
+            return keys.remove(id);
+        }
+        keys.table.touch(id);
+        keys.table.wake(id, wakes.and_then(timer));
+    }
+
+    /// What a minute adds to a key on delivery gaps: by how much the counters of its links grew, and what arrived.
+    fn count(&self, keys: &mut Keys, rule: &gap::GapRule, id: u32, minute: i64, pane: &Pane) -> (u64, u64) {
+        let Keys { table, states, .. } = keys;
+        let Some((key, kept)) = table.named_mut(id) else { return (0, 0) };
+        let key = key.to_owned();
+        let Some(state) = states.take(&self.evaluator, &key, *kept) else { return (0, 0) };
+        let before = if let KeyState::Gap(state) = &state { state.arrived(rule, minute) } else { 0 };
+        states.put(kept, state);
+        let mut sum = (0_u64, 0_u64);
+        for part in pane.parts() {
+            if part.facet.is_empty() {
+                // Its key had no room to tell it apart: it has arrived.
+                sum.1 = sum.1.saturating_add(u64::from(part.count));
+                continue;
+            }
+            let name = gap::counter_key(&key, &part.facet);
+            let counter = table.id(&name, Default::default);
+            let Some(kept) = table.get_mut(counter) else { continue };
+            let Some(mut state) = states.take(&self.evaluator, &name, *kept) else { continue };
+            if let KeyState::Counter(state) = &mut state {
+                let (counted, arrived) = state.take(minute, part.count, part.counters, before);
+                sum = (sum.0.saturating_add(counted), sum.1.saturating_add(arrived));
+            }
+            states.put(kept, state);
+            table.touch(counter);
+        }
+        sum
+    }
+}
+
+/// Takes the first minute out if it is before `to`.
+fn first_before<M>(minutes: &mut BTreeMap<i64, M>, to: i64) -> Option<(i64, M)> {
+    Some(minutes.first_entry().filter(|first| *first.key() < to)?.remove_entry())
+}

@@ -84,6 +84,7 @@ impl Folder {
 /// The engine's configuration: one machine that also runs everything else, a few gigabytes of rows, no logs in tables.
 fn config(log: &str, memory_limit: u64) -> String {
     let log = log.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let machine = shared_machine(memory_limit);
     format!(
         "<clickhouse>
     <!-- Written at every start; changes here are lost. -->
@@ -95,23 +96,32 @@ fn config(log: &str, memory_limit: u64) -> String {
     </logger>
     <timezone>UTC</timezone>
 
-    <!-- Above this, queries fail with code 241 instead of the machine running out. -->
-    <max_server_memory_usage>{memory_limit}</max_server_memory_usage>
-    <mark_cache_size>67108864</mark_cache_size>
-    <index_mark_cache_size>16777216</index_mark_cache_size>
-    <primary_index_cache_size>67108864</primary_index_cache_size>
-    <compiled_expression_cache_size>16777216</compiled_expression_cache_size>
+{machine}    <primary_index_cache_size>67108864</primary_index_cache_size>
     <query_condition_cache_size>16777216</query_condition_cache_size>
     <parquet_metadata_cache_size>4194304</parquet_metadata_cache_size>
     <iceberg_metadata_files_cache_size>4194304</iceberg_metadata_files_cache_size>
     <vector_similarity_index_cache_size>4194304</vector_similarity_index_cache_size>
+    <background_schedule_pool_initial_size>4</background_schedule_pool_initial_size>
+</clickhouse>
+"
+    )
+}
+
+/// What a server of ClickHouse is told, in XML, when everything else runs on its machine too: few threads, small
+/// caches, a few gigabytes of rows, `memory_limit` bytes of memory.
+pub fn shared_machine(memory_limit: u64) -> String {
+    format!(
+        "    <!-- Above this, queries fail with code 241 instead of the machine running out. -->
+    <max_server_memory_usage>{memory_limit}</max_server_memory_usage>
+    <mark_cache_size>67108864</mark_cache_size>
+    <index_mark_cache_size>16777216</index_mark_cache_size>
+    <compiled_expression_cache_size>16777216</compiled_expression_cache_size>
 
     <!-- Threads that wait for work are given back soon. -->
     <max_thread_pool_size>1000</max_thread_pool_size>
     <max_thread_pool_free_size>8</max_thread_pool_free_size>
     <background_pool_size>2</background_pool_size>
     <background_schedule_pool_size>8</background_schedule_pool_size>
-    <background_schedule_pool_initial_size>4</background_schedule_pool_initial_size>
 
     <merge_tree>
         <!-- The defaults are for a pool of 32 slots; this one has 4, and mutations would wait for ever. -->
@@ -119,7 +129,6 @@ fn config(log: &str, memory_limit: u64) -> String {
         <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
         <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>1</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
     </merge_tree>
-</clickhouse>
 "
     )
 }

@@ -43,6 +43,7 @@ pub use account::{Access, Account};
 use engine::{Engine, Parameters};
 use execute::Shared;
 use folder::Folder;
+pub use folder::shared_machine;
 use session::Sessions;
 
 /// How long running queries may go on after a request to stop.

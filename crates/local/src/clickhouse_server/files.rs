@@ -61,7 +61,8 @@ impl Files<'_> {
             anyhow::Ok(escape(text))
         };
         let (tables, users) = (text(&self.tables())?, text(&self.users())?);
-        let (host, port, memory_limit) = (self.address.ip(), self.address.port(), self.memory_limit);
+        let (host, port) = (self.address.ip(), self.address.port());
+        let machine = chdb_http::shared_machine(self.memory_limit);
         Ok(format!(
             "<clickhouse>
     <!-- Written by `hookline up` at every start; changes here are lost. -->
@@ -82,24 +83,7 @@ impl Files<'_> {
     <shutdown_wait_unfinished>5</shutdown_wait_unfinished>
     <send_crash_reports><enabled>false</enabled></send_crash_reports>
 
-    <!-- Above this, queries fail with code 241 instead of the machine running out. -->
-    <max_server_memory_usage>{memory_limit}</max_server_memory_usage>
-    <mark_cache_size>67108864</mark_cache_size>
-    <index_mark_cache_size>16777216</index_mark_cache_size>
-    <uncompressed_cache_size>0</uncompressed_cache_size>
-    <compiled_expression_cache_size>16777216</compiled_expression_cache_size>
-
-    <!-- As the engine that is a library has them: a few gigabytes of rows, beside everything else on the machine. -->
-    <max_thread_pool_size>1000</max_thread_pool_size>
-    <max_thread_pool_free_size>8</max_thread_pool_free_size>
-    <background_pool_size>2</background_pool_size>
-    <background_schedule_pool_size>8</background_schedule_pool_size>
-    <merge_tree>
-        <!-- The defaults are for a pool of 32 slots; this one has 4, and mutations would wait for ever. -->
-        <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>
-        <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
-        <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>1</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
-    </merge_tree>
+{machine}    <uncompressed_cache_size>0</uncompressed_cache_size>
     <!-- Tables of logs (query_log and others) exist where they are configured: here are none. -->
 </clickhouse>
 "

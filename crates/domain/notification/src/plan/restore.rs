@@ -1,0 +1,112 @@
+//! What a planner knows again after a restart: from the records of `deliveries` that it committed.
+
+use event::{Delivery, DeliveryStage};
+
+use super::thread::OpenThread;
+use super::{Group, HeldGroup, Planner, State, UnreadableHold, Waiting};
+use crate::group::AlertGroup;
+use crate::message::{Message, MessageKind};
+
+impl Planner {
+    /// The records of the last [`Planner::settle`] are committed, none of them before `offset` of `deliveries`.
+    pub fn committed(&mut self, offset: i64) {
+        self.spending.committed(offset);
+        self.mark_reports(offset);
+        self.inhibition.committed(offset);
+        for group in std::mem::take(&mut self.unmarked) {
+            if let Some(state) = self.groups.get_mut(&group) {
+                state.mark = Some(offset);
+            }
+        }
+    }
+
+    /// The offset of `deliveries` from which [`Planner::restore`] has to read; none if there is nothing to know.
+    pub fn mark(&self) -> Option<i64> {
+        let groups = self.groups.values().filter_map(|state| state.mark);
+        groups.chain(self.spending.mark()).chain(self.reports_mark()).chain(self.inhibition.mark()).min()
+    }
+
+    /// Takes a committed record of `deliveries`, in order of offsets.
+    ///
+    /// # Errors
+    /// When a held record is not what this version writes.
+    pub fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableHold> {
+        let group = Group {
+            rule: record.rule.clone().into_owned(),
+            destination: record.destination.clone().into_owned(),
+            about: record.group.clone().into_owned(),
+            test: record.test,
+        };
+        match record.stage {
+            DeliveryStage::Held => {
+                let hold: HeldGroup = serde_json::from_str(&record.body).map_err(|error| UnreadableHold {
+                    bundle_id: record.bundle_id.clone().into_owned(),
+                    reason: error.to_string(),
+                })?;
+                let mut gathered = hold.gathered;
+                gathered.alert_ids = record.alert_ids.iter().map(|id| id.clone().into_owned()).collect();
+                if let Some(kept) = hold.kept {
+                    self.restore_kept(group, record, (kept, gathered), offset);
+                    return Ok(());
+                }
+                let state = self.groups.entry(group).or_default();
+                let waiting = match &mut state.waiting {
+                    Some(waiting) if waiting.bundle_id == record.bundle_id => waiting,
+                    waiting => {
+                        state.mark = Some(offset);
+                        waiting.insert(Waiting {
+                            bundle_id: record.bundle_id.clone().into_owned(),
+                            held: AlertGroup::default(),
+                            new: AlertGroup::default(),
+                            due: record.not_before.0,
+                            follows: hold.follows,
+                            deferred: false,
+                        })
+                    }
+                };
+                waiting.deferred = hold.deferred;
+                if gathered.alerts > 0 {
+                    waiting.held.merge(gathered);
+                }
+            }
+            DeliveryStage::Planned => {
+                let message = Message::thawed(&record.body).ok();
+                if let Some(message) = message.as_ref().filter(|message| message.kind == MessageKind::Report) {
+                    self.restore_report(record, message, offset);
+                    return Ok(());
+                }
+                if self.budget(&group).is_some() {
+                    self.spending.spend(&group.destination, &group.rule, record.at.0, Some(offset));
+                }
+                if let Some(message) = message.as_ref().filter(|message| !message.digest.is_empty()) {
+                    self.restore_digest(&group.destination, &message.digest, record.at.0, offset);
+                    return Ok(());
+                }
+                if message.as_ref().is_some_and(|message| message.kind == MessageKind::Acknowledged) {
+                    self.restore_acknowledgement(&group);
+                    return Ok(());
+                }
+                let quiet_until = record.at.0 + self.then_every(&group);
+                let open = message.and_then(|message| message.thread).filter(|thread| !thread.ends);
+                let open = open.map(|thread| OpenThread::of(thread, &record.bundle_id, record.at.0));
+                self.groups.insert(group, State { waiting: None, quiet_until, open, mark: Some(offset) });
+            }
+            // What was held of it is dropped.
+            DeliveryStage::Silenced => {
+                self.inhibition.forget(&group, &record.bundle_id);
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != record.bundle_id);
+                }
+            }
+            DeliveryStage::Failed => {
+                let of_it = |waiting: &Waiting| waiting.bundle_id == record.bundle_id;
+                if self.groups.get(&group).is_some_and(|state| state.waiting.as_ref().is_some_and(of_it)) {
+                    self.groups.remove(&group);
+                }
+            }
+            DeliveryStage::Delivered => self.delivered(record),
+            DeliveryStage::Attempted => {}
+        }
+        Ok(())
+    }
+}

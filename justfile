@@ -57,6 +57,10 @@ data-dictionary:
 configuration:
     HOOKLINE_TEST_WRITE=1 cargo test --quiet -p hookline-config --test load published
 
+# The page of commands from the help texts that tests hold
+commands:
+    docs/commands.py
+
 # Measure what an event costs and write the figures into docs/benchmarks.md; `just bench --list` says what there is
 bench *args:
     docs/bench.py {{ args }}

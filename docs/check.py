@@ -7,12 +7,15 @@ Commands and options are those of the help texts that crates/cli/src/snapshots h
 """
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "STYLE.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
+# Read, and not part of the book.
+BESIDE = sorted((ROOT / "crates").rglob("README.md"))
 HELP = ROOT / "crates/cli/src/snapshots"
 FENCE = re.compile(r"^\s*(```|~~~)\s*(\w*)")
 PROBLEMS = []
@@ -84,6 +87,19 @@ def check_links():
                 if anchor not in known[there]:
                     problem(path, number, f"links to {target}, which has no such heading")
     return reached
+
+
+def check_paths():
+    """A file that a page names in code is there: the end of its path is enough. Files that people write have no folder."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    ends = {"/".join(parts[place:]) for parts in (file.split("/") for file in listed) for place in range(len(parts))}
+    for path in PAGES + BESIDE:
+        for number, line, language in lines_of(path):
+            if language is not None:
+                continue
+            for code in re.findall(r"`([\w.-]+(?:/[\w.-]+)+\.(?:rs|py|sql|c))`", line):
+                if code not in ends and path.name != "CHANGELOG.md" and not re.search(r"[A-Z]{3}", code):
+                    problem(path, number, f"names {code}, which is not there")
 
 
 def check_index(reached):
@@ -162,10 +178,14 @@ def check_command(path, number, text, known):
 
 def main():
     check_index(check_links())
+    check_paths()
     known = commands()
     count = sum(check_command(path, number, text, known) for path in PAGES if path.name != "CHANGELOG.md" for number, text in written(path))
     if count < 100 or len(known) < 25:
         problem(ROOT / "docs/check.py", 1, f"found {count} command lines and {len(known)} commands: it looks at the wrong places")
+    page = subprocess.run([ROOT / "docs/commands.py", "--check"], capture_output=True, text=True)
+    if page.returncode != 0:
+        problem(ROOT / "docs/commands.md", 1, page.stderr.strip())
     for line in PROBLEMS:
         print(f"  {line}")
     print(f"  {len(PAGES)} pages, {count} command lines")

@@ -12,7 +12,7 @@ use operate::installation::Needs;
 /// Which installation a tool is about, and how it answers.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct ToolArgs {
-    /// The configuration. If it lies in the data folder of a running `hookline up`, that one is meant
+    /// The configuration. If it is in the data folder of a running `hookline up`, that one is meant
     #[arg(long, value_name = "FILE", default_value = "hookline.toml", global = true)]
     pub(crate) config: PathBuf,
     /// Print one JSON line

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Send this file as one body; - reads standard input
     #[arg(long, value_name = "PATH", conflicts_with = "count")]
     file: Option<PathBuf>,
-    /// Send each line of the file as a body of its own
+    /// Send each line of the file as one body
     #[arg(long, requires = "file")]
     each_line: bool,
     /// What the file is [default: by its name, application/json or application/x-ndjson]
@@ -104,8 +104,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 #[allow(clippy::print_stderr, reason = "the answer of a command, and what to do with it")]
 fn print_example() {
-    println!("{}", adapter::example().trim_end());
-    eprintln!("Give it an id and a time of its own, then: hookline send --source NAME --file event.json");
+    let (now, id) = (Timestamp::now(), uuid::Uuid::new_v4().simple().to_string());
+    println!("{}", adapter::example(now, &id[..12]).trim_end());
+    eprintln!("Put it into event.json, then: hookline send --source NAME --file event.json");
 }
 
 /// The source that was named, or the only one.

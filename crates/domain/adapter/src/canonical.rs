@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use event::EventKey;
 use event::EventType;
 use event::raw::RawHeaders;
+use jiff::Timestamp;
 
 use crate::Undecodable;
 use crate::clean;
@@ -17,10 +18,15 @@ use crate::time::Claim;
 /// The JSON Schema (2020-12) of an event in the canonical format.
 pub const SCHEMA: &str = include_str!("../../../../schemas/canonical-event.schema.json");
 
-/// A full event in the canonical format, as JSON. Its id and time are fixed: a sender puts in its own.
-pub fn example() -> &'static str {
-    include_str!("../tests/golden/canonical/click.json")
+/// A full event in the canonical format, as JSON, with this time and this id, which is put in as it is.
+pub fn example(time: Timestamp, id: &str) -> String {
+    let time = time.strftime("%FT%T%.3fZ").to_string();
+    include_str!("../tests/golden/canonical/click.json").replace(EXAMPLE_ID, id).replace(EXAMPLE_TIME, &time)
 }
+
+/// What the example has in its file.
+const EXAMPLE_ID: &str = "01JD8Z6V2M";
+const EXAMPLE_TIME: &str = "2026-11-23T10:00:00.000Z";
 
 /// How an error can be about a destination.
 pub(crate) const ERROR_KINDS: [&str; 3] = ["destination_unavailable", "malformed_target", "unexpected_redirect"];

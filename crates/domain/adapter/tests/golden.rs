@@ -1,7 +1,7 @@
 //! What becomes of each kind of payload: `golden/<adapter>/<name>.json` (or `.form`) in, `<name>.event.json` out. A
 //! payload of several events has a list of outcomes.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p adapter` writes what comes out; the diff is the review.
+//! `UPDATE_GOLDEN=1 cargo test -p hookline-adapter` writes what comes out; the diff is the review.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -245,4 +245,15 @@ fn no_golden_event_holds_personal_data() {
         }
         assert!(!found.is_empty(), "no golden file of {} has anything that must not be stored", adapter.name());
     }
+}
+
+#[test]
+fn the_example_has_the_time_and_the_id_that_it_is_given_and_is_else_the_golden_click() {
+    let told = hookline_adapter::example("2027-01-02T03:04:05.006Z".parse().expect("a time"), "first-1");
+    let mut told: serde_json::Value = serde_json::from_str(&told).expect("the example is JSON");
+    assert_eq!((told["id"].as_str(), told["time"].as_str()), (Some("first-1"), Some("2027-01-02T03:04:05.006Z")));
+    let click = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/canonical/click.json");
+    let click: serde_json::Value = serde_json::from_str(&fs::read_to_string(click).expect("a payload")).expect("JSON");
+    (told["id"], told["time"]) = (click["id"].clone(), click["time"].clone());
+    assert_eq!(told, click);
 }

@@ -94,7 +94,7 @@ pub(crate) async fn page(
         (completeness(complete.first()))
         @if let Some(name) = drawn { (chart(name, &daily)) }
         (table(report, &rows))
-        p { a href=(format!("/reports/csv?name={}&days={days}", report.name)) { "Take it along as CSV" } }
+        p { a href=(format!("/reports/csv?name={}&days={days}", report.name)) { "Download as CSV" } }
         details { summary { "The query" } pre tabindex="0" { (sql) } }
     };
     layout(TITLE, PATH, &visitor, &content).into_response()

@@ -95,7 +95,7 @@ const PREFIX: Opt<Text> =
     Opt::new("prefix", TEXT, "What stands before the signature in its header.", "\"v1=\"").otherwise("nothing");
 const SIGNED: Opt<Text> = Opt::new(
     "signed",
-    Text("a text with `{body}`, `{timestamp}`, `{url}`, `{header:NAME}`"),
+    Text("a text with `{body}`, `{timestamp}`, `{method}`, `{url}`, `{header:NAME}`, `{header:NAME:FIELD}`, `{field:NAME}`"),
     "What is signed.",
     "\"{timestamp}.{body}\"",
 )

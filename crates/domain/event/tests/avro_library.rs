@@ -20,7 +20,7 @@ fn schemas() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../schemas")
 }
 
-/// `UPDATE_SCHEMAS=1 cargo test -p event` writes the files instead.
+/// `UPDATE_SCHEMAS=1 cargo test -p hookline-event` writes the files instead.
 #[test]
 fn schema_files_equal_the_declared_records() {
     let declared = [

@@ -186,7 +186,7 @@ impl Findings<'_> {
                 drifted.join(", "),
                 self.installation.file.display()
             );
-            let next = format!("hookline check {}, then restart what runs on the other one", self.flag());
+            let next = format!("hookline check {0}, then hookline reload {0}", self.flag());
             self.add(Severity::Attention, what, format!("this file is {ours}"), next, "config-drift");
         }
     }

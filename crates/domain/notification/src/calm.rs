@@ -135,11 +135,22 @@ impl Spending {
             .for_each(|spent| spent.offset = Some(offset));
     }
 
-    /// Forgets what no budget counts any more.
+    /// Whether a message was counted by a clock that was ahead.
+    pub(crate) fn is_ahead(&self, now_ms: i64) -> bool {
+        self.0.values().flatten().any(|spent| spent.at > now_ms)
+    }
+
+    /// Forgets what no budget counts any more. What a clock that was ahead has counted counts from now on: but if that
+    /// clock was wrong by more than the time of the budget, it is forgotten, so that it does not count again after
+    /// each restart.
     pub(crate) fn forget(&mut self, now_ms: i64, budget: impl Fn(&str) -> Option<Budget>) {
         self.0.retain(|destination, spent| {
             let per = budget(destination).map_or(0, |budget| budget.per_ms);
-            spent.retain(|one| one.at > now_ms.saturating_sub(per));
+            spent.retain_mut(|one| {
+                let counts = one.at.abs_diff(now_ms) < per.unsigned_abs();
+                one.at = one.at.min(now_ms);
+                counts
+            });
             !spent.is_empty()
         });
     }

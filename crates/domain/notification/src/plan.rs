@@ -1,6 +1,7 @@
 //! Which alerts become which message, and when.
 
 mod acknowledge;
+mod clock;
 mod digest;
 mod gate;
 mod inhibit;
@@ -43,7 +44,8 @@ struct State {
     quiet_until: i64,
     /// What is open at the destination.
     open: Option<OpenThread>,
-    /// The offset on `deliveries` from which its records are needed to know it; none before they are written.
+    /// The offset on `deliveries` of the oldest record that is needed to know it: what opened a thread is needed after
+    /// later records, too. None before it is written.
     mark: Option<i64>,
 }
 
@@ -165,6 +167,7 @@ impl Planner {
                 self.silenced.entry((group, silence.clone())).or_default().add(alert);
                 continue;
             }
+            self.look_up(&group, now_ms);
             let done = match is_start(alert) {
                 true => self.hold_back(&group, alert, now_ms),
                 false => self.end_held(&rule, &group, alert, now_ms) || !rule.sending.say_when_over,
@@ -197,14 +200,16 @@ impl Planner {
     pub fn is_due(&self, now_ms: i64) -> bool {
         let waits = self.has_planned_reports() || self.inhibition.is_due(now_ms);
         let waits = waits
+            || self.spending.is_ahead(now_ms)
             || self.groups.iter().any(|(group, state)| {
-                state.waiting.as_ref().is_some_and(|waiting| {
-                    waiting.due <= now_ms
-                        && match self.gate(group, state, waiting, now_ms) {
-                            Gate::Open | Gate::Dropped(_) => true,
-                            Gate::Shut => !waiting.deferred && !state.ends_something(waiting),
-                        }
-                })
+                self.is_ahead(group, state, now_ms)
+                    || state.waiting.as_ref().is_some_and(|waiting| {
+                        waiting.due <= now_ms
+                            && match self.gate(group, state, waiting, now_ms) {
+                                Gate::Open | Gate::Dropped(_) => true,
+                                Gate::Shut => !waiting.deferred && !state.ends_something(waiting),
+                            }
+                    })
             });
         waits || self.has_acknowledgement(now_ms)
     }
@@ -225,6 +230,7 @@ impl Planner {
     /// for the capture sink delivered; what came and waits is held; what nobody gets is recorded as silenced.
     pub fn settle(&mut self, now_ms: i64) -> Vec<Delivery<'static>> {
         let mut records = Vec::new();
+        self.follow_clock(now_ms);
         for ((group, silence), gathered) in std::mem::take(&mut self.silenced) {
             let first = gathered.alert_ids.first().map(String::as_str).unwrap_or_default();
             let id = bundle_id(&group.destination, &group.rule, &group.about, group.test, first);
@@ -234,7 +240,6 @@ impl Planner {
             record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
             records.push(record);
         }
-        self.spending.forget(now_ms, |destination| self.routing.destination(destination)?.max);
         records.extend(self.inhibitions(now_ms));
         records.extend(self.acknowledgements(now_ms));
         records.extend(self.planned_reports());
@@ -265,7 +270,7 @@ impl Planner {
                         && let Gate::Dropped(why) = self.gate(group, state, &waiting, now_ms) =>
                 {
                     records.push(self.dropped(group, waiting, why, now_ms));
-                    known && (state.quiet_until > now_ms || self.stays_open(group, state, now_ms))
+                    known && self.is_known(group, state, now_ms)
                 }
                 Some(waiting) if waiting.due <= now_ms => {
                     let planned = self.plan(group, state, waiting, now_ms);
@@ -273,6 +278,8 @@ impl Planner {
                     records.push(planned);
                     records.extend(captured);
                     state.quiet_until = now_ms + self.then_every(group);
+                    // The record says all that is known of the group.
+                    state.mark = None;
                     self.unmarked.insert(group.clone());
                     true
                 }
@@ -282,7 +289,7 @@ impl Planner {
                         Some(if news { self.hold_new(group, waiting, &mut records, now_ms) } else { waiting });
                     true
                 }
-                None => known && (state.quiet_until > now_ms || self.stays_open(group, state, now_ms)),
+                None => known && self.is_known(group, state, now_ms),
             }
         });
         self.groups = groups;

@@ -17,6 +17,10 @@ impl Planner {
     /// What a person said who acknowledged what a group has open, where its destination is still to be told.
     fn to_be_told(&self, group: &Group, state: &State, now_ms: i64) -> Option<String> {
         let open = state.open.as_ref().filter(|open| !open.acknowledged)?;
+        // What is over is not open, though it was not looked at since.
+        if state.waiting.is_none() && !self.is_known(group, state, now_ms) {
+            return None;
+        }
         if group.test || !self.routing.is_acknowledging(&group.destination) {
             return None;
         }

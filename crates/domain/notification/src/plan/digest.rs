@@ -9,7 +9,7 @@ use super::{Gate, Group, Planner, State, Waiting};
 use crate::group::AlertGroup;
 use crate::message::{Digested, Message, MessageContext, bundle_id, compose, compose_digest};
 
-/// Messages that one digest stands for; more of them wait for the next.
+/// Messages that one digest stands for; more of them are several digests, as many as the budget has room for.
 const MOST: usize = 500;
 /// What a digest is about, in its record: no owner and no key reads like that.
 const ABOUT: &str = "(digest)";
@@ -29,15 +29,27 @@ impl Planner {
             }
         }
         by_destination.retain(|_, (deferred, members)| *deferred && members.len() > 1);
-        let digests = by_destination.into_iter();
-        digests.filter_map(|(destination, (_, members))| self.digest(&destination, members, now_ms)).collect()
+        let mut digests = Vec::new();
+        for (destination, (_, members)) in by_destination {
+            let why = self.why_digest(&destination, now_ms);
+            let budget = self.routing.destination(&destination).and_then(|one| one.max);
+            // Alike in size, so that none stands for a single message.
+            let each = members.len().div_ceil(members.len().div_ceil(MOST));
+            for members in members.chunks(each) {
+                // Without room in the budget, the rest finds the gate shut, and waits.
+                if budget.is_none_or(|budget| self.spending.free_at(&destination, budget, now_ms) <= now_ms) {
+                    digests.extend(self.digest(&destination, members, &why, now_ms));
+                }
+            }
+        }
+        digests
     }
 
-    fn digest(&mut self, destination: &str, members: Vec<Group>, now_ms: i64) -> Option<Delivery<'static>> {
+    fn digest(&mut self, destination: &str, members: &[Group], why: &str, now_ms: i64) -> Option<Delivery<'static>> {
         let mut all = AlertGroup::default();
         let mut digested: Vec<(Digested, u64)> = Vec::new();
-        for group in members.into_iter().take(MOST) {
-            let Some(waiting) = self.groups.get_mut(&group).and_then(|state| state.waiting.take()) else { continue };
+        for group in members {
+            let Some(waiting) = self.groups.get_mut(group).and_then(|state| state.waiting.take()) else { continue };
             let Waiting { bundle_id, mut held, new, follows, .. } = waiting;
             held.merge(new);
             let rule = self.routing.rule(&group.rule)?;
@@ -58,11 +70,13 @@ impl Planner {
                 0 => all = held,
                 _ => all.merge(held),
             }
-            let quiet_until = now_ms + self.then_every(&group);
-            if let Some(state) = self.groups.get_mut(&group) {
+            let quiet_until = now_ms + self.then_every(group);
+            if let Some(state) = self.groups.get_mut(group) {
                 state.quiet_until = quiet_until;
+                // What is open was opened by an earlier record.
+                state.mark = state.mark.filter(|_| state.open.is_some());
             }
-            self.unmarked.insert(group);
+            self.unmarked.insert(group.clone());
         }
         // Most first: by what they count, then by name, so that the same alerts give the same digest.
         digested.sort_by(|(left, many), (right, more)| more.cmp(many).then(left.bundle_id.cmp(&right.bundle_id)));
@@ -70,7 +84,6 @@ impl Planner {
         let group = Group { rule: speaker, destination: destination.to_owned(), about: ABOUT.to_owned(), test: false };
         let first = all.alert_ids.first().map(String::as_str).unwrap_or_default();
         let id = bundle_id(destination, &group.rule, ABOUT, false, first);
-        let why = self.why_digest(destination, now_ms);
         let mut record = self.record(&group, id, DeliveryStage::Planned, now_ms);
         let rule = self.routing.rule(&group.rule)?;
         let context = MessageContext {
@@ -83,7 +96,7 @@ impl Planner {
             template: None,
         };
         let mut message: Message =
-            compose_digest(&context, &all, digested.into_iter().map(|(one, _)| one).collect(), &why);
+            compose_digest(&context, &all, digested.into_iter().map(|(one, _)| one).collect(), why);
         if let Some(notice) = self.spend(&group, now_ms) {
             message.text.push_str(&notice);
         }
@@ -123,7 +136,8 @@ impl Planner {
             let quiet_until = at + self.then_every(&group);
             let state: &mut State = self.groups.entry(group).or_default();
             state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != one.bundle_id);
-            (state.quiet_until, state.mark) = (quiet_until, Some(offset));
+            state.quiet_until = quiet_until;
+            state.mark = state.mark.filter(|_| state.open.is_some()).or(Some(offset));
         }
     }
 }

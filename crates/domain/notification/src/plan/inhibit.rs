@@ -91,7 +91,21 @@ impl Inhibition {
     }
 
     pub(super) fn is_due(&self, now_ms: i64) -> bool {
-        !self.held.is_empty() && self.check_at <= now_ms
+        (!self.held.is_empty() && self.check_at <= now_ms) || self.is_ahead(now_ms)
+    }
+
+    /// Whether an end was noted by a clock that was ahead: what it holds back would wait for that time.
+    fn is_ahead(&self, now_ms: i64) -> bool {
+        self.firing.values().any(|one| one.ended_at.is_some_and(|at| at > now_ms))
+    }
+
+    /// Has ends that were noted in the future count from now on.
+    pub(super) fn follow_clock(&mut self, now_ms: i64) {
+        if self.is_ahead(now_ms) {
+            let ends = self.firing.values_mut().filter_map(|one| one.ended_at.as_mut());
+            ends.for_each(|at| *at = (*at).min(now_ms));
+            self.look_again();
+        }
     }
 
     pub(super) fn next_due(&self) -> Option<i64> {
@@ -318,6 +332,7 @@ impl Planner {
     fn free(&mut self, place: &(Group, String), now_ms: i64) {
         let Some(held) = self.inhibition.held.remove(place) else { return };
         let group = &place.0;
+        self.look_up(group, now_ms);
         if let Some(why) = self.silenced_now(place, &held, now_ms) {
             let record = self.silenced_start(group, held, why, now_ms);
             self.inhibition.news.push(record);

@@ -15,7 +15,8 @@ impl Planner {
         self.inhibition.committed(offset);
         for group in std::mem::take(&mut self.unmarked) {
             if let Some(state) = self.groups.get_mut(&group) {
-                state.mark = Some(offset);
+                // A hold adds to what earlier records say.
+                state.mark.get_or_insert(offset);
             }
         }
     }
@@ -49,11 +50,15 @@ impl Planner {
                     self.restore_kept(group, record, (kept, gathered), offset);
                     return Ok(());
                 }
+                // An alert that follows was taken before the group was over.
+                if !hold.follows {
+                    self.look_up(&group, record.at.0);
+                }
                 let state = self.groups.entry(group).or_default();
                 let waiting = match &mut state.waiting {
                     Some(waiting) if waiting.bundle_id == record.bundle_id => waiting,
                     waiting => {
-                        state.mark = Some(offset);
+                        state.mark.get_or_insert(offset);
                         waiting.insert(Waiting {
                             bundle_id: record.bundle_id.clone().into_owned(),
                             held: AlertGroup::default(),
@@ -64,7 +69,7 @@ impl Planner {
                         })
                     }
                 };
-                waiting.deferred = hold.deferred;
+                (waiting.deferred, waiting.due) = (hold.deferred, record.not_before.0);
                 if gathered.alerts > 0 {
                     waiting.held.merge(gathered);
                 }
@@ -75,15 +80,16 @@ impl Planner {
                     self.restore_report(record, message, offset);
                     return Ok(());
                 }
+                // It counts against no budget.
+                if message.as_ref().is_some_and(|message| message.kind == MessageKind::Acknowledged) {
+                    self.restore_acknowledgement(&group);
+                    return Ok(());
+                }
                 if self.budget(&group).is_some() {
                     self.spending.spend(&group.destination, &group.rule, record.at.0, Some(offset));
                 }
                 if let Some(message) = message.as_ref().filter(|message| !message.digest.is_empty()) {
                     self.restore_digest(&group.destination, &message.digest, record.at.0, offset);
-                    return Ok(());
-                }
-                if message.as_ref().is_some_and(|message| message.kind == MessageKind::Acknowledged) {
-                    self.restore_acknowledgement(&group);
                     return Ok(());
                 }
                 let quiet_until = record.at.0 + self.then_every(&group);

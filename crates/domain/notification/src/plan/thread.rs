@@ -102,7 +102,7 @@ impl Planner {
         let key = self.thread_key(group);
         // What follows is due when the quiet ends, so it finds what was opened though nothing fires.
         let follows = message.kind == MessageKind::Summary;
-        let known = match follows || self.stays_open(group, state, now_ms) || state.quiet_until > now_ms {
+        let known = match follows || self.is_known(group, state, now_ms) {
             true => state.open.take(),
             false => None,
         };

@@ -2,7 +2,11 @@
 //! has more messages than its budget.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its setup too")]
 
+#[path = "../common/mod.rs"]
 mod common;
+
+mod clock;
+mod restart;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -49,6 +53,11 @@ fn routing() -> Routing {
 
 /// `log` may be a place that knows that something is acknowledged.
 fn routing_of(acknowledging: bool) -> Routing {
+    routing_with(Some(BUDGET), acknowledging.then_some("log"))
+}
+
+/// `chat` has this budget; this place knows that something is acknowledged.
+fn routing_with(budget: Option<Budget>, acknowledging: Option<&str>) -> Routing {
     let destination = |name: &str, max: Option<Budget>, open: Option<Open>| Destination {
         name: name.to_owned(),
         owner: "data".to_owned(),
@@ -64,13 +73,13 @@ fn routing_of(acknowledging: bool) -> Routing {
     let rules =
         vec![rule("each", &all, None), rule("count", &all, Some("link")), rule("other", &["chat"], None), muted];
     let destinations = vec![
-        destination("chat", Some(BUDGET), None),
+        destination("chat", budget, None),
         destination("office", None, Some(Open { hours: office(), drops_outside: false })),
         destination("drops", None, Some(Open { hours: office(), drops_outside: true })),
         destination("log", None, None),
     ];
     let routing = Routing::new(rules, destinations, vec![]);
-    routing.with_acknowledging(acknowledging.then(|| "log".to_owned()))
+    routing.with_acknowledging(acknowledging.map(str::to_owned))
 }
 
 fn alert(rule: &str, number: usize, link: usize, transition: Transition, at: i64) -> Alert<'static> {
@@ -100,6 +109,13 @@ fn silenced(lane: &Lane, to: &str) -> Vec<String> {
 
 fn held(until_ms: Option<i64>) -> Held {
     Held { who: "ana".to_owned(), why: "launch".to_owned(), until_ms }
+}
+
+/// A person takes care of this message.
+fn acknowledged(id: &str) -> Live {
+    let mut live = Live::default();
+    live.acknowledged.insert(id.to_owned(), held(None));
+    live
 }
 
 #[test]
@@ -197,9 +213,7 @@ fn people_hold_starts_back_and_never_ends() {
 fn an_acknowledged_message_is_followed_by_its_end_alone() {
     let mut lane = Lane::new(routing());
     let first = lane.say(&alert("count", 0, 0, Transition::Fired, START), "log");
-    let mut live = Live::default();
-    live.acknowledged.insert(first[0].id.clone(), held(None));
-    lane.live(live);
+    lane.live(acknowledged(&first[0].id));
     lane.crash();
     for number in 1..5 {
         let more = alert("count", number, 0, Transition::Fired, START + number as i64 * 20 * MINUTE);
@@ -214,9 +228,7 @@ fn a_place_that_knows_of_acknowledgements_is_told_once_and_before_the_end_whatev
     let mut lane = Lane::new(routing_of(true));
     let first = lane.say(&alert("count", 0, 0, Transition::Fired, START), "log").remove(0);
     let other = lane.say(&alert("count", 1, 1, Transition::Fired, START), "log").remove(0);
-    let mut live = Live::default();
-    live.acknowledged.insert(first.id.clone(), held(None));
-    lane.live(live);
+    lane.live(acknowledged(&first.id));
     assert!(lane.planner.is_due(START + MINUTE));
     let told = lane.commit(START + MINUTE);
     assert_eq!(told.len(), 1, "what is open at other links is not told");
@@ -232,6 +244,57 @@ fn a_place_that_knows_of_acknowledgements_is_told_once_and_before_the_end_whatev
     let over = lane.say(&alert("count", 9, 0, Transition::Resolved, START + HOUR), "log").remove(0);
     let end = over.thread.unwrap();
     assert!(end.ends && end.key == opened.key);
+}
+
+#[test]
+fn an_acknowledgement_counts_against_no_budget_after_a_restart_either() {
+    let mut lane = Lane::new(routing_with(Some(BUDGET), Some("chat")));
+    let mut sent = Vec::new();
+    for number in 0..3 {
+        sent.extend(lane.say(&alert("count", number, number, Transition::Fired, START), "chat"));
+    }
+    lane.live(acknowledged(&sent[0].id));
+    assert_eq!(planned(&lane.commit(START + MINUTE), "chat")[0].kind, MessageKind::Acknowledged);
+    lane.crash();
+    let fourth = lane.say(&alert("count", 3, 3, Transition::Fired, START + 2 * MINUTE), "chat");
+    assert_eq!(fourth.len(), 1, "the budget has room for four");
+    assert!(lane.say(&alert("count", 4, 4, Transition::Fired, START + 3 * MINUTE), "chat").is_empty());
+}
+
+#[test]
+fn very_many_messages_that_wait_are_few_digests() {
+    let paused = |destination: &str| {
+        let mut live = Live::default();
+        live.destinations.insert(destination.to_owned(), held(None));
+        live
+    };
+    for (keys, digests) in [(500, vec![500]), (501, vec![251, 250]), (1_300, vec![434, 434, 432])] {
+        let mut lane = Lane::new(routing());
+        lane.live(paused("log"));
+        for number in 0..keys {
+            lane.planner.take(&alert("count", number, number, Transition::Fired, START), START);
+        }
+        assert!(planned(&lane.commit(START), "log").is_empty());
+        lane.crash();
+        lane.live(Live::default());
+        let sizes = |sent: &[Message]| sent.iter().map(|one| one.digest.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(&planned(&lane.commit(START + HOUR), "log")), digests, "{keys}");
+        lane.crash();
+        assert!(planned(&lane.commit(START + 2 * HOUR), "log").is_empty(), "nothing is said twice");
+    }
+    // Where the budget has room for fewer, the rest waits for its turn.
+    let mut lane = Lane::new(routing_with(Some(Budget { count: 2, per_ms: HOUR }), None));
+    lane.live(paused("chat"));
+    for number in 0..1_300 {
+        lane.planner.take(&alert("count", number, number, Transition::Fired, START), START);
+    }
+    lane.commit(START);
+    lane.live(Live::default());
+    assert_eq!(planned(&lane.commit(START + HOUR), "chat").len(), 2);
+    lane.crash();
+    assert!(planned(&lane.commit(START + 2 * HOUR - 1), "chat").is_empty());
+    let rest = planned(&lane.commit(START + 2 * HOUR), "chat");
+    assert_eq!(rest.iter().map(|one| one.digest.len()).collect::<Vec<_>>(), [432]);
 }
 
 #[test]

@@ -38,6 +38,11 @@ pub(crate) fn gives_up_at(planned_at: i64) -> i64 {
     planned_at.saturating_add(GIVE_UP_MS)
 }
 
+/// How long until then, in milliseconds: no longer than that, though the clock was set back since it was planned.
+pub(crate) fn until_given_up_ms(planned_at: i64, now_ms: i64) -> i64 {
+    gives_up_at(planned_at).saturating_sub(now_ms).clamp(0, GIVE_UP_MS)
+}
+
 fn millis(pause: Duration) -> i64 {
     i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)
 }

@@ -15,6 +15,7 @@ use runtime::clock::now_ms;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use traces::{Span, Traces, conventions};
 
 use self::carrier::Carrier;
@@ -28,8 +29,8 @@ use crate::{Destination, SERVICE, Settings};
 
 /// How long a paused destination is left alone before its task looks again.
 const PAUSED: Duration = Duration::from_millis(500);
-/// How long a message waits before it is looked at again whether one before it of the same thread is out, in milliseconds.
-const BEHIND_MS: i64 = 250;
+/// How long a message waits before it is looked at again whether one before it of the same thread is out.
+const BEHIND: Duration = Duration::from_millis(250);
 
 /// The tasks of all destinations, for one lane.
 pub(crate) struct Workers {
@@ -72,7 +73,7 @@ impl Spawning {
             queue: BTreeMap::new(),
             given: 0,
             failures: 0,
-            resume_at: 0,
+            resume_at: Instant::now(),
             refused: false,
             has_refused: Arc::clone(&refused),
             rejected: 0,
@@ -198,13 +199,13 @@ struct Worker {
     switches: Arc<LiveSwitches>,
     traces: Traces,
     tell: mpsc::Sender<Outcome>,
-    /// By when it is tried next, then by order.
-    queue: BTreeMap<(i64, u64), PendingDelivery>,
+    /// By when it is tried next, then by order. Waits go by a clock that is never set: records alone have the other.
+    queue: BTreeMap<(Instant, u64), PendingDelivery>,
     given: u64,
     /// Attempts in a row that failed.
     failures: u32,
     /// The destination is left alone until then.
-    resume_at: i64,
+    resume_at: Instant,
     /// It has refused: nothing is tried until the service starts again or takes a configuration.
     refused: bool,
     /// The same, for those who hold the task.
@@ -223,10 +224,9 @@ impl Worker {
             let paused = self.switches.get().pauses(&self.name, now_ms());
             let wake = self.queue.first_key_value().map(|((due, _), _)| {
                 if paused {
-                    return PAUSED;
+                    return Instant::now() + PAUSED;
                 }
-                let at = if self.refused { *due } else { (*due).max(self.resume_at) };
-                Duration::from_millis((at - now_ms()).max(0) as u64)
+                if self.refused { *due } else { (*due).max(self.resume_at) }
             });
             tokio::select! {
                 biased;
@@ -234,7 +234,7 @@ impl Worker {
                     Some(owed) => self.enqueue(owed),
                     None => return,
                 },
-                () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     // It may have been paused meanwhile.
                     if !self.switches.get().pauses(&self.name, now_ms()) {
                         self.work_off_first().await;
@@ -251,7 +251,11 @@ impl Worker {
 
     /// Queues a message; `order` is its place among those of its thread.
     fn requeue(&mut self, owed: PendingDelivery, order: u64) {
-        let due = if self.refused { retry::gives_up_at(owed.planned_at) } else { owed.not_before };
+        let wait_ms = match self.refused {
+            true => retry::until_given_up_ms(owed.planned_at, now_ms()),
+            false => owed.wait_ms(now_ms()),
+        };
+        let due = in_ms(wait_ms);
         if let Some(thread) = thread(&owed) {
             self.threads.entry(thread).or_default().insert(order);
         }
@@ -278,7 +282,7 @@ impl Worker {
         // What belongs to one thread goes out in order: its start first, its end last.
         let first = thread(&owed).and_then(|thread| self.threads.get(&thread)?.first().copied());
         if first.is_some_and(|first| first < order) {
-            self.queue.insert((due.max(now_ms()) + BEHIND_MS, order), owed);
+            self.queue.insert((due.max(Instant::now()) + BEHIND, order), owed);
             return;
         }
         self.leave_thread(&owed, order);
@@ -357,13 +361,14 @@ impl Worker {
         after: Option<Duration>,
     ) {
         self.failures += 1;
-        owed.not_before = now + retry::delay_ms(owed.attempt, after);
+        let delay_ms = retry::delay_ms(owed.attempt, after);
+        (owed.not_before, owed.decided_at) = (now.saturating_add(delay_ms), now);
         if after.is_some() {
             // It asks to be left alone, whatever the message.
-            self.resume_at = self.resume_at.max(owed.not_before);
+            self.resume_at = self.resume_at.max(in_ms(delay_ms));
         }
         if self.failures >= retry::CIRCUIT_OPENS_AFTER {
-            self.resume_at = self.resume_at.max(now + retry::circuit_ms(self.failures));
+            self.resume_at = self.resume_at.max(in_ms(retry::circuit_ms(self.failures)));
             if self.circuit.set(true) {
                 tracing::warn!(
                     service = SERVICE,
@@ -403,7 +408,7 @@ impl Worker {
         self.refused = true;
         self.has_refused.store(true, Ordering::Release);
         self.circuit.set(true);
-        owed.not_before = now;
+        (owed.not_before, owed.decided_at) = (now, now);
         self.tell(&owed, DeliveryStage::Attempted, now, status, error, String::new());
         let queue = std::mem::take(&mut self.queue);
         let queue = queue.into_iter().map(|((_, order), owed)| (order, owed)).chain([(order, owed)]);
@@ -431,6 +436,11 @@ impl Worker {
             );
         }
     }
+}
+
+/// The moment in so many milliseconds.
+fn in_ms(wait_ms: i64) -> Instant {
+    Instant::now() + Duration::from_millis(wait_ms.max(0).unsigned_abs())
 }
 
 /// What a message belongs to at its destination.

@@ -120,9 +120,7 @@ impl<'s> OpenLane<'s> {
             inhibited: BTreeMap::new(),
         };
         // In the order in which they were planned: an end is not sent before its start.
-        let mut owed: Vec<_> = open.outbox.iter().map(|owed| (owed.planned_at, owed.bundle_id.clone())).collect();
-        owed.sort();
-        let owed: Vec<String> = owed.into_iter().map(|(_, bundle_id)| bundle_id).collect();
+        let owed: Vec<String> = open.outbox.in_order().into_iter().map(|owed| owed.bundle_id.clone()).collect();
         tracing::info!(service = SERVICE, partition, alerts = start, owed = owed.len(), "the lane is open");
         owed.iter().for_each(|bundle_id| open.hand_out(bundle_id));
         point("reopened");
@@ -328,9 +326,8 @@ impl Stage for OpenLane<'_> {
         // What the capture sink was sent ended in the same transaction, and is no longer owed.
         let mut next: Vec<String> = planned;
         next.retain(|id| self.outbox.get(id).is_some_and(|owed| !goes_over(&owed.destination)));
-        let mut over: Vec<_> = self.outbox.iter().filter(|owed| goes_over(&owed.destination)).collect();
-        over.sort_by_key(|owed| (owed.planned_at, owed.bundle_id.as_str()));
-        next.extend(over.into_iter().map(|owed| owed.bundle_id.clone()));
+        let over = self.outbox.in_order().into_iter().filter(|owed| goes_over(&owed.destination));
+        next.extend(over.map(|owed| owed.bundle_id.clone()));
         next.iter().for_each(|bundle_id| self.hand_out(bundle_id));
         point("handed-out");
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());

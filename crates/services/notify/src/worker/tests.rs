@@ -138,6 +138,7 @@ fn owed(destination: &str, bundle_id: &str) -> PendingDelivery {
         test: false,
         planned_at: now,
         not_before: now,
+        decided_at: now,
         first_received_at: now,
         attempt: 0,
         message: Ok(message(bundle_id)),
@@ -377,6 +378,29 @@ async fn a_receiver_that_asks_for_time_is_left_alone_by_every_message() {
     }
     let got = receiver.got();
     assert!(got[1..].iter().all(|one| one.at - got[0].at >= Duration::from_millis(990)));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_holds_no_message_back_and_what_a_receiver_asked_for_stays() {
+    const DAY: i64 = 86_400_000;
+    let receiver = Receiver::start(|_| StatusCode::OK.into_response()).await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    let ahead = now_ms() + DAY;
+    let waits = |bundle_id: &str, decided_at: i64, wait_ms: i64| PendingDelivery {
+        planned_at: decided_at,
+        not_before: decided_at + wait_ms,
+        decided_at,
+        ..owed("hook", bundle_id)
+    };
+    // As the lane reads them back: tried once a day from now, and planned then.
+    let begun = Instant::now();
+    running.workers.give(waits("asked", now_ms(), DAY));
+    running.workers.give(waits("tried", ahead, 1_500));
+    running.workers.give(waits("planned", ahead, 0));
+    assert_eq!(running.outcome().await.bundle_id, "planned");
+    assert_eq!(running.outcome().await.bundle_id, "tried");
+    assert!(begun.elapsed() >= Duration::from_millis(1_450), "its own pause stays");
+    assert_eq!(receiver.got().len(), 2);
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use testkit::clickhouse::Asker;
 
 use crate::harness::{Running, SOON};
+use crate::tool::tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_past_day_is_closed_by_itself_and_a_late_event_shows_at_once() {
@@ -30,6 +32,22 @@ async fn a_past_day_is_closed_by_itself_and_a_late_event_shows_at_once() {
     }
     asker.until(&clicks, 20, SOON).await.unwrap();
     asker.until(&closed, 20, Duration::from_secs(120)).await.unwrap();
+    assert_eq!(asker.number(&clicks).await.unwrap(), 20);
+
+    // A kept day that was damaged is told, and computed again from its rows.
+    let owner = Asker::new(&running.house.addresses.clickhouse, "hookline", "").unwrap();
+    let damage = format!(
+        "ALTER TABLE hookline.campaign_channel_daily_closed DELETE WHERE day = '{day}' AND clicks > 0 SETTINGS mutations_sync = 2"
+    );
+    owner.rows(&damage).await.unwrap();
+    assert_eq!(asker.number(&clicks).await.unwrap(), 0);
+    let config = running.folder.path().join("data/hookline.toml");
+    let (code, found) = tool(&config, &["rebuild", "--day", &day]).await.unwrap();
+    assert_eq!((code, &found["ok"]), (1, &json!(false)), "{found}");
+    let (code, done) = tool(&config, &["rebuild", "--day", &day, "--apply"]).await.unwrap();
+    let report = done["reports"].as_array().unwrap().iter().find(|one| !one["after"].is_null()).unwrap();
+    assert_eq!((code, &report["report"]), (0, &json!("campaign_channel_daily")), "{done}");
+    assert_eq!((&report["before"]["only_live"], &report["after"]["only_live"]), (&json!(1), &json!(0)), "{done}");
     assert_eq!(asker.number(&clicks).await.unwrap(), 20);
 
     // The closed day is served live again as soon as its rows have changed, and then closed anew.

@@ -11,6 +11,72 @@ use crate::harness::{Up, until};
 use crate::installation::{Installation, LANES, PATIENCE, ROWS, data, lanes};
 use crate::tool::{said, tool};
 
+/// A link that was erased.
+struct Gone {
+    link: String,
+    /// How many rows it had.
+    rows: u64,
+    /// What came after it is another record, in milliseconds since 1970.
+    through: i64,
+}
+
+impl Installation {
+    /// Tells ClickHouse to do something.
+    async fn statement(&self, sql: &str) {
+        self.asker().rows(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"));
+    }
+
+    /// Erases the link that has most rows, as a person does.
+    async fn one_link_is_erased(&self) -> Gone {
+        let most = "SELECT link_id, toUInt32(count()) AS rows FROM hookline.records WHERE link_id != '' GROUP BY link_id ORDER BY rows DESC, link_id LIMIT 1";
+        let found = self.asker().rows(most).await.unwrap().remove(0);
+        let (link, rows) = (found["link_id"].as_str().unwrap().to_owned(), found["rows"].as_u64().unwrap());
+        let counted = |answer: &Value, when: &str| -> u64 {
+            answer["erasures"][0][when].as_array().unwrap().iter().map(|rest| rest["rows"].as_u64().unwrap()).sum()
+        };
+        let look = self.does(&["erase", "--link", &link]).await;
+        assert!(counted(&look, "before") >= rows && look["erasures"][0]["id"].is_null(), "{look}");
+        let mut gone = Gone { link: link.clone(), rows, through: i64::MAX / 1_000 };
+        self.stays(&gone, rows, 0).await;
+        let erase = ["erase", "--link", &link, "--apply", "--who", "ana", "--why", "request 7"];
+        let (code, done) = tool(&self.config(), &erase).await.unwrap();
+        // The rewritten parts are on disk for eight minutes: that is said, and is not proof yet.
+        assert_eq!((code, &done["waiting"], counted(&done, "after")), (1, &Value::from(0), 0), "{done}");
+        assert!(done["former_parts"]["parts"].as_u64().unwrap() > 0, "{done}");
+        assert_eq!(done["erasures"][0]["records"], rows, "{done}");
+        let raw = &done["erasures"][0]["topics"][0];
+        assert_eq!((&raw["topic"], &raw["records"]), (&Value::from("hookline.raw.v1"), &Value::from(rows)), "{done}");
+        // Once more: it is known, and nothing is done twice.
+        let again = tool(&self.config(), &erase).await.unwrap().1;
+        assert_eq!(again["erasures"][0]["id"], done["erasures"][0]["id"], "{again}");
+        assert_eq!(again["erasures"][0]["done_at"], done["erasures"][0]["done_at"], "{again}");
+        // Neither what fills holes nor what writes a range anew brings it back.
+        let replayed = self.does(&["replay", "--since", "1h", "--apply", "--replace"]).await;
+        assert_eq!(replayed["ok"], true, "{replayed}");
+        gone.through = done["erasures"][0]["through"].as_i64().unwrap();
+        self.stays_erased(&gone).await;
+        gone
+    }
+
+    /// Holds that no row of then names the link, that each of them is a stub, and that the books say so.
+    async fn stays_erased(&self, gone: &Gone) {
+        self.stays(gone, 0, gone.rows).await;
+        let ledger = self.balances().await;
+        let erased = &ledger["erasures"][0];
+        assert_eq!((&erased["records"], erased["who"].as_str()), (&Value::from(gone.rows), Some("ana")), "{ledger}");
+        assert!(!ledger.to_string().contains(&gone.link), "the note of an erasure does not name what was erased");
+    }
+
+    async fn stays(&self, Gone { link, through, .. }: &Gone, rows: u64, stubs: u64) {
+        let of_link = format!(
+            "SELECT count() FROM hookline.records WHERE link_id = '{link}' AND toUnixTimestamp64Milli(received_at) <= {through}"
+        );
+        assert_eq!(self.asker().number(&of_link).await.unwrap(), rows);
+        let erased = "SELECT count() FROM hookline.records WHERE outcome = 'erased'";
+        assert_eq!(self.asker().number(erased).await.unwrap(), stubs);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clickhouse_emptied_under_a_full_kafka_is_refused_and_written_again_by_either_way() {
     let mut it = Installation::start().await;
@@ -18,6 +84,8 @@ async fn clickhouse_emptied_under_a_full_kafka_is_refused_and_written_again_by_e
         it.send_and_see(60, round * 60).await;
     }
     it.balances().await;
+    it.statement("BACKUP DATABASE hookline, DATABASE hookline_test TO File('before')").await;
+    let gone = it.one_link_is_erased().await;
 
     // Emptied while report is down: it writes nothing more, and says so.
     it.fleet.kill("report").unwrap();
@@ -40,6 +108,7 @@ async fn clickhouse_emptied_under_a_full_kafka_is_refused_and_written_again_by_e
     it.restart("report");
     it.rows(200).await;
     it.balances().await;
+    it.stays_erased(&gone).await;
 
     // The other: by a replay of raw, while the lanes stand still where they are.
     it.fleet.kill("report").unwrap();
@@ -52,6 +121,25 @@ async fn clickhouse_emptied_under_a_full_kafka_is_refused_and_written_again_by_e
     it.restart("report");
     it.send_and_see(20, 220).await;
     it.balances().await;
+    it.stays_erased(&gone).await;
+
+    // The third: a backup that was made before the link was erased; what came since, from events.
+    it.fleet.kill("report").unwrap();
+    for database in ["hookline", "hookline_test"] {
+        it.statement(&format!("DROP DATABASE {database} SYNC")).await;
+    }
+    it.statement("RESTORE DATABASE hookline, DATABASE hookline_test FROM File('before')").await;
+    it.does(&["migrate"]).await;
+    it.stays(&gone, gone.rows, 0).await;
+    let again = ["erase", "--again", "--apply", "--who", "ana", "--why", "restored"];
+    let (code, again) = tool(&it.config(), &again).await.unwrap();
+    assert!(code < 2 && again["erasures"].as_array().unwrap().len() == 1, "{again}");
+    it.stays(&gone, 0, gone.rows).await;
+    it.does(&["ledger", "recover", "--apply"]).await;
+    it.fleet.restart("report").unwrap();
+    it.rows(220).await;
+    it.balances().await;
+    it.stays_erased(&gone).await;
     every_offset_is_one_row(&it.asker()).await.unwrap();
 }
 

@@ -63,6 +63,7 @@ mod verify;
 mod visitors;
 mod warehouse_blocks;
 mod warehouse_databases;
+mod warehouse_erase;
 mod warehouse_reports;
 mod warehouse_tables;
 mod workflow;

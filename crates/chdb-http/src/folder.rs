@@ -73,17 +73,20 @@ impl Folder {
     /// Writes the engine's configuration and answers where.
     pub(crate) fn write_config(&self, memory_limit: u64) -> anyhow::Result<PathBuf> {
         let path = self.root.join("config.xml");
-        let log = self.log();
-        let log = log.to_str().with_context(|| format!("{} is not UTF-8", log.display()))?;
-        std::fs::write(&path, config(log, memory_limit))
+        let (log, backups) = (self.log(), self.root.with_file_name("backups"));
+        let text = |path: &'_ Path| {
+            path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+        };
+        std::fs::write(&path, config(&text(&log)?, &text(&backups)?, memory_limit))
             .with_context(|| format!("cannot write the engine's configuration {}", path.display()))?;
         Ok(path)
     }
 }
 
 /// The engine's configuration: one machine that also runs everything else, a few gigabytes of rows, no logs in tables.
-fn config(log: &str, memory_limit: u64) -> String {
-    let log = log.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+fn config(log: &str, backups: &str, memory_limit: u64) -> String {
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let (log, backups) = (escaped(log), escaped(backups));
     let machine = shared_machine(memory_limit);
     format!(
         "<clickhouse>
@@ -95,6 +98,8 @@ fn config(log: &str, memory_limit: u64) -> String {
         <levels><logger><name>ThreadStatus</name><level>none</level></logger></levels>
     </logger>
     <timezone>UTC</timezone>
+    <!-- Where BACKUP … TO File('NAME') may write: beside this folder, so that it outlives it. -->
+    <backups><allowed_path>{backups}</allowed_path></backups>
 
 {machine}    <primary_index_cache_size>67108864</primary_index_cache_size>
     <query_condition_cache_size>16777216</query_condition_cache_size>
@@ -149,8 +154,9 @@ mod tests {
 
     #[test]
     fn a_path_cannot_break_the_configuration() {
-        let text = config("/tmp/<a>&b/engine.log", 1 << 30);
+        let text = config("/tmp/<a>&b/engine.log", "/tmp/<a>&b/backups", 1 << 30);
         assert!(text.contains("<log>/tmp/&lt;a&gt;&amp;b/engine.log</log>"));
+        assert!(text.contains("<allowed_path>/tmp/&lt;a&gt;&amp;b/backups</allowed_path>"));
         assert!(text.contains("<max_server_memory_usage>1073741824<"));
     }
 }

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    backtest, canary, check, config, console, dlq, explain, handbook, ledger, lint, migrate, preview, rehearse,
-    reload as reload_command, replay, review, send, status, switches, train,
+    backtest, canary, check, config, console, dlq, erase, explain, handbook, ledger, lint, migrate, preview, rebuild,
+    rehearse, reload as reload_command, replay, review, send, status, switches, train,
 };
 use services::Service;
 
@@ -95,6 +95,10 @@ enum Command {
     Dlq(dlq::Args),
     /// Read a range of raw again: how its rows differ, and bring in what is missing
     Replay(replay::Args),
+    /// Hold the closed reports of a day against their rows, and compute them again
+    Rebuild(rebuild::Args),
+    /// Erase what is stored about a link, a source or a visitor's day, with proof that nothing rests
+    Erase(erase::Args),
     #[command(name = local::leash::SUBCOMMAND, hide = true)]
     EngineExec(engine::ExecArgs),
     #[command(name = local::engines::CLICKHOUSE_SUBCOMMAND, hide = true)]
@@ -137,6 +141,8 @@ fn main() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args),
         Command::Dlq(args) => dlq::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Rebuild(args) => rebuild::run(&args),
+        Command::Erase(args) => erase::run(&args),
         Command::EngineExec(args) => engine::exec(&args),
         Command::EngineClickhouse(args) => engine::clickhouse(args),
     })

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use event::{LinkEvent, Value};
+use event::{Erasure, LinkEvent, Value};
 
+use crate::erase::{ERASED, stub};
 use crate::native::{Columns, Constant};
 use crate::{Side, WarehouseError};
 
@@ -43,10 +44,25 @@ impl Rows {
         let mut row = self.columns.row();
         event.visit(|value| row.push(value));
         row.finish()?;
+        self.note(event);
+        Ok(())
+    }
+
+    /// Adds the stub of an event that was erased.
+    fn push_stub(&mut self, stub: &LinkEvent<'_>) -> Result<(), WarehouseError> {
+        let mut row = self.columns.row();
+        // An outcome that no record of a topic has, in the first column.
+        let mut outcome = Some(Value::Text(ERASED));
+        stub.visit(|value| row.push(outcome.take().unwrap_or(value)));
+        row.finish()?;
+        self.note(stub);
+        Ok(())
+    }
+
+    fn note(&mut self, event: &LinkEvent<'_>) {
         self.offsets.push(event.raw_offset);
         let at = event.received_at.0;
         self.received = Some(self.received.map_or((at, at), |(low, high)| (low.min(at), high.max(at))));
-        Ok(())
     }
 
     /// The raw offsets, one a row.
@@ -82,12 +98,19 @@ pub struct BlockBuilder {
     lane: u16,
     production: Rows,
     test: Rows,
+    erasures: Vec<Erasure>,
 }
 
 impl BlockBuilder {
     /// An empty block of a lane.
     pub fn new(incarnation: impl Into<String>, lane: u16) -> Self {
-        Self { incarnation: incarnation.into(), lane, production: Rows::new(), test: Rows::new() }
+        let (production, test) = (Rows::new(), Rows::new());
+        Self { incarnation: incarnation.into(), lane, production, test, erasures: Vec::new() }
+    }
+
+    /// From now on, what these erasures are about becomes a stub.
+    pub fn without(&mut self, erasures: Vec<Erasure>) {
+        self.erasures = erasures;
     }
 
     /// Adds an event; test data is kept apart.
@@ -96,7 +119,15 @@ impl BlockBuilder {
     /// [`WarehouseError::ColumnShape`] when the event's declaration does not fit its columns; the block is then of no use.
     #[inline]
     pub fn push(&mut self, event: &LinkEvent<'_>) -> Result<(), WarehouseError> {
+        if let Some(erasure) = self.erasures.iter().find(|erasure| erasure.covers(event)) {
+            return self.push_stub(&stub(event, &erasure.id));
+        }
         if event.test { self.test.push(event) } else { self.production.push(event) }
+    }
+
+    #[cold]
+    fn push_stub(&mut self, stub: &LinkEvent<'_>) -> Result<(), WarehouseError> {
+        if stub.test { self.test.push_stub(stub) } else { self.production.push_stub(stub) }
     }
 
     /// How many rows wait, of both kinds.

@@ -8,6 +8,8 @@
 //! makes the day live until it is closed again, and so does a build to which the report's columns mean something else
 //! ([`Report::definition`]). Fewer events mean that retention or an erasure has thinned the day: it stays as it was.
 
+mod compare;
+
 use clickhouse::Row;
 use serde::Deserialize;
 
@@ -16,6 +18,8 @@ use crate::reports::{REPORTS, Report};
 use crate::tables::closed_table;
 use crate::views::{Columns, View, columns, create};
 use crate::{Side, Warehouse, WarehouseError};
+
+pub use compare::DayCompared;
 
 /// A day of UTC.
 pub type Day = jiff::civil::Date;
@@ -141,6 +145,34 @@ impl Warehouse {
         day: Day,
     ) -> Result<Closed, WarehouseError> {
         self.write_day(side, layout, report, day, Again::Always).await
+    }
+
+    /// Computes a closed day again from which an erasure has taken `erased` events, and says over how many it was
+    /// closed before. A day that is thinned besides, or whose identifiers are cleared, stays as it was closed.
+    pub(crate) async fn recompute_without(
+        &self,
+        side: Side,
+        layout: &Layout,
+        report: &'static Report,
+        day: Day,
+        erased: u64,
+    ) -> Result<(u64, Closed), WarehouseError> {
+        let what = format!("close {} of {}", day, report.name);
+        let Counts { records, closed, cleared, .. } = self.counts_of(side, layout, report, day, &what).await?;
+        let answer = match (closed, records) {
+            // Never closed: it is computed at each question.
+            (0, _) => Closed::Unchanged { records },
+            _ if cleared || records + erased < closed => Closed::Frozen { closed, records },
+            (_, 0) => {
+                let (table, on_cluster) = (closed_table(report), self.on_cluster());
+                let sql = format!("ALTER TABLE {}.{table}{on_cluster} DROP PARTITION '{day}'", self.database(side));
+                self.execute(&what, sql).await?;
+                Closed::Written { records }
+            }
+            // Also with as many as before: late events may have come since it was closed.
+            _ => self.write_day(side, layout, report, day, Again::Always).await?,
+        };
+        Ok((closed, answer))
     }
 
     async fn write_day(

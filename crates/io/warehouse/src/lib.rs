@@ -5,11 +5,13 @@
 //! - [`BlockBuilder`] turns events into a [`Block`] in ClickHouse's Native format; [`BlockStore`] brings it in exactly once,
 //!   reads it back, and names what the [ledger](Warehouse::ledger) misses.
 //! - [`REPORTS`] are finished numbers by day; [`Warehouse::close_day`] keeps a day for good.
+//! - [`Warehouse::put_stubs`] and what follows it erase records, and leave a stub at the offset of each.
 
 mod block;
 mod closing;
 mod connect;
 mod dead_letters;
+mod erase;
 mod error;
 mod layout;
 mod ledger;
@@ -26,12 +28,13 @@ mod tokens;
 mod views;
 
 pub use block::{Block, BlockBuilder, BlockId};
-pub use closing::{Closed, Day, OpenDay};
+pub use closing::{Closed, Day, DayCompared, OpenDay};
 pub use connect::{Settings, Side, Warehouse, quote};
 pub use dead_letters::{
     CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decided, Decision, DecisionGroup,
     OpenDeadLetters,
 };
+pub use erase::{Detached, Former, LaneRest, Recomputed, Resting, Sent};
 pub use error::WarehouseError;
 pub use layout::{Analyst, Layout};
 pub use ledger::{Faults, LaneLedger, Life, Loss, NO_MORE, Settled, ranges};

@@ -9,6 +9,7 @@ use event::{Kind, LinkEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::quote;
+use crate::erase::ERASED;
 use crate::layout::Layout;
 use crate::reports::REPORTS;
 use crate::{Block, BlockStore, Closed, Day, InsertPermit, Side, Warehouse, WarehouseError};
@@ -226,7 +227,7 @@ impl Warehouse {
             let of = |side: Side| {
                 format!(
                     "SELECT raw_offset, {names}, '{side:?}' AS side FROM {}.{table} WHERE incarnation = {} AND lane = {lane} \
-                     AND raw_offset >= {} AND raw_offset < {}",
+                     AND raw_offset >= {} AND raw_offset < {} AND outcome != '{ERASED}'",
                     self.database(side),
                     quote(incarnation),
                     offsets.start,
@@ -403,7 +404,8 @@ impl BlockStore {
         Ok(missing.len())
     }
 
-    /// Deletes the rows of a range of a lane from both databases, to be written anew.
+    /// Deletes the rows of a range of a lane from both databases, to be written anew. Stubs of what was erased stay,
+    /// so that nothing is written in their place.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses: some of them may be deleted, and the ledger misses those.
@@ -411,7 +413,7 @@ impl BlockStore {
         for side in Side::BOTH {
             let sql = format!(
                 "ALTER TABLE {}.records{} DELETE WHERE incarnation = {} AND lane = {lane} AND raw_offset >= {} AND raw_offset < {} \
-                 SETTINGS mutations_sync = 2",
+                 AND outcome != '{ERASED}' SETTINGS mutations_sync = 2",
                 self.warehouse.database(side),
                 self.warehouse.on_cluster(),
                 quote(incarnation),

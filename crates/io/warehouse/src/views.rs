@@ -200,6 +200,9 @@ fn where_is(make: &Make<'_>) -> View {
         "lane",
     ];
     let mut columns = record_columns(|column| KEPT.contains(&column));
+    for (_, _, doc) in columns.iter_mut().filter(|(name, ..)| name == "outcome") {
+        *doc = "event, duplicate or dead_letter; erased where only the place of a record is left (detail names the erasure)".into();
+    }
     let names = names(&columns);
     let doc = "the database that the row rests in: what is in the test database is counted nowhere";
     columns.push(("database".into(), "String".into(), doc.into()));

@@ -61,6 +61,7 @@ impl Files<'_> {
             anyhow::Ok(escape(text))
         };
         let (tables, users) = (text(&self.tables())?, text(&self.users())?);
+        let backups = text(&self.folder.with_file_name("backups"))?;
         let (host, port) = (self.address.ip(), self.address.port());
         let machine = chdb_http::shared_machine(self.memory_limit);
         Ok(format!(
@@ -77,6 +78,8 @@ impl Files<'_> {
     <tmp_path>{tables}/tmp/</tmp_path>
     <user_files_path>{tables}/user_files/</user_files_path>
     <format_schema_path>{tables}/format_schemas/</format_schema_path>
+    <!-- Where BACKUP … TO File('NAME') may write: beside this folder, so that it outlives it. -->
+    <backups><allowed_path>{backups}</allowed_path></backups>
     <user_directories><users_xml><path>{users}</path></users_xml></user_directories>
     <default_profile>default</default_profile>
     <default_database>default</default_database>

@@ -35,6 +35,8 @@ pub struct LedgerReport {
     pub lanes: Vec<LaneReport>,
     /// What was acknowledged as lost.
     pub losses: Vec<Loss>,
+    /// What was erased: of each such record a stub is left, which counts as its row.
+    pub erasures: Vec<crate::erase::Named>,
     /// Commands that mend what is wrong.
     pub next: Vec<String>,
 }
@@ -87,7 +89,8 @@ pub struct Repeated {
 
 impl Report for LedgerReport {
     fn needs_attention(&self) -> bool {
-        !self.ok || self.kafka.is_some() || self.lanes.iter().any(LaneReport::waits)
+        let cut_short = self.erasures.iter().any(|erasure| erasure.done_at.is_none());
+        !self.ok || self.kafka.is_some() || cut_short || self.lanes.iter().any(LaneReport::waits)
     }
 }
 
@@ -156,7 +159,15 @@ impl LaneReport {
 /// When ClickHouse does not answer.
 pub async fn read(installation: &Installation, details: usize) -> Result<LedgerReport> {
     let warehouse = installation.connect().await?;
-    report(installation, &warehouse, kept_now(installation).await, details).await
+    let mut report = report(installation, &warehouse, kept_now(installation).await, details).await?;
+    if report.kafka.is_none() {
+        let noted = crate::erase::noted(installation).await?;
+        report.erasures = noted.iter().map(crate::erase::Named::of).collect();
+        if report.erasures.iter().any(|erasure| erasure.done_at.is_none()) {
+            report.next.push(format!("hookline erase {} --again --apply --why WHY", installation.flag()));
+        }
+    }
+    Ok(report)
 }
 
 /// The same without details, for a caller that has asked Kafka: the life of the topics and how many lanes there are,
@@ -203,6 +214,7 @@ async fn report(
         next: lanes.iter().flat_map(|lane| lane.next(&installation.flag())).collect(),
         lanes,
         losses,
+        erasures: Vec::new(),
     })
 }
 

@@ -7,11 +7,10 @@ pub(crate) mod read;
 
 use std::ops::Range;
 
-use event::Progress;
+use event::{Erasure, Progress};
 use kafka::Topic;
 use kafka::control::Control;
 use kafka::positions::Positions;
-use kafka::salts::Salts;
 use serde::Serialize;
 use warehouse::{ChangedColumn, RowDiff, Shadow, Warehouse};
 
@@ -266,7 +265,7 @@ async fn parts(
 }
 
 /// One past the last raw offset whose row `report` has committed, by lane.
-async fn settled(installation: &Installation, lanes: u16) -> Result<Vec<u64>> {
+pub(crate) async fn settled(installation: &Installation, lanes: u16) -> Result<Vec<u64>> {
     let cluster = installation.cluster.clone();
     blocking(move || {
         let positions = Positions::open(&cluster, report::GROUP, KAFKA_TIMEOUT)?;
@@ -332,23 +331,24 @@ impl Run<'_> {
         let pipeline = self.installation.pipeline_with_links().await?;
         let cluster = self.installation.cluster.clone();
         let salts = blocking(move || Ok(kafka::salts::read(&cluster)?)).await?;
+        let noted = crate::erase::noted(self.installation).await?;
+        let erasures: Vec<Erasure> = noted.into_iter().map(|noted| noted.erasure).collect();
         let mut lanes = Vec::new();
         for ((lane, range), claim) in parts.iter().zip(claims) {
-            lanes.push(self.one(&pipeline, &salts, *lane, range.clone(), claim).await?);
+            let replayed =
+                Replayed::new(self.installation, self.warehouse, &pipeline, self.control, &salts, *lane, range.clone());
+            lanes.push(self.one(replayed.without(erasures.clone()), *lane, range.clone(), claim).await?);
         }
         Ok(lanes)
     }
 
     async fn one(
         &self,
-        pipeline: &process::Pipeline,
-        salts: &Salts,
+        mut replayed: Replayed<'_>,
         lane: u16,
         range: Range<u64>,
         claim: Option<Claim>,
     ) -> Result<Lane> {
-        let mut replayed =
-            Replayed::new(self.installation, self.warehouse, pipeline, self.control, salts, lane, range.clone());
         let store = self.warehouse.blocks();
         while let Some(block) = replayed.next().await? {
             store.insert_shadow(self.shadow, &block).await?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use dedupe::{Candidate, Fate, Id128, Verdict, Witness, hindsight};
+use event::Erasure;
 use kafka::control::Control;
 use kafka::lane::read_all_committed;
 use kafka::salts::Salts;
@@ -37,6 +38,8 @@ pub(super) struct Replayed<'r> {
     verdicts: Vec<Option<Verdict>>,
     /// Decided in this run about records without a row, so that later records of their keys know.
     without_row: HashMap<Id128, Vec<Witness>>,
+    /// What was erased, and does not become rows again.
+    erasures: Vec<Erasure>,
 }
 
 impl<'r> Replayed<'r> {
@@ -60,7 +63,14 @@ impl<'r> Replayed<'r> {
             salts,
             verdicts: Vec::new(),
             without_row: HashMap::new(),
+            erasures: Vec::new(),
         }
+    }
+
+    /// What these erasures are about becomes stubs.
+    pub(super) fn without(mut self, erasures: Vec<Erasure>) -> Self {
+        self.erasures = erasures;
+        self
     }
 
     /// The rows of the next records; `None` at the end of the range.
@@ -143,6 +153,7 @@ impl<'r> Replayed<'r> {
     /// The rows of those of these records that lie in one of the ranges.
     fn block(&mut self, records: &[Raw], ranges: &[Range<u64>]) -> Result<Block> {
         let mut builder = BlockBuilder::new(self.incarnation, self.lane);
+        builder.without(self.erasures.clone());
         let catalogue = self.step.catalogue();
         for record in records.iter().filter(|record| ranges.iter().any(|range| range.contains(&record.offset))) {
             let raw = record.view(self.lane);

@@ -158,7 +158,7 @@ pub(super) async fn measure(installation: &Installation, days: u16) -> Result<Me
     );
     let outcomes = of("SELECT source, count() AS records, countIf(outcome = 'duplicate') AS duplicates, \
                        countIf(outcome = 'dead_letter') AS dead_letters, max(duplicate_delay) AS longest_delay_ms FROM records \
-                       WHERE received_at {since} GROUP BY source ORDER BY source");
+                       WHERE outcome != 'erased' AND received_at {since} GROUP BY source ORDER BY source");
     // As far back as there are rows: a secret's age does not begin with the review.
     let secrets = "SELECT source, secret_id, toUnixTimestamp64Milli(min(received_at)) AS first_used FROM records \
                    WHERE secret_id != '' GROUP BY source, secret_id ORDER BY source, secret_id";

@@ -80,6 +80,7 @@ fn well(installation: &Installation) -> Facts {
                 kafka: None,
                 lanes: vec![lane()],
                 losses: Vec::new(),
+                erasures: Vec::new(),
                 next: Vec::new(),
             },
             dead_letters: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use event::{Cut, LinkEvent};
+use event::{Cut, Erasure, LinkEvent};
 use kafka::Topic;
 use kafka::lane::{
     End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Record, ScanError, Stage, Writes,
@@ -46,6 +46,11 @@ struct OpenLane<'s> {
     reader: LaneReader,
     blocks: BlockStore,
     builder: BlockBuilder,
+    /// When the lane was opened, in milliseconds since 1970: what was received before may have been written before,
+    /// and erased.
+    opened_ms: i64,
+    /// Whether the builder knows what was erased.
+    knows_erasures: bool,
     /// The traced rows of the open block.
     traced: Traced,
     standing: Standing,
@@ -80,6 +85,8 @@ impl<'s> OpenLane<'s> {
             reader,
             blocks: settings.warehouse.blocks(),
             builder: BlockBuilder::new(settings.control.incarnation.clone(), lane),
+            opened_ms: Moment::now().wall_ms,
+            knows_erasures: false,
             traced: Traced::default(),
             standing,
         })
@@ -100,6 +107,10 @@ impl<'s> OpenLane<'s> {
                                 format!("events/{} at offset {}: {error}", self.lane, record.offset()),
                             )
                         })?;
+                        if !self.knows_erasures && event.received_at.0 <= self.opened_ms {
+                            self.builder.without(erasures(self.settings)?);
+                            self.knows_erasures = true;
+                        }
                         self.builder
                             .push(&event)
                             .map_err(|error| End::halt(HaltReason::ColumnShape, error.to_string()))?;
@@ -217,6 +228,13 @@ impl Stage for OpenLane<'_> {
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
         Ok(())
     }
+}
+
+/// What was erased: it does not become rows again when blocks are written anew.
+fn erasures(settings: &Settings) -> Result<Vec<Erasure>, End> {
+    let noted = kafka::control::erasures(&settings.cluster);
+    let noted = noted.map_err(|error| End::Retry(format!("what was erased cannot be read: {error}")))?;
+    Ok(noted.into_iter().map(|noted| noted.erasure).collect())
 }
 
 /// Holds what ClickHouse has of the lane against its position.

@@ -1,6 +1,7 @@
 //! The ledger, and what mends it.
 
 use operate::OffsetRange;
+use operate::erase::Named;
 use operate::ledger::accept_loss::{AcceptLossReport, EndLifeReport};
 use operate::ledger::raw::Record;
 use operate::ledger::recover::{LaneRecovery, Misplaced, RecoverReport};
@@ -59,6 +60,11 @@ impl Text for LedgerReport {
                 end => OffsetRange(*first_offset..end).to_string(),
             };
             line!(page, "lost      lane {lane}: {range}, acknowledged by {who} at {}: {why}", time::shown(*at));
+        }
+        for Named { id, what, who, why, at, done_at, records } in &self.erasures {
+            let (verb, at) = done_at.map_or(("ERASING", *at), |done| ("erased ", done));
+            let at = time::shown(at.as_millisecond());
+            line!(page, "{verb}   {what}: {records} records, by {who} at {at}: {why} (erasure {id})");
         }
         if let Some(why) = &self.kafka {
             line!(page, "Kafka does not answer, so whether raw still holds what is missing is unknown: {why}");

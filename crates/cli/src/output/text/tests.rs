@@ -10,6 +10,7 @@ use operate::dead_letters::body::DeadLetterBody;
 use operate::dead_letters::discard::DiscardReport;
 use operate::dead_letters::redrive::RedriveReport;
 use operate::dead_letters::{self, ShowReport, Shown};
+use operate::erase::{DayAgain, EraseReport, LanePlaces, Named, OneErasure, TopicRest};
 use operate::ledger::accept_loss::{AcceptLossReport, EndLifeReport};
 use operate::ledger::raw::{Kept, Record};
 use operate::ledger::recover::{Gap, LaneRecovery, Misplaced, RecoverReport};
@@ -19,7 +20,9 @@ use operate::migrate::{MigrateReport, Migration};
 use operate::replay::{Difference, LaneReplay, ReplayReport};
 use operate::switches::{self, Changed, HistoryReport, Listed, SwitchReport, Switched};
 use operate::{OffsetRange, Report};
-use warehouse::{ChangedColumn, DeadLetterGroup, DeadLetterRow, Loss, RowDiff};
+use warehouse::{
+    ChangedColumn, DeadLetterGroup, DeadLetterRow, Detached, Former, Loss, Recomputed, Resting, RowDiff, Sent,
+};
 
 use super::{Page, Text};
 
@@ -37,6 +40,92 @@ macro_rules! snapshot {
     ($name:literal, $report:expr) => {
         insta::assert_snapshot!($name, rendered(&$report));
     };
+}
+
+fn named(what: &str, done_at: Option<i64>, records: u64) -> Named {
+    let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+    let (who, why) = ("ana".to_owned(), "request 7".to_owned());
+    Named { id: "0190-7".into(), what: what.into(), who, why, at: at(AT), done_at: done_at.map(at), records }
+}
+
+#[test]
+fn what_would_be_erased_and_what_was_with_its_proof() {
+    let resting = |table: &str, what, rows| Resting { table: table.into(), what, rows };
+    let before = vec![
+        resting("hookline.records", "events", 12),
+        resting("hookline.records", "duplicates", 0),
+        resting("hookline.alert_log", "alerts", 1),
+    ];
+    let one = OneErasure {
+        id: None,
+        what: "the link go.acme.example/spring".into(),
+        through: AT,
+        who: String::new(),
+        why: String::new(),
+        at: Timestamp::from_millisecond(AT).unwrap(),
+        done_at: None,
+        records: 0,
+        before: before.clone(),
+        after: None,
+        days: Vec::new(),
+        also_named: vec!["l_1".into()],
+        catalogue: vec!["list go.acme.example/spring".into()],
+        sent: vec![Sent { destination: "growth".into(), messages: 2, until: AT }],
+        topics: vec![
+            TopicRest {
+                topic: "hookline.raw.v1",
+                what: "the bytes as they came, at these offsets",
+                records: Some(12),
+                lanes: vec![LanePlaces { lane: 3, records: 12, first: 17, last: 90 }],
+                gone_by: Some(AT + 700_000_000),
+            },
+            TopicRest {
+                topic: "hookline.detector-state.v1",
+                what: "windows of rules that count by link",
+                records: None,
+                lanes: Vec::new(),
+                gone_by: None,
+            },
+        ],
+    };
+    let look = EraseReport {
+        ok: true,
+        applied: false,
+        erasures: vec![one.clone()],
+        waiting: 0,
+        unfinished_mutations: 0,
+        former_parts: Former::default(),
+        detached_parts: Vec::new(),
+        still_sends: Some("dub".into()),
+    };
+    snapshot!("erase_look", look);
+    let recomputed =
+        |frozen| Recomputed { report: "link_hourly", day: "2025-11-24".parse().unwrap(), before: 20, now: 8, frozen };
+    let again = |frozen| DayAgain { database: "hookline".into(), day: recomputed(frozen) };
+    let after = before.iter().cloned().map(|rest| Resting { rows: 0, ..rest }).collect();
+    let done = OneErasure {
+        id: Some("0190-7".into()),
+        who: "ana".into(),
+        why: "request 7".into(),
+        done_at: Some(Timestamp::from_millisecond(AT + 9_000).unwrap()),
+        records: 12,
+        after: Some(after),
+        days: vec![again(false), again(true)],
+        ..one
+    };
+    let erased = EraseReport {
+        ok: false,
+        applied: true,
+        erasures: vec![done],
+        waiting: 3,
+        former_parts: Former { parts: 2, bytes: 4_096, gone_by: AT + 480_000 },
+        detached_parts: vec![Detached { table: "hookline.records".into(), parts: 1 }],
+        ..look
+    };
+    snapshot!("erase_done", erased);
+    let proven =
+        EraseReport { ok: true, waiting: 0, former_parts: Former::default(), detached_parts: Vec::new(), ..erased };
+    snapshot!("erase_proven", proven);
 }
 
 fn lane(lane: u16) -> LaneReport {
@@ -68,6 +157,7 @@ fn a_ledger_that_balances() {
         kafka: None,
         lanes: vec![lane(0), LaneReport { settled: None, waiting: None, ..lane(1) }],
         losses: Vec::new(),
+        erasures: Vec::new(),
         next: Vec::new(),
     };
     snapshot!("ledger_balances", report);
@@ -81,6 +171,7 @@ fn a_ledger_with_a_lane_that_stands_still() {
         kafka: None,
         lanes: vec![lane(0), LaneReport { waiting: Some(9_187), waiting_minutes: 6, ..lane(1) }],
         losses: Vec::new(),
+        erasures: Vec::new(),
         next: Vec::new(),
     };
     assert!(report.needs_attention(), "nothing is missing, and a lane stands still");
@@ -124,6 +215,10 @@ fn a_ledger_with_every_fault() {
                 why: "cluster rebuilt".into(),
             },
         ],
+        erasures: vec![
+            named("the source dub", Some(AT + 60_000), 12),
+            named("a link (hash 00000000000000ff)", None, 0),
+        ],
         next: vec!["hookline replay --config hookline.toml --lane 0 --from 5 --to 6".into(), "hookline …".into()],
     };
     snapshot!("ledger_every_fault", report);
@@ -137,6 +232,7 @@ fn a_ledger_when_kafka_does_not_answer() {
         kafka: Some("cannot reach 127.0.0.1:9092".into()),
         lanes: Vec::new(),
         losses: Vec::new(),
+        erasures: Vec::new(),
         next: Vec::new(),
     };
     snapshot!("ledger_without_kafka", report);

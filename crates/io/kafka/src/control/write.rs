@@ -40,6 +40,9 @@ pub enum SwitchError {
     /// The record could not be put into words.
     #[error("the switch cannot be written")]
     Encode(#[from] serde_json::Error),
+    /// An erasure is not what this version writes.
+    #[error("{0}; use the version that wrote it, or a newer one")]
+    Erasure(String),
 }
 
 impl From<ScanError<std::convert::Infallible>> for SwitchError {
@@ -82,12 +85,30 @@ pub fn read_log(cluster: &Cluster, kind: Kind) -> Result<Log, SwitchError> {
 /// # Errors
 /// When there is no pipeline, or it cannot be written.
 pub fn set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change, SwitchError> {
+    write(cluster, || {
+        // Under the fence nobody else writes, so this is what the change is a change of.
+        let was = read_log(cluster, object.kind)?.switches.state_at(&object.id, switch.at);
+        let change = Change { object: object.clone(), was, switch: switch.clone() };
+        // A time-ordered id: audit records read in their order wherever they are copied to.
+        let records = change.records(&uuid::Uuid::now_v7().to_string())?;
+        Ok((change, records.into()))
+    })
+}
+
+/// Keys and values that are written together.
+type Records = Vec<(String, Vec<u8>)>;
+
+/// Writes what is decided under the fence, and returns what came of it. Blocking.
+pub(super) fn write<T>(
+    cluster: &Cluster,
+    decide: impl Fn() -> Result<(T, Records), SwitchError>,
+) -> Result<T, SwitchError> {
     if identity::read(cluster)?.is_none() {
         return Err(SwitchError::NoPipeline { brokers: cluster.brokers.clone() });
     }
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match try_set(cluster, object, switch) {
+        match try_write(cluster, &decide) {
             // Somebody else writes at the same time, or the broker did not take it: nothing of ours was committed.
             Err(SwitchError::Write(TxnError::Fenced { .. } | TxnError::Abortable { .. }))
                 if Instant::now() < deadline =>
@@ -99,16 +120,13 @@ pub fn set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change
     }
 }
 
-fn try_set(cluster: &Cluster, object: &Object, switch: &Switch) -> Result<Change, SwitchError> {
+fn try_write<T>(cluster: &Cluster, decide: impl Fn() -> Result<(T, Records), SwitchError>) -> Result<T, SwitchError> {
     let mut writer = Fence::open_id(cluster, WRITER, TRANSACTION_TIMEOUT, Writes::records([(Topic::Control, 0)]))?;
-    // Under the fence nobody else writes, so this is what the change is a change of.
-    let was = read_log(cluster, object.kind)?.switches.state_at(&object.id, switch.at);
-    let change = Change { object: object.clone(), was, switch: switch.clone() };
+    let (done, records) = decide()?;
     writer.begin()?;
-    // A time-ordered id: audit records read in their order wherever they are copied to.
-    for (key, value) in change.records(&uuid::Uuid::now_v7().to_string())? {
+    for (key, value) in records {
         writer.send(Topic::Control, 0, Some(key.as_bytes()), Some(&value), NO_HEADERS)?;
     }
     writer.commit(WRITER, &[])?;
-    Ok(change)
+    Ok(done)
 }

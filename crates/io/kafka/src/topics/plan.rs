@@ -12,6 +12,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// 2,000,000. A body is at most 256 KiB and an event or a changelog entry made of it far below a MiB.
 const MAX_MESSAGE_BYTES: i64 = 2 * 1024 * 1024;
 
+/// How often a broker looks what retention may delete (`log.retention.check.interval.ms`), and a minute until it has.
+const RETENTION_CHECK: Duration = Duration::from_secs(6 * 60);
+
 /// How the topics shall be.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -81,6 +84,14 @@ impl Plan {
         }
     }
 
+    /// After how long a record of a topic is gone for certain: when its segment, closed in time, was old enough, and
+    /// the broker has looked. `None`: compacted.
+    #[must_use]
+    pub fn gone_after(&self, topic: Topic) -> Option<Duration> {
+        let retention = self.retention(topic)?;
+        Some(retention + segment(retention) + RETENTION_CHECK)
+    }
+
     pub(super) fn settings(&self, topic: Topic) -> Vec<Setting> {
         let min_insync = if self.replication >= 3 { 2 } else { 1 };
         let mut settings = vec![
@@ -98,9 +109,6 @@ impl Plan {
         });
         match self.retention(topic) {
             Some(retention) => {
-                // A closed segment is what retention deletes: an eighth of the retention, so that what is due is deleted in time
-                // (personal data rests in raw and dead-letters), and an hour at most for the first day of a quiet topic.
-                let segment = (retention / 8).clamp(HOUR / 6, 12 * HOUR);
                 let seen = topic == Topic::Seen;
                 let millis = millis(retention);
                 settings.extend([
@@ -116,7 +124,7 @@ impl Plan {
                     } else {
                         Setting::advised("retention.bytes", "-1")
                     },
-                    Setting::advised("segment.ms", self::millis(segment)),
+                    Setting::advised("segment.ms", self::millis(segment(retention))),
                     Setting::advised("segment.bytes", 256 * 1024 * 1024),
                 ]);
             }
@@ -129,6 +137,13 @@ impl Plan {
         }
         settings
     }
+}
+
+/// How long a segment takes records. A closed one is what retention deletes: an eighth of the retention, so that what
+/// is due is deleted in time (personal data rests in raw and dead-letters), and an hour at most for the first day of a
+/// quiet topic.
+fn segment(retention: Duration) -> Duration {
+    (retention / 8).clamp(HOUR / 6, 12 * HOUR)
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -192,6 +207,14 @@ mod tests {
         let rule = plan.settings(Topic::Seen).into_iter().find(|setting| setting.name == "retention.ms").unwrap();
         assert!(rule.is_met_by("-1") && rule.is_met_by(&wanted) && !rule.is_met_by("604800000"));
         assert_eq!(rule.rule, Rule::AtLeast);
+    }
+
+    #[test]
+    fn a_record_is_gone_once_its_segment_is_old_enough() {
+        let plan = Plan::new(4, 1);
+        let hours = |topic| plan.gone_after(topic).map(|after| after.as_secs() / 3_600);
+        assert_eq!((hours(Topic::Raw), hours(Topic::DeadLetters)), (Some(7 * 24 + 12), Some(30 * 24 + 12)));
+        assert_eq!((hours(Topic::Signals), hours(Topic::Links)), (Some(2 * 24 + 6), None));
     }
 
     #[test]

@@ -48,5 +48,5 @@ SELECT
     countIf(outcome = 'dead_letter') AS dead_letters,
     countIf(outcome = 'event' AND received_at - event_time > 3600) / greatest(countIf(outcome = 'event'), 1) AS late_share
 FROM {database}.records
-WHERE received_at > now() - INTERVAL 7 DAY
+WHERE received_at > now() - INTERVAL 7 DAY AND outcome != 'erased'
 GROUP BY source

@@ -68,12 +68,17 @@ pub fn read_links(cluster: &Cluster, ids: &Ids) -> Result<Catalogue, LinksError>
     Ok(links.catalogue())
 }
 
-/// Takes in one record. One without a value is passed over: it is there for its time alone, or takes nothing away.
+/// Takes in one record. One without a value takes away what was said under its key (`hookline erase`), or is there for
+/// its time alone.
 fn take(links: &mut Links, ids: &Ids, record: &Record<'_>) -> Result<(), LinksError> {
-    let offset = record.offset();
-    if let Some(value) = record.payload() {
-        let decoded = LinkRecord::from_wire(ids, value).map_err(|why| LinksError::Unreadable { offset, why })?;
-        links.apply(u64::try_from(offset).unwrap_or(0), record.timestamp_ms(), &decoded);
+    let (offset, at) = (record.offset(), u64::try_from(record.offset()).unwrap_or(0));
+    match (record.payload(), record.key().map(str::from_utf8)) {
+        (Some(value), _) => {
+            let decoded = LinkRecord::from_wire(ids, value).map_err(|why| LinksError::Unreadable { offset, why })?;
+            links.apply(at, record.timestamp_ms(), &decoded);
+        }
+        (None, Some(Ok(key))) => links.erase(at, key),
+        (None, _) => {}
     }
     Ok(())
 }

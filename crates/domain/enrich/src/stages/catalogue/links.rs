@@ -122,6 +122,34 @@ impl Links {
         }
     }
 
+    /// Takes in a record without a value at `offset`, whose key is that of a [record](LinkRecord::key): what its
+    /// teller said of its link was erased. The catalogue is then as if that had never been said, as it is once the
+    /// topic was compacted.
+    pub fn erase(&mut self, offset: u64, key: &str) {
+        self.next = offset + 1;
+        let Some((teller, link)) = key.split_once(' ') else { return };
+        let (hashed, is_it) = (hash("", link), |name: &[u8]| name == link.as_bytes());
+        let known = self.newer.find(hashed, is_it).or_else(|| self.older.find(hashed, is_it));
+        let Some(before) = known.map(|row| row.row()) else { return };
+        let was_there = !before.is_empty();
+        let mut row = Row { version: offset + 1, ..before };
+        match Teller::from_name(teller) {
+            Some(Teller::List) => row.list = None,
+            Some(Teller::Platform) => row.platform = None,
+            Some(Teller::Timer) => (row.told_ms, row.version) = (None, before.version),
+            Some(Teller::InForce) | None => return,
+        }
+        let is_there = !row.is_empty();
+        let mut alone = Layer::default();
+        if alone.put(&row).is_err() {
+            return;
+        }
+        if alone.find(hashed, is_it).is_some_and(|row| self.newer.put(&row.row()).is_ok()) {
+            self.written += 1;
+            self.len = self.len + usize::from(is_there) - usize::from(was_there);
+        }
+    }
+
     /// Takes note that there is nothing more below `next`.
     pub fn read_to(&mut self, next: u64) {
         self.next = self.next.max(next);

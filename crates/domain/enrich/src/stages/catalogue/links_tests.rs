@@ -117,6 +117,28 @@ fn an_expiry_is_due_once_unless_it_was_over_before_it_was_known() {
 }
 
 #[test]
+fn a_link_whose_records_were_erased_is_as_one_that_was_never_told() {
+    let planned = |teller| LinkRecord { expires: Millis(NOW + 10), ..record(teller, "go.acme.example/a", "spring") };
+    let records = [Teller::List, Teller::Platform, Teller::Timer].map(planned);
+    let mut links = Links::default();
+    for (offset, record) in (0..).zip(&records) {
+        links.apply(offset, NOW, record);
+    }
+    links.apply(3, NOW, &record(Teller::List, "go.acme.example/b", "autumn"));
+    for (offset, key) in (4..).zip(records.iter().map(LinkRecord::key).chain(["clock".into(), "list c/d".into()])) {
+        links.erase(offset, &key);
+    }
+    let catalogue = links.catalogue();
+    assert_eq!((catalogue.len(), links.next(), labelled(&catalogue, "a").catalogue_version), (1, 9, 0));
+    assert_eq!(labelled(&catalogue, "b").campaign, "autumn");
+    assert!(catalogue.due(NOW + 1_000_000, 10).0.is_empty());
+    // The same name may be told again: it is due again as well, since nothing is known of the first time.
+    links.apply(10, NOW, &records[0]);
+    assert_eq!(labelled(&links.catalogue(), "a").campaign, "spring");
+    assert_eq!(links.catalogue().due(NOW + 1_000_000, 10).0.len(), 1);
+}
+
+#[test]
 fn an_expiry_that_a_platform_plans_waits_for_its_own_word_and_is_told_under_one_name() {
     let planned = |link: &str, at: i64| LinkRecord {
         at: Millis(at),

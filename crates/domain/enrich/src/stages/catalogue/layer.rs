@@ -4,11 +4,11 @@
 //! texts or the numbers of texts that many rows share. Texts that are nearly always another one (contact, deal) stand
 //! in the row itself. A row that changes is written anew at the end of the arena.
 
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::LazyLock;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use memmap2::{Advice, MmapMut};
-use siphasher::sip::SipHasher13;
 
 use super::{Column, FIELDS, Facts};
 
@@ -27,13 +27,21 @@ const HUGE: usize = 4 << 20;
 /// The places of a table that is made first.
 const FIRST_PLACES: usize = 16;
 
-/// The hash of a link's name, `domain/slug`, or of an id without a domain.
+/// Keyed anew in each process: names come from outside. Nothing that is stored depends on it.
+static HASHES: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
+
+/// The hash of a link's name, `domain/slug`, or of an id without a domain. A name as a whole, `domain/slug` without a
+/// domain beside it, has the same one.
+#[inline]
 pub(super) fn hash(domain: &str, slug: &str) -> u64 {
-    let mut hasher = SipHasher13::new();
-    if !domain.is_empty() {
-        hasher.write(domain.as_bytes());
-        hasher.write_u8(b'/');
-    }
+    let (domain, slug) = match domain {
+        "" => slug.split_once('/').unwrap_or(("", slug)),
+        // Names are cut at their first slash.
+        domain if domain.as_bytes().contains(&b'/') => return hash("", &format!("{domain}/{slug}")),
+        domain => (domain, slug),
+    };
+    let mut hasher = HASHES.build_hasher();
+    hasher.write(domain.as_bytes());
     hasher.write(slug.as_bytes());
     hasher.finish()
 }
@@ -460,4 +468,19 @@ fn text<'l>(rest: &mut &'l [u8]) -> &'l [u8] {
     let (text, after) = rest.split_at(len);
     *rest = after;
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hash;
+
+    #[test]
+    fn a_name_has_one_hash_however_it_is_given() {
+        for (domain, slug) in [("go.example.com", "a"), ("go.example.com", "a/b"), ("a/b", "c"), ("", "l_1"), ("a", "")]
+        {
+            let name = if domain.is_empty() { slug.to_owned() } else { format!("{domain}/{slug}") };
+            assert_eq!(hash(domain, slug), hash("", &name), "{name}");
+        }
+        assert_ne!(hash("go.example.com", "a"), hash("go.example.com", "b"));
+    }
 }

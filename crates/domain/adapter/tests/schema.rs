@@ -43,9 +43,14 @@ fn paths(value: &Value, here: &str, found: &mut Vec<String>) {
     }
 }
 
+fn given() -> Value {
+    let text = example("2026-11-23T10:00:00Z".parse().expect("a time"), "first-1");
+    serde_json::from_str(&text).expect("the example is JSON")
+}
+
 /// An event with every field of the format.
 fn full() -> Value {
-    let mut event: Value = serde_json::from_str(example()).expect("the example is JSON");
+    let mut event = given();
     event["qr"] = json!({"id": "qr_12", "programme": "instore", "placement": "shelf-3"});
     event["error"] = json!({"kind": "malformed_target", "detail": "HTTP 503"});
     event["conversion"] = json!({"name": "signup", "value_minor": 4900, "currency": "EUR", "click_id": "c1"});
@@ -58,7 +63,7 @@ fn full() -> Value {
 #[test]
 fn the_example_is_valid_and_adapts_without_a_complaint() {
     let (schemas, index) = compile();
-    let event: Value = serde_json::from_str(example()).expect("the example is JSON");
+    let event = given();
     schemas.validate(&event, index).expect("the example is valid");
     assert_eq!(complaints(&event), Vec::<String>::new());
     assert_eq!(complaints(&full()), Vec::<String>::new());

@@ -136,9 +136,8 @@ pub async fn redrive(installation: &Installation, request: &Redrive) -> Result<R
 pub async fn redrive_watched(installation: &Installation, request: &Redrive, watch: &Watch) -> Result<RedriveReport> {
     is_said(&request.filter, request.all)?;
     let warehouse = installation.connect().await?;
-    // A single record that was decided about before is refused by name; among many, only the open ones are meant.
-    let state = (!request.force && request.filter.offset.is_none()).then_some(DeadLetterState::Open);
-    let filter = DeadLetterFilter { state, ..request.filter.clone() };
+    let filter = meant(request, clock::now());
+    let state = filter.state;
     let (filter, control) = current(installation, filter).await?;
     let pipeline = installation.pipeline()?;
     let producer = if request.dry_run { None } else { Some(connect(installation).await?) };
@@ -169,6 +168,15 @@ pub async fn redrive_watched(installation: &Installation, request: &Redrive, wat
     };
     run.traces.finish().await;
     Ok(run.tally.report(request, cancelled))
+}
+
+/// Which dead letters a redrive that begins `now` takes. None that was received later: what it appends may become a
+/// dead letter again, which the same filter would meet before it has reached its end.
+fn meant(request: &Redrive, now: Millis) -> DeadLetterFilter {
+    // A single record that was decided about before is refused by name; among many, only the open ones are meant.
+    let state = (!request.force && request.filter.offset.is_none()).then_some(DeadLetterState::Open);
+    let until = request.filter.until.map_or(now.0, |until| until.min(now.0));
+    DeadLetterFilter { state, until: Some(until), ..request.filter.clone() }
 }
 
 async fn connect(installation: &Installation) -> Result<EdgeProducer> {
@@ -436,6 +444,21 @@ mod tests {
         assert_eq!(left.iter().map(|record| record.key.as_str()).collect::<Vec<_>>(), ["a", "c"]);
         // All of it counts, and only the last note is missing: it is to be noted, and nothing to be appended.
         assert_eq!(missing(&begun, records(&["a", "b"]), |_| true), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_redrive_takes_no_letter_that_was_received_after_it_began() {
+        let of = |until, force| {
+            let filter = DeadLetterFilter { source: Some("shop".into()), until, ..DeadLetterFilter::default() };
+            let (who, why) = (String::new(), String::new());
+            meant(&Redrive { filter, all: false, force, who, why, limit: 9, dry_run: false }, Millis(50))
+        };
+        assert_eq!(
+            (of(None, true).until, of(Some(70), true).until, of(Some(30), true).until),
+            (Some(50), Some(50), Some(30))
+        );
+        assert_eq!((of(None, false).state, of(None, true).state), (Some(DeadLetterState::Open), None));
+        assert_eq!(of(None, true).source.as_deref(), Some("shop"));
     }
 
     #[test]

@@ -11,8 +11,11 @@ use serde::Serialize;
 use warehouse::Warehouse;
 
 use super::accept_loss::new_losses;
-use crate::error::refuse_unless;
+use crate::error::{refuse, refuse_unless};
 use crate::{Error, Installation, OffsetRange, Report, Result, blocking, clock};
+
+/// How often a lane is looked at whose position moves meanwhile.
+const LOOKS: usize = 5;
 
 /// Who mends positions, and why.
 #[derive(Debug, Clone)]
@@ -155,6 +158,18 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Whether what was found still holds, where the position of `report` is this one after the look.
+    fn holds(&self, position: Option<i64>) -> bool {
+        self.fault.is_none() || self.from == position
+    }
+}
+
+/// What was passed over, and was not said to be lost before.
+fn beyond(said: &Range<u64>, passed: Option<Range<u64>>) -> Option<Range<u64>> {
+    passed.filter(|passed| passed.start < said.start || said.end < passed.end)
+}
+
 struct Run<'r> {
     installation: &'r Installation,
     warehouse: &'r Warehouse,
@@ -163,7 +178,27 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
+    /// Looks at a lane. Its owner may be at work meanwhile, so that its rows are later than its position: a fault
+    /// counts where the position is still the same after the look.
     async fn look(&self, lane: u16) -> Result<Lane> {
+        for _ in 0..LOOKS {
+            let found = self.look_once(lane).await?;
+            let cluster = self.installation.cluster.clone();
+            let again = match found.fault {
+                Some(_) => blocking(move || Ok(recovery::located(&cluster, lane)?.0)).await?,
+                None => None,
+            };
+            if found.holds(again.map(|committed| committed.next)) {
+                return Ok(found);
+            }
+        }
+        refuse!(
+            "the position of report in lane {lane} moves while it is looked at: a service reports the lane. Nothing was changed; if \
+             `hookline status` says that the lane stands still, do the same again"
+        )
+    }
+
+    async fn look_once(&self, lane: u16) -> Result<Lane> {
         let cluster = self.installation.cluster.clone();
         let (processed, (committed, log)) =
             blocking(move || Ok((gap::find(&cluster, lane)?, recovery::located(&cluster, lane)?))).await?;
@@ -171,7 +206,7 @@ impl Run<'_> {
         let raw_end = blocks.max_offset(self.incarnation, lane).await?.map_or(0, |last| last + 1);
         let lost = self.warehouse.losses(self.incarnation).await?.into_iter().filter(|loss| loss.lane == lane);
         let lost = lost.map(|loss| loss.first_offset..loss.last_offset + 1).collect();
-        let held = Held { raw_end, lost, others: Vec::new() };
+        let held = Held { raw_end, lost, ..Held::default() };
         let position = committed.as_ref().map_or(0, |committed| committed.next);
         let beyond = blocks.rows_beyond(self.incarnation, lane, position.unsigned_abs()).await?;
         let from = committed.as_ref().map(|committed| committed.next);
@@ -200,12 +235,40 @@ impl Run<'_> {
             let lost = new_losses(self.warehouse, self.incarnation, lane, gap.clone()).await?;
             self.warehouse.acknowledge_loss(self.incarnation, lane, &lost, clock::now(), who, why).await?;
             let cluster = self.installation.cluster.clone();
-            blocking(move || Ok(gap::bridge(&cluster, lane)?)).await?;
+            let passed = blocking(move || Ok(gap::bridge(&cluster, lane)?)).await?;
+            // Kafka may have deleted more since.
+            if let Some(more) = beyond(gap, passed) {
+                let lost = new_losses(self.warehouse, self.incarnation, lane, more).await?;
+                self.warehouse.acknowledge_loss(self.incarnation, lane, &lost, clock::now(), who, why).await?;
+            }
         }
-        if let Some((position, progress)) = found.to {
-            let cluster = self.installation.cluster.clone();
-            blocking(move || Ok(recovery::move_to(&cluster, lane, position, progress)?)).await?;
+        if let Some(to) = found.to {
+            let (cluster, from) = (self.installation.cluster.clone(), found.from);
+            blocking(move || Ok(recovery::move_to(&cluster, lane, from, to)?)).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(fault: Option<Fault>) -> Lane {
+        Lane { lane: 3, gap: None, fault, from: Some(40), to: None, replay: None }
+    }
+
+    #[test]
+    fn a_lane_that_goes_on_while_it_is_looked_at_was_not_moved_back() {
+        let found = lane(Some(Fault::MovedBack));
+        assert!(found.holds(Some(40)));
+        assert!(!found.holds(Some(90)) && !found.holds(None), "its rows were asked for later than its position");
+        assert!(lane(None).holds(Some(90)), "where nothing is wrong there is nothing to be sure of");
+    }
+
+    #[test]
+    fn what_was_passed_over_beyond_what_was_said_is_told() {
+        assert_eq!((beyond(&(10..25), None), beyond(&(10..25), Some(10..25))), (None, None));
+        assert_eq!(beyond(&(10..25), Some(10..40)), Some(10..40));
     }
 }

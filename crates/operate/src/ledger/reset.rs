@@ -10,7 +10,7 @@ use kafka::{Topic, control, topics};
 use serde::Serialize;
 
 use super::recover::Word;
-use crate::error::refuse_unless;
+use crate::error::{During, refuse_unless};
 use crate::{GROUP, Installation, KAFKA_TIMEOUT, Report, Result, blocking, clock};
 
 /// How long Kafka may take to delete all topics.
@@ -84,11 +84,19 @@ pub async fn start_anew(installation: &Installation, word: Option<Word>) -> Resu
     }
     let mut deleted = Vec::new();
     if let Some(Word { who, why }) = &word {
-        for life in &lives {
-            warehouse.end_life(life, clock::now(), who, why).await?;
-        }
+        // First the deed: a life whose topics could not be deleted goes on, and must not be written down as over.
         let cluster = installation.cluster.clone();
-        deleted = blocking(move || Ok(topics::delete_all(&cluster, DELETED_WITHIN)?)).await?;
+        deleted = blocking(move || Ok(topics::delete_all(&cluster, DELETED_WITHIN)?)).await.during(|| {
+            "not all topics are deleted, and no life of theirs was written down as over; once the cause is gone, do the same again"
+                .to_owned()
+        })?;
+        for life in &lives {
+            warehouse.end_life(life, clock::now(), who, why).await.during(|| {
+                format!(
+                    "the topics are deleted, and it could not be written down that {life} is over: do the same again"
+                )
+            })?;
+        }
     }
     let applied = word.is_some();
     let deleted = deleted.iter().map(|topic| topic.name()).collect();

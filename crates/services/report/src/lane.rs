@@ -243,13 +243,14 @@ fn look_below(settings: &Settings, lane: u16, handle: &Handle, standing: &Standi
     let raw_hi = standing.progress().raw_hi;
     let held = handle.block_on(async {
         let raw_end = warehouse.blocks().max_offset(incarnation, lane).await?.map_or(0, |last| last + 1);
-        let mut held = Held { raw_end, ..Held::default() };
+        let ended = warehouse.ended_lives().await?;
+        let mut held = Held { raw_end, is_over: ended.contains(incarnation), ..Held::default() };
         if raw_end < raw_hi {
             let lost = warehouse.losses(incarnation).await?.into_iter().filter(|loss| loss.lane == lane);
             held.lost = lost.map(|loss| loss.first_offset..loss.last_offset + 1).collect();
         }
         if raw_end == 0 && raw_hi == 0 {
-            held.others = other_lives(warehouse, incarnation).await?;
+            held.others = other_lives(warehouse, incarnation, &ended).await?;
         }
         Ok(held)
     });
@@ -258,12 +259,11 @@ fn look_below(settings: &Settings, lane: u16, handle: &Handle, standing: &Standi
 }
 
 /// The lives of the topics that have rows and were not said to be over; none if this one has rows.
-async fn other_lives(warehouse: &Warehouse, incarnation: &str) -> Result<Vec<Life>, WarehouseError> {
+async fn other_lives(warehouse: &Warehouse, incarnation: &str, ended: &[String]) -> Result<Vec<Life>, WarehouseError> {
     let mut lives = warehouse.lives().await?;
     if lives.is_empty() || lives.iter().any(|life| life.incarnation == incarnation) {
         return Ok(Vec::new());
     }
-    let ended = warehouse.ended_lives().await?;
     lives.retain(|life| !ended.contains(&life.incarnation));
     Ok(lives)
 }

@@ -201,12 +201,22 @@ pub fn find(
     Ok((if search.first.is_none() { log.end } else { position }, progress))
 }
 
-/// Moves a lane's position, under its fence: a running owner ends, and opens the lane again there. Blocking.
+/// Moves a lane's position, under its fence: a running owner ends, and opens the lane again there. `from` is where it
+/// was when that was found to be wrong. Blocking.
 ///
 /// # Errors
-/// When the fence is not taken or the commit fails: nothing was moved, or it is unknown, and the same can be done again.
-pub fn move_to(cluster: &Cluster, lane: u16, position: i64, progress: Progress) -> Result<(), End> {
+/// When the position is another one by now, the fence is not taken or the commit fails: nothing was moved, or it is
+/// unknown, and the same can be done again.
+pub fn move_to(cluster: &Cluster, lane: u16, from: Option<i64>, to: (i64, Progress)) -> Result<(), End> {
+    let (position, progress) = to;
     let mut producer = Fence::open(cluster, SERVICE, lane, TRANSACTION_TIMEOUT, Writes::nothing().positions(GROUP))?;
+    let committed = Positions::open(cluster, GROUP, PATIENCE)?.committed_behind_fence(Topic::Events, lane)?;
+    if committed.map(|committed| committed.next) != from {
+        return Err(End::Retry(format!(
+            "the position of {GROUP} in lane {lane} has moved since it was looked at, so a service reports the lane; nothing was moved: \
+             look again"
+        )));
+    }
     producer.begin()?;
     let position = Position { topic: Topic::Events, partition: lane, next: position, metadata: progress.to_string() };
     producer.commit(GROUP, &[position])?;

@@ -45,6 +45,8 @@ pub struct Held {
     pub lost: Vec<Range<u64>>,
     /// Other lives of the topics that have rows and of which nobody has said that they are over, while this one has none in any lane.
     pub others: Vec<Life>,
+    /// Whether it was written down that the life of these topics is over.
+    pub is_over: bool,
 }
 
 impl Held {
@@ -187,6 +189,9 @@ impl Standing {
     /// When rows are gone that `events` still holds, so that what comes next would hide it; or when this is the beginning of a new life of
     /// the topics and nobody has said that the one before is over.
     pub fn hold_against(&self, lane: u16, held: &Held, kept_since_ms: i64) -> Result<(), End> {
+        if held.is_over {
+            return Err(over());
+        }
         if self.raw_hi == 0
             && held.raw_end == 0
             && let Some(other) = held.others.first()
@@ -258,6 +263,16 @@ impl Standing {
         self.raw_hi = cut.raw_hi;
         self.watermark_ms = cut.watermark.0;
     }
+}
+
+/// The ledger expects no row of a life that is over: what it lost from then on would be hidden.
+fn over() -> End {
+    End::halt(
+        HaltReason::AnotherLife,
+        "it was written down that the life of these topics is over, and they are still there: a `hookline ledger start-anew --apply` \
+         could not delete them, or they come from a backup. Nothing was written. Stop all services, and `hookline ledger start-anew \
+         --apply --why …` deletes them",
+    )
 }
 
 fn another_life(Life { incarnation, records, until }: &Life) -> End {
@@ -364,7 +379,7 @@ mod tests {
     }
 
     fn held(raw_end: u64, lost: Vec<Range<u64>>) -> Held {
-        Held { raw_end, lost, others: Vec::new() }
+        Held { raw_end, lost, ..Held::default() }
     }
 
     fn refused(standing: &Standing, held: &Held, kept_since_ms: i64) -> Option<(HaltReason, String)> {
@@ -405,6 +420,19 @@ mod tests {
         assert_eq!(reason, HaltReason::AnotherLife);
         assert!(message.contains("accept-loss --life old") && message.contains("7 rows"), "{message}");
         assert_eq!(refused(&fresh, &Held::default(), 0), None);
+    }
+
+    #[test]
+    fn topics_whose_life_was_declared_over_are_not_reported() {
+        let over = Held { is_over: true, ..held(40, vec![]) };
+        let fresh = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
+        let running = open(9, "raw=40 watermark=700", Before::Nothing).unwrap();
+        for standing in [fresh, running] {
+            let (reason, message) = refused(&standing, &over, 0).unwrap();
+            assert_eq!(reason, HaltReason::AnotherLife);
+            assert!(message.contains("start-anew --apply"), "{message}");
+            assert_eq!(refused(&standing, &held(40, vec![]), 0), None);
+        }
     }
 
     proptest::proptest! {

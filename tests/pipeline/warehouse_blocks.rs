@@ -233,6 +233,11 @@ async fn the_ledger_names_holes_and_repeats_over_both_databases() {
     assert_eq!((books[0].missing, books[0].lost), (1, 11));
     assert_eq!(store.faults("inc", 4, 10).await.unwrap().missing, warehouse::ranges([70_001]));
     assert_eq!(databases.warehouse.losses("inc").await.unwrap().len(), 2);
+    // Nor is it two where ranges overlap, or one is within another.
+    let overlapping = [140_003..140_009, 140_005..140_010, 140_004..140_006, 70_000..70_001];
+    databases.warehouse.acknowledge_loss("inc", 4, &overlapping, Millis(NOON), "ben", "the same disk").await.unwrap();
+    let books = databases.warehouse.ledger().await.unwrap();
+    assert_eq!((books[0].missing, books[0].lost), (1, 11));
 
     // A lane that was settled and has no row any more is all missing, not forgotten.
     for side in Side::BOTH {

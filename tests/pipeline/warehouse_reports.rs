@@ -415,6 +415,36 @@ async fn a_day_that_is_thinned_stays_as_it_was_closed_and_outlives_its_events() 
 }
 
 #[tokio::test]
+async fn a_day_whose_rows_are_replaced_is_right_wherever_the_replacement_is_cut_short() {
+    let databases = Databases::new("replaced").await;
+    let (warehouse, layout) = (&databases.warehouse, &databases.layout);
+    let events = traffic(0, 2_000);
+    let store = warehouse.blocks();
+    store.insert(&block_of("inc", 0, 1, &events)).await.unwrap();
+    let report = Report::named("campaign_channel_daily").unwrap();
+    let keys = ["day", "campaign", "channel"];
+    let days = [day(-2), day(-1)];
+    for day in days {
+        warehouse.close_day(Side::Production, layout, report, day).await.unwrap();
+    }
+    let now = || shown(&databases, &keys, &["raw_clicks"], report.name);
+    let before = now().await;
+
+    warehouse.reopen_days(layout, &days).await.unwrap();
+    assert_eq!(now().await, before, "cut before the rows are deleted");
+    let open = warehouse.open_days(Side::Production, layout, day(-1)).await.unwrap();
+    assert!(days.iter().all(|day| open.contains(&OpenDay { report: report.name, day: *day })), "{open:?}");
+    store.delete("inc", 0, 0..2_000).await.unwrap();
+    assert_eq!(now().await.len(), 0, "cut after that: what is gone is not shown as if it were there");
+    // The same events, as another configuration has them: a day has as many of them as when it was closed.
+    let renamed: Vec<_> = events.into_iter().map(|event| LinkEvent { campaign: "winter".into(), ..event }).collect();
+    store.insert(&block_of("inc", 0, 2, &renamed)).await.unwrap();
+    let after = now().await;
+    assert!(after.len() > 5 && after.keys().all(|key| key[1] == "winter"), "cut before days are computed: {after:?}");
+    databases.drop().await;
+}
+
+#[tokio::test]
 async fn two_who_close_a_day_at_once_leave_one_right_day() {
     let databases = Databases::new("closers").await;
     let (warehouse, layout) = (&databases.warehouse, &databases.layout);

@@ -267,6 +267,30 @@ impl Warehouse {
     }
 }
 
+impl Warehouse {
+    /// Forgets that these days of production were closed, before rows of theirs are replaced: they are served live, and
+    /// closed again, whatever cuts the replacement short. A report whose identifiers are cleared stays as it was
+    /// closed.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses: call again.
+    pub async fn reopen_days(&self, layout: &Layout, days: &[Day]) -> Result<(), WarehouseError> {
+        let side = Side::Production;
+        for day in days {
+            for report in REPORTS {
+                let what = format!("reopen {day} of {}", report.name);
+                let Counts { closed, cleared, .. } = self.counts_of(side, layout, report, *day, &what).await?;
+                if closed > 0 && !cleared {
+                    let table = closed_table(report);
+                    let sql = format!("ALTER TABLE {}.{table} DROP PARTITION '{day}'", self.database(side));
+                    self.execute(&what, sql).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// When a day that is closed is computed again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {

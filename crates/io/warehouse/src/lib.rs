@@ -40,7 +40,7 @@ pub use layout::{Analyst, Layout};
 pub use ledger::{Faults, LaneLedger, Life, Loss, NO_MORE, Settled, ranges};
 pub use logs::LaneWatermark;
 pub use migrate::Migration;
-pub use replay::{ChangedColumn, KeyRow, RowDiff, Shadow};
+pub use replay::{Attempt, ChangedColumn, KeyRow, RowDiff, Shadow, claim_name};
 pub use reports::{REPORTS, Report, ReportColumn};
 pub use settle::{Completion, Insert, Next, Part, Settling};
 pub use store::{BlockStore, InsertPermit};

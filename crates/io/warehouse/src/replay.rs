@@ -149,6 +149,29 @@ fn compared_columns(all: bool) -> impl Iterator<Item = &'static str> {
         .filter(move |name| all || !OF_TODAY.contains(name))
 }
 
+/// A name for a claim on the settled rows of a lane, which no other has.
+#[must_use]
+pub fn claim_name() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// One of the attempts to bring rows in under a claim on their lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt<'c> {
+    /// Its [name](claim_name). The engine remembers the tokens of inserts, and with those of a claim before it would
+    /// believe to have rows that were deleted since.
+    pub claim: &'c str,
+    /// Which one of this claim.
+    pub number: u32,
+}
+
+impl Attempt<'_> {
+    fn token(self, incarnation: &str, lane: u16, offsets: &RangeInclusive<u64>, rows: usize) -> String {
+        let (first, last, Self { claim, number }) = (offsets.start(), offsets.end(), self);
+        format!("{incarnation}-{lane}-mend-{claim}-{first}-{last}-{rows}-{number}")
+    }
+}
+
 impl Warehouse {
     /// Makes empty shadow tables.
     ///
@@ -386,7 +409,12 @@ impl BlockStore {
     ///
     /// # Errors
     /// A retryable error leaves it uncertain what went in: call again with the same number, and what is there is not sent twice.
-    pub async fn mend(&self, block: &Block, attempt: u32, _permit: impl InsertPermit) -> Result<usize, WarehouseError> {
+    pub async fn mend(
+        &self,
+        block: &Block,
+        attempt: Attempt<'_>,
+        _permit: impl InsertPermit,
+    ) -> Result<usize, WarehouseError> {
         let Some(received) = block.received() else { return Ok(0) };
         let offsets = block.offsets();
         let (Some(first), Some(last)) = (offsets.first(), offsets.last()) else { return Ok(0) };
@@ -395,8 +423,8 @@ impl BlockStore {
             self.read_back(&id.incarnation, id.lane, *first..last + 1, Some(received)).await?;
         let missing: Vec<u64> = offsets.into_iter().filter(|offset| !present.contains_key(offset)).collect();
         let (Some(first), Some(last)) = (missing.first(), missing.last()) else { return Ok(0) };
-        // One insert of these very rows has this token, whoever sends it, and however often.
-        let token = format!("{}-{}-mend-{first}-{last}-{}-{attempt}", id.incarnation, id.lane, missing.len());
+        // One insert of these very rows has this token, however often this claim sends it.
+        let token = attempt.token(&id.incarnation, id.lane, &(*first..=*last), missing.len());
         for side in Side::BOTH {
             let rows = block.side(side).only(|offset| missing.binary_search(&offset).is_ok());
             self.insert_rows(id, side, &rows, &token).await?;
@@ -436,6 +464,15 @@ mod tests {
         assert!(OF_TODAY.iter().all(|name| all.contains(name)));
         assert_eq!(compared_columns(false).count(), all.len() - OF_TODAY.len());
         assert!(compared_columns(false).any(|name| name == "outcome") && !all.contains(&"raw_offset"));
+    }
+
+    #[test]
+    fn no_claim_sends_rows_with_the_token_of_another() {
+        let token = |claim, number| Attempt { claim, number }.token("inc", 3, &(5..=9), 4);
+        assert_eq!(token("a1", 1), token("a1", 1), "the same insert, sent again");
+        let all: std::collections::BTreeSet<String> =
+            ["a1", "b2"].into_iter().flat_map(|claim| (1..=20).map(move |number| token(claim, number))).collect();
+        assert_eq!(all.len(), 40, "the same rows, replaced again");
     }
 
     #[test]

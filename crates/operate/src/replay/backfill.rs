@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kafka::Cluster;
 use kafka::lane::{Fence, LaneProducer, Proof, TRANSACTION_TIMEOUT, TxnError, Writes};
-use warehouse::{BlockStore, InsertPermit, Warehouse};
+use warehouse::{Attempt, BlockStore, InsertPermit, Warehouse};
 
 use super::read::Replayed;
 use crate::error::refuse;
@@ -24,6 +24,8 @@ pub(super) struct Claim {
     lane: u16,
     producer: Option<LaneProducer>,
     since: Instant,
+    /// No other claim has it: so its inserts are not taken for those of one before.
+    name: String,
 }
 
 /// The claim was proven right before.
@@ -39,7 +41,7 @@ impl Claim {
         // Nothing is ever written in its transactions.
         let open = move || Ok(Fence::open(&cluster, "replay", lane, TRANSACTION_TIMEOUT, Writes::nothing())?);
         let producer = blocking(open).await?;
-        Ok(Self { lane, producer: Some(producer), since: Instant::now() })
+        Ok(Self { lane, producer: Some(producer), since: Instant::now(), name: warehouse::claim_name() })
     }
 
     /// Waits until no insert of anybody who came before can be under way.
@@ -100,9 +102,9 @@ impl Claim {
 
     async fn backfill_block(&mut self, store: &BlockStore, block: &warehouse::Block) -> Result<u64> {
         let mut first = None;
-        for attempt in 1..=ATTEMPTS {
+        for number in 1..=ATTEMPTS {
             let proven = self.prove().await?;
-            match store.mend(block, attempt, proven).await? {
+            match store.mend(block, Attempt { claim: &self.name, number }, proven).await? {
                 0 => return Ok(first.unwrap_or(0)),
                 missing => first = first.or(Some(missing as u64)),
             }

@@ -368,11 +368,14 @@ impl Run<'_> {
                 false => Vec::new(),
             };
             if self.apply == Apply::Replace {
+                // A replacement that is cut in the middle leaves a day with as many events as when it was closed, and
+                // other ones.
+                self.warehouse.reopen_days(&self.installation.layout(), &days).await?;
                 claim.prove().await?;
                 store.delete(&self.control.incarnation, lane, range.clone()).await?;
             }
             done.written = Some(claim.backfill(&store, &mut replayed, &wanted).await?);
-            // Days that have more events than when they were closed are closed again by report; here are as many and other ones.
+            // Days that are open are served live, and report closes them again by and by; these are closed at once.
             done.frozen = self.warehouse.rebuild_days(&self.installation.layout(), &days).await?;
             done.after = Some(self.diff(lane, &range).await?);
         }

@@ -53,15 +53,31 @@ WITH
         SELECT incarnation, lane, start, stop, arrayJoin(range(intDiv(start, 65536), intDiv(toUInt64(stop - 1), 65536) + 1)) AS bucket
         FROM lanes
     ),
-    -- What somebody has acknowledged as lost, within what the lane is expected to hold.
+    -- What a person has acknowledged as lost: of ranges that overlap, the later one counts from where those before it end.
+    acknowledged AS
+    (
+        SELECT incarnation, lane, greatest(first_offset, before) AS begins, last_offset
+        FROM
+        (
+            SELECT
+                incarnation, lane, first_offset, last_offset,
+                max(last_offset + 1) OVER
+                (
+                    PARTITION BY incarnation, lane ORDER BY first_offset, last_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS before
+            FROM (SELECT DISTINCT incarnation, lane, first_offset, last_offset FROM {production}.lost_records)
+        ) AS ranges
+        WHERE before <= last_offset
+    ),
+    -- The same, within what the lane is expected to hold.
     losses AS
     (
         SELECT
-            incarnation, lane, greatest(first_offset, start) AS lo, least(last_offset + 1, stop) AS hi,
+            incarnation, lane, greatest(begins, start) AS lo, least(last_offset + 1, stop) AS hi,
             arrayJoin(range(intDiv(lo, 65536), intDiv(toUInt64(greatest(hi, 1) - 1), 65536) + 1)) AS bucket
-        FROM (SELECT DISTINCT incarnation, lane, first_offset, last_offset FROM {production}.lost_records) AS acknowledged
+        FROM acknowledged
         INNER JOIN lanes USING (incarnation, lane)
-        WHERE greatest(first_offset, start) < least(last_offset + 1, stop)
+        WHERE greatest(begins, start) < least(last_offset + 1, stop)
     ),
     lost_of_bucket AS
     (

@@ -163,7 +163,7 @@ impl<'e> Delivery<'e> {
         // Signatures cover the bytes on the wire. Some senders sign before their HTTP client compresses, so the content counts as well.
         let (secret_id, decoded) = match self.authenticate(&wire, now) {
             Ok(secret_id) => (secret_id, None),
-            Err(Refusal::NoMatch) if coding.is_compressed() => match self.decode(coding, &wire, &mut hold) {
+            Err(Refusal::NoMatch) if coding.is_compressed() => match self.decode(coding, &wire, &mut hold).await {
                 Ok(content) => (self.authenticate(&content, now).map_err(|why| self.refuse(why))?, Some(Ok(content))),
                 Err(DecodeError::Corrupt) => return Err(self.refuse(Refusal::NoMatch)),
                 Err(other) => return Err(self.cannot_decode(other)),
@@ -181,7 +181,10 @@ impl<'e> Delivery<'e> {
                 return Err(Problem::WrongMethod);
             }
         }
-        let decoded = decoded.unwrap_or_else(|| self.decode(coding, &wire, &mut hold));
+        let decoded = match decoded {
+            Some(decoded) => decoded,
+            None => self.decode(coding, &wire, &mut hold).await,
+        };
         let (content, broken) = match decoded {
             Ok(content) => (content, None),
             // Authentic all the same: kept as it came.
@@ -219,8 +222,8 @@ impl<'e> Delivery<'e> {
         settings.events_in_query.then(|| query::event(self.parts.uri.query(), settings.secret_parameter.as_deref()))?
     }
 
-    fn decode(&self, coding: Coding, wire: &Bytes, hold: &mut Hold<'_>) -> Result<Bytes, DecodeError> {
-        coding.decode(wire, self.source.settings.max_body, hold)
+    async fn decode(&self, coding: Coding, wire: &Bytes, hold: &mut Hold<'_>) -> Result<Bytes, DecodeError> {
+        coding.decode(wire, self.source.settings.max_body, hold).await
     }
 
     fn cannot_decode(&self, why: DecodeError) -> Problem {

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use config::SecretText;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
 
 use crate::{State, pages};
 
@@ -21,8 +22,14 @@ use crate::{State, pages};
 const SESSION: Duration = Duration::from_secs(12 * 3_600);
 /// Sessions that are kept; the oldest goes.
 const MOST_SESSIONS: usize = 100;
-/// The wait after a wrong token; one is looked at a time, so guessing is slow however many ask.
+/// The wait after a wrong token.
 const AFTER_A_WRONG_TOKEN: Duration = Duration::from_secs(1);
+/// So many wrong tokens wait at a time; others are answered at once, so that they hold nothing.
+const MOST_WRONG: usize = 8;
+/// How long a browser that is not signed in may take to send a form.
+const FORM_WITHIN: Duration = Duration::from_secs(10);
+/// A token that is shorter than this many bytes can be guessed by a program that asks for weeks.
+const SHORT: usize = 16;
 const COOKIE: &str = "hookline_console";
 /// Nothing but what this listener serves, and nothing inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -42,7 +49,8 @@ pub(crate) struct Guard {
     is_loopback: bool,
     token: Option<SecretText>,
     sessions: Mutex<HashMap<String, Session>>,
-    asking: tokio::sync::Mutex<()>,
+    /// For the waits after wrong tokens. The right one waits for nothing, so strangers cannot keep the operator out.
+    wrong: Semaphore,
 }
 
 /// What the asking browser may do.
@@ -67,8 +75,8 @@ impl Guard {
         if address.ip().is_loopback() {
             hosts.extend([format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")]);
         }
-        let (sessions, asking) = Default::default();
-        Self { hosts, is_loopback: address.ip().is_loopback(), token, sessions, asking }
+        let (sessions, wrong) = (Mutex::default(), Semaphore::new(MOST_WRONG));
+        Self { hosts, is_loopback: address.ip().is_loopback(), token, sessions, wrong }
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Session>> {
@@ -120,8 +128,13 @@ pub(crate) async fn check(From(state): From<Arc<State>>, mut request: Request, n
     } else if !guard.is_loopback && !visitor.is_signed_in() && !is_open {
         Redirect::to("/sign-in").into_response()
     } else {
+        let is_form_of_a_stranger = request.method() == Method::POST && !visitor.is_signed_in();
         request.extensions_mut().insert(visitor);
-        next.run(request).await
+        let answer = next.run(request);
+        match is_form_of_a_stranger {
+            true => tokio::time::timeout(FORM_WITHIN, answer).await.unwrap_or_else(|_| too_slow()),
+            false => answer.await,
+        }
     };
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -132,6 +145,20 @@ pub(crate) async fn check(From(state): From<Arc<State>>, mut request: Request, n
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+fn too_slow() -> Response {
+    (StatusCode::REQUEST_TIMEOUT, format!("the form did not come within {} s", FORM_WITHIN.as_secs())).into_response()
+}
+
+/// Says so where a token is one that a program could guess, on a listener that other machines reach.
+pub(crate) fn advise_on(token: Option<&SecretText>) {
+    if token.is_some_and(|token| token.reveal().trim().len() < SHORT) {
+        tracing::warn!(
+            "the token of the console is shorter than {SHORT} bytes, and other machines reach its listener: give it a random one, as from \
+             `openssl rand -hex 32`"
+        );
+    }
 }
 
 /// Whether a form carries the key of the session that sends it.
@@ -156,8 +183,12 @@ pub(crate) async fn sign_in(From(state): From<Arc<State>>, Form(form): Form<Sign
         return (StatusCode::FORBIDDEN, pages::sign_in_page(&Visitor { form_key: None, can_sign_in: false }, None))
             .into_response();
     };
-    let _one = guard.asking.lock().await;
     if !bool::from(token.reveal().trim().as_bytes().ct_eq(form.token.trim().as_bytes())) {
+        let Ok(_turn) = guard.wrong.try_acquire() else {
+            let wait = [(header::RETRY_AFTER, AFTER_A_WRONG_TOKEN.as_secs().to_string())];
+            return (StatusCode::TOO_MANY_REQUESTS, wait, "many wrong tokens are given: try again in a moment")
+                .into_response();
+        };
         tracing::warn!("a wrong token was given at the console");
         tokio::time::sleep(AFTER_A_WRONG_TOKEN).await;
         let visitor = Visitor { form_key: None, can_sign_in: true };

@@ -7,6 +7,7 @@
 
 mod chart;
 mod guard;
+mod listener;
 mod pages;
 mod redrives;
 
@@ -31,9 +32,6 @@ use redrives::Redrives;
 
 /// How old a status may be that is shown once more: many may look at the same time, and the engines are asked once.
 const STATUS_KEPT: Duration = Duration::from_secs(2);
-
-/// How long pages that were asked for before a stop may take to be answered.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// What the console needs to know.
 pub struct Settings {
@@ -110,27 +108,20 @@ pub fn may_listen(address: SocketAddr, token: Option<&SecretText>) -> Result<(),
 pub async fn serve(listener: TcpListener, settings: Settings, shutdown: Shutdown) -> Result<(), ConsoleError> {
     let address = listener.local_addr()?;
     may_listen(address, settings.token.as_ref())?;
-    serve_until(listener, State::new(settings, address), shutdown).await
+    if !address.ip().is_loopback() {
+        guard::advise_on(settings.token.as_ref());
+    }
+    serve_until(listener, State::new(settings, address), shutdown).await;
+    Ok(())
 }
 
-async fn serve_until(listener: TcpListener, state: Arc<State>, shutdown: Shutdown) -> Result<(), ConsoleError> {
+async fn serve_until(listener: TcpListener, state: Arc<State>, shutdown: Shutdown) {
     let router = router(Arc::clone(&state), shutdown.clone());
-    let stop = shutdown.clone();
-    let served = axum::serve(listener, router).with_graceful_shutdown(async move { stop.given().await });
-    let answers = async {
-        tokio::select! {
-            served = served.into_future() => served,
-            // A page that waits for an engine holds no stop.
-            () = async { shutdown.given().await; tokio::time::sleep(LAST_ANSWERS).await } => Ok(()),
-        }
-    };
     let redrives = async {
         shutdown.given().await;
         state.redrives.finish().await;
-        Ok(())
     };
-    tokio::try_join!(answers, redrives)?;
-    Ok(())
+    tokio::join!(listener::serve(listener, router, listener::HEAD_WITHIN, shutdown.clone()), redrives);
 }
 
 fn router(state: Arc<State>, shutdown: Shutdown) -> Router {

@@ -115,6 +115,34 @@ async fn the_token_opens_a_session_and_a_wrong_one_does_not() {
     assert_eq!(ask(&console, event(&pair)).await.0, StatusCode::FORBIDDEN, "the session is over");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_right_token_waits_for_no_wrong_one() {
+    let console = console(Some("s3cret"));
+    let sign_in = |token: &str| {
+        let request = post_form("/sign-in").body(Body::from(format!("token={token}"))).unwrap();
+        console.clone().oneshot(request)
+    };
+    let wrong: Vec<_> = (0..50).map(|n| tokio::spawn(sign_in(&format!("guess-{n}")))).collect();
+    tokio::task::yield_now().await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(sign_in("s3cret").await.unwrap().status(), StatusCode::SEE_OTHER);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let mut answers = std::collections::BTreeMap::new();
+    for answer in wrong {
+        *answers.entry(answer.await.unwrap().unwrap().status().as_u16()).or_insert(0) += 1;
+    }
+    // Some wait, so that one who guesses by hand is slowed; the others hold nothing.
+    assert_eq!(answers, [(403, 8), (429, 42)].into());
+    assert_eq!(begun.elapsed().as_secs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_form_that_a_stranger_does_not_send_is_not_waited_for() {
+    let never = Body::from_stream(futures::stream::pending::<Result<String, std::io::Error>>());
+    let (status, _) = ask(&console(Some("s3cret")), post_form("/sign-in").body(never).unwrap()).await;
+    assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+}
+
 #[tokio::test]
 async fn without_a_token_bytes_and_events_are_not_shown_and_it_is_said_what_to_set() {
     let console = console(None);
@@ -245,7 +273,7 @@ async fn a_browser_that_holds_its_connection_does_not_hold_a_stop_and_a_redrive_
     }
     assert!(!serving.is_finished(), "its step has not ended");
     open.send(()).unwrap();
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
     assert!(job.is_over());
     drop(connection);
 }

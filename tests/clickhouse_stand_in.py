@@ -4,8 +4,8 @@
     HOOKLINE_CLICKHOUSE_BIN=tests/clickhouse_stand_in.py hookline up
 
 It takes what `up` gives a server (`server --version`, `server --config-file FILE`) and runs the library's `clickhouse local` over the
-same files, with ClickHouse's own HTTP listener (`SYSTEM START LISTEN HTTP`). What is ClickHouse's: the listener, the accounts, the tables,
-what a kill leaves. What is not: `clickhouse server` itself, its start, its logs and its end.
+same files, with ClickHouse's own HTTP listener (`SYSTEM START LISTEN HTTP`), and with its native one where the file has a `tcp_port`, for other
+nodes of a cluster. What is ClickHouse's: the listeners, the accounts, the tables, Distributed tables, what a kill leaves. What is not: `clickhouse server` itself, its start, its logs and its end.
 
 Three things differ from the files of `up`, because the command's own query is that of `default`: `default` may open the listener; a request
 that gives no name, or that name, is answered as a user `nameless`, who is what `up` made of `default`; and a user `stand_in` ends that
@@ -89,6 +89,8 @@ def serve(chdb, config):
     data = Path(of(text, "path"))
     users = Path(re.search(r"<users_xml>\s*<path>(.*?)</path>", text, re.DOTALL)[1])
     address, port = of(text, "listen_host"), of(text, "http_port")
+    # HTTP last: who is answered there may rely on the other one.
+    listens = "SYSTEM START LISTEN TCP; " if "<tcp_port>" in text else ""
     password = secrets.token_hex(16)
 
     folder = data / "stand-in"
@@ -118,7 +120,7 @@ def serve(chdb, config):
     def run():
         ended.append(command_line(
             chdb, "--path", str(data), "--config-file", str(folder / config.name), "--log-level", "warning",
-            "--query", f"SYSTEM START LISTEN HTTP; {KEEPS_RUNNING}",
+            "--query", f"{listens}SYSTEM START LISTEN HTTP; {KEEPS_RUNNING}",
         ))  # fmt: skip
         os.kill(os.getpid(), signal.SIGUSR1)
 

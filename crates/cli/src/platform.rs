@@ -174,10 +174,15 @@ impl Platform {
     }
 }
 
-/// Brings tables and views up to date.
+/// Brings tables and views up to date, on those shards that answer.
 pub(crate) async fn migrate(warehouse: &warehouse::Warehouse, layout: &warehouse::Layout) -> anyhow::Result<()> {
-    let migrations = warehouse.migrate(layout).await?;
-    for warehouse::Migration { database, version, name } in &migrations {
+    let (migrations, away) = warehouse.migrate_reached(layout).await?;
+    for error in away {
+        tracing::warn!(
+            "{error}; its lanes wait for it, the others go on, and its tables are looked at at the next start"
+        );
+    }
+    for warehouse::Migration { database, version, name, .. } in &migrations {
         tracing::debug!(database, version, name, "migrated");
     }
     if !migrations.is_empty() {

@@ -296,6 +296,7 @@ impl House {
             user: args.clickhouse_user.clone(),
             password: args.clickhouse_password.clone(),
             cluster: self.config.clickhouse.cluster.clone(),
+            replicated: self.config.clickhouse.replicated,
             ..warehouse::Settings::default()
         }
     }

@@ -294,6 +294,8 @@ fn configured(config: &Config) -> Option<warehouse::Settings> {
         user: clickhouse.user.clone(),
         password,
         cluster: clickhouse.cluster.clone(),
+        shards: clickhouse.shards.clone(),
+        replicated: clickhouse.replicated,
         ..warehouse::Settings::default()
     })
 }
@@ -305,6 +307,7 @@ fn of_up(running: &Endpoints, config: &Config) -> warehouse::Settings {
         user: variable("HOOKLINE_CLICKHOUSE_USER").unwrap_or_else(|| "hookline".to_owned()),
         password: variable("HOOKLINE_CLICKHOUSE_PASSWORD").unwrap_or_default(),
         cluster: config.clickhouse.cluster.clone(),
+        replicated: config.clickhouse.replicated,
         ..warehouse::Settings::default()
     }
 }

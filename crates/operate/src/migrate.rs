@@ -22,6 +22,9 @@ pub struct Migration {
     pub version: u32,
     /// Its name, such as `records` or `view events`.
     pub name: String,
+    /// On which shard, counted from 1; left out where rows are not sharded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shard: Option<usize>,
 }
 
 impl Report for MigrateReport {
@@ -37,10 +40,11 @@ impl Report for MigrateReport {
 pub async fn migrate(installation: &Installation, dry_run: bool) -> Result<MigrateReport> {
     let (warehouse, layout) = (installation.connect().await?, installation.layout());
     let migrations = if dry_run { warehouse.pending(&layout).await? } else { warehouse.migrate(&layout).await? };
-    let step = |warehouse::Migration { database, version, name, .. }: warehouse::Migration| Migration {
+    let step = |warehouse::Migration { database, version, name, shard }: warehouse::Migration| Migration {
         database,
         version,
         name,
+        shard: shard.map(|shard| shard.number),
     };
     Ok(MigrateReport { applied: !dry_run, migrations: migrations.into_iter().map(step).collect() })
 }

@@ -60,7 +60,7 @@ impl Config {
     /// said here whether it is taken while everything runs.
     fn at_restart(&self, next: &Self) -> Vec<AtRestart> {
         let Kafka { brokers, lanes: _, replication, takeover_after, properties } = &self.kafka;
-        let ClickHouse { url, user, password, cluster } = &self.clickhouse;
+        let ClickHouse { url, user, password, cluster, shards, replicated } = &self.clickhouse;
         // The largest body and what may be under way are settings of sources, which are taken.
         let Ingest {
             listen,
@@ -88,6 +88,8 @@ impl Config {
             ("[clickhouse] user", *user != next.clickhouse.user, asking),
             ("[clickhouse] password", *password != next.clickhouse.password, asking),
             ("[clickhouse] cluster", *cluster != next.clickhouse.cluster, asking),
+            ("[clickhouse] shards", *shards != next.clickhouse.shards, asking),
+            ("[clickhouse] replicated", *replicated != next.clickhouse.replicated, asking),
             ("[registry]", self.registry != next.registry, "process, detect, report and notify"),
             ("[ingest] listen", *listen != n.listen, "ingest"),
             ("[ingest] trusted_proxies", *trusted_proxies != n.trusted_proxies, "ingest"),

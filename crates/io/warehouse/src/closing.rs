@@ -164,9 +164,9 @@ impl Warehouse {
             (0, _) => Closed::Unchanged { records },
             _ if cleared || records + erased < closed => Closed::Frozen { closed, records },
             (_, 0) => {
-                let (table, on_cluster) = (closed_table(report), self.on_cluster());
-                let sql = format!("ALTER TABLE {}.{table}{on_cluster} DROP PARTITION '{day}'", self.database(side));
-                self.execute(&what, sql).await?;
+                let (table, on_cluster) = (self.own_table(side, &closed_table(report)), self.on_cluster());
+                let sql = format!("ALTER TABLE {table}{on_cluster} DROP PARTITION '{day}'");
+                self.home().execute(&what, sql).await?;
                 Closed::Written { records }
             }
             // Also with as many as before: late events may have come since it was closed.
@@ -192,13 +192,13 @@ impl Warehouse {
         if records == closed && definition >= report.definition && again == Again::WithMore {
             return Ok(Closed::Unchanged { records });
         }
-        let table = format!("{database}.{}", closed_table(report));
-        let staging = format!("{table}_staging_{}", uuid::Uuid::new_v4().simple());
+        let table = self.own_table(side, &closed_table(report));
+        let staging = format!("{database}.{}_staging_{}", closed_table(report), uuid::Uuid::new_v4().simple());
         // AS copies columns, projection and partitioning, which a swap needs to be equal.
-        self.execute(&what, format!("CREATE TABLE {staging}{on_cluster} AS {table}")).await?;
+        self.home().execute(&what, format!("CREATE TABLE {staging}{on_cluster} AS {table}")).await?;
         let written = self.fill_and_swap(side, layout, report, day, &table, &staging, &what).await;
         // Also after an error: the attempt is over. The error that matters is the first.
-        let dropped = self.execute(&what, format!("DROP TABLE IF EXISTS {staging}{on_cluster} SYNC")).await;
+        let dropped = self.home().execute(&what, format!("DROP TABLE IF EXISTS {staging}{on_cluster} SYNC")).await;
         let records = written?;
         dropped?;
         Ok(Closed::Written { records })
@@ -229,17 +229,17 @@ impl Warehouse {
             day_counts(database),
         );
         // The count first, then the rows: an event that arrives in between makes the day live again, and is never left out.
-        self.execute(what, closing_row).await?;
-        self.execute(what, fill).await?;
+        self.home().execute(what, closing_row).await?;
+        self.home().execute(what, fill).await?;
         #[derive(Row, Deserialize)]
         struct Counted {
             records: u64,
         }
         let rows: Vec<Counted> =
-            self.rows(what, format!("SELECT max(closed_records) AS records FROM {staging}")).await?;
+            self.home().rows(what, format!("SELECT max(closed_records) AS records FROM {staging}")).await?;
         let records = rows.first().map_or(0, |row| row.records);
         if records > 0 {
-            self.execute(what, format!("ALTER TABLE {table} REPLACE PARTITION '{day}' FROM {staging}")).await?;
+            self.home().execute(what, format!("ALTER TABLE {table} REPLACE PARTITION '{day}' FROM {staging}")).await?;
         }
         Ok(records)
     }

@@ -319,20 +319,25 @@ impl Warehouse {
     /// # Errors
     /// When ClickHouse does not answer or refuses: write the same decisions again.
     pub async fn decide(&self, incarnation: &str, decisions: &[Decision]) -> Result<(), WarehouseError> {
-        let mut columns = Columns::new(&DECISION_COLUMNS);
-        for decision in decisions {
-            let mut row = columns.row();
-            row.push(Value::Short(decision.lane));
-            row.push(Value::Unsigned(decision.raw_offset));
-            row.push(Value::Text(decision.decided.name()));
-            row.push(Value::Time(decision.at.0));
-            row.push(Value::Text(&decision.who));
-            row.push(Value::Text(&decision.why));
-            row.finish()?;
-        }
         let incarnation = [Constant { name: "incarnation", value: Value::Text(incarnation) }];
-        // No token: the newest decision counts, so one that is there twice says nothing else.
-        self.insert_log(Side::Production, "dead_letter_decisions", &columns, &incarnation, "").await
+        for server in self.servers() {
+            let mut columns = Columns::new(&DECISION_COLUMNS);
+            let here = |decision: &&Decision| self.of_lane(decision.lane).shard() == server.shard();
+            for decision in decisions.iter().filter(here) {
+                let mut row = columns.row();
+                row.push(Value::Short(decision.lane));
+                row.push(Value::Unsigned(decision.raw_offset));
+                row.push(Value::Text(decision.decided.name()));
+                row.push(Value::Time(decision.at.0));
+                row.push(Value::Text(&decision.who));
+                row.push(Value::Text(&decision.why));
+                row.finish()?;
+            }
+            // No token: the newest decision counts, so one that is there twice says nothing else.
+            let table = "dead_letter_decisions";
+            self.insert_log(server, Side::Production, table, &columns, &incarnation, "").await?;
+        }
+        Ok(())
     }
 
     /// Which of these keys count already, as a row of an event in either database, whenever that was.

@@ -243,6 +243,7 @@ impl Warehouse {
     /// # Errors
     /// When ClickHouse does not answer or refuses: call again.
     pub async fn erase_beside(&self, erasure: &Erasure) -> Result<(), WarehouseError> {
+        self.refuse_on_shards()?;
         let is = Condition(erasure);
         for side in Side::BOTH {
             let database = self.database(side);
@@ -266,6 +267,7 @@ impl Warehouse {
     /// # Errors
     /// When ClickHouse does not answer or refuses: call again.
     pub async fn put_stubs(&self, erasure: &Erasure) -> Result<u64, WarehouseError> {
+        self.refuse_on_shards()?;
         #[derive(Row, Deserialize)]
         struct Month {
             name: String,
@@ -287,7 +289,7 @@ impl Warehouse {
                     is.records(),
                     name = quote(&name),
                 );
-                self.execute("write stubs of what is erased", sql).await?;
+                self.home().execute("write stubs of what is erased", sql).await?;
             }
             let sql = format!("SELECT count() AS number FROM {database}.records WHERE {}", is.stubs());
             stubs += self.one_number("count stubs", sql).await?;
@@ -300,6 +302,7 @@ impl Warehouse {
     /// # Errors
     /// When ClickHouse does not answer or refuses: call again.
     pub async fn delete_erased(&self, erasure: &Erasure) -> Result<(), WarehouseError> {
+        self.refuse_on_shards()?;
         #[derive(Row, Deserialize)]
         struct Lane {
             incarnation: String,
@@ -336,6 +339,7 @@ impl Warehouse {
         layout: &Layout,
         erasure: &Erasure,
     ) -> Result<Vec<(Side, Recomputed)>, WarehouseError> {
+        self.refuse_on_shards()?;
         #[derive(Row, Deserialize)]
         struct Erased {
             day: String,
@@ -368,6 +372,18 @@ impl Warehouse {
         Ok(done)
     }
 
+    /// What is erased is rewritten where it is, and that is written for one server, or for replicas of one shard.
+    fn refuse_on_shards(&self) -> Result<(), WarehouseError> {
+        match self.settings().shards.first() {
+            None => Ok(()),
+            Some(first) => Err(WarehouseError::Setting {
+                what: "[clickhouse] shards",
+                value: first.clone(),
+                advice: "erasing from shards is not built yet; nothing was changed",
+            }),
+        }
+    }
+
     async fn delete_where(&self, side: Side, table: &str, condition: &str) -> Result<(), WarehouseError> {
         let database = self.database(side);
         // A mutation looks at every part, so none is made where there is nothing to do.
@@ -390,7 +406,7 @@ impl Warehouse {
             "ALTER TABLE {database}.{table}{} {change} SETTINGS mutations_sync = 0, allow_nondeterministic_mutations = 1",
             self.on_cluster()
         );
-        self.execute(&what, sql).await?;
+        self.home().execute(&what, sql).await?;
         let standing = format!(
             "SELECT count() AS open, max(latest_fail_reason) AS why FROM {} WHERE database = {} AND table = {} AND NOT is_done",
             self.system("mutations"),

@@ -76,6 +76,21 @@ pub enum WarehouseError {
         /// The unknown migration's name.
         name: String,
     },
+    /// A server has the tables of another shard than the configuration names it as.
+    #[error(
+        "{database} at {url} is {found}, and by [clickhouse] shards it would be {expected}: a lane's rows are looked for on its shard \
+         alone, so the number of shards and their order never change once there are tables; nothing was changed"
+    )]
+    OtherShard {
+        /// The database.
+        database: String,
+        /// The address.
+        url: String,
+        /// What it is.
+        found: String,
+        /// What it would be.
+        expected: String,
+    },
     /// Rows of a block are missing although ClickHouse acknowledged them, again and again.
     #[error(
         "block {block}: {missing} rows are missing after {repairs} acknowledged repairs (first raw offset {first}); the lane stops, \

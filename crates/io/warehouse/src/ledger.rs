@@ -145,6 +145,25 @@ impl Warehouse {
         self.rows("read the acknowledged losses", sql).await
     }
 
+    /// What of a lane was acknowledged as lost, from the server that has its rows.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn losses_of(&self, incarnation: &str, lane: u16) -> Result<Vec<Range<u64>>, WarehouseError> {
+        #[derive(Row, Deserialize)]
+        struct Lost {
+            first_offset: u64,
+            last_offset: u64,
+        }
+        let sql = format!(
+            "SELECT DISTINCT first_offset, last_offset FROM {} WHERE incarnation = {} AND lane = {lane} ORDER BY first_offset",
+            self.own_table(Side::Production, "lost_records"),
+            quote(incarnation),
+        );
+        let lost: Vec<Lost> = self.of_lane(lane).rows("read the acknowledged losses of a lane", sql).await?;
+        Ok(lost.into_iter().map(|lost| lost.first_offset..lost.last_offset + 1).collect())
+    }
+
     /// Writes down that somebody acknowledges these ranges of a lane as lost: the ledger no longer misses them.
     ///
     /// # Errors
@@ -171,7 +190,7 @@ impl Warehouse {
         }
         let incarnation = [Constant { name: "incarnation", value: Value::Text(incarnation) }];
         // No token: the same range twice is one loss to the ledger.
-        self.insert_log(Side::Production, "lost_records", &columns, &incarnation, "").await
+        self.insert_log(self.of_lane(lane), Side::Production, "lost_records", &columns, &incarnation, "").await
     }
 }
 
@@ -282,12 +301,7 @@ impl BlockStore {
             buckets + 1,
         );
         let found = self.warehouse.rows::<Bucket>("look for faults", sql).await?;
-        let losses = self.warehouse.losses(incarnation).await?;
-        let lost: Vec<Range<u64>> = losses
-            .into_iter()
-            .filter(|loss| loss.lane == lane)
-            .map(|loss| loss.first_offset..loss.last_offset + 1)
-            .collect();
+        let lost = self.warehouse.losses_of(incarnation, lane).await?;
         let mut faults = Faults { more: found.len() > buckets, ..Faults::default() };
         for Bucket { first_offset, last_offset } in found.into_iter().take(buckets) {
             let present = self.read_back(incarnation, lane, first_offset..last_offset + 1, None).await?;

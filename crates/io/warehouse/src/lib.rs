@@ -2,6 +2,8 @@
 //!
 //! - [`Warehouse`] is the connection; [`Warehouse::migrate`] makes the tables and views of both databases out of the columns that
 //!   the records of `event` declare, and [`Warehouse::pending`] says whether a service may start.
+//! - Rows may be on several servers, by lane ([`Settings::shards`]): what is about one lane asks its shard alone, and
+//!   everything else asks tables that read all of them.
 //! - [`BlockBuilder`] turns events into a [`Block`] in ClickHouse's Native format; [`BlockStore`] brings it in exactly once,
 //!   reads it back, and names what the [ledger](Warehouse::ledger) misses.
 //! - [`REPORTS`] are finished numbers by day; [`Warehouse::close_day`] keeps a day for good.
@@ -20,6 +22,7 @@ mod migrate;
 mod native;
 mod replay;
 mod reports;
+mod server;
 mod settle;
 mod store;
 mod tables;
@@ -42,5 +45,6 @@ pub use logs::LaneWatermark;
 pub use migrate::Migration;
 pub use replay::{Attempt, ChangedColumn, KeyRow, RowDiff, Shadow, claim_name};
 pub use reports::{REPORTS, Report, ReportColumn};
+pub use server::Shard;
 pub use settle::{Completion, Insert, Next, Part, Settling};
 pub use store::{BlockStore, InsertPermit};

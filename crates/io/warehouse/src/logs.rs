@@ -3,6 +3,7 @@
 use event::{Alert, Delivery, Millis, Value};
 
 use crate::native::{Columns, Constant};
+use crate::server::Server;
 use crate::{Side, Warehouse, WarehouseError};
 
 /// How far a lane is settled.
@@ -31,7 +32,7 @@ impl Warehouse {
                 alert.visit(|value| row.push(value));
                 row.finish()?;
             }
-            self.insert_log(side, "alert_log", &columns, &[], token).await?;
+            self.insert_log(self.home(), side, "alert_log", &columns, &[], token).await?;
         }
         Ok(())
     }
@@ -48,31 +49,38 @@ impl Warehouse {
                 delivery.visit(|value| row.push(value));
                 row.finish()?;
             }
-            self.insert_log(side, "delivery_log", &columns, &[], token).await?;
+            self.insert_log(self.home(), side, "delivery_log", &columns, &[], token).await?;
         }
         Ok(())
     }
 
     /// Says how far lanes are settled, idle ones too: `completeness` is as old as the oldest of them. Every few seconds is enough.
+    /// It is said to every shard that answers.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses: the next call says it all again.
     pub async fn save_watermarks(&self, incarnation: &str, lanes: &[LaneWatermark]) -> Result<(), WarehouseError> {
-        let mut columns = Columns::new(&WATERMARK_COLUMNS);
-        for lane in lanes {
-            let mut row = columns.row();
-            row.push(Value::Short(lane.lane));
-            row.push(Value::Unsigned(lane.raw_hi));
-            row.push(Value::Time(lane.watermark.0));
-            row.finish()?;
-        }
         let incarnation = [Constant { name: "incarnation", value: Value::Text(incarnation) }];
-        // No token: a repeat changes nothing, and a lane may well be where it was.
-        self.insert_log(Side::Production, "lane_watermarks", &columns, &incarnation, "").await
+        let mut first = Ok(());
+        for server in self.servers() {
+            let mut columns = Columns::new(&WATERMARK_COLUMNS);
+            for lane in lanes.iter().filter(|lane| self.of_lane(lane.lane).shard() == server.shard()) {
+                let mut row = columns.row();
+                row.push(Value::Short(lane.lane));
+                row.push(Value::Unsigned(lane.raw_hi));
+                row.push(Value::Time(lane.watermark.0));
+                row.finish()?;
+            }
+            // No token: a repeat changes nothing, and a lane may well be where it was.
+            let saved = self.insert_log(server, Side::Production, "lane_watermarks", &columns, &incarnation, "").await;
+            first = first.and(saved);
+        }
+        first
     }
 
     pub(crate) async fn insert_log(
         &self,
+        server: &Server,
         side: Side,
         table: &str,
         columns: &Columns,
@@ -82,8 +90,8 @@ impl Warehouse {
         if columns.rows() == 0 {
             return Ok(());
         }
-        let table = format!("{}.{table}", self.database(side));
-        self.insert_native(&table, &columns.names(constants), columns.native(constants)?.into(), token).await
+        let table = self.own_table(side, table);
+        server.insert_native(&table, &columns.names(constants), columns.native(constants)?.into(), token).await
     }
 }
 

@@ -181,8 +181,11 @@ impl Warehouse {
         let shadow = Shadow { table: format!("records_replay_{}", uuid::Uuid::new_v4().simple()) };
         for side in Side::BOTH {
             let (database, on_cluster) = (self.database(side), self.on_cluster());
-            let sql = format!("CREATE TABLE {database}.{}{on_cluster} AS {database}.records", shadow.table);
-            self.execute("make a shadow table", sql).await?;
+            let (table, records) = (&shadow.table, self.own_table(side, "records"));
+            let sql = format!("CREATE TABLE {database}.{table}{on_cluster} AS {records}");
+            for server in self.servers_to_tell() {
+                server.execute("make a shadow table", &sql).await?;
+            }
         }
         Ok(shadow)
     }
@@ -195,7 +198,9 @@ impl Warehouse {
         for side in Side::BOTH {
             let (database, on_cluster) = (self.database(side), self.on_cluster());
             let sql = format!("DROP TABLE IF EXISTS {database}.{}{on_cluster} SYNC", shadow.table);
-            self.execute("drop a shadow table", sql).await?;
+            for server in self.servers_to_tell() {
+                server.execute("drop a shadow table", &sql).await?;
+            }
         }
         Ok(())
     }
@@ -218,17 +223,17 @@ impl Warehouse {
         let of = |side| {
             format!(
                 "SELECT source::String AS source, event_key, raw_offset, toUnixTimestamp64Milli(rows_of_key.received_at) AS received_at, \
-                 outcome = 'duplicate' AS duplicate, first_offset, duplicate_delay FROM {}.records AS rows_of_key \
+                 outcome = 'duplicate' AS duplicate, first_offset, duplicate_delay FROM {} AS rows_of_key \
                  WHERE incarnation = {} AND lane = {lane} AND outcome IN ('event', 'duplicate') AND event_key IN ({list}) \
                  AND rows_of_key.received_at BETWEEN fromUnixTimestamp64Milli({}) AND fromUnixTimestamp64Milli({})",
-                self.database(side),
+                self.own_table(side, "records"),
                 quote(incarnation),
                 received.start(),
                 received.end(),
             )
         };
         let sql = format!("{} UNION ALL {}", of(Side::Production), of(Side::Test));
-        self.rows("look for the rows of keys", sql).await
+        self.of_lane(lane).rows("look for the rows of keys", sql).await
     }
 
     /// Holds the rows of a range of a lane against its shadow. `all` compares also what depends on today's configuration.
@@ -278,10 +283,10 @@ impl Warehouse {
              FROM ({}) AS is INNER JOIN ({}) AS would_be USING (raw_offset)",
             columns.iter().map(|name| differs(name)).collect::<Vec<_>>().join(" OR "),
             columns.iter().map(of_column).collect::<Vec<_>>().join(", "),
-            rows_of("records"),
+            rows_of(&self.own_name("records")),
             rows_of(&shadow.table),
         );
-        let answer = self.query(Side::Production, &sql, &[]).await?;
+        let answer = self.query_at(self.of_lane(lane), Side::Production, &sql, &[]).await?;
         let row = answer.into_iter().next().unwrap_or_default();
         let number = |name: &str| row.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0);
         let text = |name: &str| row.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
@@ -313,16 +318,23 @@ impl Warehouse {
             number: u64,
         }
         let processes = match &self.settings().cluster {
-            Some(cluster) => format!("clusterAllReplicas({}, system.processes)", quote(cluster)),
-            None => "system.processes".to_owned(),
+            Some(cluster) if self.settings().replicated => {
+                format!("clusterAllReplicas({}, system.processes)", quote(cluster))
+            }
+            _ => "system.processes".to_owned(),
         };
         let sql = format!(
-            "SELECT count() AS number FROM {processes} WHERE query_kind = 'Insert' AND query LIKE 'INSERT INTO %.records (%' \
+            "SELECT count() AS number FROM {processes} WHERE query_kind = 'Insert' AND query LIKE 'INSERT INTO %.{} (%' \
              AND elapsed >= {:.3}",
+            self.own_name("records"),
             ago.as_secs_f64()
         );
-        let rows: Vec<Running> = self.rows("look for inserts under way", sql).await?;
-        Ok(rows.first().map_or(0, |row| row.number))
+        let mut running = 0;
+        for server in self.servers_to_tell() {
+            let rows: Vec<Running> = server.rows("look for inserts under way", &sql).await?;
+            running += rows.first().map_or(0, |row| row.number);
+        }
+        Ok(running)
     }
 
     /// The closed days that events of a shadow, or the rows in its place, belong to: before these are replaced.
@@ -352,10 +364,10 @@ impl Warehouse {
         };
         let sql = format!(
             "SELECT DISTINCT toString(day) AS day FROM ({} UNION ALL {}) WHERE day IN (SELECT day FROM {production}.closed_days) ORDER BY day",
-            of("records"),
+            of(&self.own_name("records")),
             of(&shadow.table),
         );
-        let rows: Vec<Named> = self.rows("look for the closed days of a replay", sql).await?;
+        let rows: Vec<Named> = self.of_lane(lane).rows("look for the closed days of a replay", sql).await?;
         rows.into_iter()
             .map(|Named { day }| {
                 day.parse().map_err(|_| WarehouseError::Answer {
@@ -397,7 +409,7 @@ impl BlockStore {
             }
             let (names, bytes) = rows.native(block.id())?;
             let table = format!("{}.{}", self.warehouse.database(side), shadow.table);
-            self.warehouse.insert_native(&table, &names, bytes.into(), "").await?;
+            self.warehouse.of_lane(block.id().lane).insert_native(&table, &names, bytes.into(), "").await?;
         }
         Ok(())
     }
@@ -440,15 +452,15 @@ impl BlockStore {
     pub async fn delete(&self, incarnation: &str, lane: u16, offsets: Range<u64>) -> Result<(), WarehouseError> {
         for side in Side::BOTH {
             let sql = format!(
-                "ALTER TABLE {}.records{} DELETE WHERE incarnation = {} AND lane = {lane} AND raw_offset >= {} AND raw_offset < {} \
+                "ALTER TABLE {}{} DELETE WHERE incarnation = {} AND lane = {lane} AND raw_offset >= {} AND raw_offset < {} \
                  AND outcome != '{ERASED}' SETTINGS mutations_sync = 2",
-                self.warehouse.database(side),
+                self.warehouse.own_table(side, "records"),
                 self.warehouse.on_cluster(),
                 quote(incarnation),
                 offsets.start,
                 offsets.end,
             );
-            self.warehouse.execute("delete rows to be replaced", sql).await?;
+            self.warehouse.of_lane(lane).execute("delete rows to be replaced", sql).await?;
         }
         Ok(())
     }

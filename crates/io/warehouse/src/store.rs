@@ -5,37 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
-use std::time::Duration;
 
-use bytes::Bytes;
 use clickhouse::Row;
 use serde::Deserialize;
 
 use crate::block::Rows;
 use crate::connect::quote;
 use crate::{Block, BlockId, Insert, Part, Side, Warehouse, WarehouseError};
-
-/// How long one piece of an insert may wait for the socket.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long ClickHouse may take to answer an insert.
-const END_TIMEOUT: Duration = Duration::from_secs(60);
-/// Pieces of a block on their way: LZ4 sees 64 KiB back, so larger ones compress no better.
-const PIECE: usize = 1 << 20;
-/// What an insert depends on, pinned because ClickHouse's defaults change between versions.
-const INSERT_SETTINGS: &[(&str, &str)] = &[
-    ("async_insert", "0"),
-    ("insert_deduplicate", "1"),
-    ("deduplicate_insert", "enable"),
-    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
-    // One insert stays one part: a token speaks for all of it.
-    ("max_insert_block_size", "10000000"),
-    ("max_insert_block_size_bytes", "0"),
-    ("min_insert_block_size_rows", "0"),
-    ("min_insert_block_size_bytes", "0"),
-    ("max_insert_threads", "1"),
-    ("use_strict_insert_block_limits", "0"),
-    ("throw_on_max_partitions_per_insert_block", "1"),
-];
 
 /// The way of a lane's blocks into `records` of both databases, and back out.
 #[derive(Debug, Clone)]
@@ -142,8 +118,8 @@ impl BlockStore {
         }
         let of = |side| {
             format!(
-                "SELECT cut FROM {}.records WHERE incarnation = {} AND lane = {lane} AND cut >= {position}",
-                self.warehouse.database(side),
+                "SELECT cut FROM {} WHERE incarnation = {} AND lane = {lane} AND cut >= {position}",
+                self.warehouse.own_table(side, "records"),
                 quote(incarnation),
             )
         };
@@ -152,16 +128,16 @@ impl BlockStore {
             of(Side::Production),
             of(Side::Test),
         );
-        let rows: Vec<Cut> = self.warehouse.rows("look for blocks beyond the position", sql).await?;
+        let rows: Vec<Cut> = self.warehouse.of_lane(lane).rows("look for blocks beyond the position", sql).await?;
         Ok(rows.into_iter().map(|row| (row.cut, row.number)).collect())
     }
 
     async fn highest(&self, incarnation: &str, lane: u16) -> Result<Option<Highest>, WarehouseError> {
         let of = |side| {
             format!(
-                "SELECT count() AS number, max(raw_offset) AS raw_offset, max(cut) AS cut FROM {}.records \
+                "SELECT count() AS number, max(raw_offset) AS raw_offset, max(cut) AS cut FROM {} \
                  WHERE incarnation = {} AND lane = {lane}",
-                self.warehouse.database(side),
+                self.warehouse.own_table(side, "records"),
                 quote(incarnation),
             )
         };
@@ -170,7 +146,7 @@ impl BlockStore {
             of(Side::Production),
             of(Side::Test),
         );
-        let rows: Vec<Highest> = self.warehouse.rows("look up the end of a lane", sql).await?;
+        let rows: Vec<Highest> = self.warehouse.of_lane(lane).rows("look up the end of a lane", sql).await?;
         Ok(rows.into_iter().find(|row| row.number > 0))
     }
 
@@ -206,9 +182,9 @@ impl BlockStore {
         });
         let of = |side| {
             format!(
-                "SELECT raw_offset FROM {}.records WHERE incarnation = {} AND lane = {lane} \
+                "SELECT raw_offset FROM {} WHERE incarnation = {} AND lane = {lane} \
                  AND raw_offset >= {} AND raw_offset < {}{bounds}",
-                self.warehouse.database(side),
+                self.warehouse.own_table(side, "records"),
                 quote(incarnation),
                 offsets.start,
                 offsets.end,
@@ -219,7 +195,7 @@ impl BlockStore {
             of(Side::Production),
             of(Side::Test),
         );
-        let rows: Vec<Present> = self.warehouse.rows("read a block back", sql).await?;
+        let rows: Vec<Present> = self.warehouse.of_lane(lane).rows("read a block back", sql).await?;
         Ok(rows.into_iter().map(|row| (row.raw_offset, row.number)).collect())
     }
 
@@ -234,8 +210,8 @@ impl BlockStore {
             return Ok(());
         }
         let (names, bytes) = rows.native(id)?;
-        let table = format!("{}.records", self.warehouse.database(side));
-        self.warehouse.insert_native(&table, &names, bytes.into(), token).await
+        let table = self.warehouse.own_table(side, "records");
+        self.warehouse.of_lane(id.lane).insert_native(&table, &names, bytes.into(), token).await
     }
 }
 
@@ -244,37 +220,4 @@ struct Highest {
     number: u64,
     raw_offset: u64,
     cut: u64,
-}
-
-impl Warehouse {
-    /// Sends one block of Native bytes under a deduplication token.
-    pub(crate) async fn insert_native(
-        &self,
-        table: &str,
-        names: &str,
-        bytes: Bytes,
-        token: &str,
-    ) -> Result<(), WarehouseError> {
-        let what = || format!("insert block {token} into {table}");
-        let mut insert = self
-            .client()
-            .insert_formatted_with(format!("INSERT INTO {table} ({names}) FORMAT Native"))
-            .with_timeouts(Some(SEND_TIMEOUT), Some(END_TIMEOUT));
-        if !token.is_empty() {
-            insert = insert.with_setting("insert_deduplication_token", token);
-        }
-        for (name, value) in INSERT_SETTINGS {
-            insert = insert.with_setting(*name, *value);
-        }
-        if self.settings().cluster.is_some() {
-            // Sequential reads need quorums one after the other.
-            insert = insert.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "0");
-        }
-        let mut left = bytes;
-        while !left.is_empty() {
-            let piece = left.split_to(left.len().min(PIECE));
-            insert.send(piece).await.map_err(|error| self.error(what(), error))?;
-        }
-        insert.end().await.map_err(|error| self.error(what(), error))
-    }
 }

@@ -24,34 +24,38 @@ impl Warehouse {
         struct Named {
             name: String,
         }
-        let (database, on_cluster) = (self.database(side), self.on_cluster());
-        let mut done = Vec::new();
+        let (database, on_cluster, records) = (self.database(side), self.on_cluster(), self.own_name("records"));
         let months = format!(
             "SELECT DISTINCT partition_id AS name FROM system.parts_columns \
-             WHERE database = {} AND table = 'records' AND active AND column IN ('request_id', 'visitor') \
+             WHERE database = {} AND table = '{records}' AND active AND column IN ('request_id', 'visitor') \
              AND addMonths(toDate(concat(partition_id, '01'), 'UTC'), 1) < toDate(now('UTC')) - {} ORDER BY name",
             quote(database),
             layout.identifiers_days,
         );
-        for Named { name } in self.rows("look for months with identifiers", months).await? {
-            let clear = |column: &str| format!("CLEAR COLUMN {column} IN PARTITION ID {}", quote(&name));
-            let sql = format!(
-                "ALTER TABLE {database}.records{on_cluster} {}, {} SETTINGS mutations_sync = 2",
-                clear("request_id"),
-                clear("visitor"),
-            );
-            self.execute("clear identifiers", sql).await?;
-            done.push(format!("cleared request_id and visitor of {name} in {database}"));
-        }
         let orphans = format!(
             "SELECT name FROM system.tables WHERE database = {} AND (name LIKE '%\\\\_closed\\\\_staging\\\\_%' OR name LIKE 'records\\\\_replay\\\\_%') \
              AND metadata_modification_time < now() - INTERVAL {STAGING_HOURS} HOUR",
             quote(database),
         );
-        for Named { name } in self.rows("look for abandoned staging tables", orphans).await? {
-            self.execute("drop a staging table", format!("DROP TABLE IF EXISTS {database}.{name}{on_cluster} SYNC"))
-                .await?;
-            done.push(format!("dropped the abandoned staging table {name} of {database}"));
+        let mut done = Vec::new();
+        for server in self.servers() {
+            let place = server.shard().map(|shard| format!(" ({shard})")).unwrap_or_default();
+            for Named { name } in server.rows("look for months with identifiers", &months).await? {
+                let clear = |column: &str| format!("CLEAR COLUMN {column} IN PARTITION ID {}", quote(&name));
+                let sql = format!(
+                    "ALTER TABLE {database}.{records}{on_cluster} {}, {} SETTINGS mutations_sync = 2",
+                    clear("request_id"),
+                    clear("visitor"),
+                );
+                server.execute("clear identifiers", sql).await?;
+                done.push(format!("cleared request_id and visitor of {name} in {database}{place}"));
+            }
+            for Named { name } in server.rows("look for abandoned staging tables", &orphans).await? {
+                server
+                    .execute("drop a staging table", format!("DROP TABLE IF EXISTS {database}.{name}{on_cluster} SYNC"))
+                    .await?;
+                done.push(format!("dropped the abandoned staging table {name} of {database}{place}"));
+            }
         }
         Ok(done)
     }

@@ -4,6 +4,7 @@ use clickhouse::Row;
 use serde::Deserialize;
 
 use crate::connect::quote;
+use crate::server::Server;
 use crate::{Side, Warehouse, WarehouseError};
 
 /// Blocks that may be in doubt at once: about four a second over all lanes ([the cuts](../../process/src/cuts.rs) see to that), for
@@ -24,6 +25,17 @@ impl Warehouse {
     /// # Errors
     /// [`WarehouseError::TokensForgotten`] when they do not; else ClickHouse's own.
     pub async fn check_tokens(&self) -> Result<(), WarehouseError> {
+        for server in self.servers() {
+            match self.check_tokens_of(server).await {
+                // A shard that does not answer takes no rows either.
+                Err(error) if error.is_retryable() && server.shard().is_some() => tracing::warn!("{error}"),
+                checked => checked?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_tokens_of(&self, server: &Server) -> Result<(), WarehouseError> {
         #[derive(Row, Deserialize)]
         struct Table {
             engine_full: String,
@@ -33,26 +45,26 @@ impl Warehouse {
             name: String,
             value: String,
         }
-        let (settings, needed): (_, &[(&'static str, u64)]) = match self.settings().cluster {
-            Some(_) => ("system.replicated_merge_tree_settings", &REPLICATED),
-            None => ("system.merge_tree_settings", &ALONE),
+        let (settings, needed): (_, &[(&'static str, u64)]) = match self.settings().is_replicated() {
+            true => ("system.replicated_merge_tree_settings", &REPLICATED),
+            false => ("system.merge_tree_settings", &ALONE),
         };
         let names: Vec<String> = needed.iter().map(|(name, _)| quote(name)).collect();
         let sql = format!("SELECT name, value FROM {settings} WHERE name IN ({})", names.join(", "));
-        let defaults: Vec<Default> = self.rows("read the settings of tables", sql).await?;
+        let defaults: Vec<Default> = server.rows("read the settings of tables", sql).await?;
         for side in Side::BOTH {
-            let database = self.database(side);
             let sql = format!(
-                "SELECT engine_full FROM system.tables WHERE database = {} AND name = 'records'",
-                quote(database)
+                "SELECT engine_full FROM system.tables WHERE database = {} AND name = '{}'",
+                quote(self.database(side)),
+                self.own_name("records"),
             );
-            let tables: Vec<Table> = self.rows("read the settings of records", sql).await?;
+            let tables: Vec<Table> = server.rows("read the settings of records", sql).await?;
             for Table { engine_full } in tables {
                 for (name, needed) in needed {
                     let default = defaults.iter().find(|default| default.name == *name);
                     let found = of_table(&engine_full, name).or_else(|| default?.value.parse().ok()).unwrap_or(0);
                     if found < *needed {
-                        let table = format!("{database}.records{}", self.on_cluster());
+                        let table = format!("{}{}", self.own_table(side, "records"), self.on_cluster());
                         return Err(WarehouseError::TokensForgotten { table, setting: name, found, needed: *needed });
                     }
                 }

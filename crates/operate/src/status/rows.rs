@@ -77,6 +77,10 @@ pub(super) async fn ask(installation: &Installation, log: Option<&LogFacts>) -> 
 
 async fn all(installation: &Installation, log: Option<&LogFacts>) -> Result<RowFacts> {
     let warehouse = installation.connect().await?;
+    // What asks all shards fails by one of them, without its name in the configuration.
+    if let Some(error) = warehouse.shards().await.into_iter().find_map(|(_, error)| error) {
+        return Err(error.into());
+    }
     let ledger = ledger::read_beside(installation, &warehouse, log.map(|log| (&*log.incarnation, log.lanes))).await?;
     let open = DeadLetterFilter { state: Some(DeadLetterState::Open), ..DeadLetterFilter::default() };
     let mut dead_letters = warehouse.dead_letter_groups(&open).await?;

@@ -42,6 +42,7 @@ pub(crate) struct KeeperMetrics {
     repeated: GaugeVec,
     waiting: GaugeVec,
     dead_letters_open: GaugeVec,
+    shard_reached: GaugeVec,
 }
 
 impl KeeperMetrics {
@@ -67,6 +68,11 @@ impl KeeperMetrics {
                 "Dead letters that were neither redriven nor discarded; source \"other\" beyond the first hundred",
                 &["source", "stage"],
             )?,
+            shard_reached: telemetry.metrics.gauge(
+                "clickhouse_shard_reached",
+                "1 while a shard of ClickHouse answers, 0 while it does not: lanes whose rows are there wait. None without shards",
+                &["shard"],
+            )?,
         })
     }
 
@@ -81,8 +87,18 @@ impl KeeperMetrics {
 
     /// Another instance says it now: an old figure must not stand beside its own.
     pub(crate) fn forget(&self) {
-        let Self { complete_through, reports_to_close, ledger_missing, repeated, waiting, dead_letters_open } = self;
-        for family in [complete_through, reports_to_close, ledger_missing, repeated, waiting, dead_letters_open] {
+        let Self {
+            complete_through,
+            reports_to_close,
+            ledger_missing,
+            repeated,
+            waiting,
+            dead_letters_open,
+            shard_reached,
+        } = self;
+        for family in
+            [complete_through, reports_to_close, ledger_missing, repeated, waiting, dead_letters_open, shard_reached]
+        {
             family.reset();
         }
     }
@@ -108,6 +124,7 @@ pub(crate) async fn keep(live: Live<Settings>, metrics: KeeperMetrics, component
     while !shutdown.is_stopping() {
         component.allow(TURN_WITHIN);
         let settings = live.current();
+        let away = look_at_shards(&settings, &metrics).await;
         let turn = async {
             let complete = settle(&settings, &metrics).await?;
             through_ms = complete.map_or(through_ms, |Millis(at)| at);
@@ -133,12 +150,14 @@ pub(crate) async fn keep(live: Live<Settings>, metrics: KeeperMetrics, component
         match turned {
             Ok(()) => component.ready(),
             Err(error) => {
+                // What reads all shards fails by one of them, and ClickHouse does not name it as the file does.
+                let error = away.map_or_else(|| error.to_string(), |away| format!("{away}; so {error}"));
                 tracing::warn!(
                     service = SERVICE,
                     "progress, ledger or closing of days: {error}; tried again in {} s",
                     LOOK.as_secs()
                 );
-                component.failing(error.to_string());
+                component.failing(error);
             }
         }
         tokio::select! {
@@ -146,6 +165,17 @@ pub(crate) async fn keep(live: Live<Settings>, metrics: KeeperMetrics, component
             () = shutdown.given() => {}
         }
     }
+}
+
+/// Asks each shard whether it is there. Says which are not, if any is not.
+async fn look_at_shards(settings: &Settings, metrics: &KeeperMetrics) -> Option<String> {
+    let mut away = Vec::new();
+    for (shard, error) in settings.warehouse.shards().await {
+        let number = shard.number.to_string();
+        metrics.shard_reached.with_label_values(&[&number]).set(if error.is_none() { 1.0 } else { 0.0 });
+        away.extend(error.map(|error| error.to_string()));
+    }
+    (!away.is_empty()).then(|| away.join("; "))
 }
 
 /// For how long the oldest record without a row waits; nothing while that is what an idle lane takes to say that it is

@@ -246,8 +246,7 @@ fn look_below(settings: &Settings, lane: u16, handle: &Handle, standing: &Standi
         let ended = warehouse.ended_lives().await?;
         let mut held = Held { raw_end, is_over: ended.contains(incarnation), ..Held::default() };
         if raw_end < raw_hi {
-            let lost = warehouse.losses(incarnation).await?.into_iter().filter(|loss| loss.lane == lane);
-            held.lost = lost.map(|loss| loss.first_offset..loss.last_offset + 1).collect();
+            held.lost = warehouse.losses_of(incarnation, lane).await?;
         }
         if raw_end == 0 && raw_hi == 0 {
             held.others = other_lives(warehouse, incarnation, &ended).await?;

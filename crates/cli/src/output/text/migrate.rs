@@ -6,8 +6,9 @@ use super::{Page, Text, line};
 
 impl Text for MigrateReport {
     fn text(&self, page: &mut Page) {
-        for Migration { database, version, name } in &self.migrations {
-            line!(page, "{}  {database}  {version:04} {name}", if self.applied { "done" } else { "to do" });
+        for Migration { database, version, name, shard } in &self.migrations {
+            let place = shard.map(|number| format!("  on shard {number}")).unwrap_or_default();
+            line!(page, "{}  {database}  {version:04} {name}{place}", if self.applied { "done" } else { "to do" });
         }
         match (self.migrations.len(), self.applied) {
             (0, _) => line!(page, "The tables are up to date."),

@@ -471,8 +471,8 @@ fn sources_that_are_switched() {
 #[test]
 fn tables_that_are_migrated() {
     let migrations = vec![
-        Migration { database: "hookline".into(), version: 3, name: "records".into() },
-        Migration { database: "hookline_test".into(), version: 0, name: "view events".into() },
+        Migration { database: "hookline".into(), version: 3, name: "records".into(), shard: None },
+        Migration { database: "hookline_test".into(), version: 0, name: "view events".into(), shard: Some(2) },
     ];
     let report = MigrateReport { applied: false, migrations };
     snapshot!("migrate_dry_run", report);

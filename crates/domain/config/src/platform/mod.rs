@@ -28,11 +28,11 @@ pub(crate) use process::read_process;
 pub(crate) use registry::read_registry;
 
 use crate::document::Value;
-use crate::form::Text;
+use crate::form::{Text, Texts};
 use crate::option::Opt;
 use crate::schema::{self, Json, any_of, object, shared, text};
 use crate::secret::SecretText;
-use crate::section::{Section, table_from_environment};
+use crate::section::{Placed, Section, table_from_environment};
 use crate::table::Own;
 
 /// The tables, as the file may have them.
@@ -65,8 +65,16 @@ fn listen(section: &Section<'_>, opt: &Opt<Text>) -> String {
 
 /// An HTTP address without a slash at its end and without a password in it.
 pub(crate) fn http_address(section: &Section<'_>, opt: &Opt<Text>) -> Option<String> {
-    let key = opt.key;
-    let (url, at) = section.placed(opt)?;
+    http_address_of(section, opt.key, opt.example, section.placed(opt)?)
+}
+
+/// A list of those.
+fn http_addresses(section: &Section<'_>, opt: &Opt<Texts>) -> Vec<String> {
+    let listed = section.texts(opt).unwrap_or_default();
+    listed.into_iter().filter_map(|placed| http_address_of(section, opt.key, opt.example, placed)).collect()
+}
+
+fn http_address_of(section: &Section<'_>, key: &str, example: &str, (url, at): Placed) -> Option<String> {
     if url.contains('@') {
         // Not repeated: what stands before the @ may be a password.
         section.error(
@@ -78,7 +86,7 @@ pub(crate) fn http_address(section: &Section<'_>, opt: &Opt<Text>) -> Option<Str
     }
     let sound = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
     if !sound {
-        section.error(&at, format!("{key} {url:?} is not an http address"), format!("write {}", opt.example));
+        section.error(&at, format!("{key} {url:?} is not an http address"), format!("write {example}"));
     }
     sound.then(|| url.trim_end_matches('/').to_owned())
 }

@@ -24,6 +24,9 @@ fn every_key_of_the_platforms_half_has_an_override() {
             ("HOOKLINE_KAFKA_LANES", "24"),
             ("HOOKLINE_KAFKA_PROPERTIES", r#"{ "sasl.username" = "u", "queued.min.messages" = 10 }"#),
             ("HOOKLINE_CLICKHOUSE_URL", "http://ch:8123/"),
+            ("HOOKLINE_CLICKHOUSE_CLUSTER", "main"),
+            ("HOOKLINE_CLICKHOUSE_SHARDS", "http://ch-1:8123, http://ch-2:8123/"),
+            ("HOOKLINE_CLICKHOUSE_REPLICATED", "false"),
             ("HOOKLINE_CLICKHOUSE_PASSWORD", "hidden"),
             ("HOOKLINE_INGEST_LISTEN", "127.0.0.1:0"),
             ("HOOKLINE_INGEST_MAX_BODY", "1MiB"),
@@ -46,6 +49,8 @@ fn every_key_of_the_platforms_half_has_an_override() {
         config.kafka.properties.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
     assert_eq!(properties, [("sasl.username", "u"), ("queued.min.messages", "10")]);
     assert_eq!(config.clickhouse.url.as_deref(), Some("http://ch:8123"));
+    assert_eq!(config.clickhouse.shards, ["http://ch-1:8123", "http://ch-2:8123"]);
+    assert!(!config.clickhouse.replicated);
     assert_eq!(config.clickhouse.password.unwrap().reveal(), "hidden");
     assert_eq!((config.ingest.listen.as_str(), config.ingest.max_body), ("127.0.0.1:0", 1 << 20));
     assert_eq!(config.ingest.trusted_proxies.len(), 2);

@@ -283,7 +283,7 @@ impl Warehouse {
                 if closed > 0 && !cleared {
                     let table = closed_table(report);
                     let sql = format!("ALTER TABLE {}.{table} DROP PARTITION '{day}'", self.database(side));
-                    self.execute(&what, sql).await?;
+                    self.home().execute(&what, sql).await?;
                 }
             }
         }

@@ -281,8 +281,8 @@ impl Warehouse {
                 let what = format!("reopen {day} of {}", report.name);
                 let Counts { closed, cleared, .. } = self.counts_of(side, layout, report, *day, &what).await?;
                 if closed > 0 && !cleared {
-                    let table = closed_table(report);
-                    let sql = format!("ALTER TABLE {}.{table} DROP PARTITION '{day}'", self.database(side));
+                    let table = self.own_table(side, &closed_table(report));
+                    let sql = format!("ALTER TABLE {table} DROP PARTITION '{day}'");
                     self.home().execute(&what, sql).await?;
                 }
             }

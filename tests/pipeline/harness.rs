@@ -117,11 +117,6 @@ pub fn dub(ingest: &str, data: &Path) -> Sender {
     Sender::new(ingest, "dub", Scheme::Dub, secret(data, "dub")).unwrap()
 }
 
-/// A platform that sends our own format to a source of `ingest`, with its secret in the data folder.
-pub fn sender(ingest: &str, data: &Path, source: &str) -> Sender {
-    Sender::new(ingest, source, Scheme::StandardWebhooks, secret(data, source)).unwrap()
-}
-
 fn secret(data: &Path, name: &str) -> Secret {
     let text = std::fs::read_to_string(data.join("secrets").join(name)).unwrap();
     Secret::new("first", text.trim())

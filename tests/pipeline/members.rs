@@ -1,20 +1,15 @@
-//! Instances that share their lanes by a group: some join, one is killed, one is stopped, and everything is counted
-//! once, and told in one message.
+//! Instances that share their lanes by a group: some join, one is killed, one is stopped, and everything is counted once.
 
-use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use testkit::house::Program;
 use testkit::oracle::{settle, variables, verify};
-use testkit::receiver::{Platform, Receiver};
-use traffic::canonical;
 use traffic::dub::Generator;
 
-use crate::harness::{Running, SOON, configure, dub, sender, until};
+use crate::harness::{Running, SOON, configure, dub, until};
 
 /// Lanes of this installation: fewer than instances of `process`.
 const LANES: u64 = 3;
@@ -105,88 +100,34 @@ async fn shared(patience: Duration, instances: &[&Instance], mut expected: Vec<u
     begun.elapsed()
 }
 
-/// What a webhook was sent: by the id of a message, its alerts.
-#[derive(Default)]
-struct Told(Mutex<HashMap<String, HashSet<String>>>);
-
-impl Told {
-    /// Where the rule `told` sends to: a message for each click of its campaign.
-    fn listen(self: &Arc<Self>) -> Receiver {
-        let told = Arc::clone(self);
-        Receiver::listen(Platform::Webhook, "127.0.0.1:0", move |request, _, _| {
-            let body = request.json();
-            let alerts = body["alert_ids"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let id = body["id"].as_str().unwrap_or_default().to_owned();
-            told.0.lock().unwrap().entry(id).or_default().extend(alerts.map(str::to_owned));
-        })
-        .unwrap()
-    }
-
-    /// How many alerts were told; each is in one message, however often that was sent.
-    fn alerts(&self) -> u64 {
-        let messages = self.0.lock().unwrap();
-        let mut seen = HashSet::new();
-        for alert in messages.values().flatten() {
-            assert!(seen.insert(alert.clone()), "two messages tell of {alert}");
-        }
-        seen.len() as u64
-    }
-}
-
-/// The rule and the destination of [`Told`], as the configuration's last lines.
-fn told_at(receiver: &Receiver) -> String {
-    format!(
-        "[destination.hook]\nkind = \"webhook\"\nowner = \"me\"\nurl = \"http://{}/hook\"\n\
-         secret = {{ file = \"secrets/canonical\" }}\nallow_private = true\n\
-         [rule.told]\nowner = \"me\"\nwhen = {{ campaign = \"told\" }}\nalert = {{ each = true }}\n\
-         send = {{ to = [\"hook\"], one_open_per = \"link\" }}\n",
-        receiver.address
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn instances_that_come_go_and_die_share_their_lanes_and_count_everything_once() {
     let running = Running::engines();
     let folder = running.folder.path();
-    let told = Arc::<Told>::default();
-    let receiver = told.listen();
-    let config = configure(folder, &[("dub", "dub", "dub"), ("canonical", "canonical", "standard-webhooks")]);
-    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + &told_at(&receiver)).unwrap();
-    let site = Site { running: &running, config };
+    let site = Site { running: &running, config: configure(folder, &[("dub", "dub", "dub")]) };
     let listen = testkit::house::free_address().unwrap();
     let ingest = site.start("ingest", "ingest", &["--listen", &listen]);
     let (a, mut b) = (site.join("process", "process-a"), site.join("process", "process-b"));
     let (mut report, detect) = (site.join("report", "report-a"), site.join("detect", "detect-a"));
     shared(SOON, &[&a, &b], vec![2, 1]).await;
     shared(SOON, &[&report], vec![LANES]).await;
-    let (mut notify, teller) = (site.join("notify", "notify-a"), site.join("notify", "notify-b"));
     shared(SOON, &[&detect], vec![LANES]).await;
-    shared(SOON, &[&notify, &teller], vec![2, 1]).await;
     until(SOON, "ingest takes", || async { ingest.is_ready().await.then_some(()) }).await.unwrap();
 
     assert!(a.metrics().await.unwrap().contains(r#"hookline_group_member{service="process"} 1"#));
 
-    // Platforms that send all the while, each click until it is taken: some again, and one that a rule tells of.
-    let (stop, sent, to_tell) =
-        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    // A platform that sends all the while, each click until it is taken, and every tenth of them again.
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let sending = {
-        let (stop, sent, to_tell) = (Arc::clone(&stop), Arc::clone(&sent), Arc::clone(&to_tell));
-        let url = format!("http://{listen}");
-        let (sender, ours) = (dub(&url, folder), sender(&url, folder, "canonical"));
+        let (stop, sent, sender) = (Arc::clone(&stop), Arc::clone(&sent), dub(&format!("http://{listen}"), folder));
         tokio::spawn(async move {
-            let (mut generator, mut clicks_told) = (Generator::new(21), canonical::Generator::new(22));
+            let mut generator = Generator::new(21);
             while !stop.load(Ordering::Relaxed) {
                 let mut clicks: Vec<_> = (0..20).map(|_| generator.click()).collect();
                 let number = clicks.len() as u64;
                 clicks.extend([generator.again(&clicks[3]), generator.again(&clicks[17])]);
                 sender.deliver_all(clicks, 4).await.unwrap();
-                let place = to_tell.fetch_add(1, Ordering::Relaxed);
-                let one = clicks_told.event_with(&json!({
-                    "type": "click", "campaign": "told", "link": { "id": format!("l_{place}"), "slug": format!("s{place}") },
-                    "visitor": { "bot": false, "user_agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0" },
-                }));
-                ours.deliver_all(vec![one], 1).await.unwrap();
-                sent.fetch_add(number + 1, Ordering::Relaxed);
+                sent.fetch_add(number, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         })
@@ -204,9 +145,7 @@ async fn instances_that_come_go_and_die_share_their_lanes_and_count_everything_o
     a.stop();
     let stopped = shared(SOON, &[&c, &d], vec![2, 1]).await;
 
-    // The same of notify, report and detect; what runs once beside lane 0 moves with it.
-    notify.program.kill().unwrap();
-    shared(ORPHANED, &[&teller], vec![LANES]).await;
+    // The same of report and detect; what runs once beside lane 0 moves with it.
     let other = site.join("report", "report-b");
     shared(SOON, &[&report, &other], vec![2, 1]).await;
     report.program.kill().unwrap();
@@ -227,14 +166,10 @@ async fn instances_that_come_go_and_die_share_their_lanes_and_count_everything_o
     let asker = running.asker();
     settle(&asker, sent, Duration::from_secs(120)).await.unwrap();
     verify(&asker, sent).await.unwrap();
-    let to_tell = to_tell.load(Ordering::Relaxed);
-    until(2 * SOON, "each alert is in one message", || async { (told.alerts() == to_tell).then_some(()) })
-        .await
-        .unwrap_or_else(|error| panic!("{error}: {} of {to_tell} alerts told", told.alerts()));
     println!(
-        "{sent} clicks, {to_tell} of them told; lanes had new owners {joined:?} after a join, {killed:?} after a kill, {stopped:?} after a stop"
+        "{sent} clicks; lanes had new owners {joined:?} after a join, {killed:?} after a kill, {stopped:?} after a stop"
     );
-    for instance in [c, d, other, second, teller, ingest] {
+    for instance in [c, d, other, second, ingest] {
         instance.stop();
     }
 }

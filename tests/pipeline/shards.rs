@@ -191,7 +191,7 @@ async fn a_row_and_its_report_are_right_on_shards_of_which_one_is_killed_and_lan
         .unwrap();
     assert_eq!(is_reached(&metrics, 1).await, Some(true));
     // A lane of it, and the ledger, say where they wait.
-    for said in ["insert block", "progress, ledger or closing of days"] {
+    for said in ["the lane starts again", "progress, ledger or closing of days"] {
         let line = || async {
             let log = report.log();
             log.lines()

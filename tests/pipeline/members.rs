@@ -1,4 +1,5 @@
-//! Instances that share their lanes by a group: some join, one is killed, one is stopped, and everything is counted once.
+//! Instances that share their lanes by a group: some join, one is killed, one is stopped, and everything is counted
+//! once.
 
 use std::path::PathBuf;
 use std::sync::Arc;

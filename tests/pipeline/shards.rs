@@ -112,7 +112,6 @@ async fn refusal(asker: &Asker, sql: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a report that starts while a shard is away waits for it since lives that are over are asked for"]
 async fn a_row_and_its_report_are_right_on_shards_of_which_one_is_killed_and_lanes_of_the_other_go_on() {
     // The brokers. Its ClickHouse is not asked; with it `up` has fetched the library that the nodes run.
     let Running { house, folder } = Running::engines();

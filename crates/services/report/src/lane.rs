@@ -243,26 +243,25 @@ fn look_below(settings: &Settings, lane: u16, handle: &Handle, standing: &Standi
     let raw_hi = standing.progress().raw_hi;
     let held = handle.block_on(async {
         let raw_end = warehouse.blocks().max_offset(incarnation, lane).await?.map_or(0, |last| last + 1);
-        let ended = warehouse.ended_lives().await?;
-        let mut held = Held { raw_end, is_over: ended.contains(incarnation), ..Held::default() };
-        if raw_end < raw_hi {
-            held.lost = warehouse.losses_of(incarnation, lane).await?;
-        }
-        if raw_end == 0 && raw_hi == 0 {
-            held.others = other_lives(warehouse, incarnation, &ended).await?;
-        }
-        Ok(held)
+        // Of the lane's own shard alone: it goes on while others are away.
+        let lost = warehouse.losses_of(incarnation, lane).await?;
+        let others = match (raw_end, raw_hi) {
+            (0, 0) => other_lives(warehouse, incarnation).await?,
+            _ => Vec::new(),
+        };
+        Ok(Held { raw_end, lost, others })
     });
     let kept_since = Moment::now().wall_ms - i64::from(settings.layout.events_days) * 86_400_000;
     standing.hold_against(lane, &held.map_err(not_stored)?, kept_since)
 }
 
 /// The lives of the topics that have rows and were not said to be over; none if this one has rows.
-async fn other_lives(warehouse: &Warehouse, incarnation: &str, ended: &[String]) -> Result<Vec<Life>, WarehouseError> {
+async fn other_lives(warehouse: &Warehouse, incarnation: &str) -> Result<Vec<Life>, WarehouseError> {
     let mut lives = warehouse.lives().await?;
     if lives.is_empty() || lives.iter().any(|life| life.incarnation == incarnation) {
         return Ok(Vec::new());
     }
+    let ended = warehouse.ended_lives().await?;
     lives.retain(|life| !ended.contains(&life.incarnation));
     Ok(lives)
 }

@@ -10,7 +10,7 @@ use kafka::lane::{End, Proof};
 use kafka::positions::Committed;
 use runtime::HaltReason;
 pub use runtime::clock::Moment;
-use warehouse::{InsertPermit, Life, Settling};
+use warehouse::{InsertPermit, Life, NO_MORE, Settling};
 
 /// The group that holds the positions of `report`; it never has members.
 pub use kafka::groups::REPORT as GROUP;
@@ -45,11 +45,14 @@ pub struct Held {
     pub lost: Vec<Range<u64>>,
     /// Other lives of the topics that have rows and of which nobody has said that they are over, while this one has none in any lane.
     pub others: Vec<Life>,
-    /// Whether it was written down that the life of these topics is over.
-    pub is_over: bool,
 }
 
 impl Held {
+    /// Whether it was written down that the life of these topics is over: all that may still come is lost.
+    fn is_over(&self) -> bool {
+        self.lost.iter().any(|range| range.end == NO_MORE)
+    }
+
     /// One past the last raw offset up to which something is there or is known to be lost.
     #[must_use]
     pub fn accounted_for(&self) -> u64 {
@@ -189,7 +192,7 @@ impl Standing {
     /// When rows are gone that `events` still holds, so that what comes next would hide it; or when this is the beginning of a new life of
     /// the topics and nobody has said that the one before is over.
     pub fn hold_against(&self, lane: u16, held: &Held, kept_since_ms: i64) -> Result<(), End> {
-        if held.is_over {
+        if held.is_over() {
             return Err(over());
         }
         if self.raw_hi == 0
@@ -424,7 +427,7 @@ mod tests {
 
     #[test]
     fn topics_whose_life_was_declared_over_are_not_reported() {
-        let over = Held { is_over: true, ..held(40, vec![]) };
+        let over = held(40, vec![40..NO_MORE]);
         let fresh = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
         let running = open(9, "raw=40 watermark=700", Before::Nothing).unwrap();
         for standing in [fresh, running] {

@@ -1,14 +1,12 @@
 //! The listener: connections are bounded in number, and in how long they may take to ask.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use runtime::connections::{Connections, Seat};
 use runtime::{LogLimit, Shutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
@@ -29,18 +27,18 @@ const FULL: &[u8] =
 
 /// Answers until the stop is given, and a little longer what was asked before it.
 pub(crate) async fn serve(listener: TcpListener, router: Router, head_within: Duration, shutdown: Shutdown) {
-    let (seats, connections, lines) = (Arc::new(Seats::default()), TaskTracker::new(), LogLimit::every(LINES_EVERY));
+    let (seats, connections, lines) = (Connections::new(MOST), TaskTracker::new(), LogLimit::every(LINES_EVERY));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.given() => break,
         };
         match accepted {
-            Ok((stream, peer)) => match seats.take(peer.ip()) {
-                Some(seat) => {
+            Ok((stream, peer)) => match seats.enter(Some(peer.ip())) {
+                Ok(seat) => {
                     connections.spawn(connection(stream, router.clone(), head_within, seat, shutdown.clone()));
                 }
-                None => {
+                Err(_) => {
                     if let Some(left_out) = lines.due() {
                         tracing::warn!(
                             left_out,
@@ -87,56 +85,6 @@ async fn connection(stream: TcpStream, router: Router, head_within: Duration, se
     drop(seat);
 }
 
-/// The connections that are open, by address.
-#[derive(Debug, Default)]
-struct Seats {
-    taken: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl Seats {
-    fn taken(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
-        let address = one_client(address);
-        let mut taken = self.taken();
-        let (all, of_address) = (taken.values().sum::<usize>(), taken.get(&address).copied().unwrap_or(0));
-        if all >= MOST || of_address >= MOST / 2 {
-            return None;
-        }
-        taken.insert(address, of_address + 1);
-        Some(Seat { seats: Arc::clone(self), address })
-    }
-}
-
-/// The addresses that one client has: of IPv6 a whole network.
-fn one_client(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & (u128::MAX << 64)).into()),
-        v4 => v4,
-    }
-}
-
-/// An open connection; its seat is free again when it is dropped.
-#[derive(Debug)]
-struct Seat {
-    seats: Arc<Seats>,
-    address: IpAddr,
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.taken();
-        if let Some(of_address) = taken.get_mut(&self.address) {
-            *of_address -= 1;
-            if *of_address == 0 {
-                taken.remove(&self.address);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use axum::routing::get;
@@ -166,26 +114,5 @@ mod tests {
         }
         shutdown.stop();
         tokio::time::timeout(LONG, serving).await.expect("it stops").unwrap();
-    }
-
-    #[test]
-    fn one_address_takes_at_most_half_of_the_seats_and_they_are_free_again() {
-        let seats = Arc::new(Seats::default());
-        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let of_one: Vec<Seat> = std::iter::from_fn(|| seats.take(one)).take(MOST).collect();
-        assert_eq!(of_one.len(), MOST / 2);
-        let of_other: Vec<Seat> = std::iter::from_fn(|| seats.take(other)).take(MOST).collect();
-        assert_eq!(of_other.len(), MOST / 2);
-        assert!(seats.take("192.0.2.3".parse().unwrap()).is_none(), "all are taken");
-        drop(of_other);
-        let networks =
-            ["2001:db8::1", "2001:db8::ffff:2", "::ffff:192.0.2.1"].map(|address| one_client(address.parse().unwrap()));
-        assert_eq!(
-            (networks[0], networks[2]),
-            (networks[1], one),
-            "one network, and one address however it is written"
-        );
-        drop(of_one);
-        assert!(seats.taken().is_empty());
     }
 }

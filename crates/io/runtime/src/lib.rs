@@ -4,6 +4,7 @@ mod backoff;
 pub mod beats;
 pub mod clock;
 mod configuration;
+pub mod connections;
 pub mod disposal;
 mod halt;
 pub mod health;

@@ -8,12 +8,12 @@
 mod answer;
 mod append;
 mod body;
-mod connections;
 mod encoding;
 mod handshake;
 mod limits;
 mod metrics;
 mod openapi;
+mod patience;
 mod proxies;
 mod query;
 mod quota;
@@ -33,12 +33,13 @@ use axum::Router;
 use axum::routing::get;
 use kafka::edge::{EdgeOpenError, EdgeOptions, EdgeProducer};
 use kafka::{Cluster, Topic};
+use runtime::connections::Connections;
 use runtime::{Component, Live, Shutdown, Telemetry};
 use tokio::net::TcpListener;
 use traces::Traces;
 
-use crate::connections::{Connections, Patience};
 use crate::limits::Memory;
+use crate::patience::Patience;
 use crate::proxies::TrustedProxies;
 use crate::serve::Server;
 use crate::source::{MAX_EVENTS_IN_FLIGHT, Sources};

@@ -14,13 +14,14 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
+use runtime::connections::{Full, Seat};
 use runtime::{LogLimit, Shutdown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use crate::connections::{Counted, Full, Pulse, Seat, Watcher};
+use crate::patience::{Counted, Pulse, Watcher};
 use crate::receive;
 use crate::source::LINES_EVERY;
 use crate::{Edge, SERVICE};

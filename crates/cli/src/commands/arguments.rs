@@ -52,10 +52,20 @@ pub(crate) fn words(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Who decides something: as given, or the user that runs this.
-pub(crate) fn who(given: Option<&String>) -> anyhow::Result<String> {
-    let user = || ["USER", "LOGNAME"].iter().find_map(|name| words(&std::env::var(name).ok()?).ok());
-    given.cloned().or_else(user).context("say who you are with --who NAME: it is kept beside the reason")
+/// Who decides something.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhoArgs {
+    /// Who says so [default: the user that runs this]
+    #[arg(long, value_name = "NAME", value_parser = words)]
+    who: Option<String>,
+}
+
+impl WhoArgs {
+    /// As given, or the user that runs this.
+    pub(crate) fn name(&self) -> anyhow::Result<String> {
+        let user = || ["USER", "LOGNAME"].iter().find_map(|name| words(&std::env::var(name).ok()?).ok());
+        self.who.clone().or_else(user).context("say who you are with --who NAME: it is kept beside the reason")
+    }
 }
 
 /// A time as people write it: `2h` (ago), `2026-11-25T12:00:00Z`, `2026-11-25` (its start in UTC). Milliseconds since 1970.

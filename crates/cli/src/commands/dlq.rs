@@ -6,7 +6,7 @@ use operate::dead_letters::redrive::{Redrive, redrive};
 use operate::dead_letters::{is_said, list, show};
 use warehouse::{DeadLetterFilter, DeadLetterState};
 
-use super::arguments::{ToolArgs, lane_and_offset, time, who, words};
+use super::arguments::{ToolArgs, WhoArgs, lane_and_offset, time, words};
 use super::block_on;
 use crate::exit::Outcome;
 use crate::output::answer;
@@ -115,9 +115,8 @@ struct RedriveArgs {
     /// Why; it stays beside each of them
     #[arg(long, value_name = "TEXT", default_value = "redriven", value_parser = words)]
     why: String,
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
     /// So many at most, the oldest first
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -138,9 +137,8 @@ struct DiscardArgs {
     /// Why; it stays beside each of them
     #[arg(long, value_name = "TEXT", value_parser = words)]
     why: String,
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
     /// So many at most, the oldest first
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     limit: u64,
@@ -169,7 +167,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
                     filter,
                     all: *all,
                     force: *force,
-                    who: decider(who.as_ref(), *dry_run)?,
+                    who: decider(who, *dry_run)?,
                     why: why.clone(),
                     limit: *limit,
                     dry_run: *dry_run,
@@ -182,7 +180,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 let request = Discard {
                     filter,
                     all: *all,
-                    who: decider(who.as_ref(), *dry_run)?,
+                    who: decider(who, *dry_run)?,
                     why: why.clone(),
                     limit: *limit,
                     dry_run: *dry_run,
@@ -194,6 +192,6 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// Who decides; a dry run decides nothing.
-fn decider(given: Option<&String>, dry_run: bool) -> anyhow::Result<String> {
-    if dry_run { Ok(String::new()) } else { who(given) }
+fn decider(who: &WhoArgs, dry_run: bool) -> anyhow::Result<String> {
+    if dry_run { Ok(String::new()) } else { who.name() }
 }

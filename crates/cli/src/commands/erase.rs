@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use operate::erase::{Erase, What, erase};
 use operate::ledger::recover::Word;
 
-use super::arguments::{ToolArgs, who, words};
+use super::arguments::{ToolArgs, WhoArgs, words};
 use super::block_on;
 use crate::exit::Outcome;
 use crate::output::answer;
@@ -37,9 +37,8 @@ pub(crate) struct Args {
     /// Why, such as the number of a request. It is kept for good: name no person
     #[arg(long, value_name = "TEXT", value_parser = words)]
     why: Option<String>,
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
     /// Wait until what was rewritten has left the disks, eight minutes or more
     #[arg(long, requires = "apply")]
     wait: bool,
@@ -59,7 +58,7 @@ impl Args {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let word = match (args.apply, &args.why) {
-        (true, Some(why)) => Some(Word { who: who(args.who.as_ref())?, why: why.clone() }),
+        (true, Some(why)) => Some(Word { who: args.who.name()?, why: why.clone() }),
         _ => None,
     };
     let request = Erase { what: args.what()?, word, wait: args.wait };

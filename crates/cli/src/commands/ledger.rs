@@ -8,7 +8,7 @@ use operate::ledger::accept_loss::{self, Acknowledgement};
 use operate::ledger::recover::{Mode, Word, recover};
 use operate::ledger::{self, reset};
 
-use super::arguments::{ToolArgs, who, words};
+use super::arguments::{ToolArgs, WhoArgs, words};
 use super::block_on;
 use crate::exit::Outcome;
 use crate::output::answer;
@@ -53,9 +53,8 @@ struct AcceptLossArgs {
     /// How it came about; it stays in the ledger
     #[arg(long, value_name = "TEXT", value_parser = words)]
     why: String,
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
     /// Only say what would be written down
     #[arg(long)]
     dry_run: bool,
@@ -72,9 +71,8 @@ struct RecoverArgs {
     /// How it came about. Needed where records are lost; it stays in the ledger
     #[arg(long, value_name = "TEXT", value_parser = words)]
     why: Option<String>,
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -85,9 +83,8 @@ struct StartAnewArgs {
     /// How it came about; it stays in the ledger
     #[arg(long, value_name = "TEXT", value_parser = words)]
     why: Option<String>,
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -118,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             }
             Some(Command::StartAnew(args)) => {
                 let word = match (args.apply, &args.why) {
-                    (true, Some(why)) => Some(Word { who: who(args.who.as_ref())?, why: why.clone() }),
+                    (true, Some(why)) => Some(Word { who: args.who.name()?, why: why.clone() }),
                     _ => None,
                 };
                 answer(&reset::start_anew(&tool.installation()?, word).await?, json, &flag)
@@ -131,7 +128,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 async fn accept(tool: &ToolArgs, args: &AcceptLossArgs) -> Outcome {
-    let word = Acknowledgement { who: who(args.who.as_ref())?, why: args.why.clone(), dry_run: args.dry_run };
+    let word = Acknowledgement { who: args.who.name()?, why: args.why.clone(), dry_run: args.dry_run };
     let (json, flag) = (tool.json, tool.flag());
     match (&args.life, args.lane, args.from, args.to) {
         (Some(life), ..) => answer(&accept_loss::of_life(&tool.installation()?, life, word).await?, json, &flag),
@@ -145,7 +142,7 @@ async fn accept(tool: &ToolArgs, args: &AcceptLossArgs) -> Outcome {
 
 /// Who acknowledges that records are lost, and why; or what to say.
 fn word(args: &RecoverArgs) -> Result<Word, String> {
-    let who = who(args.who.as_ref()).map_err(|error| format!("{error:#}"))?;
+    let who = args.who.name().map_err(|error| format!("{error:#}"))?;
     let Some(why) = args.why.clone() else {
         return Err("records are lost: say how that came about, --why TEXT; it stays in the ledger".to_owned());
     };

@@ -2,7 +2,7 @@
 
 use operate::reload::{ReloadReport, Taken};
 
-use super::arguments::{ToolArgs, who, words};
+use super::arguments::{ToolArgs, WhoArgs, words};
 use super::block_on;
 use crate::exit::{Outcome, Verdict};
 use crate::output::show;
@@ -21,16 +21,15 @@ pub(crate) struct Args {
     /// Why; kept for good
     #[arg(long, value_name = "TEXT", default_value = "reload", value_parser = words)]
     why: String,
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
     /// Also ask the service that serves metrics there; may be given several times
     #[arg(long, value_name = "HOST:PORT")]
     at: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let who = who(args.who.as_ref())?;
+    let who = args.who.name()?;
     block_on(async {
         // A file with errors is said with all of them, not with the first.
         let environment = config::Environment::of_process().without_secrets();

@@ -11,7 +11,7 @@ use kafka::control::{Kind, Object, State, Switch};
 use operate::installation::Needs;
 use operate::{Installation, switches};
 
-use super::arguments::{flag, who, words};
+use super::arguments::{WhoArgs, flag, words};
 use super::block_on;
 use crate::exit::Outcome;
 use crate::output::answer;
@@ -110,9 +110,8 @@ pub(crate) struct AckArgs {
 
 #[derive(Debug, clap::Args)]
 struct AuditArgs {
-    /// Who says so [default: the user that runs this]
-    #[arg(long, value_name = "NAME", value_parser = words)]
-    who: Option<String>,
+    #[command(flatten)]
+    who: WhoArgs,
     /// The configuration: it names what can be switched, and where Kafka is
     #[arg(long, value_name = "FILE", default_value = "hookline.toml")]
     config: PathBuf,
@@ -126,7 +125,7 @@ struct AuditArgs {
 
 impl AuditArgs {
     fn who(&self) -> anyhow::Result<String> {
-        who(self.who.as_ref())
+        self.who.name()
     }
 
     /// Kafka is enough to switch.

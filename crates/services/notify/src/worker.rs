@@ -438,9 +438,9 @@ impl Worker {
     }
 }
 
-/// The moment in so many milliseconds.
+/// The moment in so many milliseconds; in 49 days at most, whatever a record says.
 fn in_ms(wait_ms: i64) -> Instant {
-    Instant::now() + Duration::from_millis(wait_ms.max(0).unsigned_abs())
+    Instant::now() + Duration::from_millis(u64::from(u32::try_from(wait_ms.max(0)).unwrap_or(u32::MAX)))
 }
 
 /// What a message belongs to at its destination.

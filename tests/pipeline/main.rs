@@ -65,6 +65,7 @@ mod verify;
 mod visitors;
 mod warehouse_blocks;
 mod warehouse_databases;
+mod warehouse_days;
 mod warehouse_erase;
 mod warehouse_reports;
 mod warehouse_tables;

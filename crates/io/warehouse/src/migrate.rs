@@ -4,6 +4,8 @@
 //! under the same number is refused. What is *declared* (columns, retention, views, the analysts' role) follows this build: it is
 //! applied again whenever it differs from what was applied last. Every statement may run twice, and by two at once.
 
+mod statements;
+
 use std::collections::BTreeMap;
 
 use clickhouse::Row;
@@ -12,7 +14,7 @@ use serde::Deserialize;
 use crate::connect::quote;
 use crate::layout::Layout;
 use crate::server::{Server, Shard};
-use crate::tables::{Definition, Table, retention, tables};
+use crate::tables::{Table, retention, tables};
 use crate::views::{View, views};
 use crate::{Side, Warehouse, WarehouseError};
 
@@ -307,49 +309,6 @@ impl Warehouse {
         let database = self.database(side);
         let sql = format!("INSERT INTO {database}.migrations (version, name, checksum) VALUES {}", rows.join(", "));
         server.execute("record the migrations", sql).await
-    }
-
-    fn create_table(&self, side: Side, table: &Table) -> String {
-        let columns: Vec<String> = table.columns.iter().map(|column| format!("    {}", column.sql())).collect();
-        let window = match self.settings().is_replicated() {
-            true => "replicated_deduplication_window",
-            false => "non_replicated_deduplication_window",
-        };
-        let named = table.sql.replace("{table}", &table.name);
-        named
-            .replace(
-                &format!("{{database}}.{}{{on_cluster}}", table.name),
-                &format!("{}{{on_cluster}}", self.own_table(side, &table.name)),
-            )
-            .replace("{database}", self.database(side))
-            .replace("{on_cluster}", &self.on_cluster())
-            .replace("{columns}", &columns.join(",\n"))
-            .replace("{engine}", &self.engine("MergeTree"))
-            .replace("{replacing_engine}", &self.engine("ReplacingMergeTree"))
-            .replace("{window}", window)
-            .replace("{key}", table.report.map_or("", |report| report.key))
-            .replace("{report}", table.report.map_or("", |report| report.name))
-    }
-
-    /// The table that reads a table's rows of all shards. It has no sharding key, so ClickHouse refuses rows that are
-    /// written to it.
-    fn over_shards(&self, side: Side, cluster: &str, table: &Table) -> String {
-        let column =
-            |column: &Definition| format!("    `{}` {} COMMENT {}", column.name, column.type_name, quote(column.doc));
-        let columns: Vec<String> = table.columns.iter().map(column).collect();
-        let (database, own) = (self.database(side), self.own_name(&table.name));
-        format!(
-            "CREATE OR REPLACE TABLE {database}.{}{}\n(\n{}\n)\nENGINE = Distributed({cluster}, {database}, {own})\nCOMMENT {}",
-            table.name,
-            self.on_cluster(),
-            columns.join(",\n"),
-            quote(&format!("The rows of {own} on all shards")),
-        )
-    }
-
-    /// The engine's name, replicated on a cluster (paths come from the server's `default_replica_path`).
-    pub(crate) fn engine(&self, engine: &str) -> String {
-        if self.settings().is_replicated() { format!("Replicated{engine}") } else { engine.to_owned() }
     }
 
     /// The columns of every table of a database: type and comment by name.

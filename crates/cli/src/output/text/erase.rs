@@ -136,3 +136,98 @@ fn next(page: &mut Page, report: &EraseReport) {
         (false, _) => line!(page, "Next: hookline ledger {}", page.flag()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use operate::erase::LanePlaces;
+    use warehouse::{Detached, Former};
+
+    use super::*;
+    use crate::output::text::tests::{AT, rendered};
+
+    #[test]
+    fn what_would_be_erased_and_what_was_with_its_proof() {
+        let resting = |table: &str, what, rows| Resting { table: table.into(), what, rows };
+        let before = vec![
+            resting("hookline.records", "events", 12),
+            resting("hookline.records", "duplicates", 0),
+            resting("hookline.alert_log", "alerts", 1),
+        ];
+        let one = OneErasure {
+            id: None,
+            what: "the link go.acme.example/spring".into(),
+            through: AT,
+            who: String::new(),
+            why: String::new(),
+            at: Timestamp::from_millisecond(AT).unwrap(),
+            done_at: None,
+            records: 0,
+            before: before.clone(),
+            after: None,
+            days: Vec::new(),
+            also_named: vec!["l_1".into()],
+            catalogue: vec!["list go.acme.example/spring".into()],
+            sent: vec![Sent { destination: "growth".into(), messages: 2, until: AT }],
+            topics: vec![
+                TopicRest {
+                    topic: "hookline.raw.v1",
+                    what: "the bytes as they came, at these offsets",
+                    records: Some(12),
+                    lanes: vec![LanePlaces { lane: 3, records: 12, first: 17, last: 90 }],
+                    gone_by: Some(AT + 700_000_000),
+                },
+                TopicRest {
+                    topic: "hookline.detector-state.v1",
+                    what: "windows of rules that count by link",
+                    records: None,
+                    lanes: Vec::new(),
+                    gone_by: None,
+                },
+            ],
+        };
+        let look = EraseReport {
+            ok: true,
+            applied: false,
+            erasures: vec![one.clone()],
+            waiting: 0,
+            unfinished_mutations: 0,
+            former_parts: Former::default(),
+            detached_parts: Vec::new(),
+            still_sends: Some("dub".into()),
+        };
+        insta::assert_snapshot!("erase_look", rendered(&look));
+        let recomputed = |frozen| Recomputed {
+            report: "link_hourly",
+            day: "2025-11-24".parse().unwrap(),
+            before: 20,
+            now: 8,
+            frozen,
+        };
+        let again = |frozen| DayAgain { database: "hookline".into(), day: recomputed(frozen) };
+        let after = before.iter().cloned().map(|rest| Resting { rows: 0, ..rest }).collect();
+        let done = OneErasure {
+            id: Some("0190-7".into()),
+            who: "ana".into(),
+            why: "request 7".into(),
+            done_at: Some(Timestamp::from_millisecond(AT + 9_000).unwrap()),
+            records: 12,
+            after: Some(after),
+            days: vec![again(false), again(true)],
+            ..one
+        };
+        let erased = EraseReport {
+            ok: false,
+            applied: true,
+            erasures: vec![done],
+            waiting: 3,
+            former_parts: Former { parts: 2, bytes: 4_096, gone_by: AT + 480_000 },
+            detached_parts: vec![Detached { table: "hookline.records".into(), parts: 1 }],
+            ..look
+        };
+        insta::assert_snapshot!("erase_done", rendered(&erased));
+        let proven =
+            EraseReport { ok: true, waiting: 0, former_parts: Former::default(), detached_parts: Vec::new(), ..erased };
+        insta::assert_snapshot!("erase_proven", rendered(&proven));
+    }
+}

@@ -10,7 +10,7 @@ use operate::dead_letters::body::DeadLetterBody;
 use operate::dead_letters::discard::DiscardReport;
 use operate::dead_letters::redrive::RedriveReport;
 use operate::dead_letters::{self, ShowReport, Shown};
-use operate::erase::{DayAgain, EraseReport, LanePlaces, Named, OneErasure, TopicRest};
+use operate::erase::Named;
 use operate::ledger::accept_loss::{AcceptLossReport, EndLifeReport};
 use operate::ledger::raw::{Kept, Record};
 use operate::ledger::recover::{Gap, LaneRecovery, Misplaced, RecoverReport};
@@ -20,9 +20,7 @@ use operate::migrate::{MigrateReport, Migration};
 use operate::replay::{Difference, LaneReplay, ReplayReport};
 use operate::switches::{self, Changed, HistoryReport, Listed, SwitchReport, Switched};
 use operate::{OffsetRange, Report};
-use warehouse::{
-    ChangedColumn, DeadLetterGroup, DeadLetterRow, Detached, Former, Loss, Recomputed, Resting, RowDiff, Sent,
-};
+use warehouse::{ChangedColumn, DeadLetterGroup, DeadLetterRow, Loss, RowDiff};
 
 use super::{Page, Text};
 
@@ -46,86 +44,6 @@ fn named(what: &str, done_at: Option<i64>, records: u64) -> Named {
     let at = |ms| Timestamp::from_millisecond(ms).unwrap();
     let (who, why) = ("ana".to_owned(), "request 7".to_owned());
     Named { id: "0190-7".into(), what: what.into(), who, why, at: at(AT), done_at: done_at.map(at), records }
-}
-
-#[test]
-fn what_would_be_erased_and_what_was_with_its_proof() {
-    let resting = |table: &str, what, rows| Resting { table: table.into(), what, rows };
-    let before = vec![
-        resting("hookline.records", "events", 12),
-        resting("hookline.records", "duplicates", 0),
-        resting("hookline.alert_log", "alerts", 1),
-    ];
-    let one = OneErasure {
-        id: None,
-        what: "the link go.acme.example/spring".into(),
-        through: AT,
-        who: String::new(),
-        why: String::new(),
-        at: Timestamp::from_millisecond(AT).unwrap(),
-        done_at: None,
-        records: 0,
-        before: before.clone(),
-        after: None,
-        days: Vec::new(),
-        also_named: vec!["l_1".into()],
-        catalogue: vec!["list go.acme.example/spring".into()],
-        sent: vec![Sent { destination: "growth".into(), messages: 2, until: AT }],
-        topics: vec![
-            TopicRest {
-                topic: "hookline.raw.v1",
-                what: "the bytes as they came, at these offsets",
-                records: Some(12),
-                lanes: vec![LanePlaces { lane: 3, records: 12, first: 17, last: 90 }],
-                gone_by: Some(AT + 700_000_000),
-            },
-            TopicRest {
-                topic: "hookline.detector-state.v1",
-                what: "windows of rules that count by link",
-                records: None,
-                lanes: Vec::new(),
-                gone_by: None,
-            },
-        ],
-    };
-    let look = EraseReport {
-        ok: true,
-        applied: false,
-        erasures: vec![one.clone()],
-        waiting: 0,
-        unfinished_mutations: 0,
-        former_parts: Former::default(),
-        detached_parts: Vec::new(),
-        still_sends: Some("dub".into()),
-    };
-    snapshot!("erase_look", look);
-    let recomputed =
-        |frozen| Recomputed { report: "link_hourly", day: "2025-11-24".parse().unwrap(), before: 20, now: 8, frozen };
-    let again = |frozen| DayAgain { database: "hookline".into(), day: recomputed(frozen) };
-    let after = before.iter().cloned().map(|rest| Resting { rows: 0, ..rest }).collect();
-    let done = OneErasure {
-        id: Some("0190-7".into()),
-        who: "ana".into(),
-        why: "request 7".into(),
-        done_at: Some(Timestamp::from_millisecond(AT + 9_000).unwrap()),
-        records: 12,
-        after: Some(after),
-        days: vec![again(false), again(true)],
-        ..one
-    };
-    let erased = EraseReport {
-        ok: false,
-        applied: true,
-        erasures: vec![done],
-        waiting: 3,
-        former_parts: Former { parts: 2, bytes: 4_096, gone_by: AT + 480_000 },
-        detached_parts: vec![Detached { table: "hookline.records".into(), parts: 1 }],
-        ..look
-    };
-    snapshot!("erase_done", erased);
-    let proven =
-        EraseReport { ok: true, waiting: 0, former_parts: Former::default(), detached_parts: Vec::new(), ..erased };
-    snapshot!("erase_proven", proven);
 }
 
 fn lane(lane: u16) -> LaneReport {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that panics says what broke")]
 
 mod canary;
+mod clickhouse;
 mod damage;
 mod environment;
 mod include;

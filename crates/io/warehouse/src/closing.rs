@@ -164,9 +164,7 @@ impl Warehouse {
             (0, _) => Closed::Unchanged { records },
             _ if cleared || records + erased < closed => Closed::Frozen { closed, records },
             (_, 0) => {
-                let (table, on_cluster) = (self.own_table(side, &closed_table(report)), self.on_cluster());
-                let sql = format!("ALTER TABLE {table}{on_cluster} DROP PARTITION '{day}'");
-                self.home().execute(&what, sql).await?;
+                self.drop_day(side, report, day, &what).await?;
                 Closed::Written { records }
             }
             // Also with as many as before: late events may have come since it was closed.
@@ -281,13 +279,17 @@ impl Warehouse {
                 let what = format!("reopen {day} of {}", report.name);
                 let Counts { closed, cleared, .. } = self.counts_of(side, layout, report, *day, &what).await?;
                 if closed > 0 && !cleared {
-                    let table = self.own_table(side, &closed_table(report));
-                    let sql = format!("ALTER TABLE {table} DROP PARTITION '{day}'");
-                    self.home().execute(&what, sql).await?;
+                    self.drop_day(side, report, *day, &what).await?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Forgets the kept rows of a day. Replicas pass it on among themselves.
+    async fn drop_day(&self, side: Side, report: &Report, day: Day, what: &str) -> Result<(), WarehouseError> {
+        let table = self.own_table(side, &closed_table(report));
+        self.home().execute(what, format!("ALTER TABLE {table} DROP PARTITION '{day}'")).await
     }
 }
 

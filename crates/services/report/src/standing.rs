@@ -427,7 +427,8 @@ mod tests {
 
     #[test]
     fn topics_whose_life_was_declared_over_are_not_reported() {
-        let over = held(40, vec![40..NO_MORE]);
+        let whole_life = 40..NO_MORE;
+        let over = held(40, vec![whole_life]);
         let fresh = Standing::open(None, (Proof::in_model(NOW), NOW), |_| Err(End::Fenced)).unwrap();
         let running = open(9, "raw=40 watermark=700", Before::Nothing).unwrap();
         for standing in [fresh, running] {

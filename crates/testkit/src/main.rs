@@ -20,7 +20,7 @@ const USAGE: &str = "usage:
   hookline-testkit score TRUTH.csv ALERTS.csv
   hookline-testkit quiet SEED KEYS WEEKS [COUNTS.csv]
   hookline-testkit receiver slack|teams|pagerduty|github|jira|hubspot|webhook|smtp [--listen HOST:PORT]
-      [--answers well|busy|refuses|rejects|broken|gone|redirects|hangs|resets]";
+      [--answers well|busy|refuses|rejects|broken|gone|redirects|hangs|resets|strips]";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

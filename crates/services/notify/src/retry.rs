@@ -14,7 +14,7 @@ const LONGEST_ASKED_MS: i64 = 7 * 86_400_000;
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 /// Failures in a row after which a destination is left alone for a while.
 pub(crate) const CIRCUIT_OPENS_AFTER: u32 = 5;
-/// Messages in a row that a webhook may reject before it counts as one that refuses.
+/// Messages in a row that a destination may reject before it counts as one that refuses.
 pub(crate) const REJECTED_IN_A_ROW: u32 = 5;
 /// The whiles, from the failure that opens the circuit on.
 const CIRCUIT: Backoff = Backoff::new(Duration::from_secs(4), Duration::from_secs(60)).drawn_from(SHORTEST);

@@ -65,7 +65,6 @@ impl Spawning {
             name: destination.name.clone(),
             owner: destination.owner.clone(),
             carrier: Carrier::new(settings, destination),
-            rejects_may_be_refusals: matches!(destination.kind.name, "webhook" | "smtp"),
             circuit: self.metrics.circuit(&destination.name),
             switches: Arc::clone(&self.switches),
             traces: settings.traces.clone(),
@@ -193,8 +192,6 @@ struct Worker {
     owner: String,
     /// Why there is none, where the destination cannot be made of what its section says.
     carrier: Result<Carrier, String>,
-    /// Whether a receiver that rejects one message after the other is taken for one that refuses all.
-    rejects_may_be_refusals: bool,
     circuit: Circuit,
     switches: Arc<LiveSwitches>,
     traces: Traces,
@@ -210,7 +207,7 @@ struct Worker {
     refused: bool,
     /// The same, for those who hold the task.
     has_refused: Arc<AtomicBool>,
-    /// Messages in a row that were rejected.
+    /// Messages in a row that were rejected whole.
     rejected: u32,
     /// What waits, by thread, in the order in which it was given.
     threads: HashMap<String, BTreeSet<u64>>,
@@ -309,7 +306,7 @@ impl Worker {
                 self.tell(&owed, DeliveryStage::Delivered, now, status, String::new(), receipt);
             }
             Verdict::Retry { status, error, after } => self.failed(owed, order, now, status, error, after),
-            Verdict::Rejected { status, error } => self.reject(owed, order, now, status, error),
+            Verdict::Rejected { status, error, written } => self.reject(owed, order, now, (status, written), error),
             Verdict::Refused { status, error } => self.stop(owed, order, now, status, error),
         }
     }
@@ -332,10 +329,17 @@ impl Worker {
         }
     }
 
-    /// This message can never go; the destination is well, unless it rejects one after the other.
-    fn reject(&mut self, owed: PendingDelivery, order: u64, now: i64, status: u16, error: String) {
-        self.rejected += 1;
-        if self.rejects_may_be_refusals && self.rejected >= retry::REJECTED_IN_A_ROW {
+    /// This message can never go; the destination is well, unless it rejects one after the other: then something is
+    /// wrong that all messages have in common.
+    fn reject(&mut self, owed: PendingDelivery, order: u64, now: i64, (status, written): (u16, bool), error: String) {
+        match (written, status) {
+            // It has this message.
+            (true, _) => self.rejected = 0,
+            // It was not asked.
+            (false, 0) => {}
+            (false, _) => self.rejected += 1,
+        }
+        if self.rejected >= retry::REJECTED_IN_A_ROW {
             let error = format!("{error}; it has rejected {} messages in a row", self.rejected);
             return self.stop(owed, order, now, status, error);
         }

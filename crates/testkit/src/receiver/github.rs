@@ -73,9 +73,15 @@ impl Double for GitHub {
         let issue = number.and_then(|number| self.issues.get_mut(number.checked_sub(1)?));
         match (request.method.as_str(), number, issue) {
             ("GET", None, _) => {
+                let label = request.query("labels");
+                let fits = |issue: &&Value| {
+                    label.is_none_or(|label| {
+                        issue["labels"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == *label))
+                    })
+                };
                 let all: Vec<Value> =
                     self.issues.iter().enumerate().rev().map(|(place, issue)| issue.json(place + 1)).collect();
-                Response::json(200, &all.into())
+                Response::json(200, &page(all.iter().filter(fits), request))
             }
             ("POST", None, _) => {
                 let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
@@ -97,9 +103,21 @@ impl Double for GitHub {
                 issue.open = body["state"] != "closed";
                 Response::json(200, &issue.json(number))
             }
+            ("GET", Some(_), Some(issue)) if parts.get(5) == Some(&"comments") => {
+                let comments: Vec<Value> = issue.comments.iter().map(|body| json!({ "body": body })).collect();
+                Response::json(200, &page(comments.iter(), request))
+            }
             ("GET", Some(number), Some(issue)) => Response::json(200, &issue.json(number)),
             _ => Response::json(404, &json!({ "message": "Not Found" })),
         }
+    }
+
+    fn take_stripped(&mut self, request: &Request) -> Response {
+        let mut body = request.json();
+        if let Some(fields) = body.as_object_mut() {
+            ["labels", "assignees"].iter().for_each(|field| drop(fields.remove(*field)));
+        }
+        self.take(&Request { body: body.to_string(), ..request.clone() })
     }
 
     fn fails(&self, how: Behaviour) -> Response {
@@ -132,6 +150,13 @@ impl Double for GitHub {
         }
         out + "</section>"
     }
+}
+
+/// The part of a list that a request asks for.
+fn page<'v>(all: impl Iterator<Item = &'v Value>, request: &Request) -> Value {
+    let number = |name: &str, usual: usize| request.query(name).and_then(|one| one.parse().ok()).unwrap_or(usual);
+    let each = number("per_page", 30).clamp(1, 100);
+    all.skip(number("page", 1).saturating_sub(1).saturating_mul(each)).take(each).cloned().collect::<Vec<_>>().into()
 }
 
 /// Of Markdown, what Hookline writes: code spans, line breaks, comments that are not shown.

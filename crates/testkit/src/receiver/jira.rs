@@ -23,6 +23,8 @@ struct Issue {
     made_at: u64,
 }
 
+/// Issues that are read at once.
+const AT_ONCE: usize = 100;
 /// Requests after which the search knows an issue.
 const LAG: u64 = 6;
 
@@ -50,6 +52,12 @@ impl Double for Jira {
                     if label.contains(' ') || label.len() > 255 {
                         faults.push(format!("the label {label:?}"));
                     }
+                }
+            }
+            ("POST", ["issue", "bulkfetch"]) => {
+                let asked = body["issueIdsOrKeys"].as_array().map_or(0, Vec::len);
+                if !(1..=AT_ONCE).contains(&asked) {
+                    faults.push(format!("{asked} issues are asked for, 1 to {AT_ONCE} are allowed"));
                 }
             }
             ("POST", ["issue", _, "comment"]) => document(&mut faults, &body["body"]),

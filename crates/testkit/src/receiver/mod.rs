@@ -138,11 +138,13 @@ pub enum Behaviour {
     Hangs,
     /// It takes the message and ends the connection.
     Resets,
+    /// It takes the message without what this sender may not set, and says nothing of that: labels, at GitHub.
+    Strips,
 }
 
 impl Behaviour {
     /// All of them, by their names.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("well", Self::Well),
         ("busy", Self::Busy),
         ("refuses", Self::Refuses),
@@ -152,6 +154,7 @@ impl Behaviour {
         ("redirects", Self::Redirects),
         ("hangs", Self::Hangs),
         ("resets", Self::Resets),
+        ("strips", Self::Strips),
     ];
 
     /// The one of that name.
@@ -182,6 +185,12 @@ impl Request {
     /// The body as JSON; null where it is none.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// The value of a name in the query, as it is written there.
+    fn query(&self, name: &str) -> Option<&str> {
+        let (_, query) = self.path.split_once('?')?;
+        query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// The path without its query, in its parts.
@@ -219,6 +228,10 @@ pub(crate) trait Double: Send {
     fn faults(&self, request: &Request) -> Vec<String>;
     /// Takes a request and answers it.
     fn take(&mut self, request: &Request) -> Response;
+    /// Takes a request without what its sender may not set.
+    fn take_stripped(&mut self, request: &Request) -> Response {
+        self.take(request)
+    }
     /// Its way to say that something is wrong.
     fn fails(&self, how: Behaviour) -> Response;
     /// Whether a request changes something. Bad moments are for those: what is only read again proves little.
@@ -259,6 +272,7 @@ impl Shared {
         let (behaviour, faults) = self.note(request);
         let response = match behaviour {
             Behaviour::Well => Some(self.double.take(request)),
+            Behaviour::Strips => Some(self.double.take_stripped(request)),
             Behaviour::Hangs | Behaviour::Resets => {
                 self.double.take(request);
                 None

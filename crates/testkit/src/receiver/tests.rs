@@ -53,6 +53,45 @@ async fn a_receiver_answers_as_it_is_told_to() {
     assert_eq!(jira.requests().len(), 5);
 }
 
+#[test]
+fn jira_reads_a_hundred_issues_at_once_and_no_more() {
+    let asks = |most: usize| {
+        let keys: Vec<String> = (1..=most).map(|number| format!("WEB-{number}")).collect();
+        let headers = vec![("authorization".to_owned(), "Basic eDp5".to_owned())];
+        let body = json!({ "issueIdsOrKeys": keys, "fields": ["labels"] }).to_string();
+        let path = "/rest/api/3/issue/bulkfetch".to_owned();
+        Platform::Jira.double().take(&Request { method: "POST".to_owned(), path, headers, body }).status
+    };
+    assert_eq!([0, 1, 100, 101].map(asks), [400, 200, 200, 400]);
+}
+
+#[tokio::test]
+async fn github_drops_labels_of_who_may_not_set_them_and_lists_by_label_and_page() {
+    let github = Receiver::start(Platform::GitHub).unwrap();
+    let client = crate::http::client(Duration::from_secs(60)).unwrap();
+    let ask = async |path: &str, body: Option<Value>| -> Value {
+        let url = format!("http://{}/repos/a/b/issues{path}", github.address);
+        let request = body.map_or_else(|| client.get(&url), |body| client.post(&url).json(&body));
+        let request = request.header("authorization", "Bearer x").header("user-agent", "x");
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let issue = json!({ "title": "t", "body": "b", "labels": ["hookline"] });
+    github.next([Behaviour::Strips]);
+    assert_eq!(ask("", Some(issue.clone())).await["labels"], json!([]));
+    assert_eq!(ask("", Some(issue)).await["labels"][0]["name"], "hookline");
+    let numbers =
+        |list: Value| list.as_array().unwrap().iter().filter_map(|one| one["number"].as_u64()).collect::<Vec<_>>();
+    assert_eq!(numbers(ask("?labels=hookline&state=all", None).await), [2]);
+    assert_eq!(numbers(ask("?state=all&per_page=100&page=1", None).await), [2, 1]);
+    assert_eq!(numbers(ask("?state=all&per_page=1&page=2", None).await), [1]);
+    ask("/2/comments", Some(json!({ "body": "first" }))).await;
+    assert_eq!(
+        ask("/2/comments?since=2026-11-29T10:00:00Z&per_page=50&page=1", None).await,
+        json!([{ "body": "first" }])
+    );
+    assert_eq!(github.faults(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn every_platform_names_its_section_and_shows_an_empty_page() {
     for (name, platform) in Platform::ALL {

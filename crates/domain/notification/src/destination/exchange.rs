@@ -215,6 +215,8 @@ pub enum Verdict {
         status: u16,
         /// What it said.
         error: String,
+        /// Whether it has the message, and refused only something that belongs to it.
+        written: bool,
     },
     /// It takes nothing until its owner has changed something.
     Refused {
@@ -235,7 +237,12 @@ impl Verdict {
     }
 
     pub(super) fn rejected(answer: &Answer, error: impl Into<String>) -> Step {
-        Step::End(Self::Rejected { status: answer.status, error: error.into() })
+        Step::End(Self::Rejected { status: answer.status, error: error.into(), written: false })
+    }
+
+    /// The message is there; what was to be done with it is not.
+    pub(super) fn written_in_part(answer: &Answer, error: impl Into<String>) -> Step {
+        Step::End(Self::Rejected { status: answer.status, error: error.into(), written: true })
     }
 
     pub(super) fn refused(answer: &Answer, error: impl Into<String>) -> Step {

@@ -198,7 +198,10 @@ fn address(text: &str) -> Result<Address, Verdict> {
 
 /// The bytes of a mail.
 fn compose(mail: &Mail) -> Result<Vec<u8>, Verdict> {
-    let failed = |error: String| Verdict::Rejected { status: 0, error: format!("the mail cannot be written: {error}") };
+    let failed = |error: String| {
+        let error = format!("the mail cannot be written: {error}");
+        Verdict::Rejected { status: 0, error, written: false }
+    };
     let mailbox = |text: &str| Ok(Mailbox::new(None, address(text)?));
     let raw =
         |name: &'static str, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());

@@ -1,6 +1,7 @@
 //! GitHub issues: an issue a key, updated by comments and closed at the end.
 
 mod config;
+mod find;
 mod render;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,16 @@
 //! Issues: opened by a start, commented by what follows, closed at the end.
-//!
-//! An issue is found again by its number, or else in the list of issues with our label, by a marker in its text. GitHub's search
-//! is not asked: it knows an issue minutes later, and a second one would be opened meanwhile.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::find::{Exchange, by, marker};
 use crate::destination::text::{code_span, cut, one_line};
 use crate::destination::{Answer, Destination, Outgoing, Request, Step, Verdict};
 
-const LABEL: &str = "hookline";
+pub(super) const LABEL: &str = "hookline";
 const TITLE: usize = 256;
 const BODY: usize = 60_000;
-/// Pages of a hundred issues that are looked through.
-const PAGES: usize = 10;
 /// How long GitHub is left alone where it names no time.
 const AFTER: Duration = Duration::from_secs(60);
 
@@ -23,71 +19,12 @@ pub(super) struct GitHub {
     pub(super) token: String,
 }
 
-/// An issue that was found.
-struct Found {
-    number: u64,
-    closed: bool,
-    /// Whether this very message opened it, in an attempt of which the outcome was lost.
-    by_this: bool,
-}
-
-/// How far the search for the issue has come.
-enum Search {
-    /// This page is to be asked for.
-    Page(usize),
-    Done { found: Option<Found>, answers: usize },
-    Failed(Step),
-}
-
 impl Destination for GitHub {
     fn step(&self, outgoing: &Outgoing<'_>, answers: &[Answer]) -> Step {
-        let (found, used) = match self.search(outgoing, answers) {
-            Search::Page(page) => {
-                let query = format!("?labels={LABEL}&state=all&sort=created&direction=desc&per_page=100&page={page}");
-                return Step::Http(self.request("GET", &query, None));
-            }
-            Search::Failed(end) => return end,
-            Search::Done { found, answers } => (found, answers),
-        };
-        let done = &answers[used..];
-        if let Some(failed) = done.iter().find(|answer| !answer.is_success()) {
-            return judge(failed, outgoing.now_ms);
-        }
-        let (opens, ends) = outgoing.message.thread.as_ref().map_or((true, false), |thread| (thread.opens, thread.ends));
-        let number = match &found {
-            Some(found) => found.number,
-            // What ends and was never opened needs no issue.
-            None if ends && !opens => {
-                return Step::End(Verdict::Delivered { status: answers.last().map_or(0, |last| last.status), receipt: String::new() });
-            }
-            None => match done.first() {
-                None => return Step::Http(self.request("POST", "", Some(self.issue(outgoing)))),
-                Some(created) => match created.json()["number"].as_u64() {
-                    Some(number) => number,
-                    None => return Verdict::retry(created, "its answer names no issue"),
-                },
-            },
-        };
-        let mut requests = Vec::new();
-        if let Some(found) = found.as_ref().filter(|found| !found.by_this) {
-            if opens && found.closed {
-                // What a person closed is opened again by a new start only.
-                requests.push(self.request("PATCH", &format!("/{number}"), Some(json!({ "state": "open" }))));
-            }
-            let comment = json!({ "body": self.text(outgoing) });
-            requests.push(self.request("POST", &format!("/{number}/comments"), Some(comment)));
-        }
-        if ends && !found.as_ref().is_some_and(|found| found.closed && !opens) {
-            let close = json!({ "state": "closed", "state_reason": "completed" });
-            requests.push(self.request("PATCH", &format!("/{number}"), Some(close)));
-        }
-        let made = done.len() - usize::from(found.is_none());
-        match requests.into_iter().nth(made) {
-            Some(request) => Step::Http(request),
-            None => Step::End(Verdict::Delivered {
-                status: answers.last().map_or(0, |last| last.status),
-                receipt: number.to_string(),
-            }),
+        let mut exchange = Exchange::new(answers, outgoing.now_ms);
+        match self.write(outgoing, &mut exchange) {
+            Ok(receipt) => Step::End(Verdict::Delivered { status: exchange.status, receipt }),
+            Err(step) => step,
         }
     }
 
@@ -97,38 +34,38 @@ impl Destination for GitHub {
 }
 
 impl GitHub {
-    fn search(&self, outgoing: &Outgoing<'_>, answers: &[Answer]) -> Search {
-        if let Ok(number) = outgoing.receipt.parse() {
-            return Search::Done { found: Some(Found { number, closed: false, by_this: false }), answers: 0 };
+    /// Brings a message to its issue, and returns the number of that: empty where none is needed.
+    fn write(&self, outgoing: &Outgoing<'_>, exchange: &mut Exchange<'_>) -> Result<String, Step> {
+        let (opens, ends) = outgoing.message.thread.as_ref().map_or((true, false), |thread| (thread.opens, thread.ends));
+        let found = self.find(outgoing, exchange)?;
+        let number = match &found {
+            // What ends and was never opened needs no issue.
+            None if ends && !opens => return Ok(String::new()),
+            None => created(exchange.tell(|| self.request("POST", "", Some(self.issue(outgoing))))?)?,
+            Some(found) => {
+                // What a person closed is opened again by a new start only.
+                if opens && found.closed && !found.by_this {
+                    self.patch(found.number, &json!({ "state": "open" }), exchange)?;
+                }
+                if !found.by_this && !self.is_written(found.number, outgoing, exchange)? {
+                    let comment = json!({ "body": self.text(outgoing) });
+                    let path = format!("/{}/comments", found.number);
+                    exchange.tell(|| self.request("POST", &path, Some(comment)))?;
+                }
+                found.number
+            }
+        };
+        if ends && !found.is_some_and(|found| found.closed && !opens) {
+            self.patch(number, &json!({ "state": "closed", "state_reason": "completed" }), exchange)?;
         }
-        let marker = marker(outgoing);
-        let by = by(outgoing);
-        for page in 1..=PAGES {
-            let Some(answer) = answers.get(page - 1) else { return Search::Page(page) };
-            if !answer.is_success() {
-                return Search::Failed(judge(answer, outgoing.now_ms));
-            }
-            let Value::Array(issues) = answer.json() else {
-                return Search::Failed(Verdict::retry(answer, "its list of issues cannot be read"));
-            };
-            // On a line of its own: what a sender writes stands within code spans.
-            let has = |issue: &Value, line: &str| {
-                issue["body"].as_str().unwrap_or_default().lines().any(|one| one.trim() == line)
-            };
-            if let Some(issue) = issues.iter().find(|issue| has(issue, &marker))
-                && let Some(number) = issue["number"].as_u64()
-            {
-                let found = Found { number, closed: issue["state"] == "closed", by_this: has(issue, &by) };
-                return Search::Done { found: Some(found), answers: page };
-            }
-            if issues.len() < 100 {
-                return Search::Done { found: None, answers: page };
-            }
-        }
-        Search::Done { found: None, answers: PAGES }
+        Ok(number.to_string())
     }
 
-    fn request(&self, method: &'static str, path: &str, body: Option<Value>) -> Request {
+    fn patch(&self, number: u64, body: &Value, exchange: &mut Exchange<'_>) -> Result<(), Step> {
+        exchange.tell(|| self.request("PATCH", &format!("/{number}"), Some(body.clone()))).map(drop)
+    }
+
+    pub(super) fn request(&self, method: &'static str, path: &str, body: Option<Value>) -> Request {
         let url = format!("{}{path}", self.issues);
         let request = match body {
             Some(body) => Request::json(method, url, &body),
@@ -168,18 +105,29 @@ fn title(text: &str) -> String {
     one_line(text).replace('@', "@\u{200b}").replace('#', "#\u{200b}")
 }
 
-/// By what the issue of a key is found.
-fn marker(outgoing: &Outgoing<'_>) -> String {
-    let key = outgoing.message.thread.as_ref().map_or(outgoing.message.id.as_str(), |thread| thread.key.as_str());
-    format!("<!-- hookline:{key} -->")
+/// The number of an issue that was opened.
+fn created(answer: &Answer) -> Result<u64, Step> {
+    let said = answer.json();
+    let Some(number) = said["number"].as_u64() else {
+        return Err(Verdict::retry(answer, "its answer names no issue"));
+    };
+    let is_ours = |label: &Value| {
+        let name = label["name"].as_str().or(label.as_str());
+        name.is_some_and(|name| name.eq_ignore_ascii_case(LABEL))
+    };
+    match said["labels"].as_array() {
+        Some(labels) if !labels.iter().any(is_ours) => Err(Verdict::refused(
+            answer,
+            format!(
+                "it opened issue {number} and dropped its label {LABEL}, as GitHub does without push access: give \
+                 repo.token write access to the repository"
+            ),
+        )),
+        _ => Ok(number),
+    }
 }
 
-/// By what the issue or comment of a message is known.
-fn by(outgoing: &Outgoing<'_>) -> String {
-    format!("<!-- hookline-message:{} -->", outgoing.message.id)
-}
-
-fn judge(answer: &Answer, now_ms: i64) -> Step {
+pub(super) fn judge(answer: &Answer, now_ms: i64) -> Step {
     let said = answer.json()["message"].as_str().unwrap_or_default().to_owned();
     let secondary = said.to_ascii_lowercase().contains("secondary rate limit");
     let spent = answer.header("x-ratelimit-remaining") == Some("0");

@@ -33,7 +33,7 @@ impl Destination for HubSpot {
             [written, .., associated] => match (judge(associated), associated.status) {
                 (None, _) => Verdict::delivered(associated, note_id(written).unwrap_or_default()),
                 // The contact is gone or has been merged into another; the note stands.
-                (Some(_), 400 | 404) => Verdict::rejected(associated, format!("the note is written, and HubSpot does not know its contact {}", contact.map_or("", String::as_str))),
+                (Some(_), 400 | 404) => Verdict::written_in_part(associated, format!("the note is written, and HubSpot does not know its contact {}", contact.map_or("", String::as_str))),
                 (Some(end), _) => end,
             },
         }

@@ -6,12 +6,13 @@
 
 use serde_json::{Value, json};
 
-use super::render::{Jira, judge};
+use super::render::{Asked, Jira, judge};
 use crate::destination::{Answer, Outgoing, Request, Step, Verdict};
 
-/// Numbers that are read below and above the newest that the search knows.
+/// Issues that Jira reads at once.
+const AT_ONCE: u64 = 100;
+/// Those of them that are below the newest that the search knows; the others are that one and those above it.
 const BELOW: u64 = 30;
-const ABOVE: u64 = 70;
 
 /// An issue that was found.
 pub(super) struct Found {
@@ -46,7 +47,7 @@ impl Jira {
                 (true, _) => Search::Done { found: found(&answer.json(), outgoing), answers: 1 },
                 // It was deleted: what follows is a new issue.
                 (false, 404) if answer.body.contains("errorMessages") => Search::Done { found: None, answers: 1 },
-                (false, _) => Search::Failed(judge(answer)),
+                (false, _) => Search::Failed(judge(answer, Asked::Other)),
             };
         }
         let label = label(outgoing);
@@ -68,8 +69,7 @@ impl Jira {
             Ok(issues) => issues.first().and_then(number).unwrap_or(0),
         };
         let Some(fetched) = answers.get(2) else {
-            let keys: Vec<String> =
-                (newest.saturating_sub(BELOW).max(1)..=newest + ABOVE).map(|number| format!("{}-{number}", self.project)).collect();
+            let keys: Vec<String> = around(newest).map(|number| format!("{}-{number}", self.project)).collect();
             let body = json!({ "issueIdsOrKeys": keys, "fields": ["status", "labels"], "properties": ["hookline"] });
             return Search::Ask(self.request("POST", "/issue/bulkfetch", Some(body)));
         };
@@ -93,7 +93,7 @@ impl Jira {
 
 fn issues(answer: &Answer) -> Result<Vec<Value>, Step> {
     if !answer.is_success() {
-        return Err(judge(answer));
+        return Err(judge(answer, Asked::Search));
     }
     match answer.json()["issues"].take() {
         Value::Array(issues) => Ok(issues),
@@ -115,6 +115,12 @@ pub(super) fn is_key(text: &str) -> bool {
         let named = project.chars().all(|one| one.is_ascii_uppercase() || one.is_ascii_digit() || one == '_');
         named && !project.is_empty() && !number.is_empty() && number.chars().all(|one| one.is_ascii_digit())
     })
+}
+
+/// The numbers of the issues to read, where this is the newest that the search knows: 0 if it knows none.
+pub(super) fn around(newest: u64) -> impl Iterator<Item = u64> {
+    let first = newest.saturating_sub(BELOW).max(1);
+    (first..=newest.saturating_add(AT_ONCE - 1 - BELOW)).take(AT_ONCE as usize)
 }
 
 fn number(issue: &Value) -> Option<u64> {

@@ -22,6 +22,19 @@ pub(super) struct Jira {
     pub(super) login: String,
 }
 
+/// What a request was for: by that, a 400 is about the message or about how Jira and the section are set up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// For issues: nothing of a message is in the question.
+    Search,
+    /// To open an issue.
+    Issue,
+    Other,
+}
+
+/// The fields of an issue that differ by message.
+const OF_MESSAGE: [&str; 2] = ["summary", "description"];
+
 /// Where an issue is to be moved.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Move {
@@ -46,7 +59,7 @@ impl Destination for Jira {
             }
             None => match done.next() {
                 None => return Step::Http(self.request("POST", "/issue", Some(self.issue(outgoing)))),
-                Some(created) if !created.is_success() => return judge(created),
+                Some(created) if !created.is_success() => return judge(created, Asked::Issue),
                 Some(created) => match created.json()["key"].as_str().filter(|key| is_key(key)) {
                     Some(key) => Found { key: key.to_owned(), done: false, by_this: true },
                     None => return Verdict::retry(created, "its answer names no issue"),
@@ -87,7 +100,7 @@ impl Jira {
                 return Some(Step::Http(self.request("GET", &format!("/issue/{key}/comment{COMMENTS}"), None)));
             };
             if !comments.is_success() {
-                return Some(judge(comments));
+                return Some(judge(comments, Asked::Other));
             }
             // Its outcome may have been lost after it was written.
             if !comments.body.contains(&by(outgoing)) {
@@ -96,7 +109,7 @@ impl Jira {
                         let body = json!({ "body": self.document(outgoing) });
                         return Some(Step::Http(self.request("POST", &format!("/issue/{key}/comment"), Some(body))));
                     }
-                    Some(comment) if !comment.is_success() => return Some(judge(comment)),
+                    Some(comment) if !comment.is_success() => return Some(judge(comment, Asked::Other)),
                     Some(_) => {}
                 }
             }
@@ -112,7 +125,7 @@ impl Jira {
         let path = format!("/issue/{key}/transitions");
         let Some(possible) = done.next() else { return Some(Step::Http(self.request("GET", &path, None))) };
         if !possible.is_success() {
-            return Some(judge(possible));
+            return Some(judge(possible, Asked::Other));
         }
         let said = possible.json();
         let fits = |one: &&Value| (one["to"]["statusCategory"]["key"] == "done") == (to == Move::ToDone);
@@ -120,11 +133,15 @@ impl Jira {
         let Some(id) = id else {
             let whereto = if to == Move::ToDone { "to a status of the category done" } else { "back from done" };
             let error = format!("{key} is written; its workflow has no transition {whereto} for this user");
-            return Some(Verdict::rejected(possible, error));
+            return Some(Verdict::written_in_part(possible, error));
         };
         match done.next() {
             None => Some(Step::Http(self.request("POST", &path, Some(json!({ "transition": { "id": id } }))))),
-            Some(moved) if !moved.is_success() => Some(judge(moved)),
+            Some(moved) if moved.status == 400 => {
+                let error = format!("{key} is written; its workflow does not move it: {}", cut(&words(moved), 200));
+                Some(Verdict::written_in_part(moved, error))
+            }
+            Some(moved) if !moved.is_success() => Some(judge(moved, Asked::Other)),
             Some(_) => None,
         }
     }
@@ -175,16 +192,35 @@ fn by(outgoing: &Outgoing<'_>) -> String {
     format!("hookline {}", outgoing.message.id)
 }
 
-pub(super) fn judge(answer: &Answer) -> Step {
+/// What Jira says is wrong: in all, and by field.
+fn words(answer: &Answer) -> String {
     let said = answer.json();
-    let (mut words, errors) = (Vec::new(), said["errors"].as_object());
-    words.extend(said["errorMessages"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
-    words.extend(errors.into_iter().flatten().map(|(field, why)| format!("{field}: {}", why.as_str().unwrap_or_default())));
-    let words = words.join("; ");
-    // These are the same in every message.
-    let configured = ["project", "issuetype"].iter().any(|field| said["errors"][field].is_string());
-    if answer.status == 400 && configured {
-        return Verdict::refused(answer, format!("it answers 400: {}; see project and issue_type", cut(&words, 200)));
+    let whole = said["errorMessages"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    let fields = said["errors"].as_object().into_iter().flatten();
+    let fields = fields.map(|(field, why)| format!("{field}: {}", why.as_str().unwrap_or_default()));
+    whole.chain(fields).collect::<Vec<String>>().join("; ")
+}
+
+pub(super) fn judge(answer: &Answer, asked: Asked) -> Step {
+    let words = words(answer);
+    if answer.status == 400 {
+        let short = cut(&words, 200);
+        // These are the same in every message.
+        let fields = answer.json()["errors"].take();
+        let configured = fields.as_object().is_some_and(|all| all.keys().any(|one| !OF_MESSAGE.contains(&one.as_str())));
+        match asked {
+            Asked::Search => {
+                return Verdict::refused(answer, format!("it answers 400 to a search: {short}; see project and user"));
+            }
+            Asked::Issue if configured => {
+                let error = format!(
+                    "it opens no issue: {short}; see project and issue_type, or set up this type of issue so that it has \
+                     labels and asks for no more than summary and description"
+                );
+                return Verdict::refused(answer, error);
+            }
+            Asked::Issue | Asked::Other => {}
+        }
     }
     if answer.status == 429 {
         let after = answer.retry_after.or(Some(AFTER));

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::testing::{answer, built, message, name, request, step, verdict};
 use super::super::{Answer, Destination, Step, Values, Verdict, kind};
+use super::find::around;
 use crate::message::Message;
 use crate::message::MessageKind::{Alert, Resolved, Summary};
 
@@ -61,7 +62,7 @@ fn a_start_reads_the_newest_issues_and_opens_one_where_there_is_none() {
     let created = answer(201, r#"{"id":"10007","key":"WEB-8"}"#);
     let (asked, end) = play(&message(Alert), "", &[list(&[]), list(&[issue(7, "new", "x")]), list(&[]), created]);
     assert_eq!(paths(&asked), ["POST /search/jql", "POST /search/jql", "POST /issue/bulkfetch", "POST /issue"]);
-    assert!(asked[2].2.contains("\"WEB-1\"") && asked[2].2.contains("\"WEB-77\""), "{}", asked[2].2);
+    assert!(asked[2].2.contains("\"WEB-1\"") && asked[2].2.contains("\"WEB-76\""), "{}", asked[2].2);
     let body: Value = serde_json::from_str(&asked[3].2).unwrap();
     assert_eq!(body["fields"]["labels"], json!(["hookline", "hookline-k1"]));
     assert_eq!((&body["fields"]["project"]["key"], &body["fields"]["issuetype"]["name"]), (&json!("WEB"), &json!("Bug")));
@@ -120,8 +121,7 @@ fn each_refusal_has_its_verdict() {
     let of = |status, body: &str| play(&message(Resolved), "WEB-7", &[answer(status, body)]).1;
     for (status, body, expected) in [
         (400, "{}", "rejected"), (401, "", "refused"), (403, "", "refused"), (404, "", "refused"), (410, "", "refused"),
-        (400, r#"{"errors":{"issuetype":"Specify a valid issue type"}}"#, "refused"),
-        (400, r#"{"errors":{"summary":"too long"}}"#, "rejected"), (413, "", "rejected"), (500, "", "retry"),
+        (413, "", "rejected"), (500, "", "retry"),
     ] {
         assert_eq!(name(&of(status, body)), expected, "{status} {body}");
     }
@@ -144,4 +144,61 @@ fn what_is_wrong_with_a_section_is_named_by_its_key() {
     }
     assert_eq!(fault(values().with("site", "acme.atlassian.net")), Some("site"));
     assert_eq!(fault(values().with("user", "a:b")), Some("user"));
+}
+
+#[test]
+fn jira_is_asked_for_a_hundred_issues_at_most() {
+    for newest in [0, 1, 2, 29, 30, 31, 32, 70, 100, 12_345, u64::MAX] {
+        let asked: Vec<u64> = around(newest).collect();
+        assert!((1..=100).contains(&asked.len()), "{newest}: {}", asked.len());
+        assert!(asked.is_sorted() && asked[0] == newest.saturating_sub(30).max(1) && !asked.contains(&0), "{newest}");
+        assert!(newest == u64::MAX || (1..=69).all(|more| asked.contains(&(newest + more))), "{newest}");
+    }
+    assert_eq!([0, 30, 31, 12_345].map(|newest| around(newest).count()), [69, 99, 100, 100]);
+    let (asked, _) = play(&message(Alert), "", &[list(&[]), list(&[issue(400, "new", "x")]), list(&[]), answer(500, "")]);
+    let body: Value = serde_json::from_str(&asked[2].2).unwrap();
+    assert_eq!(body["issueIdsOrKeys"].as_array().unwrap().len(), 100);
+}
+
+/// A start for which no issue is there yet, and the answer to the request that opens one.
+fn opening(answer: Answer) -> Verdict {
+    play(&message(Alert), "", &[list(&[]), list(&[]), list(&[]), answer]).1
+}
+
+#[test]
+fn a_project_that_is_set_up_otherwise_refuses_and_loses_no_message() {
+    for (body, expected) in [
+        (r#"{"errors":{"issuetype":"Specify a valid issue type"}}"#, "refused"),
+        (r#"{"errorMessages":[],"errors":{"customfield_10020":"Team is required."}}"#, "refused"),
+        (r#"{"errors":{"labels":"Field 'labels' cannot be set. It is not on the appropriate screen, or unknown."}}"#, "refused"),
+        (r#"{"errors":{"summary":"too long","customfield_10020":"Team is required."}}"#, "refused"),
+        (r#"{"errors":{"summary":"too long"}}"#, "rejected"),
+        (r#"{"errors":{"description":"Operation value must be an Atlassian Document"}}"#, "rejected"),
+        (r#"{"errorMessages":["INVALID_INPUT"],"errors":{}}"#, "rejected"),
+    ] {
+        let end = opening(answer(400, body));
+        assert_eq!(name(&end), expected, "{body}");
+        if let Verdict::Refused { error, .. } = &end {
+            assert!(error.contains("issue_type") && error.lines().count() == 1, "{error}");
+        }
+    }
+    let Verdict::Refused { error, .. } = opening(answer(400, r#"{"errors":{"customfield_10020":"Team is required."}}"#)) else {
+        panic!("it is lost")
+    };
+    assert!(error.contains("customfield_10020: Team is required."), "{error}");
+    // A project that is not there is said by the search, before an issue is opened.
+    let unknown = r#"{"errorMessages":["The value 'WEB' does not exist for the field 'project'."],"errors":{}}"#;
+    let (_, end) = play(&message(Alert), "", &[answer(400, unknown)]);
+    assert!(matches!(&end, Verdict::Refused { error, .. } if error.contains("see project")), "{end:?}");
+}
+
+#[test]
+fn an_issue_that_cannot_be_moved_is_written_all_the_same() {
+    let known = answer(200, &issue(7, "indeterminate", "b0").to_string());
+    let written = [known, answer(200, r#"{"comments":[]}"#), answer(201, "{}")];
+    let asks = answer(400, r#"{"errorMessages":[],"errors":{"resolution":"Resolution is required."}}"#);
+    for more in [vec![transitions(&["new"])], vec![transitions(&["done"]), asks]] {
+        let (_, end) = play(&message(Resolved), "WEB-7", &[&written[..], &more].concat());
+        assert!(matches!(&end, Verdict::Rejected { written: true, error, .. } if error.starts_with("WEB-7 is written")), "{end:?}");
+    }
 }

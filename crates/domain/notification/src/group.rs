@@ -138,6 +138,17 @@ impl AlertGroup {
         links
     }
 
+    /// The keys whose condition holds after the last alert about them, or those whose condition does not.
+    pub(crate) fn keys(&self, firing: bool) -> Vec<&str> {
+        self.firing.iter().filter(|(_, fires)| **fires == firing).map(|(key, _)| key.as_str()).collect()
+    }
+
+    /// Whether all that it is about is over after its last alert. Keys beyond those that are kept may fire.
+    pub(crate) fn is_over(&self) -> bool {
+        let known = !self.firing.is_empty() && self.firing.len() < MAX_KEYS;
+        self.over == self.alerts || (self.over > 0 && known && !self.firing.values().any(|fires| *fires))
+    }
+
     /// Whether it is about what did not come: a rule that counts never says less than it asks for.
     pub(crate) fn is_quiet(&self) -> bool {
         self.over < self.alerts && (self.count == 0 || self.count < self.threshold)

@@ -373,7 +373,7 @@ impl Planner {
                 template: template.as_ref(),
             };
             let mut message = compose(&context, &gathered);
-            message.thread = Some(self.thread(group, state, &message, &gathered, now_ms));
+            message.thread = Some(self.thread(group, state, (&message, follows), &gathered, now_ms));
             let own_text = template.as_ref().is_some_and(|template| template.text.is_some());
             let in_all = message.thread.as_ref().map_or(0, |thread| thread.count);
             if message.kind == MessageKind::Summary && in_all > message.count && !own_text {

@@ -96,6 +96,32 @@ mod tests {
     }
 
     #[test]
+    fn what_began_and_is_over_is_said_at_every_kind_and_pings_no_person() {
+        let people = crate::destination::testing::people();
+        let mut message = crate::destination::testing::message(MessageKind::Resolved);
+        message.title = "promo-burst: began and is over: 600 events on go.example.com/x".to_owned();
+        message.text = format!("{}\nbetween 03:00 and 03:40 UTC\nOwner: web-ops", message.title);
+        message.links.clear();
+        if let Some(thread) = &mut message.thread {
+            (thread.opens, thread.ends) = (true, true);
+        }
+        for kind in KINDS {
+            let destination = (kind.build)(&examples(kind)).unwrap_or_else(|fault| panic!("{}: {fault:?}", kind.name));
+            let outgoing = Outgoing { message: &message, receipt: "", people: &people, now_ms: 1_764_000_000_000 };
+            let written = first_write(&*destination, &outgoing).unwrap_or_else(|why| panic!("{}: {why}", kind.name));
+            let (said, copies) = match written {
+                Step::Http(request) => (request.body, 0),
+                Step::Mail(mail) => (format!("{}\n{}\n{}", mail.subject, mail.text, mail.html), mail.copy.len()),
+                Step::Append(row) => (row.fields.join(";"), 0),
+                Step::End(end) => panic!("{}: {end:?}", kind.name),
+            };
+            assert!(said.contains("began and is over: 600 events on go.example.com/x"), "{}: {said}", kind.name);
+            let pings = ["U0ANN", "ann@example.com", "ann-gh", "5b10a2844c20165700ede21g"];
+            assert!(copies == 0 && !pings.iter().any(|id| said.contains(id)), "{}: {said}", kind.name);
+        }
+    }
+
+    #[test]
     fn every_kind_shows_what_it_would_write_first() {
         let people = crate::destination::testing::people();
         let message = crate::destination::testing::message(MessageKind::Alert);

@@ -39,6 +39,8 @@ pub(crate) fn message(kind: MessageKind) -> Message {
             count: 7,
             receipt: String::new(),
             firing: Vec::new(),
+            told: Vec::new(),
+            later: Vec::new(),
             acknowledged: false,
         }),
     }

@@ -7,7 +7,7 @@ use event::{Delivery, DeliveryStage};
 use super::gate::span;
 use super::{Gate, Group, Planner, State, Waiting};
 use crate::group::AlertGroup;
-use crate::message::{Digested, Message, MessageContext, bundle_id, compose, compose_digest};
+use crate::message::{Digested, Message, MessageContext, bundle_id, compose_digest, digest_line};
 
 /// Messages that one digest stands for; more of them are several digests, as many as the budget has room for.
 const MOST: usize = 500;
@@ -15,13 +15,15 @@ const MOST: usize = 500;
 const ABOUT: &str = "(digest)";
 
 impl Planner {
-    /// The digests that may go now: of each destination at which something waited, where two or more messages wait.
+    /// The digests that may go now: of each destination at which something waited, where two or more messages wait. A
+    /// ticket or an incident is about one key: those go one by one.
     pub(super) fn digests(&mut self, now_ms: i64) -> Vec<Delivery<'static>> {
         let mut by_destination: BTreeMap<String, (bool, Vec<Group>)> = BTreeMap::new();
         for (group, state) in &self.groups {
             let Some(waiting) = &state.waiting else { continue };
             let known = self.routing.sends(&group.rule, &group.destination, group.test);
-            let joins = waiting.due <= now_ms && known && !group.test && !state.ends_something(waiting);
+            let is_ticket = self.routing.destination(&group.destination).is_some_and(|one| one.keyed);
+            let joins = waiting.due <= now_ms && known && !group.test && !is_ticket && !state.ends_something(waiting);
             if joins && self.gate(group, state, waiting, now_ms) == Gate::Open {
                 let (deferred, members) = by_destination.entry(group.destination.clone()).or_default();
                 *deferred |= waiting.deferred;
@@ -47,7 +49,7 @@ impl Planner {
 
     fn digest(&mut self, destination: &str, members: &[Group], why: &str, now_ms: i64) -> Option<Delivery<'static>> {
         let mut all = AlertGroup::default();
-        let mut digested: Vec<(Digested, u64)> = Vec::new();
+        let mut lines = Vec::new();
         for group in members {
             let Some(waiting) = self.groups.get_mut(group).and_then(|state| state.waiting.take()) else { continue };
             let Waiting { bundle_id, mut held, new, follows, .. } = waiting;
@@ -63,9 +65,7 @@ impl Planner {
                 follows,
                 template: template.as_ref(),
             };
-            let title = compose(&context, &held).title;
-            let one = Digested { rule: group.rule.clone(), group: group.about.clone(), bundle_id, title };
-            digested.push((one, held.count));
+            lines.push(digest_line(&context, &group.about, &held));
             match all.alerts {
                 0 => all = held,
                 _ => all.merge(held),
@@ -79,8 +79,11 @@ impl Planner {
             self.unmarked.insert(group.clone());
         }
         // Most first: by what they count, then by name, so that the same alerts give the same digest.
-        digested.sort_by(|(left, many), (right, more)| more.cmp(many).then(left.bundle_id.cmp(&right.bundle_id)));
-        let speaker = digested.first()?.0.rule.clone();
+        lines.sort_by(|left, right| {
+            let by_count = right.count.cmp(&left.count);
+            by_count.then_with(|| left.digested.bundle_id.cmp(&right.digested.bundle_id))
+        });
+        let speaker = lines.first()?.digested.rule.clone();
         let group = Group { rule: speaker, destination: destination.to_owned(), about: ABOUT.to_owned(), test: false };
         let first = all.alert_ids.first().map(String::as_str).unwrap_or_default();
         let id = bundle_id(destination, &group.rule, ABOUT, false, first);
@@ -95,8 +98,7 @@ impl Planner {
             follows: false,
             template: None,
         };
-        let mut message: Message =
-            compose_digest(&context, &all, digested.into_iter().map(|(one, _)| one).collect(), why);
+        let mut message: Message = compose_digest(&context, &all, lines, why);
         if let Some(notice) = self.spend(&group, now_ms) {
             message.text.push_str(&notice);
         }

@@ -25,6 +25,15 @@ impl State {
     }
 }
 
+impl Waiting {
+    /// Whether it has beginnings, and all of them are over.
+    fn began_and_is_over(&self) -> bool {
+        let mut all = self.held.clone();
+        all.merge(self.new.clone());
+        all.over < all.alerts && all.is_over()
+    }
+}
+
 impl Planner {
     pub(super) fn gate(&self, group: &Group, state: &State, waiting: &Waiting, now_ms: i64) -> Gate {
         // Test data goes nowhere, so it disturbs no person.
@@ -33,16 +42,17 @@ impl Planner {
         };
         let ends = state.ends_something(waiting);
         if !ends {
-            let acknowledged = || {
-                let open = state.open.as_ref()?;
-                [&open.first, &open.last].into_iter().find_map(|id| self.live.acknowledged(id, now_ms))
-            };
+            let acknowledged = || state.is_taken_care_of(self.is_keyed(group), waiting, &self.live, now_ms);
             if let Some(why) = self.live.paused_rule(&group.rule, now_ms).or_else(acknowledged) {
                 return Gate::Dropped(why);
             }
         }
         if self.live.pauses(&group.destination, now_ms) {
             return Gate::Shut;
+        }
+        // A ticket or an incident asks for something to be done: by now, nothing is.
+        if destination.keyed && waiting.deferred && state.open.is_none() && waiting.began_and_is_over() {
+            return Gate::Dropped(format!("it was over before {} took messages again", destination.name));
         }
         if let Some(open) = &destination.open
             && !open.hours.cover(now_ms)

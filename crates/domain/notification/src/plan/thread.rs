@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use event::{Delivery, DeliveryStage, keyed_hash_hex};
 
-use super::{Group, Planner, State};
+use super::{Group, Planner, State, Waiting};
+use crate::calm::Live;
 use crate::group::{AlertGroup, MAX_KEYS};
-use crate::message::{Message, MessageKind, Thread};
+use crate::message::{Message, Thread};
 
 /// What is open at a destination for so long after its last message is forgotten, in milliseconds.
 const OPEN_MS: i64 = 7 * 86_400_000;
+/// Links without a key that are known to be told of.
+const MAX_TOLD: usize = 100;
 
 /// What a group has opened at its destination.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub(super) struct OpenThread {
     pub(super) receipt: String,
     /// The keys whose condition holds.
     pub(super) firing: BTreeSet<String>,
+    /// Of rules that fire on every event, without a key: the links that were told of, the first of them, hashed.
+    told: BTreeSet<String>,
+    /// Those of both that the message which opened it did not name.
+    later: BTreeSet<String>,
     /// Whether the receiver was told that a person takes care of it.
     pub(super) acknowledged: bool,
     /// It is forgotten then.
@@ -33,9 +40,49 @@ pub(super) struct OpenThread {
 
 impl OpenThread {
     pub(super) fn of(thread: Thread, bundle_id: &str, at: i64) -> Self {
-        let Thread { first, title, count, receipt, firing, acknowledged, .. } = thread;
-        let firing = firing.into_iter().collect();
-        Self { first, last: bundle_id.to_owned(), title, count, receipt, firing, acknowledged, until: at + OPEN_MS }
+        let Thread { first, title, count, receipt, firing, told, later, acknowledged, .. } = thread;
+        Self {
+            first,
+            last: bundle_id.to_owned(),
+            title,
+            count,
+            receipt,
+            firing: firing.into_iter().collect(),
+            told: told.into_iter().collect(),
+            later: later.into_iter().collect(),
+            acknowledged,
+            until: at + OPEN_MS,
+        }
+    }
+
+    /// Whether a key or link was told of, up to the message that opened it or up to the last one.
+    fn has_told(&self, about: &str, at_first: bool) -> bool {
+        (self.firing.contains(about) || self.told.contains(about)) && !(at_first && self.later.contains(about))
+    }
+
+    /// Takes notice of what a message tells of; `opens` if it is the first.
+    fn note(&mut self, alerts: &AlertGroup, keyed: bool, opens: bool) {
+        for (key, firing) in &alerts.firing {
+            match firing {
+                true if self.firing.len() < MAX_KEYS => {
+                    if self.firing.insert(key.clone()) && !opens {
+                        self.later.insert(key.clone());
+                    }
+                }
+                true => {}
+                false => {
+                    self.firing.remove(key);
+                    self.later.remove(key);
+                }
+            }
+        }
+        if !keyed && alerts.firing.is_empty() {
+            for link in alerts.links.keys() {
+                if self.told.len() < MAX_TOLD && self.told.insert(hashed(link)) && !opens {
+                    self.later.insert(hashed(link));
+                }
+            }
+        }
     }
 
     /// As a message stands in it that neither opens nor ends it.
@@ -49,8 +96,42 @@ impl OpenThread {
             count: self.count,
             receipt: self.receipt.clone(),
             firing: self.firing.iter().cloned().collect(),
+            told: self.told.iter().cloned().collect(),
+            later: self.later.iter().cloned().collect(),
             acknowledged: self.acknowledged,
         }
+    }
+}
+
+/// A link as threads know it: its name may be one that does not leave.
+fn hashed(link: &str) -> String {
+    keyed_hash_hex(&["told.v1", link])
+}
+
+impl State {
+    /// Why what waits is not told: a person takes care of what is open, and it is about nothing else. What the message
+    /// that was acknowledged did not name is told.
+    pub(super) fn is_taken_care_of(&self, keyed: bool, waiting: &Waiting, live: &Live, now_ms: i64) -> Option<String> {
+        let open = self.open.as_ref()?;
+        [(&open.last, false), (&open.first, true)].into_iter().find_map(|(id, at_first)| {
+            let why = live.acknowledged(id, now_ms)?;
+            // Each key has its own message.
+            (keyed || waiting.is_about(|about| open.has_told(about, at_first))).then_some(why)
+        })
+    }
+}
+
+impl Waiting {
+    /// Whether all that fires in it is this, or, of rules that fire on every event, all its links are.
+    fn is_about(&self, known: impl Fn(&str) -> bool) -> bool {
+        let both = [&self.new, &self.held];
+        if both.iter().all(|alerts| alerts.firing.is_empty()) {
+            let mut links = both.iter().flat_map(|alerts| alerts.links.keys());
+            return both.iter().all(|alerts| alerts.other_links == 0) && links.all(|link| known(&hashed(link)));
+        }
+        let older = self.held.firing.iter().filter(|(key, _)| !self.new.firing.contains_key(*key));
+        let mut firing = self.new.firing.iter().chain(older).filter(|(_, fires)| **fires);
+        both.iter().all(|alerts| alerts.firing.len() < MAX_KEYS) && firing.all(|(key, _)| known(key))
     }
 }
 
@@ -75,13 +156,18 @@ impl Planner {
 
     /// Whether what a group has opened is still to be known when nothing is said about it for a while.
     pub(super) fn stays_open(&self, group: &Group, state: &State, now_ms: i64) -> bool {
-        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
+        let keyed = self.is_keyed(group);
         state.open.as_ref().is_some_and(|open| open.until > now_ms && (keyed || !open.firing.is_empty()))
+    }
+
+    /// Whether a group is about one key.
+    pub(super) fn is_keyed(&self, group: &Group) -> bool {
+        self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination))
     }
 
     /// By what the messages of a group belong together at its destination.
     pub(super) fn thread_key(&self, group: &Group) -> String {
-        let keyed = self.routing.rule(&group.rule).is_some_and(|rule| self.routing.keyed(rule, &group.destination));
+        let keyed = self.is_keyed(group);
         let test = if group.test { "test" } else { "" };
         match keyed {
             // The same at every destination and for ever, so that an end finds its start.
@@ -95,13 +181,13 @@ impl Planner {
         &self,
         group: &Group,
         state: &mut State,
-        message: &Message,
+        (message, follows): (&Message, bool),
         alerts: &AlertGroup,
         now_ms: i64,
     ) -> Thread {
         let key = self.thread_key(group);
         // What follows is due when the quiet ends, so it finds what was opened though nothing fires.
-        let follows = message.kind == MessageKind::Summary;
+        let follows = follows && alerts.over < alerts.alerts;
         let known = match follows || self.is_known(group, state, now_ms) {
             true => state.open.take(),
             false => None,
@@ -114,17 +200,13 @@ impl Planner {
             count: 0,
             receipt: String::new(),
             firing: BTreeSet::new(),
+            told: BTreeSet::new(),
+            later: BTreeSet::new(),
             acknowledged: false,
             until: now_ms,
         });
         open.count += message.count;
-        for (key, firing) in &alerts.firing {
-            match firing {
-                true if open.firing.len() < MAX_KEYS => drop(open.firing.insert(key.clone())),
-                true => {}
-                false => drop(open.firing.remove(key)),
-            }
-        }
+        open.note(alerts, self.is_keyed(group), unknown);
         let ends = open.firing.is_empty() && alerts.firing.values().any(|firing| !firing);
         // An end of what nothing is known about opens nothing.
         let opens = unknown && alerts.over < alerts.alerts;
@@ -137,6 +219,8 @@ impl Planner {
             count: open.count,
             receipt: open.receipt,
             firing: open.firing.into_iter().collect(),
+            told: open.told.into_iter().collect(),
+            later: open.later.into_iter().collect(),
             acknowledged: open.acknowledged,
         };
         state.open = (!ends).then(|| OpenThread::of(thread.clone(), &message.id, now_ms));

@@ -5,8 +5,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod acknowledged;
 mod clock;
+mod ended;
 mod restart;
+mod tickets;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -184,6 +184,8 @@ fn of_thread(destination: &str, bundle_id: &str, first: &str, ends: bool) -> Pen
         receipt: String::new(),
         acknowledged: false,
         firing: Vec::new(),
+        told: Vec::new(),
+        later: Vec::new(),
     };
     let kind = if ends { MessageKind::Resolved } else { MessageKind::Alert };
     PendingDelivery {
@@ -360,6 +362,46 @@ async fn a_webhook_that_rejects_five_messages_in_a_row_refuses() {
     assert_eq!(stages, [failed, failed, failed, failed, DeliveryStage::Attempted]);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((receiver.got().len(), running.circuit("hook")), (5, true));
+}
+
+#[tokio::test]
+async fn any_kind_that_rejects_five_messages_in_a_row_refuses_and_the_rest_stays_owed() {
+    let receiver = Receiver::start(|_| StatusCode::BAD_REQUEST.into_response()).await;
+    let values = Values::default().with("url", &receiver.url());
+    let running = Running::start(vec![destination("cards", "teams", values)]);
+    for number in 0..8 {
+        running.workers.give(owed("cards", &format!("b{number}")));
+    }
+    let mut stages = Vec::new();
+    for _ in 0..5 {
+        stages.push(running.outcome().await.stage);
+    }
+    let failed = DeliveryStage::Failed;
+    assert_eq!(stages, [failed, failed, failed, failed, DeliveryStage::Attempted]);
+    assert_eq!((receiver.got().len(), running.circuit("cards")), (5, true));
+}
+
+#[tokio::test]
+async fn messages_that_are_written_in_part_are_no_sign_of_a_refusal() {
+    // HubSpot takes each note, and does not know its contact.
+    let receiver = Receiver::start(|number| match number % 2 {
+        0 => (StatusCode::OK, r#"{"results":[{"id":"9"}]}"#).into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
+    })
+    .await;
+    let values = Values::default().with("token", "t").with("api", &format!("http://{}", receiver.address));
+    let running = Running::start(vec![destination("notes", "hubspot", values)]);
+    for number in 0..7 {
+        let id = format!("b{number}");
+        let attributes = BTreeMap::from([("contact".to_owned(), "7".to_owned())]);
+        let about = Message { attributes, ..message(&id) };
+        running.workers.give(PendingDelivery { message: Ok(about), ..owed("notes", &id) });
+    }
+    for _ in 0..7 {
+        let told = running.outcome().await;
+        assert_eq!((told.stage, told.status), (DeliveryStage::Failed, 404), "{told:?}");
+    }
+    assert!(!running.circuit("notes"));
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub(crate) fn documented(heading: &str) -> Vec<Vec<String>> {
 #[test]
 fn every_referrer_of_the_documentation_has_the_class_that_it_says() {
     let rows = documented("## From where: the referrer");
-    assert_eq!(rows.len(), 7);
+    assert_eq!(rows.len(), 6);
     for row in rows {
         let event = LinkEvent { r#type: EventType::Click, ..LinkEvent::default() };
         let event = enriched(event, Hints { referrer: Some(&row[2]), ..Hints::default() });

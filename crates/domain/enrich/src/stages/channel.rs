@@ -133,7 +133,7 @@ const SOURCES: &[(&str, &[&str])] = &[
     ("ai", &["chatgpt", "openai", "perplexity", "claude", "copilot", "gemini", "grok", "deepseek", "mistral"]),
     ("chat", &["slack", "teams", "msteams", "microsoftteams"]),
     ("sms", &["sms", "twilio"]),
-    ("push", &["push", "pushnotification"]),
+    ("push", &["push", "pushnotification", "pushnotifications", "webpush", "firebase"]),
     ("qr", &["qr", "qrcode"]),
     ("bio", &["linktree", "linkinbio", "bio"]),
     ("audio", &["podcast", "spotify"]),
@@ -210,7 +210,12 @@ fn of_medium<'c>(medium: &str, overrides: &'c Channels) -> Option<&'c str> {
     if paid || folded == "ppc" {
         return Some("paid");
     }
-    folded.ends_with("push").then_some("push")
+    // As GA4 has them: youtube_video; web-push, push_notification, mobile app.
+    if folded.contains("video") {
+        return Some("video");
+    }
+    let push = folded.ends_with("push") || folded.contains("mobile") || folded.contains("notification");
+    push.then_some("push")
 }
 
 fn of_source<'c>(source: &str, overrides: &'c Channels) -> Option<&'c str> {
@@ -290,9 +295,20 @@ mod tests {
             (&["qr", "qr code", "QR_Code"], "qr"),
             (&["organic", "organic search"], "search"),
             (&["sms", "SMS", "text message"], "sms"),
-            (&["push", "web-push", "mobile", "notification"], "push"),
+            (
+                &[
+                    "push",
+                    "web-push",
+                    "mobile",
+                    "notification",
+                    "push_notification",
+                    "Push-Notifications",
+                    "mobile app",
+                ],
+                "push",
+            ),
             (&["ai-assistant", "ai assistant"], "ai"),
-            (&["video"], "video"),
+            (&["video", "youtube_video", "video-ad"], "video"),
             (&["audio", "podcast"], "audio"),
             (&["referral", "link", "app"], "referral"),
         ] {

@@ -77,8 +77,7 @@ fn class(host: &str) -> Class {
     if host.is_empty() {
         return Class::Direct;
     }
-    let mail = || (host.starts_with("webmail.") || host.starts_with("deref-gmx.")).then_some(Class::Email);
-    map::class_of(host).or_else(mail).unwrap_or(Class::Other)
+    map::class_of(host).unwrap_or(Class::Other)
 }
 
 /// The class of a host or app that the map knows; `None` when it knows none.
@@ -183,6 +182,28 @@ mod tests {
             ("suche.t-online.de", Class::Search),
             ("search.example", Class::Other),
             ("news.example", Class::Other),
+            // What a site calls its own search is not a search engine, in any language.
+            ("recherche.univ-lyon2.fr", Class::Other),
+            ("ricerca.example.it", Class::Other),
+            ("portal.pesquisa.example.br", Class::Other),
+            ("search.google.com", Class::Other),
+            ("search.library.example.edu", Class::Other),
+            ("de.search.yahoo.com", Class::Search),
+            ("m.suche.web.de", Class::Search),
+            ("ricerca.virgilio.it", Class::Search),
+            // A provider's or a portal's domain has more than its search, or its mail.
+            ("webmail.charter.net", Class::Email),
+            ("mail.goo.ne.jp", Class::Email),
+            ("webmail.arcor.de", Class::Email),
+            ("www.charter.net", Class::Search),
+            ("search.goo.ne.jp", Class::Search),
+            ("blog.goo.ne.jp", Class::Other),
+            ("www.nintendo.co.jp", Class::Other),
+            ("login.live.com", Class::Other),
+            ("news.mail.ru", Class::Other),
+            ("touch.mail.ru", Class::Email),
+            ("mail.example.com", Class::Email),
+            ("mail.example", Class::Other),
         ] {
             assert_eq!(class(host), expected, "{host}");
         }

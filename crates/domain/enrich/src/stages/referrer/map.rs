@@ -1,5 +1,6 @@
-//! Which kind of place a host or an app is: one map, asked for the host and then for each parent, so the most specific entry
-//! counts. The entries are in `lists/referrers.tsv`.
+//! Which kind of place a host or an app is: one map, asked for the host and then for each parent, so the most specific
+//! entry counts. The entries are in `lists/referrers.tsv`. What a host is called says little: `search.example.com` is
+//! mostly the search of one site, so search engines are listed.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,27 +11,8 @@ const LIST: &str = include_str!("../../../lists/referrers.tsv");
 
 static MAP: LazyLock<Map> = LazyLock::new(|| Map::new(LIST));
 
-/// First names of hosts that mean "search" in some language: `search.walla.co.il`, `suche.t-online.de`.
-const SEARCH_NAMES: [&str; 18] = [
-    "search",
-    "websearch",
-    "isearch",
-    "searches",
-    "safesearch",
-    "aolsearch",
-    "suche",
-    "recherche",
-    "rechercher",
-    "busca",
-    "buscador",
-    "pesquisa",
-    "ricerca",
-    "szukaj",
-    "hledani",
-    "otsing",
-    "poisk",
-    "arama",
-];
+/// First names of hosts where people read their mail, under a provider's domain or under a company's.
+const MAIL_NAMES: [&str; 3] = ["webmail.", "mail.", "deref-gmx."];
 
 /// The last names of hosts under which countries register names at the third place: `google.co.uk`.
 const SECOND_NAMES: [&str; 6] = ["co", "com", "net", "org", "ne", "or"];
@@ -48,7 +30,7 @@ struct Map {
     anywhere: HashMap<&'static str, Class>,
 }
 
-/// The class of a host or of an app's name, in lower case; `None` when no entry knows it.
+/// The class of a host or of an app's name, in lower case; `None` when neither an entry nor its first name says one.
 pub(super) fn class_of(host: &str) -> Option<Class> {
     MAP.class_of(host)
 }
@@ -75,8 +57,8 @@ impl Map {
     fn class_of(&self, host: &str) -> Option<Class> {
         let host = host.strip_prefix("www.").unwrap_or(host);
         let exact = self.hosts.get(host).map(|entry| entry.class);
-        let known = exact.or_else(|| self.under_any_country(host)).or_else(|| self.below_an_entry(host));
-        known.or_else(|| names_a_search(host).then_some(Class::Search))
+        let by_name = || names_mail(host).then_some(Class::Email);
+        exact.or_else(|| self.under_any_country(host)).or_else(by_name).or_else(|| self.below_an_entry(host))
     }
 
     fn below_an_entry(&self, host: &str) -> Option<Class> {
@@ -107,11 +89,9 @@ fn without_country(host: &str) -> Option<&str> {
     }
 }
 
-fn names_a_search(host: &str) -> bool {
-    let mut names = host.split('.');
-    let (first, second) = (names.next().unwrap_or_default(), names.next());
-    // `de.search.yahoo.com`, `images.search.yahoo.com`.
-    names.next().is_some() && (SEARCH_NAMES.contains(&first) || second.is_some_and(|name| SEARCH_NAMES.contains(&name)))
+/// `mail.charter.net`, `webmail.example.com`; not `mail.example`, which is a domain.
+fn names_mail(host: &str) -> bool {
+    host.split('.').count() > 2 && MAIL_NAMES.iter().any(|name| host.starts_with(name))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod reader_context;
 mod reports;
 mod scan;
 mod shell;
+mod waiting;
 
 use std::time::Duration;
 

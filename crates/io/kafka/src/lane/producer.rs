@@ -1,5 +1,6 @@
 //! The transactional producer of a lane.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use super::bounded::{ASKED_FOR, BoundedClient};
 use super::error::{TxnError, classify};
 use super::fence::Writes;
 use super::reports::{LaneContext, Reports, Written};
+use super::waiting::{Ready, Waiting};
 use super::{End, Proof, pause};
 use crate::cluster::{Cluster, Quiet, Voice};
 use crate::topics::Topic;
@@ -47,6 +49,8 @@ pub struct LaneProducer {
     opened_ms: Option<i64>,
     groups: Vec<(String, Arc<ConsumerGroupMetadata>)>,
     writes: Writes,
+    /// Records of the open transaction that the client does not have yet.
+    waiting: RefCell<Waiting>,
     /// The last proof that the lane is ours.
     proof: Proof,
 }
@@ -66,7 +70,8 @@ impl LaneProducer {
         writes: Writes,
         proof: Proof,
     ) -> Self {
-        Self { cluster, id, producer, txn_timeout, opened_ms: None, groups: Vec::new(), writes, proof }
+        let waiting = RefCell::default();
+        Self { cluster, id, producer, txn_timeout, opened_ms: None, groups: Vec::new(), writes, waiting, proof }
     }
 
     /// The transactional id.
@@ -87,6 +92,7 @@ impl LaneProducer {
     /// When the producer is fenced or broken, or a transaction is open already.
     pub fn begin(&mut self) -> Result<(), TxnError> {
         *self.producer.context().reports() = Reports::default();
+        self.waiting.get_mut().clear();
         self.opened_ms = None;
         self.producer.begin_transaction().map_err(|error| self.classify("begin", &error).unless_abortable())?;
         self.opened_ms = Some(now_ms());
@@ -119,12 +125,14 @@ impl LaneProducer {
         self.abort()
     }
 
-    /// Hands a record to the client, which copies it. It is written by the time [`LaneProducer::flush`] has returned.
+    /// Takes a copy of a record into the transaction. It is written by the time [`LaneProducer::flush`] has returned;
+    /// before that, the client gets it in a batch (`lane/waiting.rs`).
     ///
-    /// A full queue is waited for, at most half of the transaction's timeout.
+    /// Where much waits, the client is waited for, at most half of the transaction's timeout.
     ///
     /// # Errors
-    /// [`TxnError::TooLarge`] leaves the transaction as it was; any other error does not.
+    /// [`TxnError::TooLarge`] leaves the transaction as it was; any other error does not, and may be about a record
+    /// that was sent before.
     pub fn send<N: AsRef<str>, V: AsRef<[u8]>>(
         &self,
         topic: Topic,
@@ -133,10 +141,56 @@ impl LaneProducer {
         payload: Option<&[u8]>,
         headers: &[(N, V)],
     ) -> Result<(), TxnError> {
-        let mut record = BaseRecord::with_opaque_to(topic.name(), topic as usize).partition(i32::from(partition));
-        record.key = key;
-        record.payload = payload;
-        record.headers = owned_headers(headers);
+        let mut record = Ready { topic, partition, key, payload, headers: owned_headers(headers) };
+        let mut waiting = self.waiting.borrow_mut();
+        if record.is_large() {
+            // It may be more than the client takes, which has to be said now.
+            while !waiting.is_empty() {
+                waiting.hand_over(|before| self.produce(before))?;
+            }
+            return self.produce(&mut record);
+        }
+        waiting.push(record);
+        if waiting.is_due() && self.has_nothing() {
+            waiting.hand_over(|next| self.produce(next))?;
+        }
+        if waiting.has_room() { Ok(()) } else { self.make_room(&mut waiting) }
+    }
+
+    /// Waits until the client has taken enough for more to be added; what failed is told by the flush.
+    fn make_room(&self, waiting: &mut Waiting) -> Result<(), TxnError> {
+        let give_up = Instant::now() + self.txn_timeout / 2;
+        while !waiting.has_room() && self.producer.context().reports().failed == 0 {
+            if self.has_nothing() {
+                waiting.hand_over(|next| self.produce(next))?;
+            } else if Instant::now() >= give_up {
+                return Err(self.full());
+            } else {
+                pause("room in the queue to the broker", Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the client has no record that is not reported.
+    fn has_nothing(&self) -> bool {
+        self.producer.poll(Duration::ZERO);
+        self.producer.in_flight_count() == 0
+    }
+
+    fn full(&self) -> TxnError {
+        let reason = "the queue to the broker stayed full".into();
+        TxnError::Abortable { id: self.id.clone(), doing: "send", reason }
+    }
+
+    /// Hands a record to the client, which copies it. A full queue is waited for, at most half of the transaction's
+    /// timeout.
+    fn produce(&self, ready: &mut Ready<'_>) -> Result<(), TxnError> {
+        let mut record =
+            BaseRecord::with_opaque_to(ready.topic.name(), ready.topic as usize).partition(i32::from(ready.partition));
+        record.key = ready.key;
+        record.payload = ready.payload;
+        record.headers = ready.headers.take();
         let mut give_up = None;
         loop {
             match self.producer.send(record) {
@@ -144,19 +198,15 @@ impl LaneProducer {
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
                     let now = Instant::now();
                     if now >= *give_up.get_or_insert(now + self.txn_timeout / 2) {
-                        return Err(TxnError::Abortable {
-                            id: self.id.clone(),
-                            doing: "send",
-                            reason: "the queue to the broker stayed full".into(),
-                        });
+                        return Err(self.full());
                     }
                     self.producer.poll(Duration::ZERO);
                     pause("room in the queue to the broker", Duration::from_millis(1));
                     record = same;
                 }
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
-                    let bytes = key.map_or(0, <[u8]>::len) + payload.map_or(0, <[u8]>::len);
-                    return Err(TxnError::TooLarge { topic, partition, bytes });
+                    let Ready { topic, partition, .. } = *ready;
+                    return Err(TxnError::TooLarge { topic, partition, bytes: ready.bytes() });
                 }
                 Err((error, _)) => return Err(self.classify("send", &error)),
             }
@@ -168,7 +218,13 @@ impl LaneProducer {
     /// # Errors
     /// When a record was not delivered, in time or at all: the transaction cannot commit.
     pub fn flush(&mut self) -> Result<Written, TxnError> {
-        if !self.deliver(Instant::now() + self.txn_timeout) && self.producer.context().reports().failed == 0 {
+        let deadline = Instant::now() + self.txn_timeout;
+        let mut all = self.deliver(deadline);
+        while all && !self.waiting.get_mut().is_empty() && self.producer.context().reports().failed == 0 {
+            self.waiting.borrow_mut().hand_over(|next| self.produce(next))?;
+            all = self.deliver(deadline);
+        }
+        if !all && self.producer.context().reports().failed == 0 {
             let late = KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut);
             return Err(self.classify("deliver all records in time", &late));
         }
@@ -321,6 +377,7 @@ impl LaneProducer {
         // An abort right after the first records of a transaction can overtake their partitions on the way to the coordinator, which
         // then knows of no transaction to end, and the client declares itself broken (librdkafka 2.12, seen once in 15 times with
         // 20,000 records under way). So what is under way arrives first, unless it fails or takes long.
+        self.waiting.get_mut().clear();
         let arrived = Instant::now() + self.txn_timeout / 10;
         self.deliver(arrived);
         let deadline = Instant::now() + self.txn_timeout;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use event::{Erasure, LinkEvent, Value};
+use event::wire::Ids;
+use event::{DecodeError, Erasure, LinkEvent, Value};
 
 use crate::erase::{ERASED, stub};
 use crate::native::{Columns, Constant};
@@ -27,6 +28,51 @@ impl fmt::Display for BlockId {
     }
 }
 
+/// Why a record of `events` did not become a row.
+#[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    /// It holds no event that this version can read.
+    #[error(transparent)]
+    Unreadable(#[from] DecodeError),
+    /// The event's declaration does not fit its columns.
+    #[error(transparent)]
+    Shape(#[from] WarehouseError),
+}
+
+/// Records of a lane are in the order in which they were received, but for clocks of instances of ingest and requests that
+/// took long. Erasures are asked of every event until one was received so long after the last of them.
+const PAST_ERASURES_MS: i64 = 3_600_000;
+
+/// Where a block finds what it is known by among the columns of an event.
+const RAW_OFFSET: usize = place_of("raw_offset");
+const RECEIVED_AT: usize = place_of("received_at");
+
+#[expect(clippy::panic, reason = "while it is compiled")]
+const fn place_of(name: &str) -> usize {
+    let mut at = 0;
+    while at < LinkEvent::COLUMNS.len() {
+        if is_same(LinkEvent::COLUMNS[at].name.as_bytes(), name.as_bytes()) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("an event has no such column")
+}
+
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < one.len() {
+        if one[at] != other[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// The rows of one block that go to one database.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows {
@@ -44,7 +90,7 @@ impl Rows {
         let mut row = self.columns.row();
         event.visit(|value| row.push(value));
         row.finish()?;
-        self.note(event);
+        self.note(event.raw_offset, event.received_at.0);
         Ok(())
     }
 
@@ -55,13 +101,29 @@ impl Rows {
         let mut outcome = Some(Value::Text(ERASED));
         stub.visit(|value| row.push(outcome.take().unwrap_or(value)));
         row.finish()?;
-        self.note(stub);
+        self.note(stub.raw_offset, stub.received_at.0);
         Ok(())
     }
 
-    fn note(&mut self, event: &LinkEvent<'_>) {
-        self.offsets.push(event.raw_offset);
-        let at = event.received_at.0;
+    /// As [`Self::push`], from the value of a record of `events`.
+    fn push_value(&mut self, ids: &Ids, value: &[u8]) -> Result<(), RowError> {
+        let (mut offset, mut received) = (0, 0);
+        let mut row = self.columns.row();
+        LinkEvent::visit_wire(ids, value, |value| {
+            match (row.place(), value) {
+                (RAW_OFFSET, Value::Unsigned(number)) => offset = number,
+                (RECEIVED_AT, Value::Time(at)) => received = at,
+                _ => {}
+            }
+            row.push(value);
+        })?;
+        row.finish()?;
+        self.note(offset, received);
+        Ok(())
+    }
+
+    fn note(&mut self, offset: u64, at: i64) {
+        self.offsets.push(offset);
         self.received = Some(self.received.map_or((at, at), |(low, high)| (low.min(at), high.max(at))));
     }
 
@@ -99,17 +161,20 @@ pub struct BlockBuilder {
     production: Rows,
     test: Rows,
     erasures: Vec<Erasure>,
+    /// Whether a value may be one that was erased.
+    asks: bool,
 }
 
 impl BlockBuilder {
     /// An empty block of a lane.
     pub fn new(incarnation: impl Into<String>, lane: u16) -> Self {
         let (production, test) = (Rows::new(), Rows::new());
-        Self { incarnation: incarnation.into(), lane, production, test, erasures: Vec::new() }
+        Self { incarnation: incarnation.into(), lane, production, test, erasures: Vec::new(), asks: false }
     }
 
     /// From now on, what these erasures are about becomes a stub.
     pub fn without(&mut self, erasures: Vec<Erasure>) {
+        self.asks = !erasures.is_empty();
         self.erasures = erasures;
     }
 
@@ -128,6 +193,28 @@ impl BlockBuilder {
     #[cold]
     fn push_stub(&mut self, stub: &LinkEvent<'_>) -> Result<(), WarehouseError> {
         if stub.test { self.test.push_stub(stub) } else { self.production.push_stub(stub) }
+    }
+
+    /// Adds the event that the value of a record of `events` holds.
+    ///
+    /// # Errors
+    /// When it holds none, or as [`Self::push`]. The block is then of no use.
+    #[inline]
+    pub fn push_value(&mut self, ids: &Ids, value: &[u8]) -> Result<(), RowError> {
+        if self.asks {
+            return self.push_unless_erased(ids, value);
+        }
+        let rows = if LinkEvent::is_test_on_wire(value) { &mut self.test } else { &mut self.production };
+        rows.push_value(ids, value)
+    }
+
+    #[cold]
+    fn push_unless_erased(&mut self, ids: &Ids, value: &[u8]) -> Result<(), RowError> {
+        let event = LinkEvent::from_wire(ids, value)?;
+        // No event that comes from here on was received before an erasure.
+        let is_past = |erasure: &Erasure| event.received_at.0 > erasure.through.0.saturating_add(PAST_ERASURES_MS);
+        self.asks = !self.erasures.iter().all(is_past);
+        Ok(self.push(&event)?)
     }
 
     /// How many rows wait, of both kinds.
@@ -153,6 +240,7 @@ impl BlockBuilder {
     pub fn clear(&mut self) {
         self.production = Rows::new();
         self.test = Rows::new();
+        self.asks = !self.erasures.is_empty();
     }
 }
 

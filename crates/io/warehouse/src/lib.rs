@@ -30,7 +30,7 @@ mod tidy;
 mod tokens;
 mod views;
 
-pub use block::{Block, BlockBuilder, BlockId};
+pub use block::{Block, BlockBuilder, BlockId, RowError};
 pub use closing::{Closed, Day, DayCompared, OpenDay};
 pub use connect::{Settings, Side, Warehouse, quote};
 pub use dead_letters::{

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use event::{Cut, Erasure, LinkEvent};
+use event::{Cut, Erasure};
 use kafka::Topic;
 use kafka::lane::{
     End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Record, ScanError, Stage, Writes,
@@ -12,7 +12,7 @@ use kafka::positions::Positions;
 use runtime::clock::since_1970;
 use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
-use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, Warehouse, WarehouseError};
+use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, RowError, Warehouse, WarehouseError};
 
 use crate::metrics::ReportMetrics;
 use crate::standing::{Before, GROUP, Held, Moment, Standing};
@@ -46,10 +46,7 @@ struct OpenLane<'s> {
     reader: LaneReader,
     blocks: BlockStore,
     builder: BlockBuilder,
-    /// When the lane was opened, in milliseconds since 1970: what was received before may have been written before,
-    /// and erased.
-    opened_ms: i64,
-    /// Whether the builder knows what was erased.
+    /// Whether the builder knows what was erased: what comes first may have been written before, and erased.
     knows_erasures: bool,
     /// The traced rows of the open block.
     traced: Traced,
@@ -85,7 +82,6 @@ impl<'s> OpenLane<'s> {
             reader,
             blocks: settings.warehouse.blocks(),
             builder: BlockBuilder::new(settings.control.incarnation.clone(), lane),
-            opened_ms: Moment::now().wall_ms,
             knows_erasures: false,
             traced: Traced::default(),
             standing,
@@ -101,19 +97,17 @@ impl<'s> OpenLane<'s> {
             for record in &records {
                 match record.payload() {
                     Some(value) => {
-                        let event = LinkEvent::from_wire(&self.settings.ids, value).map_err(|error| {
-                            End::halt(
-                                HaltReason::UndecodableEvent,
-                                format!("events/{} at offset {}: {error}", self.lane, record.offset()),
-                            )
-                        })?;
-                        if !self.knows_erasures && event.received_at.0 <= self.opened_ms {
+                        if !self.knows_erasures {
                             self.builder.without(erasures(self.settings)?);
                             self.knows_erasures = true;
                         }
-                        self.builder
-                            .push(&event)
-                            .map_err(|error| End::halt(HaltReason::ColumnShape, error.to_string()))?;
+                        self.builder.push_value(&self.settings.ids, value).map_err(|error| match error {
+                            RowError::Unreadable(error) => End::halt(
+                                HaltReason::UndecodableEvent,
+                                format!("events/{} at offset {}: {error}", self.lane, record.offset()),
+                            ),
+                            RowError::Shape(error) => End::halt(HaltReason::ColumnShape, error.to_string()),
+                        })?;
                         if self.settings.traces.is_on() {
                             self.traced.row(self.lane, record);
                         }

@@ -174,6 +174,9 @@ impl ProducerContext for EdgeContext {
 
 /// The largest record that is taken, in bytes; the client's own limit of 2,000,000 counts its framing as well.
 const MAX_RECORD: usize = 1_900_000;
+/// How long reports are waited for at once. The client waits whole milliseconds and asks without a pause for the rest:
+/// the rest is a little more than nothing, not a little less than one.
+const REPORTS_WITHIN: Duration = Duration::from_micros(100_050);
 /// How often the brokers are asked while nothing is delivered.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Ended on a thread of its own, whichever thread uses it last: its end can wait for an answer that never comes.
@@ -423,7 +426,7 @@ fn take_reports(shared: &Shared) {
     while !shared.stop.load(Ordering::Relaxed) {
         beat.tick();
         let client = shared.client();
-        client.poll(Duration::from_millis(100));
+        client.poll(REPORTS_WITHIN);
         if let Some((code, reason)) = client.client().fatal_error() {
             tracing::error!(?code, reason, "the edge producer has ended itself; starting another");
             replace(shared, &client);

@@ -34,9 +34,26 @@ pub fn pause(why: &'static str, how_long: Duration) {
     std::thread::sleep(how_long);
 }
 
+/// A wait for the client, which waits whole milliseconds and asks without a pause for what is left: each wait that was
+/// not whole burnt most of a millisecond, and a lane without records waits five times a second.
+fn whole_milliseconds(wait: Duration) -> Duration {
+    Duration::from_millis(wait.as_nanos().div_ceil(1_000_000) as u64)
+}
+
 // A lane may be opened on one thread and run on another.
 const _: () = {
     const fn moves_between_threads<T: Send>() {}
     moves_between_threads::<LaneProducer>();
     moves_between_threads::<LaneReader>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_leaves_nothing_that_the_client_would_ask_for_without_a_pause() {
+        let of = |nanos| whole_milliseconds(Duration::from_nanos(nanos)).as_nanos();
+        assert_eq!([0, 1, 999_999, 1_000_000, 199_998_000].map(of), [0, 1_000_000, 1_000_000, 1_000_000, 200_000_000]);
+    }
+}

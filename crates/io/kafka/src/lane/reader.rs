@@ -12,6 +12,7 @@ use runtime::disposal::Aside;
 use runtime::progress::LaneProgress;
 
 use super::reader_context::ReaderContext;
+use super::whole_milliseconds;
 use crate::cluster::{ClientError, Cluster, Voice};
 use crate::positions::{self, PositionError};
 use crate::rights::{self, Tried};
@@ -329,7 +330,7 @@ impl LaneReader {
     }
 
     pub(crate) fn step(&self, wait: Duration) -> Result<Step<'_>, ReadError> {
-        match self.consumer.poll(wait) {
+        match self.consumer.poll(whole_milliseconds(wait)) {
             None => Ok(Step::Nothing),
             Some(Ok(message)) => {
                 let (expected, found) = (self.next.get(), message.offset());

@@ -23,7 +23,7 @@ const LARGE: usize = 500_000;
 /// What the framing of a record may take beside its bytes.
 const FRAMING: usize = 64;
 /// Memory that is kept between transactions.
-const KEPT: usize = 8 << 20;
+const KEPT: usize = 1 << 20;
 
 /// The records, in order, and their keys and payloads, one after the other.
 #[derive(Default)]

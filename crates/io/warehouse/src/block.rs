@@ -296,3 +296,62 @@ impl Block {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use event::{Millis, Scope};
+
+    use super::*;
+
+    fn values(events: &[LinkEvent<'_>]) -> Vec<Vec<u8>> {
+        let value = |event: &LinkEvent<'_>| {
+            let mut bytes = Vec::new();
+            event.write(&Ids::FIXED, &mut bytes);
+            bytes
+        };
+        events.iter().map(value).collect()
+    }
+
+    #[test]
+    fn values_of_what_was_erased_become_stubs_and_all_others_the_rows_of_their_events_also_after_a_rewind() {
+        let through = 1_795_428_001_000;
+        let event = |source: &'static str, after: i64, test| LinkEvent {
+            source: source.into(),
+            received_at: Millis(through + after),
+            raw_offset: after.unsigned_abs(),
+            test,
+            ..LinkEvent::default()
+        };
+        // One that was received before the erasure comes after one that was not; the last one is long past it.
+        let events = [
+            event("bitly", -5, false),
+            event("dub", 7, true),
+            event("dub", -1, false),
+            event("dub", -2, true),
+            event("dub", PAST_ERASURES_MS + 1, false),
+        ];
+        let erasure = Erasure { id: "e-1".into(), key: [1, 2], scope: Scope::source("dub"), through: Millis(through) };
+        let (mut by_value, mut by_hand) = (BlockBuilder::new("i", 0), BlockBuilder::new("i", 0));
+        by_value.without(vec![erasure.clone()]);
+        for value in values(&events) {
+            by_value.push_value(&Ids::FIXED, &value).expect("a row");
+        }
+        assert!(!by_value.asks, "nothing that comes now was received before the erasure");
+        by_value.clear();
+        for (event, value) in events.iter().zip(values(&events)) {
+            by_value.push_value(&Ids::FIXED, &value).expect("a row");
+            match erasure.covers(event) {
+                true => by_hand.push_stub(&stub(event, "e-1")),
+                false => by_hand.push(event),
+            }
+            .expect("a row");
+        }
+        assert_eq!(events.iter().filter(|event| erasure.covers(event)).count(), 2);
+        let (by_value, by_hand) = (by_value.finish(9), by_hand.finish(9));
+        for side in Side::BOTH {
+            let native = |block: &Block| block.side(side).native(block.id()).expect("a block");
+            assert_eq!(native(&by_value), native(&by_hand));
+        }
+        assert_eq!((by_value.by_side(), by_value.received()), (by_hand.by_side(), by_hand.received()));
+    }
+}

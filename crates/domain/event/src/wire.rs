@@ -3,7 +3,10 @@
 //! Without a registry, ids are those of `schemas/index.json`, which a consumer without one reads too. With a registry, what is
 //! written carries the id that it gave, and both are read: what stood on the topics before stays readable.
 
-use crate::{Alert, DecodeError, Delivery, LinkEvent, LinkRecord, SignalBatch, Value};
+use std::borrow::Cow;
+
+use crate::avro::{Field, Reader};
+use crate::{Alert, DecodeError, Delivery, EventType, LinkEvent, LinkRecord, Millis, Outcome, SignalBatch, Value};
 
 /// A schema of `schemas/`, and the id that its bytes carry without a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +91,21 @@ impl LinkEvent<'_> {
     pub fn is_test_on_wire(bytes: &[u8]) -> bool {
         bytes.last() == Some(&1)
     }
+
+    /// `received_at` of the value of a record of `events`, without reading what comes after it.
+    ///
+    /// # Errors
+    /// As [`Self::from_wire`], but for what comes after it.
+    pub fn received_on_wire(ids: &Ids, bytes: &[u8]) -> Result<Millis, DecodeError> {
+        let input = &mut Reader::new(Self::body(ids, bytes)?);
+        Outcome::read(input)?;
+        EventType::read(input)?;
+        <Cow<'_, str>>::read(input)?; // subtype
+        Millis::read(input)?; // event_time
+        <Cow<'_, str>>::read(input)?; // event_time_claimed
+        <Cow<'_, str>>::read(input)?; // time_flag
+        Millis::read(input)
+    }
 }
 
 /// The id and the Avro of a value.
@@ -145,7 +163,7 @@ framed! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Map, Millis};
+    use crate::Map;
 
     fn written(ids: &Ids) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -171,6 +189,12 @@ mod tests {
     fn what_is_shown_of_a_value_is_what_the_record_shows_and_its_last_byte_says_whether_it_is_test_data() {
         for test in [false, true] {
             let event = LinkEvent {
+                outcome: Outcome::Duplicate,
+                r#type: EventType::Lifecycle,
+                subtype: "link.edited".into(),
+                event_time: Millis(1_795_428_000_000),
+                event_time_claimed: "yesterday".into(),
+                time_flag: "unreadable".into(),
                 source: "dub".into(),
                 received_at: Millis(1_795_428_001_000),
                 extra: Map(vec![("contact".into(), "c-1".into())]),
@@ -185,6 +209,8 @@ mod tests {
             LinkEvent::visit_wire(&Ids::FIXED, &bytes, |value| of_value.push(format!("{value:?}"))).unwrap();
             assert_eq!(of_value, of_record);
             assert_eq!(LinkEvent::is_test_on_wire(&bytes), test);
+            assert_eq!(LinkEvent::received_on_wire(&Ids::FIXED, &bytes), Ok(event.received_at));
+            assert_eq!(LinkEvent::received_on_wire(&Ids::FIXED, &bytes[..5]), Err(DecodeError::Truncated(0)));
             for (bytes, error) in [
                 (&bytes[..bytes.len() - 1], DecodeError::Truncated(bytes.len() - 6)),
                 (&[&bytes[..], b"x"].concat(), DecodeError::Trailing(1)),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use event::wire::Ids;
-use event::{DecodeError, Erasure, LinkEvent, Value};
+use event::{DecodeError, Erasure, Kind, LinkEvent, Millis, Value};
 
 use crate::erase::{ERASED, stub};
 use crate::native::{Columns, Constant};
@@ -39,20 +39,20 @@ pub enum RowError {
     Shape(#[from] WarehouseError),
 }
 
-/// Records of a lane are in the order in which they were received, but for clocks of instances of ingest and requests that
-/// took long. Erasures are asked of every event until one was received so long after the last of them.
-const PAST_ERASURES_MS: i64 = 3_600_000;
-
 /// Where a block finds what it is known by among the columns of an event.
 const RAW_OFFSET: usize = place_of("raw_offset");
 const RECEIVED_AT: usize = place_of("received_at");
 
 #[expect(clippy::panic, reason = "while it is compiled")]
 const fn place_of(name: &str) -> usize {
-    let mut at = 0;
+    let (mut at, mut place) = (0, 0);
     while at < LinkEvent::COLUMNS.len() {
-        if is_same(LinkEvent::COLUMNS[at].name.as_bytes(), name.as_bytes()) {
-            return at;
+        let column = &LinkEvent::COLUMNS[at];
+        if is_same(column.name.as_bytes(), name.as_bytes()) {
+            return place;
+        }
+        if !matches!(column.kind, Kind::Unstored) {
+            place += 1;
         }
         at += 1;
     }
@@ -161,20 +161,20 @@ pub struct BlockBuilder {
     production: Rows,
     test: Rows,
     erasures: Vec<Erasure>,
-    /// Whether a value may be one that was erased.
-    asks: bool,
+    /// What was received later is in none of the erasures.
+    erased_through: Option<Millis>,
 }
 
 impl BlockBuilder {
     /// An empty block of a lane.
     pub fn new(incarnation: impl Into<String>, lane: u16) -> Self {
         let (production, test) = (Rows::new(), Rows::new());
-        Self { incarnation: incarnation.into(), lane, production, test, erasures: Vec::new(), asks: false }
+        Self { incarnation: incarnation.into(), lane, production, test, erasures: Vec::new(), erased_through: None }
     }
 
     /// From now on, what these erasures are about becomes a stub.
     pub fn without(&mut self, erasures: Vec<Erasure>) {
-        self.asks = !erasures.is_empty();
+        self.erased_through = erasures.iter().map(|erasure| erasure.through).max();
         self.erasures = erasures;
     }
 
@@ -201,20 +201,13 @@ impl BlockBuilder {
     /// When it holds none, or as [`Self::push`]. The block is then of no use.
     #[inline]
     pub fn push_value(&mut self, ids: &Ids, value: &[u8]) -> Result<(), RowError> {
-        if self.asks {
-            return self.push_unless_erased(ids, value);
+        if let Some(through) = self.erased_through
+            && LinkEvent::received_on_wire(ids, value)? <= through
+        {
+            return Ok(self.push(&LinkEvent::from_wire(ids, value)?)?);
         }
         let rows = if LinkEvent::is_test_on_wire(value) { &mut self.test } else { &mut self.production };
         rows.push_value(ids, value)
-    }
-
-    #[cold]
-    fn push_unless_erased(&mut self, ids: &Ids, value: &[u8]) -> Result<(), RowError> {
-        let event = LinkEvent::from_wire(ids, value)?;
-        // No event that comes from here on was received before an erasure.
-        let is_past = |erasure: &Erasure| event.received_at.0 > erasure.through.0.saturating_add(PAST_ERASURES_MS);
-        self.asks = !self.erasures.iter().all(is_past);
-        Ok(self.push(&event)?)
     }
 
     /// How many rows wait, of both kinds.
@@ -240,7 +233,6 @@ impl BlockBuilder {
     pub fn clear(&mut self) {
         self.production = Rows::new();
         self.test = Rows::new();
-        self.asks = !self.erasures.is_empty();
     }
 }
 
@@ -313,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_what_was_erased_become_stubs_and_all_others_the_rows_of_their_events_also_after_a_rewind() {
+    fn values_of_what_was_erased_become_stubs_and_all_others_the_rows_of_their_events_in_any_order() {
         let through = 1_795_428_001_000;
         let event = |source: &'static str, after: i64, test| LinkEvent {
             source: source.into(),
@@ -322,22 +314,18 @@ mod tests {
             test,
             ..LinkEvent::default()
         };
-        // One that was received before the erasure comes after one that was not; the last one is long past it.
+        // The first came while a clock was four days ahead; what was erased comes after it all the same.
         let events = [
+            event("dub", 4 * 86_400_000, false),
             event("bitly", -5, false),
             event("dub", 7, true),
             event("dub", -1, false),
             event("dub", -2, true),
-            event("dub", PAST_ERASURES_MS + 1, false),
+            event("dub", 0, true),
         ];
         let erasure = Erasure { id: "e-1".into(), key: [1, 2], scope: Scope::source("dub"), through: Millis(through) };
         let (mut by_value, mut by_hand) = (BlockBuilder::new("i", 0), BlockBuilder::new("i", 0));
         by_value.without(vec![erasure.clone()]);
-        for value in values(&events) {
-            by_value.push_value(&Ids::FIXED, &value).expect("a row");
-        }
-        assert!(!by_value.asks, "nothing that comes now was received before the erasure");
-        by_value.clear();
         for (event, value) in events.iter().zip(values(&events)) {
             by_value.push_value(&Ids::FIXED, &value).expect("a row");
             match erasure.covers(event) {
@@ -346,7 +334,7 @@ mod tests {
             }
             .expect("a row");
         }
-        assert_eq!(events.iter().filter(|event| erasure.covers(event)).count(), 2);
+        assert_eq!(events.iter().filter(|event| erasure.covers(event)).count(), 3);
         let (by_value, by_hand) = (by_value.finish(9), by_hand.finish(9));
         for side in Side::BOTH {
             let native = |block: &Block| block.side(side).native(block.id()).expect("a block");

@@ -157,11 +157,15 @@ impl LaneProducer {
         if waiting.has_room() { Ok(()) } else { self.make_room(&mut waiting) }
     }
 
-    /// Waits until the client has taken enough for more to be added; what failed is told by the flush.
+    /// Waits until the client has taken enough for more to be added.
     fn make_room(&self, waiting: &mut Waiting) -> Result<(), TxnError> {
         let give_up = Instant::now() + self.txn_timeout / 2;
-        while !waiting.has_room() && self.producer.context().reports().failed == 0 {
-            if self.has_nothing() {
+        while !waiting.has_room() {
+            let nothing = self.has_nothing();
+            if let Some(first) = &self.producer.context().reports().first_failure {
+                return Err(self.classify("deliver all records", first));
+            }
+            if nothing {
                 waiting.hand_over(|next| self.produce(next))?;
             } else if Instant::now() >= give_up {
                 return Err(self.full());
@@ -195,20 +199,25 @@ impl LaneProducer {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), mut same)) => {
                     let now = Instant::now();
                     if now >= *give_up.get_or_insert(now + self.txn_timeout / 2) {
+                        ready.headers = same.headers.take();
                         return Err(self.full());
                     }
                     self.producer.poll(Duration::ZERO);
                     pause("room in the queue to the broker", Duration::from_millis(1));
                     record = same;
                 }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), same)) => {
+                    ready.headers = same.headers;
                     let Ready { topic, partition, .. } = *ready;
                     return Err(TxnError::TooLarge { topic, partition, bytes: ready.bytes() });
                 }
-                Err((error, _)) => return Err(self.classify("send", &error)),
+                Err((error, same)) => {
+                    ready.headers = same.headers;
+                    return Err(self.classify("send", &error));
+                }
             }
         }
     }

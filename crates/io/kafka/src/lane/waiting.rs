@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use rdkafka::message::OwnedHeaders;
+use rdkafka::message::{Headers, OwnedHeaders};
 
 use crate::topics::Topic;
 
@@ -16,14 +16,16 @@ use crate::topics::Topic;
 const BATCH_BYTES: usize = 900_000;
 /// Records of a batch: below the client's own bound, too.
 const BATCH_RECORDS: usize = 9_000;
-/// From here on, the lane waits for the client before it adds more.
+/// From here on, the lane waits for the client before it adds more. Memory is up to twice that, and more for the growth
+/// of its buffer: what was handed over is let go of once it is half.
 const MOST_BYTES: usize = 16 << 20;
 /// A record that is larger goes to the client alone.
 const LARGE: usize = 500_000;
 /// What the framing of a record may take beside its bytes.
 const FRAMING: usize = 64;
-/// Memory that is kept between transactions.
+/// Memory that is kept between transactions: bytes, and records.
 const KEPT: usize = 1 << 20;
+const KEPT_RECORDS: usize = 16_384;
 
 /// The records, in order, and their keys and payloads, one after the other.
 #[derive(Default)]
@@ -56,9 +58,9 @@ pub(super) struct Ready<'w> {
 }
 
 impl Ready<'_> {
-    /// The bytes of its key and its payload.
+    /// The bytes of its key, its payload and its headers: what the client's bound on a record is about.
     pub(super) fn bytes(&self) -> usize {
-        self.key.map_or(0, <[u8]>::len) + self.payload.map_or(0, <[u8]>::len)
+        self.key.map_or(0, <[u8]>::len) + self.payload.map_or(0, <[u8]>::len) + header_bytes(self.headers.as_ref())
     }
 
     /// Whether it goes to the client alone.
@@ -67,15 +69,19 @@ impl Ready<'_> {
     }
 }
 
+fn header_bytes(headers: Option<&OwnedHeaders>) -> usize {
+    let all = headers.into_iter().flat_map(|headers| headers.iter());
+    all.map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len)).sum()
+}
+
 impl Waiting {
     /// Adds a copy of a record.
     pub(super) fn push(&mut self, record: Ready<'_>) {
+        self.weight += record.bytes() + FRAMING;
         let Ready { topic, partition, key, payload, headers } = record;
         for bytes in [key, payload].into_iter().flatten() {
             self.bytes.extend_from_slice(bytes);
-            self.weight += bytes.len();
         }
-        self.weight += FRAMING;
         self.unseen += 1;
         let (key, payload) = (key.map(<[u8]>::len), payload.map(<[u8]>::len));
         self.records.push_back(Held { topic, partition, key, payload, headers });
@@ -109,7 +115,7 @@ impl Waiting {
         let (mut bytes, mut records) = (0, 0);
         while let Some(held) = self.records.front_mut() {
             let (key, payload) = (held.key.unwrap_or(0), held.payload.unwrap_or(0));
-            let weight = key + payload + FRAMING;
+            let weight = key + payload + header_bytes(held.headers.as_ref()) + FRAMING;
             if records > 0 && (bytes + weight > BATCH_BYTES || records >= BATCH_RECORDS) {
                 break;
             }
@@ -147,6 +153,7 @@ impl Waiting {
         if self.records.is_empty() {
             self.bytes.clear();
             self.bytes.shrink_to(KEPT);
+            self.records.shrink_to(KEPT_RECORDS);
             (self.passed, self.unseen) = (0, 0);
         } else if self.passed >= self.bytes.len() / 2 {
             self.bytes.drain(..self.passed);

@@ -1,13 +1,14 @@
 // The console in a real Chromium: every page on a phone's width, light and dark, held against axe and to its weight; signing in,
-// switching a source, and redriving dead letters as a person does; the first page live. Arguments: the console's URL, its token, a source
-// with dead letters that ingest has set aside. With SHOTS, pictures of every page are put there. Exit code 0: nothing was found.
+// switching a source, redriving and discarding dead letters as a person does; the first page live. Arguments: the console's URL, its token,
+// a source with dead letters that ingest has set aside, a source with some that cannot be read. With SHOTS, pictures of every page are put
+// there. Exit code 0: nothing was found.
 const { chromium } = require("playwright-core");
 const axe = require("fs").readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
-const [base, token, source] = process.argv.slice(2);
+const [base, token, source, unreadable] = process.argv.slice(2);
 const GROUP = `source=${source}&stage=ingest&reason=switched_to_quarantine`;
 const PAGES = ["/", "/ledger", "/sources", "/rules", "/dead-letters", "/dead-letters/bytes", `/dead-letters/bytes?${GROUP}`, `/dead-letters/redrive?${GROUP}`,
-  "/links", "/links?days=28", "/reports", "/handbook", "/changes", "/event?id=0:0", "/sign-in"];
+  `/dead-letters/discard?${GROUP}`, "/links", "/links?days=28", "/reports", "/handbook", "/changes", "/event?id=0:0", "/sign-in"];
 const MOST_BYTES = 150 * 1024;
 const found = [];
 
@@ -16,6 +17,12 @@ async function signIn(page) {
   await page.fill("#token", token);
   await page.click("main button");
   if (!(await page.isVisible("text=Sign out"))) found.push("the token does not sign in");
+}
+
+// What goes wrong in the page is found.
+function heard(page) {
+  page.on("console", (message) => message.type() === "error" && found.push(`the browser says: ${message.text()}`));
+  page.on("pageerror", (error) => found.push(`the page says: ${error}`));
 }
 
 // A machine that runs other tests as well may take its time.
@@ -55,8 +62,7 @@ async function held(browser, colorScheme, pages) {
 
 async function used(browser) {
   const page = await (await opened(browser, {})).newPage();
-  page.on("console", (message) => message.type() === "error" && found.push(`the browser says: ${message.text()}`));
-  page.on("pageerror", (error) => found.push(`the page says: ${error}`));
+  heard(page);
   await signIn(page);
   const asOf = () => page.textContent("#live > p:last-child");
   const first = await asOf();
@@ -72,6 +78,35 @@ async function used(browser) {
     const row = await page.textContent("tbody tr:first-child");
     if (!row.includes(state) || !row.includes("<b>a test</b>")) found.push(`${state} is not in the changes: ${row}`);
   }
+}
+
+// Plans to discard what cannot be read, and confirms it, on a phone. The answer is held as every page is.
+async function discarded(browser) {
+  const context = await opened(browser, { colorScheme: "light", bypassCSP: true, viewport: { width: 390, height: 800 } });
+  const page = await context.newPage();
+  heard(page);
+  await signIn(page);
+  await page.goto(base + "/dead-letters");
+  await page.click(`a[href*="/dead-letters/discard?source=${unreadable}&"]`);
+  const letters = Number((await page.textContent("form.card button")).replace(/\D/g, ""));
+  const plan = await page.textContent("main");
+  if (!plan.includes(`${letters} are open. Nothing has happened yet.`)) found.push(`the plan does not say how many: ${plan}`);
+  await page.fill("#who", "a browser");
+  await page.click("form.card button");
+  if (!(await page.locator("#why:invalid").count())) found.push("dead letters can be discarded without a reason");
+  await page.fill("#why", "<b>noise</b>");
+  await page.click("form.card button");
+  await page.waitForSelector("main [role=status]");
+  const done = await page.textContent("main");
+  if (!done.includes(`${letters} are discarded.`) || done.includes("still open")) found.push(`not all ${letters} are discarded: ${done}`);
+  await heldPage(page, "light", "/dead-letters/discard done");
+  await page.goto(base + "/dead-letters");
+  const decided = await page.textContent("[aria-label='Decisions about dead letters'] tbody tr:first-child");
+  for (const words of ["discarded", unreadable, "a browser (console)", "<b>noise</b>"]) {
+    if (!decided.includes(words)) found.push(`${words} is not in what was decided: ${decided}`);
+  }
+  if (await page.locator(`a[href*="/dead-letters/discard?source=${unreadable}&"]`).count()) found.push("what is discarded can be discarded");
+  await context.close();
 }
 
 // Plans a redrive of what is set aside and confirms it; the address of its progress, and how many it was about.
@@ -101,8 +136,7 @@ async function ended(context, url, words) {
 async function redriven(browser) {
   const context = await opened(browser, { viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
-  page.on("console", (message) => message.type() === "error" && found.push(`the browser says: ${message.text()}`));
-  page.on("pageerror", (error) => found.push(`the page says: ${error}`));
+  heard(page);
   await signIn(page);
   for (const path of PAGES) {
     await page.goto(base + path);
@@ -153,6 +187,7 @@ async function named(browser) {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
   await held(browser, "light", PAGES);
   await held(browser, "dark", PAGES);
+  await discarded(browser);
   const progress = await redriven(browser);
   // What was redriven breaks the naming standard of this configuration.
   const filled = [progress, "/dead-letters", "/links", "/handbook"];

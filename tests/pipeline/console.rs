@@ -29,8 +29,11 @@ async fn post(client: &Client, url: &str, cookie: &str, form: &[(&str, &str)]) -
     request.body(pairs.join("&")).send().await.unwrap()
 }
 
+/// Deliveries of the source `canonical` that cannot be read: nothing but to discard them is left.
+const UNREADABLE: u64 = 3;
+
 /// Clicks of one event each, most of which ingest has set aside as dead letters, which a redrive can read. How many
-/// were sent.
+/// were sent. Beside them [`UNREADABLE`] of another source.
 async fn set_aside(running: &Running) -> u64 {
     let config = running.folder.path().join("data/hookline.toml");
     let quarantine = ["pause", "source/dub", "--quarantine", "--why", "a test", "--who", "ana"];
@@ -54,10 +57,13 @@ async fn set_aside(running: &Running) -> u64 {
     let many: Vec<_> = (0..450).map(|_| clicks.click()).collect();
     running.dub().deliver_all(many, 16).await.unwrap();
     sent += 450;
+    for number in 0..UNREADABLE {
+        running.canonical().deliver(format!(r#"{{"id":"torn-{number}"}}"#).as_bytes()).await.unwrap();
+    }
     let resume = ["resume", "source/dub", "--who", "ana"];
     assert_eq!(tool::tool(&config, &resume).await.unwrap().0, 0);
-    until(2 * SOON, "every click is a row", || async {
-        (asker.number("SELECT count() FROM hookline.records").await.ok()? == sent).then_some(())
+    until(2 * SOON, "every delivery is a row", || async {
+        (asker.number("SELECT count() FROM hookline.records").await.ok()? == sent + UNREADABLE).then_some(())
     })
     .await
     .unwrap();
@@ -109,7 +115,7 @@ async fn in_a_real_browser_every_page_is_readable_and_every_action_works() {
     let sent = set_aside(&running).await;
     cancelled_before_it_began(&running).await;
     let variables = [("NODE_PATH", modules.as_str()), ("CHROMIUM", chromium.as_str())];
-    program("node", &[script, &console, token.trim(), "dub"], &variables).await.unwrap();
+    program("node", &[script, &console, token.trim(), "dub", "canonical"], &variables).await.unwrap();
 
     // Each click counts once, redriven or not, and each decision has its name and its reason.
     let asker = running.asker();
@@ -120,8 +126,12 @@ async fn in_a_real_browser_every_page_is_readable_and_every_action_works() {
     })
     .await
     .unwrap();
-    let others = "SELECT count() FROM hookline.dead_letters WHERE decided_by != 'a browser (console)' OR decided_why != '<b>mended</b>'";
+    let others = "SELECT count() FROM hookline.dead_letters WHERE decided_by != 'a browser (console)' \
+                  OR decided_why != if(source = 'canonical', '<b>noise</b>', '<b>mended</b>') \
+                  OR state != if(source = 'canonical', 'discarded', 'redriven')";
     assert_eq!(asker.number(others).await.unwrap(), 0);
+    let discarded = "SELECT count() FROM hookline.dead_letters WHERE state = 'discarded'";
+    assert_eq!(asker.number(discarded).await.unwrap(), UNREADABLE);
 }
 
 /// What stands between two texts.

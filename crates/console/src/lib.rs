@@ -134,6 +134,7 @@ fn router(state: Arc<State>, shutdown: Shutdown) -> Router {
         .route("/dead-letters", get(pages::letters::page))
         .route("/dead-letters/bytes", get(pages::letters::bytes))
         .route("/dead-letters/redrive", get(pages::redrive::plan).post(pages::redrive::start))
+        .route("/dead-letters/discard", get(pages::discard::plan).post(pages::discard::decide))
         .route("/dead-letters/progress", get(pages::redrive::progress))
         .route("/dead-letters/progress/live", get(pages::redrive::live))
         .route("/dead-letters/cancel", post(pages::redrive::cancel))

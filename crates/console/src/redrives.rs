@@ -1,8 +1,9 @@
 //! Redrives that were started here: each runs on without the tab that started it, and is asked for by its number.
 //!
-//! One runs at a time: a second one of the same letters would look at what the first is about to append. They are kept
-//! in memory alone. What a redrive has done is written beside each letter, so a console that ends in the middle loses
-//! no more than this page: the letters that were not reached, and those of a step that was cut short, are still open.
+//! One runs at a time, and none while letters are discarded: a second one of the same letters would look at what the
+//! first is about to append. They are kept in memory alone. What a redrive has done is written beside each letter, so a
+//! console that ends in the middle loses no more than this page: the letters that were not reached, and those of a step
+//! that was cut short, are still open.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,7 @@ use warehouse::DeadLetterFilter;
 const MOST: usize = 50;
 /// How long the step may take in which a stop finds a redrive: its acknowledgements take 15 s at most.
 const LAST_STEP: Duration = Duration::from_secs(25);
-/// Letters of one redrive.
+/// Letters of one redrive, and of one discard.
 pub(crate) const MOST_LETTERS: u64 = 100_000;
 
 /// Which dead letters: one group, and of it what had been received when the plan was made.
@@ -107,6 +108,23 @@ pub(crate) struct Redrives {
     jobs: Mutex<Vec<Arc<Job>>>,
     /// What runs the last one.
     task: Mutex<Option<JoinHandle<()>>>,
+    /// Whether letters are being discarded. It changes to true under the lock of `jobs` alone.
+    is_held: Arc<AtomicBool>,
+}
+
+/// What else is being carried out.
+pub(crate) enum Busy {
+    Redrive(Arc<Job>),
+    Discard,
+}
+
+/// While there is one, no redrive and no other discard begins.
+pub(crate) struct Held(Arc<AtomicBool>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl Redrives {
@@ -120,12 +138,29 @@ impl Redrives {
         locked(&self.jobs).iter().rev().cloned().collect()
     }
 
-    /// The one that runs.
-    pub(crate) fn running(&self) -> Option<Arc<Job>> {
-        locked(&self.jobs).iter().find(|job| !job.is_over()).cloned()
+    /// Whether a decision about dead letters may be carried out now.
+    pub(crate) fn is_free(&self) -> Result<(), Busy> {
+        self.is_free_of(&locked(&self.jobs))
     }
 
-    /// Starts one, unless one runs: then that one. `work` is what it does.
+    fn is_free_of(&self, jobs: &[Arc<Job>]) -> Result<(), Busy> {
+        match jobs.iter().find(|job| !job.is_over()) {
+            Some(running) => Err(Busy::Redrive(Arc::clone(running))),
+            None if self.is_held.load(Ordering::Acquire) => Err(Busy::Discard),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps redrives and other discards from beginning, for a discard: a redrive appends what it looked at before, and
+    /// a discard in between would stand beside letters that count.
+    pub(crate) fn hold(&self) -> Result<Held, Busy> {
+        let jobs = locked(&self.jobs);
+        self.is_free_of(&jobs)?;
+        self.is_held.store(true, Ordering::Release);
+        Ok(Held(Arc::clone(&self.is_held)))
+    }
+
+    /// Starts one, unless another decision is carried out. `work` is what it does.
     pub(crate) fn start<W>(
         &self,
         chosen: Chosen,
@@ -133,14 +168,12 @@ impl Redrives {
         (who, why): (String, String),
         shutdown: &Shutdown,
         work: impl FnOnce(Arc<Job>) -> W,
-    ) -> Result<Arc<Job>, Arc<Job>>
+    ) -> Result<Arc<Job>, Busy>
     where
         W: Future<Output = Result<RedriveReport, String>> + Send + 'static,
     {
         let mut jobs = locked(&self.jobs);
-        if let Some(running) = jobs.iter().find(|job| !job.is_over()) {
-            return Err(Arc::clone(running));
-        }
+        self.is_free_of(&jobs)?;
         let number = jobs.last().map_or(1, |last| last.number + 1);
         let job = Arc::new(Job {
             number,
@@ -250,6 +283,20 @@ mod tests {
         assert!(ended.unwrap_err().contains("seven") && job.is_over());
         assert!(redrives.start(chosen(), 1, by(), &shutdown, |_| async { Ok(RedriveReport::default()) }).is_ok());
         redrives.finish().await;
+    }
+
+    #[tokio::test]
+    async fn while_letters_are_discarded_no_redrive_begins_and_while_one_runs_none_is_discarded() {
+        let (redrives, shutdown) = (Redrives::default(), Shutdown::default());
+        let start = || redrives.start(chosen(), 1, by(), &shutdown, |_| async { Ok(RedriveReport::default()) });
+        let held = redrives.hold().ok().unwrap();
+        assert!(matches!(start(), Err(Busy::Discard)) && matches!(redrives.hold(), Err(Busy::Discard)));
+        assert!(redrives.all().is_empty(), "what was refused is not in the list");
+        drop(held);
+        let job = start().ok().unwrap();
+        assert!(matches!(redrives.hold(), Err(Busy::Redrive(running)) if running.number == job.number));
+        redrives.finish().await;
+        assert!(redrives.hold().is_ok() && redrives.is_free().is_ok(), "what is not held any more is free");
     }
 
     #[tokio::test]

@@ -154,17 +154,21 @@ async fn without_a_token_bytes_and_events_are_not_shown_and_it_is_said_what_to_s
 }
 
 #[tokio::test]
-async fn a_redrive_is_planned_begun_and_cancelled_with_a_session_alone() {
+async fn a_redrive_and_a_discard_are_planned_begun_and_cancelled_with_a_session_alone() {
     let console = console(Some("s3cret"));
-    let plan = get_page("/dead-letters/redrive?source=dub&stage=adapt&reason=not_json").body(Body::empty()).unwrap();
-    let (status, response) = ask(&console, plan).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    assert!(text(response).await.contains("sign in"));
-    // A part of what is to be chosen is not enough: never all of them because nothing was said.
-    let all = get_page("/dead-letters/redrive?source=dub").body(Body::empty()).unwrap();
-    assert_eq!(ask(&console, all).await.0, StatusCode::BAD_REQUEST);
+    for page in ["redrive", "discard"] {
+        let plan = format!("/dead-letters/{page}?source=dub&stage=adapt&reason=not_json");
+        let (status, response) = ask(&console, get_page(&plan).body(Body::empty()).unwrap()).await;
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(text(response).await.contains("sign in"));
+        // A part of what is to be chosen is not enough: never all of them because nothing was said.
+        let all = get_page(&format!("/dead-letters/{page}?source=dub")).body(Body::empty()).unwrap();
+        assert_eq!(ask(&console, all).await.0, StatusCode::BAD_REQUEST);
+    }
+    let confirmed = "form_key=x&source=dub&stage=adapt&reason=not_json&until=1&who=ana&why=test";
     for (path, form) in [
-        ("/dead-letters/redrive", "form_key=x&source=dub&stage=adapt&reason=not_json&until=1&who=ana&why=test"),
+        ("/dead-letters/redrive", confirmed),
+        ("/dead-letters/discard", confirmed),
         ("/dead-letters/cancel", "form_key=x&number=1"),
     ] {
         let (status, response) = ask(&console, post_form(path).body(Body::from(form)).unwrap()).await;
@@ -210,10 +214,18 @@ async fn a_redrive_runs_alone_and_ends_when_it_is_cancelled() {
         let request = post_form(path).header(header::COOKIE, &cookie).body(Body::from(form)).unwrap();
         ask(&console, request)
     };
-    let second = format!("form_key={form_key}&source=dub&stage=adapt&reason=not_json&until=1&who=ana&why=test");
-    let (status, response) = send("/dead-letters/redrive", second).await;
-    assert_eq!(status, StatusCode::CONFLICT);
-    assert!(text(response).await.contains(&progress));
+    let confirmed = format!("form_key={form_key}&source=dub&stage=adapt&reason=not_json&until=1&who=ana&why=test");
+    for (path, not_done) in [("/dead-letters/redrive", "Not started"), ("/dead-letters/discard", "Not discarded")] {
+        let (status, response) = send(path, confirmed.clone()).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        let page = text(response).await;
+        assert!(page.contains(&progress) && page.contains(not_done), "{page}");
+        // Without a reason, or all of them because a part was not said, it is not even asked whether one runs.
+        let (status, _) = send(path, confirmed.replace("why=test", "why=")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        let (status, _) = send(path, confirmed.replace("&reason=not_json", "")).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
 
     let (status, _) = send("/dead-letters/cancel", format!("form_key={form_key}&number={}", job.number)).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
@@ -236,6 +248,15 @@ async fn a_redrive_runs_alone_and_ends_when_it_is_cancelled() {
     state.redrives.finish().await;
     let page = seen(&console, &cookie, &format!("/dead-letters/progress?number={}", other.number)).await;
     assert!(page.contains("state attention") && page.contains("DONE, not all were redriven"), "{page}");
+
+    // What holds off while letters are discarded.
+    let held = state.redrives.hold().ok().unwrap();
+    for path in ["/dead-letters/redrive", "/dead-letters/discard"] {
+        let (status, response) = send(path, confirmed.clone()).await;
+        assert_eq!(status, StatusCode::CONFLICT);
+        assert!(text(response).await.contains("others are being discarded"));
+    }
+    drop(held);
 
     // Its stream says so once, and ends.
     let live = get_page(&format!("/dead-letters/progress/live?number={}", job.number)).body(Body::empty()).unwrap();

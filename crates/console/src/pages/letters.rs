@@ -1,4 +1,4 @@
-//! Dead letters: by source, stage and reason; their bytes and their redrive for who is signed in; what was decided.
+//! Dead letters: by source, stage and reason; their bytes and what to decide for who is signed in; what was decided.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use operate::dead_letters;
 use serde::Deserialize;
 use warehouse::{DeadLetterFilter, DeadLetterGroup, DeadLetterState, DecisionGroup};
 
+use super::group::{PATH, address};
 use super::{failed, layout, shown, time, wants_token};
 use crate::State;
 use crate::guard::Visitor;
 
 const TITLE: &str = "Dead letters";
-const PATH: &str = "/dead-letters";
 /// Letters whose bytes are shown at once.
 const MOST: u64 = 20;
 /// Decisions that are shown, the newest first.
@@ -40,7 +40,7 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
             div class="wide" tabindex="0" role="region" aria-label="Groups of dead letters" {
                 table {
                     thead { tr {
-                        @for name in ["source", "stage", "reason", "open", "redriven", "discarded", "first", "last", "bytes", "redrive"] { th scope="col" { (name) } }
+                        @for name in ["source", "stage", "reason", "open", "redriven", "discarded", "first", "last", "bytes", "redrive", "discard"] { th scope="col" { (name) } }
                     } }
                     tbody {
                         @for group in &report.groups {
@@ -52,10 +52,12 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
                                 td { (time(group.first_seen)) }
                                 td { (time(group.last_seen)) }
                                 td { a href=(of_group("bytes", group)) { "Look" span class="hidden" { " at " (group.reason) " of " (shown(&group.source)) } } }
-                                td {
-                                    @if group.open > 0 {
-                                        a href=(of_group("redrive", group)) { "Plan" span class="hidden" { " a redrive of " (group.reason) " of " (shown(&group.source)) } }
-                                    } @else { "–" }
+                                @for (page, a_decision) in [("redrive", " a redrive of "), ("discard", " a discard of ")] {
+                                    td {
+                                        @if group.open > 0 {
+                                            a href=(of_group(page, group)) { "Plan" span class="hidden" { (a_decision) (group.reason) " of " (shown(&group.source)) } }
+                                        } @else { "–" }
+                                    }
                                 }
                             }
                         }
@@ -63,9 +65,9 @@ pub(crate) async fn page(From(state): From<Arc<State>>, Extension(visitor): Exte
                 }
             }
             h2 { "What to do" }
-            p { "Mend the cause, then plan a redrive: it says what would become of them before anything happens. On the command line the same, and more finely chosen: "
-                code { "hookline dlq redrive " (flag) " --source NAME --reason LABEL --dry-run" }
-                ". What shall never count: " code { "hookline dlq discard " (flag) } "." }
+            p { "Mend the cause, then plan a redrive: it says what would become of them before anything happens. What shall never count, discard: that is planned "
+                "in the same way. On the command line both, and more finely chosen: "
+                code { "hookline dlq redrive " (flag) " --source NAME --reason LABEL --dry-run" } ", " code { "hookline dlq discard " (flag) } "." }
         }
         (super::redrive::list(&state.redrives.all()))
         (decisions(&decided))
@@ -102,9 +104,7 @@ fn decisions(decided: &[DecisionGroup]) -> Markup {
 
 /// A page about a group.
 fn of_group(page: &str, group: &DeadLetterGroup) -> String {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.append_pair("source", &group.source).append_pair("stage", &group.stage).append_pair("reason", &group.reason);
-    format!("/dead-letters/{page}?{}", query.finish())
+    address(page, &group.source, &group.stage, &group.reason)
 }
 
 #[derive(Deserialize)]
@@ -115,12 +115,9 @@ pub(crate) struct Which {
 }
 
 impl Which {
-    /// Where their redrive is planned, if they are one group.
-    fn plan(&self) -> Option<String> {
-        let (source, stage, reason) = (self.source.as_deref()?, self.stage.as_deref()?, self.reason.as_deref()?);
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("source", source).append_pair("stage", stage).append_pair("reason", reason);
-        Some(format!("/dead-letters/redrive?{}", query.finish()))
+    /// Where a decision about them is planned, if they are one group.
+    fn plan(&self, page: &str) -> Option<String> {
+        Some(address(page, self.source.as_deref()?, self.stage.as_deref()?, self.reason.as_deref()?))
     }
 }
 
@@ -133,7 +130,7 @@ pub(crate) async fn bytes(
     if !visitor.is_signed_in() {
         return wants_token(TITLE, PATH, &visitor);
     }
-    let plan = which.plan();
+    let plans = which.plan("redrive").zip(which.plan("discard"));
     let filter = DeadLetterFilter {
         source: which.source,
         stage: which.stage,
@@ -148,7 +145,9 @@ pub(crate) async fn bytes(
     let content = html! {
         h1 { "Bytes of open dead letters" }
         p class="quiet" { "The oldest " (MOST) " at most, as they came. They may hold personal data." }
-        @if let Some(plan) = plan { p { a href=(plan) { "Plan a redrive of all that are like these" } } }
+        @if let Some((redrive, discard)) = plans {
+            p { a href=(redrive) { "Plan a redrive of all that are like these" } ", or " a href=(discard) { "plan to discard them" } "." }
+        }
         @if report.letters.is_empty() { p { "None is open." } }
         @for letter in &report.letters {
             article class="card" {

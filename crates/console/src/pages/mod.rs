@@ -1,7 +1,9 @@
 //! The pages. Each file is one: what it asks, and how it looks.
 
 pub(crate) mod changes;
+pub(crate) mod discard;
 pub(crate) mod event;
+mod group;
 pub(crate) mod handbook;
 pub(crate) mod ledger;
 pub(crate) mod letters;

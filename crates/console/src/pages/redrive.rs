@@ -10,20 +10,19 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 use futures::stream;
-use jiff::Timestamp;
 use maud::{Markup, html};
 use operate::dead_letters::redrive::{RedriveReport, redrive};
 use operate::dead_letters::{self, Open};
 use runtime::Shutdown;
 use serde::Deserialize;
 
+use super::group::{Confirmed, Decided, Group, PATH, address_of, form, is_or_are, source, was_or_were, what};
 use super::{failed, layout, shown, time, wants_token};
 use crate::State;
 use crate::guard::{Visitor, is_of_session, of_another_session};
-use crate::redrives::{self, Chosen, Job, MOST_LETTERS};
+use crate::redrives::{self, Busy, Chosen, Job};
 
 const TITLE: &str = "Redrive dead letters";
-const PATH: &str = "/dead-letters";
 /// Letters that a plan reads: enough to see what would become of them, and read in seconds.
 const PLANNED: u64 = 1_000;
 /// Reasons why letters stay that are shown, those of the most letters first.
@@ -31,23 +30,14 @@ const MOST_REASONS: usize = 12;
 /// Between two looks of the live page.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A group of dead letters, as its link names it.
-#[derive(Deserialize)]
-pub(crate) struct Group {
-    source: String,
-    stage: String,
-    reason: String,
-}
-
 /// The plan: how many, and what would become of them. Nothing changes.
 pub(crate) async fn plan(
     From(state): From<Arc<State>>,
     Extension(visitor): Extension<Visitor>,
-    Query(Group { source, stage, reason }): Query<Group>,
+    Query(group): Query<Group>,
 ) -> Response {
     let Some(form_key) = &visitor.form_key else { return wants_token(TITLE, PATH, &visitor) };
-    let chosen = Chosen { source, stage, reason, until: Timestamp::now().as_millisecond() };
-    let installation = state.installation();
+    let (chosen, installation) = (group.so_far(), state.installation());
     let open = match dead_letters::open(&installation, &chosen.filter()).await {
         Ok(open) => open,
         Err(error) => return failed(TITLE, PATH, &visitor, &error),
@@ -58,7 +48,7 @@ pub(crate) async fn plan(
     };
     let content = html! {
         h1 { (TITLE) }
-        (planned(&chosen, open, &report, form_key, &installation.flag()))
+        (planned(&chosen, open, &report, form_key))
         p { a href=(PATH) { "Back to all dead letters" } }
     };
     layout(TITLE, PATH, &visitor, &content).into_response()
@@ -66,16 +56,21 @@ pub(crate) async fn plan(
 
 /// What would become of them, and the form that confirms it: where some of those that were read can be redriven, or
 /// others were not read.
-fn planned(chosen: &Chosen, open: Open, report: &RedriveReport, form_key: &str, flag: &str) -> Markup {
+fn planned(chosen: &Chosen, open: Open, report: &RedriveReport, form_key: &str) -> Markup {
     let Open { all, within_reach } = open;
     let is_part = report.seen < within_reach;
+    let discard = html! { a href=(address_of("discard", chosen)) { "discard them" } };
+    let meaning = html! {
+        p { "They are appended to the log again and read as of today; an event that has come in another way meanwhile counts once. "
+            "Letters that came after this plan was made are left alone." }
+    };
     html! {
         (what(chosen))
         @if all == 0 { p class="state fine" { "None of them is open." } } @else {
             p class="state attention" { (all) " " (is_or_are(all)) " open. Nothing has happened yet." }
             @if within_reach < all {
                 p { (all - within_reach) " of them " (is_or_are(all - within_reach)) " of topics that Kafka no longer has, and stay open: their bytes are gone. "
-                    "To give them up, on the command line: " code { "hookline dlq discard " (flag) } "." }
+                    "To give them up, once the others are redriven: " (discard) "." }
             }
         }
         @if within_reach > 0 {
@@ -86,48 +81,10 @@ fn planned(chosen: &Chosen, open: Open, report: &RedriveReport, form_key: &str, 
                 p class="state attention" { "None of those that were read can be redriven now. They stay as they are; of the others, those that can be are redriven." }
             }
             @if report.redriven == 0 && !is_part {
-                p { "None of them can be redriven now, so there is nothing to confirm. Mend the cause first, or discard them on the command line: "
-                    code { "hookline dlq discard " (flag) } "." }
-            } @else {
-                form class="card" method="post" action="/dead-letters/redrive" {
-                    input type="hidden" name="form_key" value=(form_key);
-                    @for (name, value) in [("source", &chosen.source), ("stage", &chosen.stage), ("reason", &chosen.reason)] {
-                        input type="hidden" name=(name) value=(value);
-                    }
-                    input type="hidden" name="until" value=(chosen.until);
-                    p { "They are appended to the log again and read as of today; an event that has come in another way meanwhile counts once. "
-                        "Letters that came after this plan was made are left alone." }
-                    @if within_reach > MOST_LETTERS {
-                        p { "One redrive takes the oldest " (MOST_LETTERS) "; the rest stays open, for another." }
-                    }
-                    label for="who" { "Who you are" }
-                    input id="who" name="who" required maxlength="100" autocomplete="name";
-                    label for="why" { "Why: what was mended" }
-                    input id="why" name="why" required maxlength="500";
-                    button { "Redrive " (within_reach.min(MOST_LETTERS)) }
-                }
-            }
+                p { "None of them can be redriven now, so there is nothing to confirm. Mend the cause first, or " (discard) "." }
+            } @else { (form(("Redrive", "redrive"), chosen, within_reach, form_key, &meaning, "Why: what was mended")) }
         }
     }
-}
-
-fn was_or_were(number: u64) -> &'static str {
-    if number == 1 { "was" } else { "were" }
-}
-
-fn is_or_are(number: u64) -> &'static str {
-    if number == 1 { "is" } else { "are" }
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Confirmed {
-    form_key: String,
-    source: String,
-    stage: String,
-    reason: String,
-    until: i64,
-    who: String,
-    why: String,
 }
 
 /// Starts what was planned.
@@ -137,37 +94,44 @@ pub(crate) async fn start(
     Extension(shutdown): Extension<Shutdown>,
     Form(form): Form<Confirmed>,
 ) -> Response {
-    if !is_of_session(&visitor, &form.form_key) {
-        return of_another_session();
-    }
-    let (who, why) = (form.who.trim(), form.why.trim());
-    if who.is_empty() || why.is_empty() || form.until > Timestamp::now().as_millisecond() {
-        return (StatusCode::BAD_REQUEST, "say who you are and why, on the page of the plan").into_response();
-    }
-    let chosen = Chosen { source: form.source, stage: form.stage, reason: form.reason, until: form.until };
-    if let Some(running) = state.redrives.running() {
-        return another_runs(&running, &visitor);
+    let Decided { chosen, who, why } = match form.decided(&visitor) {
+        Ok(decided) => decided,
+        Err(refused) => return *refused,
+    };
+    if let Err(busy) = state.redrives.is_free() {
+        return not_started(&busy, &visitor);
     }
     let installation = state.installation();
     let open = match dead_letters::open(&installation, &chosen.filter()).await {
         Ok(open) => open.within_reach,
         Err(error) => return failed(TITLE, PATH, &visitor, &error),
     };
-    let by = (format!("{who} (console)"), why.to_owned());
     let work = |job| redrives::redrive(installation.as_ref().clone(), job);
-    match state.redrives.start(chosen, open, by, &shutdown, work) {
+    match state.redrives.start(chosen, open, (who, why), &shutdown, work) {
         Ok(job) => Redirect::to(&address(&job)).into_response(),
-        Err(running) => another_runs(&running, &visitor),
+        Err(busy) => not_started(&busy, &visitor),
     }
 }
 
-fn another_runs(running: &Job, visitor: &Visitor) -> Response {
+fn not_started(why: &Busy, visitor: &Visitor) -> Response {
     let content = html! {
         h1 { (TITLE) }
-        p class="state attention" role="alert" { "Not started: another redrive runs, and one runs at a time." }
-        p { a href=(address(running)) { "Look at the one that runs" } }
+        (busy(why, "Not started"))
     };
     (StatusCode::CONFLICT, layout(TITLE, PATH, visitor, &content)).into_response()
+}
+
+/// What was not done since another decision about dead letters is on its way.
+pub(crate) fn busy(busy: &Busy, not_done: &str) -> Markup {
+    html! {
+        @match busy {
+            Busy::Redrive(running) => {
+                p class="state attention" role="alert" { (not_done) ": a redrive runs, and one decision about dead letters is carried out at a time." }
+                p { a href=(address(running)) { "Look at the one that runs" } }
+            }
+            Busy::Discard => p class="state attention" role="alert" { (not_done) ": others are being discarded, which takes seconds. Try again then." },
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -280,17 +244,6 @@ pub(crate) fn list(jobs: &[Arc<Job>]) -> Markup {
     }
 }
 
-fn source(name: &str) -> String {
-    if name.is_empty() { "an unknown source".to_owned() } else { shown(name) }
-}
-
-fn what(chosen: &Chosen) -> Markup {
-    html! {
-        p { "Dead letters of " strong { (source(&chosen.source)) } ", refused at " strong { (shown(&chosen.stage)) } " for " strong { (shown(&chosen.reason)) }
-            ", received before " (time(chosen.until)) "." }
-    }
-}
-
 /// Its state: a class, and a word, since colour alone says nothing to many.
 fn word(job: &Job) -> (&'static str, &'static str) {
     match job.ended() {
@@ -355,7 +308,7 @@ mod tests {
 
     fn plan(open: Open, report: &RedriveReport) -> String {
         let chosen = Chosen { source: "dub".into(), stage: "adapt".into(), reason: "not_json".into(), until: 5 };
-        planned(&chosen, open, report, "key", "--config a.toml").into_string()
+        planned(&chosen, open, report, "key").into_string()
     }
 
     #[test]

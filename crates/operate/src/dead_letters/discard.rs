@@ -6,6 +6,7 @@ use serde::Serialize;
 use warehouse::{DeadLetterFilter, DeadLetterState, Decided, Decision};
 
 use super::{Pages, after, is_said};
+use crate::error::During;
 use crate::{Installation, Report, Result, clock};
 
 /// Decisions that are written at once.
@@ -50,7 +51,8 @@ impl Report for DiscardReport {}
 /// Decides that dead letters will not be counted.
 ///
 /// # Errors
-/// When nothing was said about which, or ClickHouse fails.
+/// When nothing was said about which, or ClickHouse fails: what was decided before that stays, and the same again goes
+/// on.
 pub async fn discard(installation: &Installation, request: &Discard) -> Result<DiscardReport> {
     is_said(&request.filter, request.all)?;
     let warehouse = installation.connect().await?;
@@ -59,12 +61,15 @@ pub async fn discard(installation: &Installation, request: &Discard) -> Result<D
     let (mut discarded, now) = (0, clock::now());
     loop {
         // What was discarded no longer matches, so the next ones stand first.
-        let rows = pages.next(&warehouse, if request.dry_run { discarded } else { 0 }).await?;
+        let rows = match request.dry_run {
+            true => pages.next(&warehouse, discarded).await?,
+            false => pages.next(&warehouse, 0).await.during(|| cut_short(discarded))?,
+        };
         if rows.is_empty() {
             break;
         }
-        discarded += rows.len() as u64;
         if request.dry_run {
+            discarded += rows.len() as u64;
             continue;
         }
         let mut by_incarnation = BTreeMap::<&str, Vec<Decision>>::new();
@@ -79,9 +84,14 @@ pub async fn discard(installation: &Installation, request: &Discard) -> Result<D
             });
         }
         for (incarnation, decisions) in by_incarnation {
-            warehouse.decide(incarnation, &decisions).await?;
+            warehouse.decide(incarnation, &decisions).await.during(|| cut_short(discarded))?;
         }
+        discarded += rows.len() as u64;
     }
     let (who, why) = (request.who.clone(), request.why.clone());
     Ok(DiscardReport { ok: true, dry_run: request.dry_run, discarded, who, why })
+}
+
+fn cut_short(discarded: u64) -> String {
+    format!("{discarded} dead letters were discarded, and of the others some may be: the same again goes on")
 }

@@ -8,6 +8,7 @@ mod inhibit;
 mod restore;
 mod scheduled;
 mod thread;
+mod untold;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use event::{Alert, Delivery, DeliveryStage, Millis, Transition};
 use serde::{Deserialize, Serialize};
 
 use crate::calm::{Live, Spending, is_start};
-use crate::group::{AlertGroup, link};
+use crate::group::{AlertGroup, link, short};
 use crate::message::{MessageContext, MessageKind, bundle_id, compose};
 use crate::routing::{CAPTURE, Routing};
 pub use acknowledge::is_acknowledged;
@@ -25,6 +26,7 @@ pub use inhibit::{is_inhibited, is_inhibitor};
 use scheduled::Sent;
 pub use scheduled::{Due, ReportText, is_report};
 use thread::OpenThread;
+use untold::{Untold, silenced_body};
 
 /// What belongs into one message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,6 +112,8 @@ pub struct Planner {
     sent: Sent,
     /// What fires and holds others back, and what it holds back.
     inhibition: Inhibition,
+    /// Starts that were held back, whose ends are not told either.
+    untold: Untold,
 }
 
 impl Planner {
@@ -124,6 +128,7 @@ impl Planner {
             live: Live::default(),
             sent: Sent::default(),
             inhibition: Inhibition::default(),
+            untold: Untold::default(),
         }
     }
 
@@ -163,14 +168,21 @@ impl Planner {
                 (false, false) => String::new(),
             };
             let group = Group { rule: rule.name.clone(), destination: destination.clone(), about, test: alert.test };
+            self.look_up(&group, now_ms);
             if let Some(silence) = &silence {
+                if alert.transition == Transition::Fired {
+                    self.note_untold(&group, &short(&alert.key), silence, now_ms);
+                }
                 self.silenced.entry((group, silence.clone())).or_default().add(alert);
                 continue;
             }
-            self.look_up(&group, now_ms);
             let done = match is_start(alert) {
                 true => self.hold_back(&group, alert, now_ms),
-                false => self.end_held(&rule, &group, alert, now_ms) || !rule.sending.say_when_over,
+                false => {
+                    self.end_held(&rule, &group, alert, now_ms)
+                        || self.end_untold(&rule, &group, alert, now_ms)
+                        || !rule.sending.say_when_over
+                }
             };
             if !done {
                 let bundle_id = bundle_id(destination, &rule.name, &group.about, alert.test, &alert.alert_id);
@@ -237,6 +249,7 @@ impl Planner {
             let mut record = self.record(&group, id, DeliveryStage::Silenced, now_ms);
             record.error = silence.into();
             record.first_received_at = gathered.received();
+            record.body = silenced_body(&gathered).into();
             record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
             records.push(record);
         }
@@ -269,7 +282,7 @@ impl Planner {
                     if waiting.due <= now_ms
                         && let Gate::Dropped(why) = self.gate(group, state, &waiting, now_ms) =>
                 {
-                    records.push(self.dropped(group, waiting, why, now_ms));
+                    records.push(self.dropped(group, state, waiting, why, now_ms));
                     known && self.is_known(group, state, now_ms)
                 }
                 Some(waiting) if waiting.due <= now_ms => {
@@ -293,6 +306,9 @@ impl Planner {
             }
         });
         self.groups = groups;
+        let routing = &self.routing;
+        self.untold.prune(now_ms, |group| routing.sends(&group.rule, &group.destination, group.test));
+        self.untold.say(&mut records, now_ms);
         records
     }
 
@@ -373,7 +389,9 @@ impl Planner {
                 template: template.as_ref(),
             };
             let mut message = compose(&context, &gathered);
-            message.thread = Some(self.thread(group, state, (&message, follows), &gathered, now_ms));
+            let thread = self.thread(group, state, (&message, follows), &gathered, now_ms);
+            self.untold.forget(group, &thread.firing);
+            message.thread = Some(thread);
             let own_text = template.as_ref().is_some_and(|template| template.text.is_some());
             let in_all = message.thread.as_ref().map_or(0, |thread| thread.count);
             if message.kind == MessageKind::Summary && in_all > message.count && !own_text {

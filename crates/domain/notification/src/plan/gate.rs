@@ -2,6 +2,7 @@
 
 use event::{Alert, Delivery, DeliveryStage};
 
+use super::untold::silenced_body;
 use super::{Group, Planner, State, Waiting};
 use crate::calm::Budget;
 use crate::message::instant;
@@ -98,12 +99,21 @@ impl Planner {
     }
 
     /// What waits and never goes.
-    pub(super) fn dropped(&self, group: &Group, waiting: Waiting, why: String, now_ms: i64) -> Delivery<'static> {
+    pub(super) fn dropped(
+        &mut self,
+        group: &Group,
+        state: &State,
+        waiting: Waiting,
+        why: String,
+        now_ms: i64,
+    ) -> Delivery<'static> {
         let Waiting { bundle_id, held: mut gathered, new, .. } = waiting;
         gathered.merge(new);
+        self.drop_untold(group, state, &gathered, &why, now_ms);
         let mut record = self.record(group, bundle_id, DeliveryStage::Silenced, now_ms);
         record.error = why.into();
         record.first_received_at = gathered.received();
+        record.body = silenced_body(&gathered).into();
         record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
         record
     }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use event::{Alert, Delivery, DeliveryStage, Map, Millis, Transition};
 use serde::{Deserialize, Serialize};
 
+use super::untold::silenced_body;
 use super::{Group, HeldGroup, Planner};
 use crate::group::{AlertGroup, short};
 use crate::inhibit::About;
@@ -254,6 +255,7 @@ impl Planner {
         let ends_here = !told && rule.sending.say_when_over;
         if ends_here {
             held.alerts.add(alert);
+            self.untold.forget(group, [&place.1]);
         }
         let record = self.silenced_start(group, held, format!("{why}; this was over before"), now_ms);
         self.inhibition.news.push(record);
@@ -265,6 +267,7 @@ impl Planner {
         let mut record = self.record(group, held.bundle_id, DeliveryStage::Silenced, now_ms);
         record.error = why.into();
         record.first_received_at = held.alerts.received();
+        record.body = silenced_body(&held.alerts).into();
         record.alert_ids = held.alerts.alert_ids.into_iter().map(Into::into).collect();
         record
     }
@@ -334,6 +337,7 @@ impl Planner {
         let group = &place.0;
         self.look_up(group, now_ms);
         if let Some(why) = self.silenced_now(place, &held, now_ms) {
+            self.note_untold(group, &place.1, &why, now_ms);
             let record = self.silenced_start(group, held, why, now_ms);
             self.inhibition.news.push(record);
             return;

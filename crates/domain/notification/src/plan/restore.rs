@@ -13,6 +13,7 @@ impl Planner {
         self.spending.committed(offset);
         self.mark_reports(offset);
         self.inhibition.committed(offset);
+        self.untold.committed(offset);
         for group in std::mem::take(&mut self.unmarked) {
             if let Some(state) = self.groups.get_mut(&group) {
                 // A hold adds to what earlier records say.
@@ -24,7 +25,8 @@ impl Planner {
     /// The offset of `deliveries` from which [`Planner::restore`] has to read; none if there is nothing to know.
     pub fn mark(&self) -> Option<i64> {
         let groups = self.groups.values().filter_map(|state| state.mark);
-        groups.chain(self.spending.mark()).chain(self.reports_mark()).chain(self.inhibition.mark()).min()
+        let others = [self.spending.mark(), self.reports_mark(), self.inhibition.mark(), self.untold.mark()];
+        groups.chain(others.into_iter().flatten()).min()
     }
 
     /// Takes a committed record of `deliveries`, in order of offsets.
@@ -93,13 +95,16 @@ impl Planner {
                     return Ok(());
                 }
                 let quiet_until = record.at.0 + self.then_every(&group);
-                let open = message.and_then(|message| message.thread).filter(|thread| !thread.ends);
+                let thread = message.and_then(|message| message.thread);
+                self.untold.forget(&group, thread.iter().flat_map(|thread| &thread.firing));
+                let open = thread.filter(|thread| !thread.ends);
                 let open = open.map(|thread| OpenThread::of(thread, &record.bundle_id, record.at.0));
                 self.groups.insert(group, State { waiting: None, quiet_until, open, mark: Some(offset) });
             }
             // What was held of it is dropped.
             DeliveryStage::Silenced => {
                 self.inhibition.forget(&group, &record.bundle_id);
+                self.untold.restore(record, offset);
                 if let Some(state) = self.groups.get_mut(&group) {
                     state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != record.bundle_id);
                 }

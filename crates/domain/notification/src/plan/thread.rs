@@ -10,7 +10,7 @@ use crate::group::{AlertGroup, MAX_KEYS};
 use crate::message::{Message, Thread};
 
 /// What is open at a destination for so long after its last message is forgotten, in milliseconds.
-const OPEN_MS: i64 = 7 * 86_400_000;
+pub(super) const OPEN_MS: i64 = 7 * 86_400_000;
 /// Links without a key that are known to be told of.
 const MAX_TOLD: usize = 100;
 

@@ -10,6 +10,7 @@ mod clock;
 mod ended;
 mod restart;
 mod tickets;
+mod untold;
 
 use std::collections::{BTreeMap, HashMap};
 

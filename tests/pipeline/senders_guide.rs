@@ -1,4 +1,5 @@
-//! Every command and snippet of `docs/senders.md` is run as it stands there, and answers what the page says.
+//! Every command and snippet of `docs/start.md` and `docs/senders.md` is run as it stands there, and answers what the
+//! page says.
 
 use std::process::Command;
 
@@ -19,12 +20,54 @@ struct Block {
     line: usize,
 }
 
+/// The steps of docs/start.md after the first, which is `up`: an event is sent twice, seen once in a report of the
+/// console, and explained; nothing is wrong, and a reload is taken.
+async fn start_here(running: &Running) {
+    let page = blocks(&std::fs::read_to_string(format!("{ROOT}/docs/start.md")).unwrap());
+    let [up, send, ask, explain, reload] = &page[..] else { panic!("{} blocks in docs/start.md", page.len()) };
+    assert!(up.text.contains("-- up"), "{}", up.text);
+    let binary = testkit::house::binary().unwrap().display().to_string();
+    let clickhouse = &running.house.addresses.clickhouse;
+    let run = |text: &str| {
+        let text = text.replace("http://127.0.0.1:8123", clickhouse).replace("target/release/hookline", &binary);
+        let script = format!("set -euo pipefail\nshopt -s expand_aliases\nalias hookline={binary}\n{text}");
+        // A person's shell has a name, by which a change is written down.
+        let command = &mut Command::new("bash");
+        said(command.args(["-c", &script]).env("USER", "ana").current_dir(running.folder.path()))
+    };
+    run(&send.text);
+    run(send.text.lines().last().unwrap());
+    let asker = running.asker();
+    asker.until("SELECT count() FROM hookline.where_is", 2, SOON).await.unwrap();
+    let rows = run(&ask.text);
+    assert!(rows.contains("event") && rows.contains("duplicate"), "{rows}");
+
+    let row = asker.rows("SELECT event_key, campaign FROM hookline.events").await.unwrap();
+    let text = |column: &str| row[0][column].as_str().unwrap().to_owned();
+    let console = running.house.addresses.console.clone().unwrap();
+    let reports = reqwest::get(format!("{console}/reports")).await.unwrap().text().await.unwrap();
+    assert!(reports.contains(&text("campaign")), "{reports}");
+
+    let (explained, status) = explain.text.split_once('\n').unwrap();
+    let explained = run(&explained.replace("EVENT_KEY", &text("event_key")));
+    assert!(explained.contains(&text("event_key")), "{explained}");
+    // All is well once every service has been asked.
+    let well = format!(
+        "for i in $(seq 60); do {} >said && break; sleep 1; done; cat said",
+        status.split('#').next().unwrap().trim_end()
+    );
+    let well = run(&well);
+    assert!(well.contains("nothing"), "{well}");
+    run(&reload.text);
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_command_of_the_senders_guide_does_what_it_says() {
+async fn every_command_of_the_first_steps_and_of_the_senders_guide_does_what_it_says() {
     let (python, node) = (Python::with_clients(), Node::with_clients());
     let running = Running::everything();
     std::os::unix::fs::symlink(running.folder.path().join("data"), running.folder.path().join("hookline-data"))
         .unwrap();
+    start_here(&running).await;
     let blocks = blocks(&std::fs::read_to_string(format!("{ROOT}/docs/senders.md")).unwrap());
 
     // Shell blocks share their variables, as they do for somebody who types them one after the other.
@@ -71,9 +114,10 @@ async fn every_command_of_the_senders_guide_does_what_it_says() {
     }
     assert!(ran >= 13 && answered >= 11, "{ran} blocks ran, {answered} with an answer");
 
-    // What was taken is there: the first event, its repeats, two of the SDKs, two batches and what could not be read.
+    // What was taken is there: the event of the first steps and its repeat; then the first event, its repeats, two
+    // of the SDKs, two batches and what could not be read.
     let asker = running.asker();
-    for (outcome, rows) in [("event", 6), ("duplicate", 5), ("dead_letter", 1)] {
+    for (outcome, rows) in [("event", 7), ("duplicate", 6), ("dead_letter", 1)] {
         let sql = format!("SELECT count() FROM hookline.records WHERE outcome = '{outcome}'");
         asker.until(&sql, rows, SOON).await.unwrap();
     }

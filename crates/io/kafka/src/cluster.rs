@@ -67,6 +67,9 @@ impl ClientError {
     }
 }
 
+/// How long a request may go without an answer: `socket.timeout.ms` of [`DEFAULTS`].
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
+
 /// Settings that hold for every client; a property of the configuration may replace them.
 const DEFAULTS: &[(&str, &str)] = &[
     // A broker that was restarted is found again within a second, not ten.
@@ -74,6 +77,9 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.keepalive.enable", "true"),
     ("socket.connection.setup.timeout.ms", "5000"),
+    // A broker that keeps its connections and says nothing is given up after this, and asked for are the leaders that
+    // there are by now. With the default of 60 s a lane waited that long for a broker that others had replaced.
+    ("socket.timeout.ms", "6000"),
     // Idle connections are closed by brokers as a matter of course.
     ("log.connection.close", "false"),
 ];
@@ -237,6 +243,12 @@ mod tests {
         cluster.properties.insert("linger.ms".into(), "50".into());
         let config = cluster.config("edge", &[("linger.ms", "5")], &[("acks", "all")]).unwrap();
         assert_eq!((config.get("linger.ms"), config.get("acks")), (Some("50"), Some("all")));
+    }
+
+    #[test]
+    fn every_client_gives_a_silent_broker_up() {
+        let config = Cluster::new("localhost:1").config("edge", &[], &[]).unwrap();
+        assert_eq!(config.get("socket.timeout.ms"), Some(ANSWERED_WITHIN.as_millis().to_string().as_str()));
     }
 
     #[test]

@@ -99,6 +99,8 @@ reasons! {
         NoProgress = "no_progress",
         /// A transaction holds back what was written after it began, for a minute.
         OpenTransaction = "open_transaction",
+        /// The leader of what the lane reads has told nothing for a minute, while those of other partitions do.
+        LeaderSilent = "leader_silent",
         /// The newest record of a source's switch is of another version.
         SwitchUnreadable = "switch_unreadable",
     }

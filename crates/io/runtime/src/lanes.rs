@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use crate::progress::{self, LaneProgress};
 use crate::{Backoff, End, Shutdown, StallReason, Telemetry, WaitReason};
 
-/// The pauses before a lane starts again after a failure; all lanes of all instances fail with one engine.
-const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(15)).jittered();
+/// The pauses before a lane starts again after a failure; all lanes of all instances fail with one engine. The longest
+/// leaves time to open within the 15 s in which a lane has to move again once its engine is back.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(8)).jittered();
 /// The same after a fence: two instances that both claim a lane must not fight over it many times a second.
 const FENCED: Backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(300));
 /// The pauses before a lane that found damage is opened anew to look again. Only damage that is still there after the last

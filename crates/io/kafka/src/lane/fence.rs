@@ -12,7 +12,7 @@ use super::pause;
 use super::producer::LaneProducer;
 use super::proof::Proof;
 use super::reports::LaneContext;
-use crate::cluster::{ClientError, Cluster};
+use crate::cluster::{ANSWERED_WITHIN, ClientError, Cluster};
 use crate::topics::Topic;
 
 /// Takes lanes.
@@ -80,6 +80,9 @@ impl Fence {
     ) -> Result<LaneProducer, TxnError> {
         let begun = Moment::now();
         let timeout_ms = txn_timeout.as_millis().to_string();
+        // A transaction must have time left when a broker is given up: what that one led is written to the next leader.
+        let answered_within = ANSWERED_WITHIN.min(txn_timeout.saturating_sub(Duration::from_millis(100)));
+        let answered_within = answered_within.as_millis().max(100).to_string();
         let config = cluster
             .config(
                 id,
@@ -94,6 +97,7 @@ impl Fence {
                     ("message.max.bytes", "2000000"),
                     ("queue.buffering.max.messages", "1000000"),
                     ("queue.buffering.max.kbytes", "262144"),
+                    ("socket.timeout.ms", &answered_within),
                 ],
                 &[
                     ("transactional.id", id),

@@ -29,6 +29,8 @@ pub(super) struct Look {
     pub(super) stable: Option<i64>,
     /// One past the last offset, open transactions included.
     pub(super) end: Option<i64>,
+    /// Whether leaders of other partitions have told where those end.
+    pub(super) others_answer: bool,
 }
 
 /// What is to be done about a lane.
@@ -52,6 +54,8 @@ pub(super) struct Judge {
     starved_ms: u64,
     /// For how long it has not moved while there was something.
     still_ms: u64,
+    /// For how long its leader has told nothing, while others did, and the lane has not moved.
+    silent_ms: u64,
     reopened: u32,
     /// What has kept the last stable offset from moving on, and for how long: an open transaction.
     pinned: (i64, u64),
@@ -71,12 +75,15 @@ impl Judge {
         self.pin(look, elapsed);
         let Some(stable) = look.stable else {
             // Kafka does not answer: nothing is known, and nothing is held against the lane. One that reads on does not
-            // stand still, whatever was said of it while Kafka answered.
+            // stand still, whatever was said of it while Kafka answered. If other leaders answer, its own is silent.
             if moved {
-                (self.starved_ms, self.still_ms, self.reopened) = (0, 0, 0);
+                (self.starved_ms, self.still_ms, self.silent_ms, self.reopened) = (0, 0, 0, 0);
+            } else if look.others_answer && !look.standing {
+                self.silent_ms += elapsed;
             }
             return Advice::Wait;
         };
+        self.silent_ms = 0;
         let behind = stable - self.covered.max(self.nothing_below);
         self.lag = Some(behind.max(0).unsigned_abs());
         if behind <= 0 {
@@ -141,7 +148,10 @@ impl Judge {
         if self.still_ms >= STALLED_MS {
             return Some(WaitReason::NoProgress);
         }
-        (self.pinned.1 >= STALLED_MS).then_some(WaitReason::OpenTransaction)
+        if self.pinned.1 >= STALLED_MS {
+            return Some(WaitReason::OpenTransaction);
+        }
+        (self.silent_ms >= STALLED_MS).then_some(WaitReason::LeaderSilent)
     }
 }
 
@@ -153,7 +163,7 @@ mod tests {
 
     fn look(covered: i64, empty: u64, end: i64) -> Look {
         let (stable, end) = (Some(end), Some(end));
-        Look { elapsed_ms: 1_000, opening: 1, covered, empty, standing: false, stable, end }
+        Look { elapsed_ms: 1_000, opening: 1, covered, empty, standing: false, stable, end, others_answer: true }
     }
 
     /// A lane that gets nothing though there is something: how many seconds until it is told to open again, and then again.
@@ -225,11 +235,32 @@ mod tests {
             judge.look(&look(5, second, 9));
         }
         assert_eq!(judge.stalled(), Some(WaitReason::NoProgress));
-        let silent = |covered, empty| Look { stable: None, end: None, ..look(covered, empty, 0) };
+        let silent = |covered, empty| Look { stable: None, end: None, others_answer: false, ..look(covered, empty, 0) };
         judge.look(&silent(5, 61));
         assert_eq!(judge.stalled(), Some(WaitReason::NoProgress), "that Kafka is silent says nothing of the lane");
         judge.look(&silent(7, 62));
         assert_eq!(judge.stalled(), None);
+    }
+
+    #[test]
+    fn a_lane_whose_leader_alone_is_silent_for_a_minute_is_said_to_stand_still() {
+        let silent = |covered, empty| Look { stable: None, end: None, ..look(covered, empty, 0) };
+        let mut judge = Judge::default();
+        judge.look(&look(5, 0, 5));
+        // While no leader answers, Kafka is away, and that is said once for all lanes.
+        for second in 0..600 {
+            judge.look(&Look { others_answer: false, ..silent(5, second) });
+        }
+        for second in 0..60 {
+            assert_eq!(judge.stalled(), None, "{second}");
+            judge.look(&silent(5, 600 + second));
+        }
+        assert_eq!(judge.stalled(), Some(WaitReason::LeaderSilent));
+        let mut reads = judge.clone();
+        reads.look(&silent(6, 661));
+        assert_eq!(reads.stalled(), None, "it reads on, so its leader is there");
+        judge.look(&look(5, 661, 5));
+        assert_eq!(judge.stalled(), None, "the leader tells that there is nothing to read");
     }
 
     #[test]
@@ -255,7 +286,7 @@ mod tests {
                 let seen = look(covered, at as u64, 1_000_000);
                 let seen = match kind {
                     0 => Look { standing: true, ..seen },
-                    1 => Look { stable: None, end: None, ..seen },
+                    1 => Look { stable: None, end: None, others_answer: false, ..seen },
                     _ => { covered += 1; Look { covered, ..seen } }
                 };
                 // The very first look cannot know whether the lane has moved.

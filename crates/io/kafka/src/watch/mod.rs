@@ -9,7 +9,7 @@
 mod answers;
 mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ const TURN: Duration = Duration::from_secs(1);
 const ASK: Duration = Duration::from_secs(2);
 /// How long one partition is asked for when not all have answered together.
 const ASK_ONE: Duration = Duration::from_millis(500);
+/// How long those are asked for, one by one, that did not answer the time before: the others must not wait for them.
+const ASK_SILENT: Duration = Duration::from_secs(1);
 /// How long the watch reads to find out whether there is a record.
 const LOOK_FOR: Duration = Duration::from_secs(3);
 
@@ -131,12 +133,13 @@ impl Watch {
         let open: Vec<Input> = lanes.iter().filter_map(|(_, progress)| Some(progress.look()?.input)).collect();
         let ends = self.asker.ends(&open);
         let elapsed_ms = std::mem::replace(&mut self.looked, Instant::now()).elapsed().as_millis() as u64;
-        self.note_answers(Came::of(ends.values().map(|end| end.is_known())));
+        let came = Came::of(ends.values().map(|end| end.is_known()));
+        self.note_answers(came);
         for (lane, progress) in lanes {
             // The lane is looked at after the ends were told, so that what it has read since is no lag.
             if let Some(seen) = progress.look() {
                 let end = ends.get(&(seen.input.topic, seen.input.partition)).copied().unwrap_or_default();
-                self.judge(lane, &progress, seen, end, elapsed_ms);
+                self.judge(lane, &progress, seen, end, (elapsed_ms, came == Came::Some));
             }
         }
     }
@@ -172,7 +175,14 @@ impl Watch {
         self.replaced.with_label_values::<&str>(&[]).inc();
     }
 
-    fn judge(&mut self, lane: LaneId, progress: &LaneProgress, seen: Seen, end: End, elapsed_ms: u64) {
+    fn judge(
+        &mut self,
+        lane: LaneId,
+        progress: &LaneProgress,
+        seen: Seen,
+        end: End,
+        (elapsed_ms, others_answer): (u64, bool),
+    ) {
         let judged = self.judged.entry(lane).or_default();
         let look = Look {
             elapsed_ms,
@@ -182,6 +192,7 @@ impl Watch {
             standing: seen.standing,
             stable: end.stable,
             end: end.end,
+            others_answer,
         };
         let (service, number) = lane;
         let Input { label, partition, .. } = seen.input;
@@ -244,14 +255,17 @@ impl Watch {
         let Some(reason) = now else { return };
         let Input { label, partition, .. } = seen.input;
         let (covered, stable) = (seen.covered, end.stable.unwrap_or_default());
-        let why = if reason == WaitReason::OpenTransaction {
-            format!(
+        let why = match reason {
+            WaitReason::OpenTransaction => format!(
                 "{label}/{partition} can be read up to {stable} only, for a minute: a transaction on it is open; docs/runbooks/lane-stalled.md"
-            )
-        } else {
-            format!(
+            ),
+            WaitReason::LeaderSilent => format!(
+                "the leader of {label}/{partition} has told nothing for a minute, while others answer, and the lane has read nothing past \
+                 {covered}; docs/runbooks/lane-stalled.md"
+            ),
+            _ => format!(
                 "{label}/{partition} can be read up to {stable}, and the lane has read nothing past {covered} for a minute; docs/runbooks/lane-stalled.md"
-            )
+            ),
         };
         tracing::error!(service, lane = number, reason = reason.name(), "the lane makes no progress: {why}");
         let component = self.telemetry.health.component(format!("{service} lane {number} progress"));
@@ -286,10 +300,17 @@ impl End {
     }
 }
 
+/// A partition by its topic's name.
+type Place = (&'static str, u16);
+
 /// Asks where partitions end.
 struct Asker {
     committed: Aside<BaseConsumer<Quiet>>,
     appended: Aside<BaseConsumer<Quiet>>,
+    /// Partitions whose leader did not answer the time before.
+    silent: BTreeSet<Place>,
+    /// Counts the times, so that another one of the silent is asked first each time.
+    asked: usize,
 }
 
 impl Asker {
@@ -297,30 +318,45 @@ impl Asker {
         Ok(Self {
             committed: asking(cluster, groups::WATCH, "read_committed")?,
             appended: asking(cluster, groups::WATCH, "read_uncommitted")?,
+            silent: BTreeSet::new(),
+            asked: 0,
         })
     }
 
     /// The ends of the inputs; those whose leader does not answer are unknown.
-    fn ends(&self, inputs: &[Input]) -> BTreeMap<(&'static str, u16), End> {
-        let places: std::collections::BTreeSet<_> = inputs.iter().map(|input| (input.topic, input.partition)).collect();
-        let places: Vec<(&'static str, u16)> = places.into_iter().collect();
-        if places.is_empty() {
-            return BTreeMap::new();
-        }
-        let (end, stable) = (latest(&self.appended, &places), latest(&self.committed, &places));
+    fn ends(&mut self, inputs: &[Input]) -> BTreeMap<Place, End> {
+        let places: BTreeSet<Place> = inputs.iter().map(|input| (input.topic, input.partition)).collect();
+        let (mut silent, well): (Vec<Place>, Vec<Place>) =
+            places.iter().copied().partition(|place| self.silent.contains(place));
+        let first = self.asked.checked_rem(silent.len()).unwrap_or(0);
+        silent.rotate_left(first);
+        self.asked = self.asked.wrapping_add(1);
+        let end = latest(&self.appended, &well, &silent);
+        // A leader that has not told one end does not tell the other.
+        let told =
+            |places: &[Place]| places.iter().copied().filter(|place| end.contains_key(place)).collect::<Vec<_>>();
+        let stable = latest(&self.committed, &told(&well), &told(&silent));
         let answer = |place| End { stable: stable.get(&place).copied(), end: end.get(&place).copied() };
-        places.into_iter().map(|place| (place, answer(place))).collect()
+        let ends: BTreeMap<Place, End> = places.into_iter().map(|place| (place, answer(place))).collect();
+        self.silent = ends.iter().filter(|(_, end)| !end.is_known()).map(|(place, _)| *place).collect();
+        ends
     }
 }
 
-/// The end of each partition as the client's isolation sees it; those that did not answer are left out.
-fn latest(client: &BaseConsumer<Quiet>, places: &[(&'static str, u16)]) -> BTreeMap<(&'static str, u16), i64> {
-    if let Some(all) = latest_at_once(client, places) {
-        return all;
-    }
-    // One partition without a leader spoils the answer for all: each is asked alone, for so long as the first answers.
-    let deadline = Instant::now() + ASK;
-    let ask = |(topic, partition): (&'static str, u16)| {
+/// The end of each partition as the client's isolation sees it; those that did not answer are left out. `silent` are
+/// those that did not answer the time before either.
+fn latest(client: &BaseConsumer<Quiet>, well: &[Place], silent: &[Place]) -> BTreeMap<Place, i64> {
+    // One partition without a leader spoils the answer for all: then each is asked alone, for so long as the first
+    // answers.
+    let mut ends = latest_at_once(client, well).unwrap_or_else(|| one_by_one(client, well, ASK));
+    ends.extend(one_by_one(client, silent, ASK_SILENT));
+    ends
+}
+
+/// Each partition alone, all of them within a time.
+fn one_by_one(client: &BaseConsumer<Quiet>, places: &[Place], within: Duration) -> BTreeMap<Place, i64> {
+    let deadline = Instant::now() + within;
+    let ask = |(topic, partition): Place| {
         let left = deadline.saturating_duration_since(Instant::now()).min(ASK_ONE);
         if left.is_zero() {
             return None;
@@ -332,17 +368,17 @@ fn latest(client: &BaseConsumer<Quiet>, places: &[(&'static str, u16)]) -> BTree
 }
 
 /// All partitions with one request a broker.
-fn latest_at_once(
-    client: &BaseConsumer<Quiet>,
-    places: &[(&'static str, u16)],
-) -> Option<BTreeMap<(&'static str, u16), i64>> {
+fn latest_at_once(client: &BaseConsumer<Quiet>, places: &[Place]) -> Option<BTreeMap<Place, i64>> {
+    if places.is_empty() {
+        return Some(BTreeMap::new());
+    }
     let mut asked = TopicPartitionList::with_capacity(places.len());
     for (topic, partition) in places {
         // In the place of a time, Kafka takes −1 for the end.
         asked.add_partition_offset(topic, i32::from(*partition), Offset::End).ok()?;
     }
     let answer = client.offsets_for_times(asked, ASK).ok()?;
-    let end = |place: &(&'static str, u16)| {
+    let end = |place: &Place| {
         let element = answer.find_partition(place.0, i32::from(place.1))?;
         element.error().ok()?;
         match element.offset() {

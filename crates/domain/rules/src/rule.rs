@@ -128,7 +128,7 @@ impl Rule {
         let seen = |key, facet| Observation { key, pane, facet, counter: None };
         Some(match trigger {
             Trigger::FirstSeen(rule) => seen(Cow::Borrowed(rule.of.name()), rule.of.value(event)?),
-            Trigger::Broken { per, .. } => seen(per.key(event)?, broken::facet(event)?),
+            Trigger::Broken { per, .. } => seen(per.key(event)?, broken::facet(event, *per == Per::Link)?),
             Trigger::Drift { per, .. } => seen(per.key(event)?, drift::facet(event)?),
             Trigger::Gap { per, .. } => Observation::of_counter(per.key(event)?, pane, event)?,
             _ => seen(trigger.per()?.key(event)?, Cow::Borrowed("")),

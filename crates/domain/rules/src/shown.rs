@@ -25,7 +25,7 @@ pub type Facets = BTreeMap<i64, BTreeMap<String, FacetCount>>;
 pub fn led_nowhere(facets: &Facets) -> BTreeMap<i64, (u64, u64)> {
     let mut nowhere = Nowhere::default();
     let of_minute = |parts: &BTreeMap<String, FacetCount>| {
-        nowhere.take(parts.iter().map(|(facet, part)| (facet.as_str(), part.count)))
+        nowhere.take(parts.iter().map(|(facet, part)| (facet.as_str(), part.count, part.late)))
     };
     facets.values().map(of_minute).zip(facets.keys()).map(|(counts, minute)| (*minute, counts)).collect()
 }

@@ -36,10 +36,10 @@ fn rule(trigger: Trigger) -> Rule {
     Rule::new("watch", "growth", When::new(vec![], vec![]), Some(trigger))
 }
 
-fn broken() -> Rule {
+fn broken(per: Per) -> Rule {
     let broken =
         BrokenRule { at_least: 3, percent: 10, within_minutes: 10, over_after_minutes: 60, quiet_for_minutes: 60 };
-    rule(Trigger::Broken { broken, per: Per::Link })
+    rule(Trigger::Broken { broken, per })
 }
 
 fn drift() -> Rule {
@@ -185,7 +185,7 @@ fn hold(rule: &Rule, events: &[Received], end: i64, mut expected: Vec<Said>, see
     Ok(())
 }
 
-/// Links that break, are mended, edited, ended and revived.
+/// Links that break, are mended, edited, ended by their platform or by the catalogue, and revived, and late visits.
 fn breaking(random: &mut Random) -> (Vec<Received>, i64) {
     let end = MONDAY + 1_000 + random.below(2_000) as i64;
     let mut events = Vec::new();
@@ -197,20 +197,28 @@ fn breaking(random: &mut Random) -> (Vec<Received>, i64) {
             }
             if random.below(400) == 0 {
                 let subtype = random.pick(&["link.expired", "link.edited", "link.deleted", "link.edited"]);
-                events
-                    .push((minute, LinkEvent { subtype: subtype.into(), ..event(minute, EventType::Lifecycle, link) }));
+                let of_catalogue = subtype == "link.expired" && random.below(2) == 0;
+                let mut one = LinkEvent { subtype: subtype.into(), ..event(minute, EventType::Lifecycle, link) };
+                one.source = if of_catalogue { "catalogue" } else { "dub" }.into();
+                one.campaign = "spring".into();
+                events.push((minute, one));
             }
             for _ in 0..random.below(rate + 1) {
                 let kind = if random.below(5) == 0 { EventType::QrScan } else { EventType::Click };
                 let mut one = event(minute, kind, link);
+                one.campaign = "spring".into();
                 if random.below(30) < bad {
-                    match random.below(3) {
+                    match random.below(4) {
                         0 => {
                             (one.r#type, one.error_kind) = (EventType::Error, "destination_unavailable".into());
                         }
                         1 => one.trace.push("catalogue:expired".into()),
+                        2 => one.trace.push("catalogue:deleted".into()),
                         _ => one.redirect_status = 404,
                     }
+                }
+                if random.below(4) == 0 {
+                    one.event_time = Millis(one.received_at.0 - 15 * 60_000 - random.below(30 * 60_000) as i64);
                 }
                 events.push((minute, one));
             }
@@ -332,8 +340,9 @@ proptest! {
     #[test]
     fn broken_destinations_are_told_as_the_reference_tells_them(seed in any::<u64>()) {
         let (events, end) = breaking(&mut Random(seed));
-        let expected = plain::broken(&events, end);
-        hold(&broken(), &events, end, expected, seed)?;
+        hold(&broken(Per::Link), &events, end, plain::broken(&events, end), seed)?;
+        let by_campaign = plain::broken_per(&events, |event| event.campaign.to_string(), false, end);
+        hold(&broken(Per::Campaign), &events, end, by_campaign, seed)?;
     }
 
     #[test]
@@ -356,6 +365,118 @@ proptest! {
         let (events, end) = naming(&mut Random(seed));
         hold(&first_seen(), &events, end, plain::first_seen(&events), seed)?;
     }
+}
+
+/// When a rule on broken destinations fires for these events, and for which keys, in a detector that knows nothing.
+fn told_of_broken(per: Per, events: &[Received]) -> Vec<(String, i64)> {
+    let rule = broken(per);
+    let one = batches(&rule, events, MONDAY + 120, &mut Random(5));
+    let alerts = run(&rule, &one, 7);
+    let fired = alerts.iter().filter(|alert| alert.transition == Transition::Fired);
+    fired.map(|alert| (alert.key.to_string(), alert.window_end.0 / 60_000 - MONDAY)).collect()
+}
+
+/// A visit a minute of so many links of a campaign, from some minute to some other.
+fn visits(links: u64, minutes: std::ops::Range<i64>) -> Vec<Received> {
+    let of_minute = |minute: i64| {
+        let visit =
+            move |link| (minute, LinkEvent { campaign: "spring".into(), ..event(minute, EventType::Click, link) });
+        (0..links).map(visit)
+    };
+    minutes.map(|minute| MONDAY + minute).flat_map(of_minute).collect()
+}
+
+fn lifecycle(minute: i64, subtype: &'static str, source: &'static str) -> Received {
+    let of = event(MONDAY + minute, EventType::Lifecycle, 0);
+    let one = LinkEvent { subtype: subtype.into(), source: source.into(), campaign: "spring".into(), ..of };
+    (MONDAY + minute, one)
+}
+
+#[test]
+fn the_end_of_one_link_of_a_campaign_does_not_break_the_others() {
+    let mut events = visits(40, 0..60);
+    events.push(lifecycle(10, "link.expired", "dub"));
+    assert_eq!(told_of_broken(Per::Campaign, &events), []);
+    assert_eq!(
+        told_of_broken(Per::Link, &events),
+        [("go.example.com/s0".to_owned(), 14)],
+        "its own visits lead nowhere"
+    );
+    // What counts is which of the visits are marked.
+    for event in events.iter_mut().filter(|one| one.0 > MONDAY + 10 && one.1.slug == "s0") {
+        event.1.trace.push("catalogue:expired".into());
+    }
+    assert_eq!(told_of_broken(Per::Campaign, &events), [], "one in forty is less than a tenth");
+    let few: Vec<Received> = events.into_iter().filter(|one| one.1.slug.len() == 2 && &*one.1.slug < "s6").collect();
+    assert_eq!(told_of_broken(Per::Campaign, &few).len(), 1, "one in six is more");
+}
+
+#[test]
+fn an_end_that_an_older_version_noted_for_a_campaign_is_forgotten() {
+    // As it was written for a link, which has the same record, and is read for a campaign of that name.
+    let (of_links, of_campaigns) = (broken(Per::Link), broken(Per::Campaign));
+    let mut before = Detector::new(std::slice::from_ref(&of_links), LANES);
+    for batch in batches(&of_links, &[lifecycle(10, "link.expired", "dub")], MONDAY + 30, &mut Random(5)) {
+        before.take(&batch).unwrap();
+    }
+    let mut after = Detector::new(std::slice::from_ref(&of_campaigns), LANES);
+    after.restore_lanes(&before.lanes_snapshot()).unwrap();
+    let changes = before.snapshot();
+    assert_eq!(changes.len(), 1, "the end of a link is kept");
+    let memory = |rule: &Rule, events: &[Received]| {
+        let mut detector = Detector::new(std::slice::from_ref(rule), LANES);
+        for batch in batches(rule, events, MONDAY + 5, &mut Random(5)) {
+            detector.take(&batch).unwrap();
+        }
+        detector.snapshot().remove(0).key
+    };
+    let mut bad = visits(1, 0..1);
+    bad[0].1.redirect_status = 404;
+    let key = memory(&of_campaigns, &bad);
+    after.restore(&key, changes[0].value.as_ref().unwrap()).unwrap();
+    after.restored().unwrap();
+    let mut fired = 0;
+    for batch in batches(&of_campaigns, &visits(40, 31..60), MONDAY + 90, &mut Random(5)) {
+        fired += after.take(&batch).unwrap().findings.len();
+    }
+    assert_eq!((fired, after.keys()), (0, 0));
+}
+
+#[test]
+fn an_expiry_of_the_list_that_is_put_off_breaks_nothing() {
+    // The catalogue told it; the list says another day since, so visits have no mark.
+    let mut events = visits(1, 0..60);
+    events.push(lifecycle(10, "link.expired", event::CATALOGUE_SOURCE));
+    assert_eq!(told_of_broken(Per::Link, &events), []);
+    // Where the list was not changed, visits are marked.
+    for one in events.iter_mut().filter(|one| one.0 > MONDAY + 10) {
+        one.1.trace.push("catalogue:expired".into());
+    }
+    assert_eq!(told_of_broken(Per::Link, &events).len(), 1);
+}
+
+#[test]
+fn visits_that_come_late_to_a_link_that_has_ended_break_nothing() {
+    // Made at 23:40, and the link ends at 00:00; the sender was away until 00:20.
+    let mut events: Vec<Received> = visits(20, 20..21)
+        .into_iter()
+        .map(|(minute, one)| {
+            let event_time = Millis((MONDAY - 20) * 60_000);
+            (minute, LinkEvent { slug: "s0".into(), event_time, ..one })
+        })
+        .collect();
+    events.push(lifecycle(0, "link.deleted", "dub"));
+    assert_eq!(told_of_broken(Per::Link, &events), []);
+    // Visits of now lead nowhere, and those of before do not show that it works again.
+    events.extend(visits(1, 30..35));
+    events.extend(visits(20, 50..51).into_iter().map(|(minute, one)| {
+        (minute, LinkEvent { slug: "s0".into(), event_time: Millis((MONDAY - 20) * 60_000), ..one })
+    }));
+    events.sort_by_key(|one| one.0);
+    let rule = broken(Per::Link);
+    let said = said(&run(&rule, &batches(&rule, &events, MONDAY + 200, &mut Random(5)), 7));
+    let said: Vec<(i64, char, u64)> = said.into_iter().map(|one| (one.1 - MONDAY, one.2, one.3)).collect();
+    assert_eq!(said, [(33, '+', 3), (95, '-', 5)]);
 }
 
 #[test]

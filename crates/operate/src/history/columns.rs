@@ -76,8 +76,8 @@ fn expression(name: &str) -> String {
     match name {
         "extra" => format!("extra[{}]", quote(TAGS)),
         "country" => "replaceAll(toString(country), '\\0', '')".to_owned(),
-        "trace" => "arrayStringConcat(arrayFilter(line -> line = 'catalogue:expired' OR startsWith(line, \
-                    'catalogue:expected_host:'), arrayMap(line -> toString(line), trace)), '\\n')"
+        "trace" => "arrayStringConcat(arrayFilter(line -> line IN ('catalogue:expired', 'catalogue:deleted') OR \
+                    startsWith(line, 'catalogue:expected_host:'), arrayMap(line -> toString(line), trace)), '\\n')"
             .to_owned(),
         COUNTER => format!("extra[{}]", quote(COUNTER)),
         "late" => format!("toString({})", late()),
@@ -93,7 +93,8 @@ fn late() -> String {
 /// The columns by which a rule tells events of a key apart.
 fn told_apart(trigger: &Trigger) -> Vec<&'static str> {
     match trigger {
-        Trigger::Broken { .. } => vec!["error_kind", "subtype", "redirect_status", "trace"],
+        // The end of a link that the catalogue tells is passed over, by its source.
+        Trigger::Broken { .. } => vec!["error_kind", "subtype", "source", "redirect_status", "trace"],
         Trigger::Drift { .. } => vec!["destination_host", "redirect_status", "trace"],
         // What a counter says late is passed over.
         Trigger::Gap { .. } => [&["source", COUNTER, "late"], Field::Link.columns()].concat(),
@@ -318,7 +319,9 @@ mod tests {
 
     /// What ClickHouse would say of a column of an event.
     fn text_of(event: &LinkEvent<'_>, name: &str) -> String {
-        let of_catalogue = |line: &&str| *line == "catalogue:expired" || line.starts_with("catalogue:expected_host:");
+        let of_catalogue = |line: &&str| {
+            matches!(*line, "catalogue:expired" | "catalogue:deleted") || line.starts_with("catalogue:expected_host:")
+        };
         match name {
             "type" => event.r#type.as_str().to_owned(),
             "counted" => event.counted.as_str().to_owned(),
@@ -369,10 +372,12 @@ mod tests {
         let events = [
             click.clone(),
             with("catalogue:expired"),
+            with("catalogue:deleted"),
             with("catalogue:expected_host:other.example.com"),
             LinkEvent { redirect_status: 404, ..click.clone() },
             LinkEvent { r#type: EventType::Error, error_kind: "malformed_target".into(), ..click.clone() },
             lifecycle("link.expired"),
+            LinkEvent { source: event::CATALOGUE_SOURCE.into(), ..lifecycle("link.expired") },
             lifecycle("link.edited"),
             LinkEvent { extra: counter.clone(), counted: Counted::Bot, ..click.clone() },
             LinkEvent { extra: counter, event_time: Millis(0), ..click.clone() },

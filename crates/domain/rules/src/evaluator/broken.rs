@@ -1,11 +1,12 @@
 //! Broken destination: what people open leads nowhere. Told once, and once more when it is over.
 //!
 //! Nowhere lead: an error event (an orphan visit is one), a visit that the redirect answered with an error, and a visit
-//! of a link that has expired or that the platform has ended.
+//! of a link that has expired or was deleted by the catalogue. Where a key is one link, also a visit after the platform
+//! has ended it, until an edit: of the links of a campaign the end of one says nothing of the others.
 
 use std::borrow::Cow;
 
-use event::{EventType, LinkEvent};
+use event::{CATALOGUE_SOURCE, EventType, LinkEvent};
 
 use crate::codec::{Reader, Writer};
 use crate::pane::Pane;
@@ -71,8 +72,8 @@ pub(crate) enum BrokenChange {
     },
 }
 
-/// What a rule sees in an event; none: it says nothing about a destination.
-pub(crate) fn facet(event: &LinkEvent<'_>) -> Option<Cow<'static, str>> {
+/// What a rule sees in an event; none: it says nothing about a destination. `one_link`: each key is a link.
+pub(crate) fn facet(event: &LinkEvent<'_>, one_link: bool) -> Option<Cow<'static, str>> {
     let bad = |reason: &str| Some(Cow::Owned(format!("{BAD}{reason}")));
     match event.r#type {
         EventType::Error => match (event.error_kind.as_ref(), event.subtype.as_ref()) {
@@ -80,14 +81,20 @@ pub(crate) fn facet(event: &LinkEvent<'_>) -> Option<Cow<'static, str>> {
             ("", kind) | (kind, _) => bad(&words(kind)),
         },
         EventType::Click | EventType::QrScan => {
-            if event.trace.iter().any(|line| line == "catalogue:expired") {
+            let traced = |line: &str| event.trace.iter().any(|one| one == line);
+            if traced("catalogue:expired") {
                 bad("the link has expired")
+            } else if traced("catalogue:deleted") {
+                bad("the link was deleted")
             } else if event.redirect_status >= 400 {
                 bad(&format!("the redirect answered {}", event.redirect_status))
             } else {
                 Some(Cow::Borrowed(WORKS))
             }
         }
+        // The end of one link, or its edit, says nothing of a key's other links. An expiry that the catalogue itself
+        // tells may be put off in the list, and no event says so: visits are asked, each by the time of its making.
+        EventType::Lifecycle if !one_link || event.source == CATALOGUE_SOURCE => None,
         EventType::Lifecycle => match event.subtype.as_ref() {
             "link.expired" | "link.deleted" | "link.disabled" | "link.archived" => Some(Cow::Borrowed(ENDED)),
             _ => Some(Cow::Borrowed(EDITED)),
@@ -115,6 +122,8 @@ pub(crate) fn rest(facet: &str) -> &str {
 pub(crate) struct BrokenMinute {
     bad: u32,
     works: u32,
+    /// Of `works`, those that came late: they show what was.
+    late: u32,
     edited: bool,
     ended: bool,
     reason: String,
@@ -122,20 +131,25 @@ pub(crate) struct BrokenMinute {
 
 impl BrokenMinute {
     /// The parts of a pane; with the position of the part that a message names.
-    pub(crate) fn of(pane: &Pane) -> (Self, usize) {
+    pub(crate) fn of(pane: &Pane, one_link: bool) -> (Self, usize) {
         let (mut minute, mut named) = (Self::default(), 0);
         for (at, part) in pane.parts().enumerate() {
-            if minute.add(&part.facet, part.count) {
+            if minute.add(&part.facet, part.count, part.late) {
                 named = at;
             }
         }
+        // An older version of `process` sends ends and edits of other keys as well.
+        (minute.ended, minute.edited) = (minute.ended && one_link, minute.edited && one_link);
         (minute, named)
     }
 
     /// Adds events that show the same. Whether they led nowhere.
-    fn add(&mut self, facet: &str, count: u32) -> bool {
+    fn add(&mut self, facet: &str, count: u32, late: u32) -> bool {
         match facet {
-            WORKS => self.works = self.works.saturating_add(count),
+            WORKS => {
+                self.works = self.works.saturating_add(count);
+                self.late = self.late.saturating_add(late);
+            }
             EDITED => self.edited = true,
             ENDED => self.ended = true,
             bad => {
@@ -148,12 +162,17 @@ impl BrokenMinute {
     }
 
     /// How many led nowhere, and how many arrived, of a link that the platform `has_ended` before the minute or not;
-    /// that is then as of its end.
+    /// that is then as of its end. What comes late to a link that has ended may be of before: it counts as neither.
     fn counts(&self, has_ended: &mut bool) -> (u32, u32) {
         // Which came first within the minute is not known: an edit is believed, or the link would stay ended for ever.
         let was_ended = *has_ended && !self.edited;
         *has_ended = was_ended || (self.ended && !self.edited);
-        if was_ended { (self.bad.saturating_add(self.works), 0) } else { (self.bad, self.works) }
+        if was_ended { (self.bad.saturating_add(self.in_time()), 0) } else { (self.bad, self.works) }
+    }
+
+    /// The visits that show that the link works now.
+    fn in_time(&self) -> u32 {
+        self.works.saturating_sub(self.late)
     }
 }
 
@@ -164,11 +183,13 @@ pub(crate) struct Nowhere {
 }
 
 impl Nowhere {
-    /// Takes what came in one minute: how many led nowhere, and how many arrived.
-    pub(crate) fn take<'f>(&mut self, parts: impl Iterator<Item = (&'f str, u64)>) -> (u64, u64) {
+    /// Takes what came in one minute, each facet with its count and how many of them came late: how many led nowhere,
+    /// and how many arrived.
+    pub(crate) fn take<'f>(&mut self, parts: impl Iterator<Item = (&'f str, u64, u64)>) -> (u64, u64) {
         let mut minute = BrokenMinute::default();
-        for (facet, count) in parts {
-            minute.add(facet, u32::try_from(count).unwrap_or(u32::MAX));
+        for (facet, count, late) in parts {
+            let [count, late] = [count, late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+            minute.add(facet, count, late);
         }
         let (bad, works) = minute.counts(&mut self.ended);
         (u64::from(bad), u64::from(works))
@@ -182,7 +203,7 @@ pub(crate) struct BrokenKey {
     minutes: Vec<(i64, u32, u32)>,
     /// The end of the last minute in which something led nowhere; 0: none.
     last_bad: i64,
-    /// Visits that arrived since.
+    /// Visits that arrived since; while it fires, without those that came late.
     works: u32,
     /// Edited since.
     edited: bool,
@@ -212,7 +233,8 @@ impl BrokenKey {
             (self.last_bad, self.works, self.edited) = (end, 0, seen.edited);
             self.reason = if seen.bad > 0 { seen.reason } else { OF_ENDED.to_owned() };
         } else {
-            self.works = self.works.saturating_add(works);
+            // What comes late does not show that it works again.
+            self.works = self.works.saturating_add(if self.firing { seen.in_time() } else { works });
             self.edited |= seen.edited;
         }
         if bad > 0 || works > 0 {
@@ -291,13 +313,15 @@ impl BrokenKey {
         to.text(&self.reason);
     }
 
-    pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
+    /// What [`BrokenKey::write`] wrote. An older version kept the end of a link for keys that are not one link, too.
+    pub(crate) fn read(from: &mut Reader<'_>, one_link: bool) -> Option<Self> {
         let mut key = Self::default();
         for _ in 0..from.u32()? {
             key.minutes.push((from.i64()?, from.u32()?, from.u32()?));
         }
         (key.last_bad, key.works) = (from.i64()?, from.u32()?);
         [key.edited, key.ended, key.firing] = from.flags()?;
+        key.ended &= one_link;
         (key.fired_at, key.told) = (from.i64()?, from.u64()?);
         key.reason = from.text()?.to_owned();
         Some(key)

@@ -26,7 +26,7 @@ use spike::{SpikeKey, SpikeRule};
 pub(crate) enum Evaluator {
     Spike { rule: SpikeRule, during_launches: bool },
     Silence { rule: SilenceRule, by_source: bool },
-    Broken(BrokenRule),
+    Broken { rule: BrokenRule, one_link: bool },
     Drift(DriftRule),
     Gap(GapRule),
     FirstSeen(FirstSeenRule),
@@ -52,7 +52,7 @@ impl Evaluator {
                 Self::Spike { rule: spike.rule(), during_launches: !not_during_launches }
             }
             Trigger::Silence { silence, per } => Self::Silence { rule: *silence, by_source: *per == Per::Source },
-            Trigger::Broken { broken, .. } => Self::Broken(*broken),
+            Trigger::Broken { broken, per } => Self::Broken { rule: *broken, one_link: *per == Per::Link },
             Trigger::Drift { drift, .. } => Self::Drift(*drift),
             Trigger::Gap { gap, .. } => Self::Gap(*gap),
             Trigger::FirstSeen(rule) => Self::FirstSeen(rule.clone()),
@@ -75,7 +75,7 @@ impl Evaluator {
     pub(crate) fn rest<'f>(&self, facet: &'f str) -> Option<&'f str> {
         match self {
             Self::Spike { .. } | Self::Silence { .. } => Some(facet),
-            Self::Broken(_) => Some(broken::rest(facet)),
+            Self::Broken { .. } => Some(broken::rest(facet)),
             Self::Drift(_) => drift::rest(facet),
             // It has arrived, whatever its counter says.
             Self::Gap(_) => Some(""),
@@ -88,7 +88,7 @@ impl Evaluator {
         match self {
             Self::Spike { .. } => KeyState::Spike(SpikeKey::default()),
             Self::Silence { .. } => KeyState::Silence(SilenceKey::default()),
-            Self::Broken(_) => KeyState::Broken(Box::default()),
+            Self::Broken { .. } => KeyState::Broken(Box::default()),
             Self::Drift(_) => KeyState::Drift(Box::default()),
             Self::Gap(_) if gap::is_counter(key) => KeyState::Counter(Counter::default()),
             Self::Gap(_) => KeyState::Gap(Box::default()),
@@ -101,7 +101,7 @@ impl Evaluator {
         match (self, state) {
             (Self::Spike { .. }, KeyState::Spike(state)) => state.wakes(),
             (Self::Silence { .. }, KeyState::Silence(state)) => state.wakes(&self.silence(key, expectations)?),
-            (Self::Broken(rule), KeyState::Broken(state)) => state.wakes(rule),
+            (Self::Broken { rule, .. }, KeyState::Broken(state)) => state.wakes(rule),
             (Self::Drift(rule), KeyState::Drift(state)) => state.wakes(rule),
             (Self::Gap(rule), KeyState::Gap(state)) => state.wakes(rule),
             _ => None,
@@ -129,7 +129,7 @@ impl Evaluator {
         Some(match (self, kind) {
             (Self::Spike { .. }, b'S') => KeyState::Spike(SpikeKey::read(from, profile)?),
             (Self::Silence { .. }, b'Q') => KeyState::Silence(SilenceKey::read(from, profile)?),
-            (Self::Broken(_), b'B') => KeyState::Broken(Box::new(BrokenKey::read(from)?)),
+            (Self::Broken { one_link, .. }, b'B') => KeyState::Broken(Box::new(BrokenKey::read(from, *one_link)?)),
             (Self::Drift(_), b'D') => KeyState::Drift(Box::new(DriftKey::read(from)?)),
             (Self::Gap(_), b'G') => KeyState::Gap(Box::new(GapKey::read(from)?)),
             (Self::Gap(_), b'C') => KeyState::Counter(Counter::read(from)?),

@@ -144,11 +144,11 @@ impl LearnedRule {
         let Some((key, kept)) = table.named_mut(id) else { return };
         let Some(mut state) = states.take(&self.evaluator, key, *kept) else { return };
         match (&self.evaluator, &mut state) {
-            (Evaluator::Broken(rule), KeyState::Broken(state)) => {
+            (Evaluator::Broken { rule, one_link }, KeyState::Broken(state)) => {
                 let mut changes = Vec::new();
                 match &pane {
                     Some(pane) => {
-                        let (seen, named) = BrokenMinute::of(pane);
+                        let (seen, named) = BrokenMinute::of(pane, *one_link);
                         state.take(rule, minute, seen, &mut |change| changes.push(change));
                         if changes.iter().any(|change| matches!(change, BrokenChange::Fired { .. })) {
                             samples.insert(id, pane.sample(named));

@@ -40,38 +40,60 @@ pub(crate) fn link(event: &LinkEvent<'_>) -> String {
     format!("{}/{}", event.domain, event.slug)
 }
 
-/// At least 3 visits in 10 minutes, and a tenth of all, led nowhere; over an hour after the last one.
+/// At least 3 visits in 10 minutes, and a tenth of all, led nowhere, of each link; over an hour after the last one.
 pub(crate) fn broken(events: &[Received], end: i64) -> Vec<Said> {
+    broken_per(events, link, true, end)
+}
+
+/// The same of other keys. Only of a link (`of_links`) does an end of its platform say where later visits lead, until
+/// an edit.
+pub(crate) fn broken_per(
+    events: &[Received],
+    per: impl Fn(&LinkEvent<'_>) -> String,
+    of_links: bool,
+    end: i64,
+) -> Vec<Said> {
     let mut said = Vec::new();
-    for (key, own) in by_key(events, link) {
+    // What says nothing of the key is as if it were not there.
+    let tells = |event: &LinkEvent<'_>| event.r#type != EventType::Lifecycle || of_links && event.source != "catalogue";
+    let events: Vec<Received> = events.iter().filter(|one| tells(&one.1)).cloned().collect();
+    for (key, own) in by_key(&events, per) {
         let ends = |event: &LinkEvent<'_>| ["link.expired", "link.deleted"].contains(&event.subtype.as_ref());
         let edits = |event: &LinkEvent<'_>| event.r#type == EventType::Lifecycle && !ends(event);
         let minutes = |is: &dyn Fn(&LinkEvent<'_>) -> bool| -> BTreeSet<i64> {
             own.iter().filter(|(_, event)| is(event)).map(|(minute, _)| *minute).collect()
         };
         let (ended, edited) = (minutes(&ends), minutes(&edits));
-        let leads_nowhere = |(minute, event): &Received| {
-            let last_end = ended.range(..*minute).next_back();
-            let of_ended = last_end.is_some_and(|at| edited.range(*at..=*minute).next().is_none());
-            let expired = event.trace.iter().any(|line| line == "catalogue:expired");
-            event.r#type == EventType::Error || is_visit(event) && (expired || event.redirect_status >= 400 || of_ended)
+        let of_ended = |minute: i64| {
+            let last_end = ended.range(..minute).next_back();
+            last_end.is_some_and(|at| edited.range(*at..=minute).next().is_none())
         };
-        let (mut bad, mut good) = (BTreeMap::<i64, u64>::new(), BTreeMap::<i64, u64>::new());
-        for one in &own {
-            if leads_nowhere(one) {
-                *bad.entry(one.0).or_default() += 1;
-            } else if is_visit(&one.1) {
-                *good.entry(one.0).or_default() += 1;
+        let (mut bad, mut good, mut good_now) =
+            (BTreeMap::<i64, u64>::new(), BTreeMap::<i64, u64>::new(), BTreeMap::<i64, u64>::new());
+        for (minute, event) in &own {
+            let over = event.trace.iter().any(|line| line == "catalogue:expired" || line == "catalogue:deleted");
+            if event.r#type == EventType::Error || is_visit(event) && (over || event.redirect_status >= 400) {
+                *bad.entry(*minute).or_default() += 1;
+            } else if is_visit(event) && of_ended(*minute) {
+                // What comes late may have been made before the end: it says nothing.
+                *bad.entry(*minute).or_default() += u64::from(!is_late(event));
+            } else if is_visit(event) {
+                *good.entry(*minute).or_default() += 1;
+                *good_now.entry(*minute).or_default() += u64::from(!is_late(event));
             }
         }
+        bad.retain(|_, count| *count > 0);
         let busy: BTreeSet<i64> = own.iter().map(|one| one.0).collect();
         let (mut firing, mut fired_at, mut first) = (false, i64::MIN / 2, 0);
-        for minute in own[0].0..end {
+        for minute in busy.first().copied().unwrap_or(end)..end {
             let at = minute + 1;
             let sum = |of: &BTreeMap<i64, u64>, from: i64| of.range(from..at).map(|(_, count)| count).sum::<u64>();
             if firing {
                 let last = *bad.range(..at).next_back().unwrap().0;
-                let shown = sum(&good, last + 1) > 0 || edited.range(last..at).next().is_some();
+                // What comes late does not show that it works again.
+                let before = good.range(last + 1..fired_at.max(last + 1)).map(|(_, count)| count).sum::<u64>();
+                let since = sum(&good_now, fired_at.max(last + 1));
+                let shown = before + since > 0 || edited.range(last..at).next().is_some();
                 let quiet = at - (last + 1);
                 if quiet >= 60 || shown && quiet >= 10 {
                     firing = false;

@@ -210,7 +210,7 @@ async fn a_backtest_says_what_the_detector_said_and_what_other_rules_would_have_
         assert!(shown.text.contains(why) && shown.text.contains(about), "{shown:#?}");
     }
     let spike = same.messages.iter().find(|one| one.rule == "spike").unwrap();
-    assert!(spike.text.contains("clicks in 5 min; usual for Tuesday 14:00 is "), "{}", spike.text);
+    assert!(spike.text.contains("clicks in 5 min; usual for Tuesday 14:00 UTC is "), "{}", spike.text);
     // To both destinations the burst, with a wait of 30 seconds; scans within the hour in one more message.
     let log = same.destinations.iter().find(|one| one.destination == "log").unwrap();
     let other = same.destinations.iter().find(|one| one.destination == "other").unwrap();

@@ -2,6 +2,7 @@
 
 use config::{Config, Destination, Rule};
 use event::{Alert, Millis};
+use jiff::tz::TimeZone;
 use notification::Message;
 use notification::destination::{Outgoing, People, Step};
 use rules::Trigger;
@@ -70,7 +71,7 @@ pub fn preview(config: &Config, rule: &str, now: Millis) -> Result<PreviewReport
     if known.rule.trigger().is_none() || known.send.is_none() {
         refuse!("rule {rule:?} sends nothing: it has no alert, or no send");
     }
-    let (alerts, mut notes) = example_alerts(known, now);
+    let (alerts, mut notes) = example_alerts(known, &config.timezone, now);
     let messages = messages(config, &alerts, now);
     notes.push("The event and its numbers are made up; planner and renderers are those that run.".to_owned());
     let ok = !messages.is_empty() && messages.iter().all(|message| message.problem.is_none());
@@ -78,9 +79,9 @@ pub fn preview(config: &Config, rule: &str, now: Millis) -> Result<PreviewReport
 }
 
 /// Alerts of a rule about made-up events that end now.
-fn example_alerts(rule: &Rule, now: Millis) -> (Vec<Alert<'static>>, Vec<String>) {
+fn example_alerts(rule: &Rule, zone: &TimeZone, now: Millis) -> (Vec<Alert<'static>>, Vec<String>) {
     let mut notes = Vec::new();
-    let mut alerts = rule.rule.example_alerts();
+    let mut alerts = rule.rule.example_alerts(Some(zone));
     if alerts.is_empty() {
         notes.push("No made-up traffic makes this rule speak; its counts stand for themselves here.".to_owned());
         let (event, threshold) = match rule.rule.trigger() {

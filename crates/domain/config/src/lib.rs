@@ -92,8 +92,8 @@ use section::{Reading, Section};
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Of dates in the file that name no zone, and of `pause --until`. Reports are by days of UTC, and everything is
-    /// stored in UTC.
+    /// Of dates in the file that name no zone, of `pause --until`, and of times that alerts say. Reports are by days of
+    /// UTC, and everything is stored in UTC.
     pub timezone: TimeZone,
     /// Who owns things.
     pub owners: Vec<Owner>,
@@ -186,7 +186,7 @@ impl Config {
         }
     }
 
-    /// What the detector is to expect, beside the rules.
+    /// What the detector is to expect, beside the rules, and the zone of the times that alerts say.
     pub fn expectations(&self) -> rules::Expectations {
         let launch = |launch: &enrich::Launch| rules::Launch {
             links: launch.links.iter().map(|link| rules::Glob::new(link)).collect(),
@@ -201,6 +201,7 @@ impl Config {
                 .iter()
                 .filter_map(|source| Some((source.name.clone(), minutes(source)?)))
                 .collect(),
+            zone: Some(self.timezone.clone()),
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) const VERSION: Opt<Integer<i64>> =
 pub(crate) const TIMEZONE: Opt<Zone> = Opt::new(
     "timezone",
     Zone,
-    "Of dates in the file that name none, and of `pause --until`. Reports are by days of UTC, and everything is stored in UTC.",
+    "Of dates in the file that name none, of `pause --until`, and of times that alerts say. Reports are by days of UTC, and everything is stored in UTC.",
     "\"Europe/Berlin\"",
 )
 .or("UTC");

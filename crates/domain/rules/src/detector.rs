@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use event::{Alert, Millis, Signal, SignalBatch};
 use hashbrown::HashMap;
+use jiff::tz::TimeZone;
 
 use crate::Glob;
 use crate::counted::CountedRule;
@@ -54,13 +55,15 @@ pub struct Launch {
     pub until_ms: i64,
 }
 
-/// What the configuration says is to be expected, beside the rules.
+/// What the configuration says is to be expected, beside the rules, and in which zone times are told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Expectations {
     /// Launches that are planned.
     pub launches: Vec<Launch>,
     /// By source: after how many minutes without an event it is too quiet.
     pub quiet_after_minutes: BTreeMap<String, i64>,
+    /// The zone of the times that alerts say; none: UTC. No rule decides by it.
+    pub zone: Option<TimeZone>,
 }
 
 /// Evaluates the rules that count for one partition of `signals`: some of the keys, all of the lanes.

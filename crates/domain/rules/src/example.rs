@@ -1,6 +1,7 @@
 //! Events that a rule is about, made up, and what the rule says about them: for previews and rehearsals.
 
 use event::{Alert, EventType, LinkEvent, Millis, SignalBatch, Transition};
+use jiff::tz::TimeZone;
 
 use crate::trial::START_MS;
 use crate::{
@@ -129,43 +130,45 @@ impl Rule {
     }
 
     /// The alerts that the rule raises about its [`Rule::example`], a start and, for conditions that end, the end.
-    /// They are made by the evaluators that run; none for a rule without an alert.
+    /// They are made by the evaluators that run, and say times by that zone; none for a rule without an alert.
     #[must_use]
-    pub fn example_alerts(&self) -> Vec<Alert<'static>> {
+    pub fn example_alerts(&self, zone: Option<&TimeZone>) -> Vec<Alert<'static>> {
         let event = self.example();
-        let trial = |count, within_ms, usual| Trial { event: event.clone(), count, within_ms, usual };
-        let mut alerts = match self.trigger() {
+        let alerts = |rule: &Self, count, within_ms, usual| {
+            Trial { event: event.clone(), count, within_ms, usual }.alerts(rule, zone)
+        };
+        let mut told = match self.trigger() {
             None => return Vec::new(),
             Some(Trigger::Each) => return self.each_alert(&event).into_iter().collect(),
-            Some(Trigger::Count { count, within_ms, .. }) => trial(*count, *within_ms, 0).alerts(self),
+            Some(Trigger::Count { count, within_ms, .. }) => alerts(self, *count, *within_ms, 0),
             Some(Trigger::Spike { spike, .. }) => {
                 let within_ms = i64::from(spike.within_minutes) * 60_000;
                 let usual = USUAL * within_ms.unsigned_abs() / TEN_MINUTES.unsigned_abs() + 1;
                 let many = (usual * u64::from(spike.times_hundredths) / 100).max(spike.at_least) * 2;
-                trial(many, within_ms, usual).alerts(self)
+                alerts(self, many, within_ms, usual)
             }
-            Some(Trigger::Silence { .. }) => trial(0, TEN_MINUTES, USUAL).alerts(self),
-            Some(Trigger::Broken { broken, .. }) => trial(u64::from(broken.at_least.max(1)), 60_000, 0).alerts(self),
-            Some(Trigger::Drift { drift, .. }) => trial(u64::from(drift.at_least.max(1)), 60_000, 0).alerts(self),
-            Some(Trigger::Gap { gap, .. }) => self.gap_alerts(event, gap),
+            Some(Trigger::Silence { .. }) => alerts(self, 0, TEN_MINUTES, USUAL),
+            Some(Trigger::Broken { broken, .. }) => alerts(self, u64::from(broken.at_least.max(1)), 60_000, 0),
+            Some(Trigger::Drift { drift, .. }) => alerts(self, u64::from(drift.at_least.max(1)), 60_000, 0),
+            Some(Trigger::Gap { gap, .. }) => self.gap_alerts(event.clone(), gap),
             Some(Trigger::FirstSeen(first)) => {
                 // The first event that there is: nothing is learned before it.
                 let first = FirstSeenRule { learn_minutes: 0, known: Vec::new(), ..first.clone() };
                 let when = self.when().clone();
                 let rule = Self::new(self.name(), self.owner(), when, Some(Trigger::FirstSeen(first)));
-                return trial(1, 60_000, 0).alerts(&rule);
+                return alerts(&rule, 1, 60_000, 0);
             }
         };
-        let start = alerts.iter().position(|alert| alert.transition == Transition::Fired);
+        let start = told.iter().position(|alert| alert.transition == Transition::Fired);
         let Some(start) = start else { return Vec::new() };
-        alerts.drain(..start);
-        let end = alerts.iter().position(|alert| alert.transition == Transition::Resolved);
-        alerts.truncate(1 + end.unwrap_or(0));
+        told.drain(..start);
+        let end = told.iter().position(|alert| alert.transition == Transition::Resolved);
+        told.truncate(1 + end.unwrap_or(0));
         if end.is_some_and(|end| end > 1) {
             // What fires again before it ends adds nothing here.
-            alerts.drain(1..alerts.len() - 1);
+            told.drain(1..told.len() - 1);
         }
-        alerts
+        told
     }
 }
 
@@ -212,7 +215,7 @@ mod tests {
     fn every_trigger_speaks_about_its_example_and_conditions_end() {
         for trigger in triggers() {
             let when = When::new(EventPattern::parse("visit"), []);
-            let alerts = Rule::new("r", "o", when, Some(trigger.clone())).example_alerts();
+            let alerts = Rule::new("r", "o", when, Some(trigger.clone())).example_alerts(None);
             let transitions: Vec<Transition> = alerts.iter().map(|alert| alert.transition).collect();
             match trigger {
                 Trigger::Each | Trigger::FirstSeen(_) => assert_eq!(transitions, [Transition::Each], "{trigger:?}"),
@@ -220,6 +223,17 @@ mod tests {
                 _ => assert_eq!(transitions, [Transition::Fired, Transition::Resolved], "{trigger:?}"),
             }
         }
+    }
+
+    #[test]
+    fn an_example_says_times_in_the_zone_that_is_asked_for() {
+        let silence = SilenceRule { quiet_after_minutes: None, least_minutes: 10 };
+        let rule = Rule::new("r", "o", When::default(), Some(Trigger::Silence { silence, per: Per::Source }));
+        let why = |zone: Option<&TimeZone>| rule.example_alerts(zone)[0].attributes.get("why").to_owned();
+        // It begins at 2027-01-14T00:00:00Z.
+        assert!(why(None).contains("usual for Thursday 00:00 UTC is "), "{}", why(None));
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        assert!(why(Some(&berlin)).contains("usual for Thursday 01:00 is "), "{}", why(Some(&berlin)));
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use crate::open_minute::OpenMinute;
 use crate::pane::{MOST_BYTES, Pane, Part};
 use crate::sample::Sample;
 use crate::told::Teller;
+use crate::words::Clock;
 use crate::{Expectations, Glob};
 
 /// Length of a pane: a minute.
@@ -83,7 +84,7 @@ impl LearnedRule {
             version: rule.version().to_owned(),
             memory: rule.memory(),
             evaluator: Evaluator::of(rule.trigger()?)?,
-            teller: Teller::of(rule),
+            teller: Teller::of(rule, Clock::of(expectations.zone.as_ref())),
             expectations: Arc::clone(expectations),
             closed: None,
             keys: Default::default(),

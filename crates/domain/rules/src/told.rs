@@ -11,7 +11,7 @@ use crate::evaluator::spike::SpikeChange;
 use crate::learned::PANE_MS;
 use crate::pane::Part;
 use crate::sample::Sample;
-use crate::words;
+use crate::words::{self, Clock};
 
 /// The rule that tells.
 pub(crate) struct Teller {
@@ -19,6 +19,7 @@ pub(crate) struct Teller {
     version: String,
     owner: String,
     pub(crate) shadow: bool,
+    clock: Clock,
 }
 
 /// The numbers of an alert.
@@ -32,12 +33,13 @@ struct Numbers {
 }
 
 impl Teller {
-    pub(crate) fn of(rule: &crate::Rule) -> Self {
+    pub(crate) fn of(rule: &crate::Rule, clock: Clock) -> Self {
         Self {
             name: rule.name().to_owned(),
             version: rule.version().to_owned(),
             owner: rule.owner().to_owned(),
             shadow: rule.is_shadow(),
+            clock,
         }
     }
 
@@ -52,7 +54,7 @@ impl Teller {
                     asked: bound.ceil() as u64,
                 };
                 self.alert(key, test, sample, &numbers, |attributes| {
-                    let (what, hour) = (words::events(attributes), words::hour(at - 1));
+                    let (what, hour) = (words::events(attributes), self.clock.hour(at - 1));
                     let within = words::minutes(window);
                     let why = format!("{observed} {what} in {within}; usual for {hour} is {}", words::range(usual));
                     attributes.add("usual_low", words::whole(usual.0));
@@ -86,10 +88,10 @@ impl Teller {
                     let mut why = if trickle {
                         format!("{key}: only {observed} of at least {} in the last hours", words::whole(due))
                     } else {
-                        format!("{key}: nothing since {}", words::since(since, at))
+                        format!("{key}: nothing since {}", self.clock.since(since, at))
                     };
                     if let Some(usual) = usual {
-                        let hour = words::hour(at - 1);
+                        let hour = self.clock.hour(at - 1);
                         why.push_str(&format!("; usual for {hour} is {} an hour", words::range(usual)));
                         attributes.add("usual_low", words::whole(usual.0));
                         attributes.add("usual_high", words::whole(usual.1));
@@ -191,7 +193,7 @@ impl Teller {
                         "{key} {}; seen in {} since {}",
                         told.join("; "),
                         words::visits(visits),
-                        words::since(since - 1, at)
+                        self.clock.since(since - 1, at)
                     )
                 })
             }

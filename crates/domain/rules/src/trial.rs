@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use event::{Alert, LinkEvent, Millis, SignalBatch, Transition};
+use jiff::tz::TimeZone;
 
-use crate::{Detector, MAX_WINDOW_MS, Rule, RuleIndex, SignalSum};
+use crate::{Detector, Expectations, MAX_WINDOW_MS, Rule, RuleIndex, SignalSum};
 
 /// When the events of a trial happen, in milliseconds since 1970: every pane begins there.
 pub(crate) const START_MS: i64 = 1_800_000_000_000 / MAX_WINDOW_MS * MAX_WINDOW_MS;
@@ -37,7 +38,7 @@ impl Trial {
             fired.extend(each.map(|rule| rule.name()));
         }
         let counting: Vec<Rule> = rules.into_iter().filter(|rule| rule.is_evaluated_over_time()).cloned().collect();
-        let alerts = self.play(&counting).into_iter();
+        let alerts = self.play(&counting, None).into_iter();
         let found: BTreeSet<String> = alerts
             .filter(|alert| alert.transition != Transition::Resolved)
             .map(|alert| alert.rule.into_owned())
@@ -46,21 +47,22 @@ impl Trial {
         fired
     }
 
-    /// The alerts that a rule raises about these events.
+    /// The alerts that a rule raises about these events. They say times by that zone.
     #[must_use]
-    pub fn alerts(&self, rule: &Rule) -> Vec<Alert<'static>> {
+    pub fn alerts(&self, rule: &Rule, zone: Option<&TimeZone>) -> Vec<Alert<'static>> {
         match rule.is_evaluated_over_time() {
-            true => self.play(std::slice::from_ref(rule)),
+            true => self.play(std::slice::from_ref(rule), zone),
             false => (0..self.count.min(1)).filter_map(|_| rule.each_alert(&self.event)).collect(),
         }
     }
 
     /// What rules that count say about these events, and about no event before.
-    fn play(&self, counting: &[Rule]) -> Vec<Alert<'static>> {
+    fn play(&self, counting: &[Rule], zone: Option<&TimeZone>) -> Vec<Alert<'static>> {
         if counting.is_empty() {
             return Vec::new();
         }
-        let mut detector = Detector::new(counting, 1);
+        let expectations = Expectations { zone: zone.cloned(), ..Expectations::default() };
+        let mut detector = Detector::expecting(counting, 1, expectations);
         let mut found = Vec::new();
         let mut play = |batch: &SignalBatch<'_>| {
             // There is one lane, and it is number 0.

@@ -1,23 +1,44 @@
 //! What an alert says, in words.
 
 use event::Map;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
-/// Days of the week from the day on that 1 January 1970 was.
-const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-
-fn day(minute: i64) -> &'static str {
-    DAYS.get(minute.div_euclid(1_440).rem_euclid(7) as usize).copied().unwrap_or_default()
+/// Says times of day as people who read alerts have them: by the zone of the configuration. Where it names none, or
+/// UTC, they are UTC and say so.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    zone: TimeZone,
+    /// Behind each time.
+    mark: &'static str,
 }
 
-/// `Tuesday 14:00`: the hour that a minute since 1970 is in, UTC.
-pub(crate) fn hour(minute: i64) -> String {
-    format!("{} {:02}:00", day(minute), minute.div_euclid(60).rem_euclid(24))
-}
+impl Clock {
+    pub(crate) fn of(zone: Option<&TimeZone>) -> Self {
+        match zone.filter(|zone| !matches!(zone.iana_name(), Some("UTC" | "Etc/UTC"))) {
+            Some(zone) => Self { zone: zone.clone(), mark: "" },
+            None => Self { zone: TimeZone::UTC, mark: " UTC" },
+        }
+    }
 
-/// `14:02`, or `Tuesday 14:02` where that was another day than `now`.
-pub(crate) fn since(minute: i64, now: i64) -> String {
-    let time = format!("{:02}:{:02}", minute.div_euclid(60).rem_euclid(24), minute.rem_euclid(60));
-    if minute.div_euclid(1_440) == now.div_euclid(1_440) { time } else { format!("{} {time}", day(minute)) }
+    fn at(&self, minute: i64) -> DateTime {
+        let at = Timestamp::from_second(minute.saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
+        self.zone.to_datetime(at)
+    }
+
+    /// `Tuesday 14:00`: the hour of a profile that a minute since 1970 is in. Those are hours of UTC, so one may begin
+    /// at 13:30.
+    pub(crate) fn hour(&self, minute: i64) -> String {
+        format!("{}{}", self.at(minute.div_euclid(60).saturating_mul(60)).strftime("%A %H:%M"), self.mark)
+    }
+
+    /// `14:02`, or `Tuesday 14:02` where that was another day than `now`.
+    pub(crate) fn since(&self, minute: i64, now: i64) -> String {
+        let (then, now) = (self.at(minute), self.at(now));
+        let form = if then.date() == now.date() { "%H:%M" } else { "%A %H:%M" };
+        format!("{}{}", then.strftime(form), self.mark)
+    }
 }
 
 /// `5 min`, `1 h`.
@@ -57,9 +78,24 @@ mod tests {
     fn times_are_said_in_words() {
         // Tuesday, 6 January 2026, 14:02.
         let minute = 29_459_520 + 1_440 + 14 * 60 + 2;
-        assert_eq!(hour(minute), "Tuesday 14:00");
-        assert_eq!(since(minute, minute + 60), "14:02");
-        assert_eq!(since(minute, minute + 1_440), "Tuesday 14:02");
+        let said = |zone: Option<&str>| {
+            let zone = zone.map(|name| TimeZone::get(name).unwrap());
+            let clock = Clock::of(zone.as_ref());
+            [clock.hour(minute), clock.since(minute, minute + 60), clock.since(minute, minute + 1_440)]
+        };
+        for zone in [None, Some("UTC"), Some("Etc/UTC")] {
+            assert_eq!(said(zone), ["Tuesday 14:00 UTC", "14:02 UTC", "Tuesday 14:02 UTC"]);
+        }
+        assert_eq!(said(Some("Europe/Berlin")), ["Tuesday 15:00", "15:02", "Tuesday 15:02"]);
+        assert_eq!(said(Some("Asia/Kolkata")), ["Tuesday 19:30", "19:32", "Tuesday 19:32"]);
+        // Its day ends eight hours later than that of UTC.
+        assert_eq!(said(Some("America/Los_Angeles")), ["Tuesday 06:00", "06:02", "Tuesday 06:02"]);
+        let los_angeles = TimeZone::get("America/Los_Angeles").unwrap();
+        assert_eq!(Clock::of(Some(&los_angeles)).since(minute, minute + 10 * 60), "06:02");
+        assert_eq!(Clock::of(None).since(minute, minute + 10 * 60), "Tuesday 14:02 UTC");
+        // Summer: an hour more.
+        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        assert_eq!(Clock::of(Some(&berlin)).hour(minute + 26 * 7 * 1_440), "Tuesday 16:00");
         assert_eq!((minutes(5), minutes(60), range((19.6, 45.2))), ("5 min".into(), "1 h".into(), "20 to 45".into()));
     }
 }

@@ -120,7 +120,7 @@ fn batches(rules: &[Rule], keys: &[(History, History)], days: i64, random: &mut 
 fn expectations() -> Expectations {
     let (from_ms, until_ms) = ((MONDAY + 20 * DAY) * 60_000, (MONDAY + 21 * DAY) * 60_000);
     let launch = Launch { links: vec![Glob::new("key-1")], from_ms, until_ms };
-    Expectations { launches: vec![launch], quiet_after_minutes: BTreeMap::new() }
+    Expectations { launches: vec![launch], ..Expectations::default() }
 }
 
 /// All alerts; every so many batches the detector is made anew from what it has stored.
@@ -207,7 +207,7 @@ fn an_alert_says_what_is_usual() {
     let fired = &alerts[0];
     assert_eq!(fired.transition, Transition::Fired);
     let why = fired.attributes.get("why");
-    assert!(why.starts_with("240 events in 5 min; usual for Saturday 10:00 is "), "{why}");
+    assert!(why.starts_with("240 events in 5 min; usual for Saturday 10:00 UTC is "), "{why}");
     assert_eq!((fired.attributes.get("window"), fired.attributes.get("level")), ("5 min", "1.00"));
     assert_eq!(fired.attributes.get("slug"), "slug-0");
     assert_eq!(alerts[1].transition, Transition::Resolved);
@@ -223,7 +223,7 @@ fn a_silence_says_since_when_and_what_is_usual() {
     let alerts = run(&rules, &batches, 97);
     assert_eq!(alerts.len(), 2, "{alerts:?}");
     let why = alerts[0].attributes.get("why");
-    assert!(why.starts_with("key-0: nothing since 10:02; usual for Saturday 10:00 is "), "{why}");
+    assert!(why.starts_with("key-0: nothing since 10:02 UTC; usual for Saturday 10:00 UTC is "), "{why}");
     assert_eq!(alerts[0].window_end.0 / 60_000 - MONDAY, 19 * DAY + 612);
     assert_eq!(alerts[1].transition, Transition::Resolved);
 }
@@ -270,4 +270,28 @@ fn a_profile_that_is_missing_is_not_guessed_at() {
     let present = changes.iter().find(|change| !change.key.ends_with(b"profile")).unwrap();
     next.restore(&present.key, present.value.as_ref().unwrap()).unwrap();
     assert!(next.restored().is_err());
+}
+
+#[test]
+fn an_alert_says_times_in_the_zone_of_the_configuration_and_is_the_same_alert() {
+    let mut all = steady(20, 10);
+    all.extend((19 * DAY + 600..19 * DAY + 610).map(|minute| (MONDAY + minute, 200)));
+    all.retain(|minute, _| !(19 * DAY + 782..19 * DAY + 900).contains(&(minute - MONDAY)));
+    let rules = [spike(), silence()];
+    let batches = batches(&rules, &[(all, History::new())], 20, &mut Random(1));
+    let told = |zone: Option<&str>| {
+        let zone = zone.map(|name| jiff::tz::TimeZone::get(name).unwrap());
+        let mut detector = Detector::expecting(&rules, LANES, Expectations { zone, ..Expectations::default() });
+        let found = batches.iter().flat_map(|batch| detector.take(batch).unwrap().findings);
+        found.map(|finding| finding.alert).collect::<Vec<_>>()
+    };
+    let (utc, berlin) = (told(None), told(Some("Europe/Berlin")));
+    let why = |alert: &Alert<'_>| alert.attributes.get("why").to_owned();
+    let fired = |alerts: &[Alert<'_>], rule: &str| why(alerts.iter().find(|alert| alert.rule == rule).unwrap());
+    assert!(fired(&utc, "spike").contains("usual for Saturday 10:00 UTC is "), "{}", fired(&utc, "spike"));
+    assert!(fired(&berlin, "spike").contains("usual for Saturday 11:00 is "), "{}", fired(&berlin, "spike"));
+    let silent = fired(&berlin, "silence");
+    assert!(silent.starts_with("key-0: nothing since 14:02; usual for Saturday 14:00 is "), "{silent}");
+    let ids = |alerts: &[Alert<'_>]| alerts.iter().map(|alert| alert.alert_id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids(&utc), ids(&berlin));
 }

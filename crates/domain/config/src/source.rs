@@ -42,7 +42,7 @@ const REMEMBER_FOR: Opt<Span> = Opt::new(
 const QUIET_AFTER: Opt<Span> = Opt::new(
     "quiet_after",
     Span::within(Duration::from_secs(60), Duration::from_secs(30 * 86_400)),
-    "After how long without an event it counts as silent, for rules with `silence`.",
+    "After how long without an event it counts as silent, for rules with `silence`: in place of what is learned, so at night as well.",
     "\"30m\"",
 )
 .otherwise("learned")

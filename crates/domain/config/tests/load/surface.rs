@@ -311,6 +311,19 @@ fn times_without_a_zone_are_in_the_zone_of_their_source_whatever_zone_reports_ar
     assert_eq!(of(&berlin).iana_name(), Some("UTC"));
     let oslo = berlin.replace("adapter = \"dub\"", "adapter = \"dub\"\nzone = \"Europe/Oslo\"");
     assert_eq!(of(&oslo).iana_name(), Some("Europe/Oslo"));
+    // Alerts say times by the zone of the file.
+    let of_alerts = |text: &str| sound(text).expectations().zone.unwrap().iana_name().map(str::to_owned);
+    assert_eq!((of_alerts(&berlin).as_deref(), of_alerts(&base()).as_deref()), (Some("Europe/Berlin"), Some("UTC")));
+}
+
+#[test]
+fn the_example_has_no_source_that_is_silent_by_a_fixed_time_while_its_rule_learns() {
+    let config = example();
+    let mut triggers = config.rules.iter().filter_map(|rule| rule.rule.trigger());
+    assert!(
+        triggers.any(|one| matches!(one, Trigger::Silence { silence, .. } if silence.quiet_after_minutes.is_none()))
+    );
+    assert_eq!(config.expectations().quiet_after_minutes, std::collections::BTreeMap::new());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use event::Millis;
 use serde::Serialize;
 use warehouse::{DeadLetterFilter, DeadLetterState, Decided, Decision};
 
@@ -48,6 +49,12 @@ pub struct DiscardReport {
 
 impl Report for DiscardReport {}
 
+/// The dead letters that are open and were received by `now`: a letter that comes while this runs was not looked at.
+fn meant(filter: &DeadLetterFilter, now: Millis) -> DeadLetterFilter {
+    let until = filter.until.map_or(now.0, |until| until.min(now.0));
+    DeadLetterFilter { state: Some(DeadLetterState::Open), until: Some(until), ..filter.clone() }
+}
+
 /// Decides that dead letters will not be counted.
 ///
 /// # Errors
@@ -56,9 +63,8 @@ impl Report for DiscardReport {}
 pub async fn discard(installation: &Installation, request: &Discard) -> Result<DiscardReport> {
     is_said(&request.filter, request.all)?;
     let warehouse = installation.connect().await?;
-    let filter = DeadLetterFilter { state: Some(DeadLetterState::Open), ..request.filter.clone() };
-    let mut pages = Pages::new(filter, PAGE, request.limit);
     let (mut discarded, now) = (0, clock::now());
+    let mut pages = Pages::new(meant(&request.filter, now), PAGE, request.limit);
     loop {
         // What was discarded no longer matches, so the next ones stand first.
         let rows = match request.dry_run {
@@ -94,4 +100,18 @@ pub async fn discard(installation: &Installation, request: &Discard) -> Result<D
 
 fn cut_short(discarded: u64) -> String {
     format!("{discarded} dead letters were discarded, and of the others some may be: the same again goes on")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_that_comes_while_letters_are_discarded_is_not_meant() {
+        let until = |asked| {
+            let filter = DeadLetterFilter { until: asked, ..DeadLetterFilter::default() };
+            meant(&filter, Millis(50)).until
+        };
+        assert_eq!((until(None), until(Some(70)), until(Some(30))), (Some(50), Some(50), Some(30)));
+    }
 }

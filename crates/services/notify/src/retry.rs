@@ -10,6 +10,11 @@ const SHORTEST: Duration = Duration::from_millis(100);
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300)).drawn_from(SHORTEST);
 /// The longest pause that a destination may ask for: a week, beyond which a number is a mistake.
 const LONGEST_ASKED_MS: i64 = 7 * 86_400_000;
+/// The longest that a destination is left alone because one answer asks for it: other messages are tried then, and one
+/// number that is a mistake does not silence it for a day.
+const LONGEST_ALONE_MS: i64 = 3_600_000;
+/// A destination that asks to be left alone for longer than this counts as one that is, in the metric and in the log.
+const SHORT_ALONE_MS: i64 = 60_000;
 /// A message is given up so long after it was planned.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 /// Failures in a row after which a destination is left alone for a while.
@@ -26,6 +31,16 @@ pub(crate) fn delay_ms(attempt: u16, asked: Option<Duration>) -> i64 {
         Some(asked) => millis(asked.max(SHORTEST)).min(LONGEST_ASKED_MS),
         None => millis(PAUSES.after(attempt.into())),
     }
+}
+
+/// Milliseconds for which a destination is left alone that has asked for a message to be tried after `delay_ms`.
+pub(crate) fn alone_ms(delay_ms: i64) -> i64 {
+    delay_ms.min(LONGEST_ALONE_MS)
+}
+
+/// Whether that is so long that its owner is to know.
+pub(crate) fn is_long_alone(delay_ms: i64) -> bool {
+    delay_ms > SHORT_ALONE_MS
 }
 
 /// Milliseconds for which a destination is left alone after so many failures in a row.
@@ -73,5 +88,12 @@ mod tests {
         assert_eq!(delay_ms(1, Some(Duration::from_secs(90_000))), 90_000_000);
         assert_eq!(delay_ms(1, Some(Duration::MAX)), LONGEST_ASKED_MS);
         assert_eq!(delay_ms(1, Some(Duration::ZERO)), 100);
+    }
+
+    #[test]
+    fn one_answer_silences_a_destination_for_an_hour_at_most_and_is_told_when_that_is_long() {
+        let week = delay_ms(1, Some(Duration::from_secs(604_800)));
+        assert_eq!([7_000, 3_600_000, week].map(alone_ms), [7_000, 3_600_000, 3_600_000]);
+        assert_eq!([60_000, 60_001, week].map(is_long_alone), [false, true, true]);
     }
 }

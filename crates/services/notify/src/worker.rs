@@ -368,8 +368,7 @@ impl Worker {
         let delay_ms = retry::delay_ms(owed.attempt, after);
         (owed.not_before, owed.decided_at) = (now.saturating_add(delay_ms), now);
         if after.is_some() {
-            // It asks to be left alone, whatever the message.
-            self.resume_at = self.resume_at.max(in_ms(delay_ms));
+            self.leave_alone(delay_ms, &error);
         }
         if self.failures >= retry::CIRCUIT_OPENS_AFTER {
             self.resume_at = self.resume_at.max(in_ms(retry::circuit_ms(self.failures)));
@@ -397,6 +396,23 @@ impl Worker {
         }
         self.tell(&owed, DeliveryStage::Attempted, now, status, error, String::new());
         self.requeue(owed, order);
+    }
+
+    /// It asks to be left alone, whatever the message. This message waits as long as it was asked for; the others, an
+    /// hour at most.
+    fn leave_alone(&mut self, asked_ms: i64, error: &str) {
+        let alone_ms = retry::alone_ms(asked_ms);
+        self.resume_at = self.resume_at.max(in_ms(alone_ms));
+        if retry::is_long_alone(asked_ms) && self.circuit.set(true) {
+            tracing::warn!(
+                service = SERVICE,
+                destination = self.name,
+                owner = self.owner,
+                asked_seconds = asked_ms / 1_000,
+                alone_seconds = alone_ms / 1_000,
+                "the destination asks to be left alone: its message waits as long as it asks for, the others wait for an hour at most: {error}"
+            );
+        }
     }
 
     /// Nothing is tried any more; what is owed stays owed, and is given up a day after it was planned.

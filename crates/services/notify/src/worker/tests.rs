@@ -420,6 +420,19 @@ async fn a_receiver_that_asks_for_time_is_left_alone_by_every_message() {
     }
     let got = receiver.got();
     assert!(got[1..].iter().all(|one| one.at - got[0].at >= Duration::from_millis(990)));
+    assert!(!running.circuit("hook"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_for_a_week_is_shown_as_left_alone_and_the_message_waits_for_it() {
+    let week = |_| (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "604800")]).into_response();
+    let receiver = Receiver::start(week).await;
+    let running = Running::start(vec![webhook("hook", receiver.url(), true)]);
+    running.workers.give(owed("hook", "b1"));
+    let told = running.outcome().await;
+    assert_eq!((told.stage, told.status), (DeliveryStage::Attempted, 503));
+    assert!(told.not_before - told.at >= 604_800_000, "{} after {}", told.not_before, told.at);
+    assert!(running.circuit("hook"));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use kafka::positions::Positions;
 use prometheus::{Gauge, GaugeVec};
 use runtime::clock::now_ms;
 use runtime::{Component, Live, Shutdown, Telemetry};
-use warehouse::{Faults, LaneLedger, LaneWatermark, REPORTS, Report, Side};
+use warehouse::{Day, Faults, LaneLedger, LaneWatermark, OpenDay, REPORTS, Report, Side, WarehouseError};
 
 use crate::{SERVICE, Settings, standing};
 
@@ -133,15 +133,18 @@ pub(crate) async fn keep(live: Live<Settings>, metrics: KeeperMetrics, component
                 count_dead_letters(&settings, &metrics, &mut published).await?;
                 balanced = Some(Instant::now());
             }
+            let mut done = Ok(());
             if due(&closed, CLOSE) {
-                close_days(&settings, &metrics, complete).await?;
-                closed = Some(Instant::now());
+                done = close_days(&settings, &metrics, &component, complete).await;
+                closed = done.is_ok().then(Instant::now);
             }
+            // Whatever became of days: identifiers are kept for so long and no longer.
             if due(&tidied, TIDY) {
-                tidy(&settings).await?;
-                tidied = Some(Instant::now());
+                let tidy = tidy(&settings).await;
+                tidied = tidy.is_ok().then(Instant::now);
+                done = done.and(tidy);
             }
-            Ok::<(), KeepError>(())
+            done
         };
         let turned = turn.await;
         drop(settings);
@@ -189,11 +192,13 @@ fn waiting_ms(now_ms: i64, through_ms: i64) -> i64 {
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
     #[error(transparent)]
-    Warehouse(#[from] warehouse::WarehouseError),
+    Warehouse(#[from] WarehouseError),
     #[error(transparent)]
     Positions(#[from] kafka::positions::PositionError),
     #[error(transparent)]
     Progress(#[from] event::UnreadableProgress),
+    #[error("{failed} reports of days could not be closed, others were; the first, {report} of {day}: {error}")]
+    Days { failed: usize, report: &'static str, day: Day, error: Box<WarehouseError> },
     #[error("the task that asks Kafka for positions failed: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -319,20 +324,51 @@ async fn tidy(settings: &Settings) -> Result<(), KeepError> {
     Ok(())
 }
 
-async fn close_days(settings: &Settings, metrics: &KeeperMetrics, complete: Option<Millis>) -> Result<(), KeepError> {
+async fn close_days(
+    settings: &Settings,
+    metrics: &KeeperMetrics,
+    component: &Component,
+    complete: Option<Millis>,
+) -> Result<(), KeepError> {
     let Some(through) = complete.and_then(last_whole_day) else { return Ok(()) };
     let Settings { warehouse, layout, .. } = settings;
+    let mut open = Vec::new();
     for side in Side::BOTH {
-        let open = warehouse.open_days(side, layout, through).await?;
-        for day in open {
-            let Some(report) = REPORTS.iter().find(|report: &&Report| report.name == day.report) else { continue };
-            let closed = warehouse.close_day(side, layout, report, day.day).await?;
-            tracing::info!(service = SERVICE, report = day.report, day = %day.day, ?side, ?closed, "closed");
+        open.extend(warehouse.open_days(side, layout, through).await?.into_iter().map(|day| (side, day)));
+    }
+    let closed = each_day(open, |side, OpenDay { report: name, day }| async move {
+        component.allow(TURN_WITHIN);
+        let Some(report) = REPORTS.iter().find(|report: &&Report| report.name == name) else { return Ok(()) };
+        let closed = warehouse.close_day(side, layout, report, day).await?;
+        tracing::info!(service = SERVICE, report = name, %day, ?side, ?closed, "closed");
+        Ok(())
+    });
+    let closed = closed.await;
+    let left = warehouse.open_days(Side::Production, layout, through).await;
+    if let Ok(left) = &left {
+        only(&metrics.reports_to_close).set(left.len() as f64);
+    }
+    closed.and(left.map(drop).map_err(KeepError::from))
+}
+
+/// Closes each of these days, whatever becomes of the others: one that cannot be closed holds no other one up. Returns
+/// the first error, with the number of all.
+async fn each_day<F: Future<Output = Result<(), WarehouseError>>>(
+    open: Vec<(Side, OpenDay)>,
+    close: impl Fn(Side, OpenDay) -> F,
+) -> Result<(), KeepError> {
+    let mut first = None;
+    let mut failed = 0;
+    for (side, day) in open {
+        if let Err(error) = close(side, day.clone()).await {
+            failed += 1;
+            first.get_or_insert((day, error));
         }
     }
-    let left = warehouse.open_days(Side::Production, layout, through).await?;
-    only(&metrics.reports_to_close).set(left.len() as f64);
-    Ok(())
+    match first {
+        None => Ok(()),
+        Some((OpenDay { report, day }, error)) => Err(KeepError::Days { failed, report, day, error: Box::new(error) }),
+    }
 }
 
 /// The last day of UTC that had ended, with the lateness allowed, at `complete`.
@@ -380,6 +416,34 @@ mod tests {
         // More than was looked into is believed, and so is an offset that rests in both databases.
         assert_eq!(missing_of(&book(70_000), &Faults { more: true, ..Faults::default() }, 0), 70_000);
         assert_eq!(missing_of(&book(-1), &faults(&[]), 12), 1);
+    }
+
+    #[tokio::test]
+    async fn a_day_that_cannot_be_closed_holds_no_later_one_up_and_is_told() {
+        let day = |number| Day::constant(2026, 11, number);
+        let open: Vec<_> = [21, 22, 23]
+            .into_iter()
+            .map(|number| (Side::Production, OpenDay { report: "link_hourly", day: day(number) }))
+            .collect();
+        let closed = std::cell::RefCell::new(Vec::new());
+        let refused = |detail: &str| WarehouseError::Answer { what: "close".into(), detail: detail.into() };
+        let close = |_, OpenDay { day, .. }: OpenDay| {
+            std::future::ready(match day.day() {
+                21 => Err(refused("its memory")),
+                22 => Err(refused("its disk")),
+                _ => {
+                    closed.borrow_mut().push(day);
+                    Ok(())
+                }
+            })
+        };
+        let error = each_day(open.clone(), close).await.unwrap_err().to_string();
+        assert_eq!(*closed.borrow(), [day(23)]);
+        assert!(
+            error.contains("2 reports of days") && error.contains("2026-11-21") && error.contains("its memory"),
+            "{error}"
+        );
+        assert!(each_day(open, |_, _| std::future::ready(Ok(()))).await.is_ok());
     }
 
     #[test]

@@ -116,7 +116,7 @@ pub async fn erase(installation: &Installation, request: &Erase) -> Result<Erase
     }
     let mut erasures = Vec::new();
     for target in targets {
-        erasures.push(run.one(target).await?);
+        erasures.push(run.one(target, waiting).await?);
     }
     let unfinished = warehouse.unfinished_mutations().await?;
     // What was rewritten after an erasure was done held nothing of it any more.
@@ -237,7 +237,8 @@ impl Run<'_> {
         }
     }
 
-    async fn one(&self, target: Target) -> Result<OneErasure> {
+    /// Erases a target; `waiting` records that were accepted before are not rows yet.
+    async fn one(&self, target: Target, waiting: u64) -> Result<OneErasure> {
         let Target { mut noted, mut is_noted, is_open, before } = target;
         let (warehouse, erasure) = (self.warehouse, &noted.erasure.clone());
         // What is only known as long as it is there.
@@ -269,7 +270,7 @@ impl Run<'_> {
                 days.push(DayAgain { database: warehouse.database(side).to_owned(), day });
             }
             catalogue::erase(self.installation, &keys).await?;
-            if is_nothing(&after) && noted.done.is_none() {
+            if is_done(&after, waiting) && noted.done.is_none() {
                 noted.done = Some((Timestamp::now(), records));
                 self.note(&noted).await?;
             }
@@ -308,6 +309,11 @@ impl Run<'_> {
 /// Whether no row is left.
 fn is_nothing(resting: &[Resting]) -> bool {
     resting.iter().all(|resting| resting.rows == 0)
+}
+
+/// Whether an erasure is done: nothing is left, and nothing that it is about may still become a row.
+fn is_done(after: &[Resting], waiting: u64) -> bool {
+    waiting == 0 && is_nothing(after)
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -367,5 +373,11 @@ mod tests {
             assert!(What::Again.is_that_of(&erasure));
         }
         assert_eq!(words_of(&Scope::Link(255)), "a link (hash 00000000000000ff)");
+    }
+
+    #[test]
+    fn an_erasure_is_not_done_while_records_of_before_may_become_rows() {
+        let rests = |rows| vec![Resting { table: "hookline.records".into(), what: "events", rows }];
+        assert_eq!([is_done(&rests(0), 0), is_done(&rests(0), 500), is_done(&rests(1), 0)], [true, false, false]);
     }
 }

@@ -100,6 +100,7 @@ impl Counts {
                     spikes(rule, minutes, planned.get(key).map_or(&[], Vec::as_slice), end, &mut tell);
                 }
                 MeasuredRule::Silence(rule) => silences(rule, minutes, end, &mut tell),
+                MeasuredRule::Count(rule) => rule.alerts(minutes, &mut tell),
             }
         }
         found

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, bail, ensure};
 use rules::{Sensitivity, SilenceRule, SpikeRule};
 
+use super::naive::CountRule;
+
 /// A rule that can be measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MeasuredRule {
@@ -10,9 +12,12 @@ pub enum MeasuredRule {
     Spike(SpikeRule),
     /// `silence = "learned"`, or a time.
     Silence(SilenceRule),
+    /// `count = 500`: what the others are held beside.
+    Count(CountRule),
 }
 
-/// The spike and silence rules of a file: each `[rule.NAME]` with `alert = { spike = … }` or `alert = { silence = … }`.
+/// The rules of a file that are measured: each `[rule.NAME]` with `alert = { spike = … }`, `{ silence = … }` or
+/// `{ count = … }`.
 ///
 /// # Errors
 /// When the file is not TOML, has no such rule, or one of its options is not possible.
@@ -27,6 +32,8 @@ pub fn read_rules(text: &str) -> Result<Vec<MeasuredRule>> {
             read.push(MeasuredRule::Spike(read_spike(alert).with_context(named)?));
         } else if alert.contains_key("silence") {
             read.push(MeasuredRule::Silence(read_silence(alert).with_context(named)?));
+        } else if alert.contains_key("count") {
+            read.push(MeasuredRule::Count(read_count(alert).with_context(named)?));
         }
     }
     ensure!(
@@ -46,6 +53,18 @@ fn read_silence(alert: &toml::Table) -> Result<SilenceRule> {
     let words = text(alert, "silence").context("silence is not \"learned\" or a time such as \"30m\"")?;
     let quiet_after_minutes = if words == "learned" { None } else { Some(in_minutes("silence", words)?) };
     Ok(SilenceRule { quiet_after_minutes, least_minutes })
+}
+
+fn read_count(alert: &toml::Table) -> Result<CountRule> {
+    let count = alert.get("count").and_then(toml::Value::as_integer).and_then(|count| u64::try_from(count).ok());
+    let minutes = |key: &str, default: i64| text(alert, key).map_or(Ok(default), |text| in_minutes(key, text));
+    let within_minutes = minutes("within", 5)?;
+    ensure!((1..=60).contains(&within_minutes), "within is not 1m to 60m");
+    Ok(CountRule {
+        count: count.filter(|count| *count > 0).context("count is not a number of events")?,
+        within_minutes,
+        quiet_for_minutes: minutes("quiet_for", 0)?,
+    })
 }
 
 fn read_spike(alert: &toml::Table) -> Result<SpikeRule> {

@@ -37,11 +37,12 @@ pub(crate) const RIGHTS: [&str; 12] = [
     "ALTER DELETE",
 ];
 /// What it may besides. `Distributed` is for shards.
-pub(crate) const BESIDE: [&str; 6] = [
+pub(crate) const BESIDE: [&str; 7] = [
     "TABLE ENGINE ON MergeTree",
     "TABLE ENGINE ON ReplacingMergeTree",
     "TABLE ENGINE ON Distributed",
     "SELECT ON system.processes",
+    "SELECT ON system.mutations",
     "SELECT ON system.parts_columns",
     "SELECT ON system.merge_tree_settings",
 ];

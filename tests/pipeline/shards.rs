@@ -351,6 +351,7 @@ async fn with_one_right_of_clickhouse_less_one_line_names_it() {
                 warehouse.tidy(Side::Test, &usual).await.err()
             }
             "SELECT ON system.processes" => warehouse.inserts_running(Duration::ZERO).await.err(),
+            "SELECT ON system.mutations" => warehouse.rewrites_of_records().await.err(),
             "SELECT ON system.parts_columns" => warehouse.tidy(Side::Test, &usual).await.err(),
             "SELECT ON system.merge_tree_settings" => warehouse.check_tokens().await.err(),
             _ => warehouse.migrate(&usual).await.err(),

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use event::{LinkEvent, Millis};
-use warehouse::{Closed, OpenDay, Report, Side};
+use warehouse::{Closed, FrozenDay, OpenDay, Report, Side};
 
 use crate::warehouse_databases::{Databases, WithoutLane, block_of};
 use crate::warehouse_reports::{DAY, day, shift_to_recent, shown, today, traffic};
@@ -25,6 +25,13 @@ async fn a_day_that_is_thinned_stays_as_it_was_closed_and_outlives_its_events() 
     assert_eq!(shown(&databases, &keys, &["clicks"], report.name).await, before);
     let frozen = warehouse.rebuild(Side::Production, layout, report, day(-1)).await.unwrap();
     assert!(matches!(frozen, Closed::Frozen { closed, records } if closed > records), "{frozen:?}");
+    // Rows of such a day are replaced: what is left of it does not give the day again.
+    let thinned = [(Side::Production, day(-1))];
+    let kept = warehouse.reopen_days(layout, &thinned).await.unwrap();
+    assert_eq!(kept, [FrozenDay { side: Side::Production, report: report.name, day: day(-1) }]);
+    warehouse.blocks().delete("inc", 0, 0..1_900).await.unwrap();
+    assert_eq!(warehouse.rebuild_days(layout, &thinned, kept.clone()).await.unwrap(), kept);
+    assert_eq!(shown(&databases, &keys, &["clicks"], report.name).await, before);
     databases.execute(&format!("TRUNCATE TABLE {table}")).await;
     assert_eq!(shown(&databases, &keys, &["clicks"], report.name).await, before);
     databases.drop().await;
@@ -45,11 +52,23 @@ async fn a_day_whose_rows_are_replaced_is_right_wherever_the_replacement_is_cut_
     }
     let now = || shown(&databases, &keys, &["raw_clicks"], report.name);
     let before = now().await;
+    // Closed days of test data are replaced as well.
+    let of_test: Vec<_> = events.iter().take(400).map(|event| LinkEvent { test: true, ..event.clone() }).collect();
+    store.insert(&block_of("inc", 1, 1, &of_test)).await.unwrap();
+    warehouse.close_day(Side::Test, layout, report, day(-1)).await.unwrap();
+    let shadow = warehouse.shadow().await.unwrap();
+    let of_lane = async |lane| warehouse.closed_days_of(&shadow, "inc", lane, 0..2_000).await.unwrap();
+    let on = |side, days: &[_]| -> Vec<_> { days.iter().map(|day| (side, *day)).collect() };
+    assert_eq!(of_lane(0).await, on(Side::Production, &days));
+    assert_eq!(of_lane(1).await, on(Side::Test, &[day(-1)]));
+    warehouse.drop_shadow(&shadow).await.unwrap();
 
-    warehouse.reopen_days(layout, &days).await.unwrap();
+    for (side, days) in [(Side::Production, &days[..]), (Side::Test, &[day(-1)])] {
+        assert_eq!(warehouse.reopen_days(layout, &on(side, days)).await.unwrap(), [], "none of them is thinned");
+        let open = warehouse.open_days(side, layout, day(-1)).await.unwrap();
+        assert!(days.iter().all(|day| open.contains(&OpenDay { report: report.name, day: *day })), "{open:?}");
+    }
     assert_eq!(now().await, before, "cut before the rows are deleted");
-    let open = warehouse.open_days(Side::Production, layout, day(-1)).await.unwrap();
-    assert!(days.iter().all(|day| open.contains(&OpenDay { report: report.name, day: *day })), "{open:?}");
     store.delete("inc", 0, 0..2_000).await.unwrap();
     assert_eq!(now().await.len(), 0, "cut after that: what is gone is not shown as if it were there");
     // The same events, as another configuration has them: a day has as many of them as when it was closed.

@@ -120,6 +120,14 @@ async fn what_is_erased_leaves_stubs_alone_and_reports_of_the_rest_wherever_it_i
         events = left;
         assert!(rests(&databases, &erasure).await > 0);
         steps(&databases, &erasure, number).await;
+        // A statement that ran on after its client was gone has written the stubs once more, also of erasures before.
+        for side in Side::BOTH {
+            let records = format!("{}.records", warehouse.database(side));
+            let twice = format!(
+                "INSERT INTO {records} SELECT * FROM {records} WHERE outcome = 'erased' SETTINGS insert_deduplicate = 0"
+            );
+            databases.execute(&twice).await;
+        }
         steps(&databases, &erasure, 4).await;
         assert_eq!(rests(&databases, &erasure).await, 0);
         check(&databases, &production(&events)).await;
@@ -143,6 +151,26 @@ async fn what_is_erased_leaves_stubs_alone_and_reports_of_the_rest_wherever_it_i
     ] {
         assert_eq!(databases.number(Side::Production, sql).await, number, "{sql}");
     }
+    // A summary that waited for its time is planned after the erasure, and names the link: it is found by its alert.
+    let of_link_0 = erasure("links-1", Scope::link(KEY, "l_0"));
+    let (late, tomorrow) = (Millis(of_link_0.through.0 + DAY), Millis(jiff::Timestamp::now().as_millisecond() + DAY));
+    let held = Delivery { not_before: tomorrow, ..step("b_late", DeliveryStage::Held, &["a_0"], "what is held") };
+    let planned = Delivery { at: late, ..step("b_late", DeliveryStage::Planned, &["a_0"], "l_0: 3 clicks") };
+    warehouse.insert_deliveries(&[held], "held").await.unwrap();
+    assert_eq!((rests(&databases, &of_link_0).await, warehouse.unplanned_messages(&of_link_0).await.unwrap()), (1, 1));
+    warehouse.erase_beside(&of_link_0).await.unwrap();
+    assert_eq!(warehouse.unplanned_messages(&of_link_0).await.unwrap(), 1, "it is still to be planned");
+    warehouse.insert_deliveries(&[planned], "planned").await.unwrap();
+    assert_eq!((rests(&databases, &of_link_0).await, warehouse.unplanned_messages(&of_link_0).await.unwrap()), (1, 0));
+    warehouse.erase_beside(&of_link_0).await.unwrap();
+    assert_eq!(rests(&databases, &of_link_0).await, 0);
+    // Alerts that are copied again from their topic are known by what they say, and their messages by them.
+    assert!(of_link_0.covers_alert(&alerts[0]) && !of_link_0.covers_alert(&alerts[1]));
+    let ids = ["a_0".to_owned(), "a_8".to_owned()];
+    assert_eq!(warehouse.erased_alerts(&ids).await.unwrap().into_iter().collect::<Vec<_>>(), ["a_0"]);
+    warehouse.insert_alerts(&[warehouse::alert_stub(&alerts[0], "links-1")], "again").await.unwrap();
+    assert_eq!(databases.number(Side::Production, "SELECT count() FROM alerts").await, 1);
+
     // ClickHouse keeps the text of what it did to a table, and no name is in it.
     let named =
         "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND match(command, 'l_[01]\\\\b')";

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher24;
 
-use crate::{LinkEvent, Millis};
+use crate::{Alert, Delivery, LinkEvent, Millis};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
@@ -72,6 +72,30 @@ impl Erasure {
     #[must_use]
     pub fn is_link(&self, name: &str) -> bool {
         matches!(self.scope, Scope::Link(link) if hash(self.key, &[name]) == link)
+    }
+
+    /// Whether an alert is about what was erased, as far as it says so itself: of a visitor, only the rows tell.
+    #[must_use]
+    pub fn covers_alert(&self, alert: &Alert<'_>) -> bool {
+        let of = |name| alert.attributes.get(name);
+        alert.received_at <= self.through
+            && match &self.scope {
+                Scope::Source(source) => of("source") == source,
+                Scope::Link(_) => {
+                    let named = |name: &str| !name.is_empty() && self.is_link(name);
+                    let slug = of("slug");
+                    named(&alert.key)
+                        || named(of("link_id"))
+                        || !slug.is_empty() && self.is_link(&format!("{}/{slug}", of("domain")))
+                }
+                Scope::Visitor { .. } => false,
+            }
+    }
+
+    /// Whether a step of a message names the link that was erased.
+    #[must_use]
+    pub fn covers_message(&self, step: &Delivery<'_>) -> bool {
+        step.at <= self.through && !step.group.is_empty() && self.is_link(&step.group)
     }
 
     /// Whether a record is one of those that were erased.
@@ -149,6 +173,31 @@ mod tests {
             assert!(!erasure(Scope::visitor(KEY, day, number)).covers(&click()), "{day} {number}");
         }
         assert!(!erasure(Scope::visitor(KEY, 1, 0)).covers(&LinkEvent { visitor: 0, ..click() }));
+    }
+
+    #[test]
+    fn alerts_and_messages_that_name_what_was_erased_are_known_again() {
+        let alert = |name: &'static str, value: &'static str| {
+            let mut alert = Alert { received_at: Millis(900), ..Alert::default() };
+            match name {
+                "key" => alert.key = value.into(),
+                name => alert.attributes.add(name, value),
+            }
+            alert
+        };
+        let mut by_slug = alert("domain", "go.acme.example");
+        by_slug.attributes.add("slug", "spring");
+        let (of_id, of_slug) = (erasure(Scope::link(KEY, "l_1")), erasure(Scope::link(KEY, "go.acme.example/spring")));
+        assert!(of_id.covers_alert(&alert("link_id", "l_1")) && of_id.covers_alert(&alert("key", "l_1")));
+        assert!(of_slug.covers_alert(&by_slug) && !of_id.covers_alert(&by_slug));
+        assert!(!of_id.covers_alert(&alert("link_id", "l_2")) && !of_id.covers_alert(&Alert::default()));
+        let of_source = erasure(Scope::source("dub"));
+        assert!(of_source.covers_alert(&alert("source", "dub")) && !of_source.covers_alert(&alert("source", "bitly")));
+        let later = Alert { received_at: Millis(of_id.through.0 + 1), ..alert("link_id", "l_1") };
+        assert!(!of_id.covers_alert(&later), "what comes later is another alert");
+        let step = |group: &'static str, at| Delivery { group: group.into(), at: Millis(at), ..Delivery::default() };
+        assert!(of_id.covers_message(&step("l_1", 900)) && !of_id.covers_message(&step("l_1", of_id.through.0 + 1)));
+        assert!(!of_id.covers_message(&step("", 900)) && !of_source.covers_message(&step("dub", 900)));
     }
 
     #[test]

@@ -56,6 +56,17 @@ pub struct OpenDay {
     pub day: Day,
 }
 
+/// A report of a day that stays as it was closed: its rows are thinned, or their identifiers are cleared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrozenDay {
+    /// In which database.
+    pub side: Side,
+    /// The report's name.
+    pub report: &'static str,
+    /// The day.
+    pub day: Day,
+}
+
 impl Warehouse {
     /// Days up to and including `through` that are not closed, or that have more events than when they were closed.
     ///
@@ -135,8 +146,8 @@ impl Warehouse {
         self.write_day(side, layout, report, day, Again::UnlessFewer).await
     }
 
-    /// Computes a closed day again, whether it has more events than when it was closed or fewer: its rows were replaced. A day whose
-    /// identifiers are cleared stays frozen.
+    /// Computes a closed day again, whether it has more events than when it was closed or fewer: its rows were
+    /// replaced. For a day that was not thinned before that alone. One whose identifiers are cleared stays frozen.
     pub(crate) async fn recompute(
         &self,
         side: Side,
@@ -266,24 +277,29 @@ impl Warehouse {
 }
 
 impl Warehouse {
-    /// Forgets that these days of production were closed, before rows of theirs are replaced: they are served live, and
-    /// closed again, whatever cuts the replacement short. A report whose identifiers are cleared stays as it was
-    /// closed.
+    /// Forgets that these days were closed, before rows of theirs are replaced: they are served live, and closed
+    /// again, whatever cuts the replacement short. A report whose rows are thinned or whose identifiers are cleared
+    /// stays as it was closed: what is left of the day does not give it again. Returns those.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses: call again.
-    pub async fn reopen_days(&self, layout: &Layout, days: &[Day]) -> Result<(), WarehouseError> {
-        let side = Side::Production;
-        for day in days {
+    pub async fn reopen_days(&self, layout: &Layout, days: &[(Side, Day)]) -> Result<Vec<FrozenDay>, WarehouseError> {
+        let mut kept = Vec::new();
+        for (side, day) in days {
             for report in REPORTS {
                 let what = format!("reopen {day} of {}", report.name);
-                let Counts { closed, cleared, .. } = self.counts_of(side, layout, report, *day, &what).await?;
-                if closed > 0 && !cleared {
-                    self.drop_day(side, report, *day, &what).await?;
+                let Counts { records, closed, cleared, .. } =
+                    self.counts_of(*side, layout, report, *day, &what).await?;
+                match closed {
+                    0 => {}
+                    _ if cleared || records < closed => {
+                        kept.push(FrozenDay { side: *side, report: report.name, day: *day });
+                    }
+                    _ => self.drop_day(*side, report, *day, &what).await?,
                 }
             }
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Forgets the kept rows of a day. Replicas pass it on among themselves.

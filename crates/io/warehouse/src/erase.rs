@@ -5,10 +5,10 @@
 //! days have to be computed again is read from the stubs. Statements name a link or a visitor by a keyed hash, since
 //! ClickHouse keeps their text (`system.mutations`, `system.query_log`).
 
+mod messages;
 mod proof;
+mod stubs;
 mod topics;
-
-use std::time::Duration;
 
 use clickhouse::Row;
 use event::{Erasure, LinkEvent, Millis, Scope};
@@ -21,6 +21,8 @@ use crate::reports::{REPORTS, Report};
 use crate::tables::closed_table;
 use crate::{Side, Warehouse, WarehouseError};
 
+pub(crate) use messages::NOTE;
+pub use messages::{alert_stub, without_text};
 pub use proof::{Detached, Former};
 pub use topics::{LaneRest, Sent};
 
@@ -30,8 +32,6 @@ pub(crate) const ERASED: &str = "erased";
 const DAY_MS: i64 = 86_400_000;
 /// Bundles that one statement names.
 const AT_ONCE: usize = 2_000;
-/// How often is looked whether a mutation is done.
-const LOOK: Duration = Duration::from_millis(300);
 
 /// Rows of a table that an erasure is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -115,10 +115,16 @@ impl Condition<'_> {
     }
 
     fn stubs(&self) -> String {
-        format!("outcome = '{ERASED}' AND detail = {}", quote(&told(&self.0.id)))
+        let told = told(&self.0.id);
+        // One that took the place of several has a name behind that.
+        format!(
+            "outcome = '{ERASED}' AND (detail = {} OR startsWith(detail, {}))",
+            quote(&told),
+            quote(&format!("{told} "))
+        )
     }
 
-    /// Rows of `alert_log`. Those about a visitor's events are known by their event keys.
+    /// Rows of `alert_log` that are not stubs. Those about a visitor's events are known by their event keys.
     fn alerts(&self, database: &str) -> String {
         let which = match &self.0.scope {
             Scope::Source(source) => format!("attributes['source'] = {}", quote(source)),
@@ -212,33 +218,8 @@ impl Warehouse {
         Ok(found)
     }
 
-    /// Bundles whose text tells of what is erased.
-    async fn texts(&self, side: Side, erasure: &Erasure) -> Result<Vec<String>, WarehouseError> {
-        #[derive(Row, Deserialize)]
-        struct Bundle {
-            bundle_id: String,
-        }
-        let (database, is) = (self.database(side), Condition(erasure));
-        let about = match &erasure.scope {
-            Scope::Link(link) => {
-                format!(" OR `group` != '' AND {} = toUInt64({link})", is.hash("`group`"))
-            }
-            _ => String::new(),
-        };
-        let sql = format!(
-            "SELECT bundle_id FROM {database}.delivery_log WHERE bundle_id IN (SELECT bundle_id FROM {database}.delivery_log \
-             WHERE hasAny(alert_ids, (SELECT groupArray(alert_id) FROM {database}.alert_log WHERE {})){about}) \
-             AND at <= fromUnixTimestamp64Milli({}, 'UTC') \
-             GROUP BY bundle_id HAVING max(length(body) + length(`group`) + length(error)) > 0 ORDER BY bundle_id",
-            is.alerts(database),
-            erasure.through.0,
-        );
-        let rows: Vec<Bundle> = self.rows("look for texts of messages", sql).await?;
-        Ok(rows.into_iter().map(|row| row.bundle_id).collect())
-    }
-
-    /// Erases what is not a row of `records`: texts of messages, alerts, rows of closed days that name it. First the
-    /// texts, which are found by the alerts, and these by the events.
+    /// Erases what is not a row of `records`: texts of messages, alerts, rows of closed days that name it. Alerts may
+    /// be found by the events, so these are erased later.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses: call again.
@@ -247,12 +228,7 @@ impl Warehouse {
         let is = Condition(erasure);
         for side in Side::BOTH {
             let database = self.database(side);
-            for bundles in self.texts(side, erasure).await?.chunks(AT_ONCE) {
-                let list = bundles.iter().map(|bundle| quote(bundle)).collect::<Vec<_>>().join(", ");
-                let change = format!("UPDATE body = '', `group` = '', error = '' WHERE bundle_id IN ({list})");
-                self.mutate(side, "delivery_log", &change).await?;
-            }
-            self.delete_where(side, "alert_log", &is.alerts(database)).await?;
+            self.erase_messages(side, erasure).await?;
             for report in REPORTS {
                 if let Some(condition) = is.closed(report, database) {
                     self.delete_where(side, &closed_table(report), &condition).await?;
@@ -260,41 +236,6 @@ impl Warehouse {
             }
         }
         Ok(())
-    }
-
-    /// Puts a stub beside each row that is erased, once. Returns how many stubs of the erasure there are.
-    ///
-    /// # Errors
-    /// When ClickHouse does not answer or refuses: call again.
-    pub async fn put_stubs(&self, erasure: &Erasure) -> Result<u64, WarehouseError> {
-        self.refuse_on_shards()?;
-        #[derive(Row, Deserialize)]
-        struct Month {
-            name: String,
-        }
-        let (is, mut stubs) = (Condition(erasure), 0);
-        for side in Side::BOTH {
-            let database = self.database(side);
-            // A month at a time, so that no statement takes for ever.
-            let months =
-                format!("SELECT DISTINCT _partition_id::String AS name FROM {database}.records WHERE {}", is.records());
-            for Month { name } in self.rows("look for months to erase in", months).await? {
-                let sql = format!(
-                    "INSERT INTO {database}.records (incarnation, lane, raw_offset, cut, received_at, event_time, outcome, reason, detail) \
-                     SELECT incarnation, lane, raw_offset, cut, received_at, toDateTime64(toDate(event_time), 3, 'UTC'), '{ERASED}', \
-                     outcome, {} FROM {database}.records WHERE _partition_id = {name} AND {} \
-                     AND (incarnation, lane, raw_offset) NOT IN (SELECT incarnation, lane, raw_offset FROM {database}.records \
-                     WHERE _partition_id = {name} AND outcome = '{ERASED}') SETTINGS insert_deduplicate = 0",
-                    quote(&told(&erasure.id)),
-                    is.records(),
-                    name = quote(&name),
-                );
-                self.home().execute("write stubs of what is erased", sql).await?;
-            }
-            let sql = format!("SELECT count() AS number FROM {database}.records WHERE {}", is.stubs());
-            stubs += self.one_number("count stubs", sql).await?;
-        }
-        Ok(stubs)
     }
 
     /// Deletes the rows that are erased: for good, not behind a mask. Their stubs have to be there.
@@ -391,48 +332,10 @@ impl Warehouse {
         if self.one_number("look for rows to erase", sql).await? == 0 {
             return Ok(());
         }
-        self.mutate(side, table, &format!("DELETE WHERE {condition}")).await
+        self.rewrite(side, table, &format!("DELETE WHERE {condition}")).await
     }
 
-    /// Rewrites a table, and waits until that is done on all replicas however long it takes.
-    async fn mutate(&self, side: Side, table: &str, change: &str) -> Result<(), WarehouseError> {
-        #[derive(Row, Deserialize)]
-        struct Standing {
-            open: u64,
-            why: String,
-        }
-        let (database, what) = (self.database(side), format!("erase in {table}"));
-        let sql = format!(
-            "ALTER TABLE {database}.{table}{} {change} SETTINGS mutations_sync = 0, allow_nondeterministic_mutations = 1",
-            self.on_cluster()
-        );
-        self.home().execute(&what, sql).await?;
-        let standing = format!(
-            "SELECT count() AS open, max(latest_fail_reason) AS why FROM {} WHERE database = {} AND table = {} AND NOT is_done",
-            self.system("mutations"),
-            quote(database),
-            quote(table),
-        );
-        loop {
-            let rows: Vec<Standing> = self.rows(&what, standing.as_str()).await?;
-            match rows.into_iter().next() {
-                Some(Standing { open: 1.., why }) if !why.is_empty() => {
-                    return Err(WarehouseError::Answer {
-                        what,
-                        detail: format!("ClickHouse cannot rewrite a part: {why}"),
-                    });
-                }
-                Some(Standing { open: 1.., .. }) => tokio::time::sleep(LOOK).await,
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// A table of `system`, of all replicas.
-    fn system(&self, table: &str) -> String {
-        match &self.settings().cluster {
-            Some(cluster) => format!("clusterAllReplicas({}, system.{table})", quote(cluster)),
-            None => format!("system.{table}"),
-        }
+    async fn rewrite(&self, side: Side, table: &str, change: &str) -> Result<(), WarehouseError> {
+        self.mutate(self.home(), side, table, &format!("erase in {table}"), change).await
     }
 }

@@ -19,6 +19,7 @@ mod layout;
 mod ledger;
 mod logs;
 mod migrate;
+mod mutations;
 mod native;
 mod replay;
 mod reports;
@@ -31,13 +32,13 @@ mod tokens;
 mod views;
 
 pub use block::{Block, BlockBuilder, BlockId, RowError};
-pub use closing::{Closed, Day, DayCompared, OpenDay};
+pub use closing::{Closed, Day, DayCompared, FrozenDay, OpenDay};
 pub use connect::{Settings, Side, Warehouse, quote};
 pub use dead_letters::{
     CountedKey, DeadLetterFilter, DeadLetterGroup, DeadLetterRow, DeadLetterState, Decided, Decision, DecisionGroup,
     OpenDeadLetters,
 };
-pub use erase::{Detached, Former, LaneRest, Recomputed, Resting, Sent};
+pub use erase::{Detached, Former, LaneRest, Recomputed, Resting, Sent, alert_stub, without_text};
 pub use error::WarehouseError;
 pub use layout::{Analyst, Layout};
 pub use ledger::{Faults, LaneLedger, Life, Loss, NO_MORE, Settled, ranges};

@@ -1,5 +1,7 @@
 //! Replays: records computed again into shadow tables, held against what is there, and brought in where something is missing.
 
+mod days;
+
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -10,9 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::quote;
 use crate::erase::ERASED;
-use crate::layout::Layout;
-use crate::reports::REPORTS;
-use crate::{Block, BlockStore, Closed, Day, InsertPermit, Side, Warehouse, WarehouseError};
+use crate::{Block, BlockStore, InsertPermit, Side, Warehouse, WarehouseError};
 
 /// Tables like `records`, in both databases, for the time of one replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -317,12 +317,7 @@ impl Warehouse {
         struct Running {
             number: u64,
         }
-        let processes = match &self.settings().cluster {
-            Some(cluster) if self.settings().replicated => {
-                format!("clusterAllReplicas({}, system.processes)", quote(cluster))
-            }
-            _ => "system.processes".to_owned(),
-        };
+        let processes = self.system("processes");
         let sql = format!(
             "SELECT count() AS number FROM {processes} WHERE query_kind = 'Insert' AND query LIKE 'INSERT INTO %.{} (%' \
              AND elapsed >= {:.3}",
@@ -335,64 +330,6 @@ impl Warehouse {
             running += rows.first().map_or(0, |row| row.number);
         }
         Ok(running)
-    }
-
-    /// The closed days that events of a shadow, or the rows in its place, belong to: before these are replaced.
-    ///
-    /// # Errors
-    /// When ClickHouse does not answer or refuses.
-    pub async fn closed_days_of(
-        &self,
-        shadow: &Shadow,
-        incarnation: &str,
-        lane: u16,
-        offsets: Range<u64>,
-    ) -> Result<Vec<Day>, WarehouseError> {
-        #[derive(Row, Deserialize)]
-        struct Named {
-            day: String,
-        }
-        let production = self.database(Side::Production);
-        let of = |table: &str| {
-            format!(
-                "SELECT DISTINCT toDate(event_time) AS day FROM {production}.{table} WHERE outcome = 'event' AND incarnation = {} \
-                 AND lane = {lane} AND raw_offset >= {} AND raw_offset < {}",
-                quote(incarnation),
-                offsets.start,
-                offsets.end,
-            )
-        };
-        let sql = format!(
-            "SELECT DISTINCT toString(day) AS day FROM ({} UNION ALL {}) WHERE day IN (SELECT day FROM {production}.closed_days) ORDER BY day",
-            of(&self.own_name("records")),
-            of(&shadow.table),
-        );
-        let rows: Vec<Named> = self.of_lane(lane).rows("look for the closed days of a replay", sql).await?;
-        rows.into_iter()
-            .map(|Named { day }| {
-                day.parse().map_err(|_| WarehouseError::Answer {
-                    what: "look for the closed days of a replay".into(),
-                    detail: format!("{day} is no day"),
-                })
-            })
-            .collect()
-    }
-
-    /// Computes every report of these days again, after rows of theirs were replaced, and says for which that was not possible: they
-    /// stay as they were closed.
-    ///
-    /// # Errors
-    /// When ClickHouse does not answer or refuses: call again.
-    pub async fn rebuild_days(&self, layout: &Layout, days: &[Day]) -> Result<Vec<String>, WarehouseError> {
-        let mut frozen = Vec::new();
-        for day in days {
-            for report in REPORTS {
-                if let Closed::Frozen { .. } = self.recompute(Side::Production, layout, report, *day).await? {
-                    frozen.push(format!("{} of {day}", report.name));
-                }
-            }
-        }
-        Ok(frozen)
     }
 }
 
@@ -448,19 +385,18 @@ impl BlockStore {
     /// so that nothing is written in their place.
     ///
     /// # Errors
-    /// When ClickHouse does not answer or refuses: some of them may be deleted, and the ledger misses those.
+    /// When ClickHouse does not answer or refuses: some of them may be deleted, and the ledger misses those. More may
+    /// be deleted later, until [`Warehouse::rewrites_of_records`] has none.
     pub async fn delete(&self, incarnation: &str, lane: u16, offsets: Range<u64>) -> Result<(), WarehouseError> {
         for side in Side::BOTH {
-            let sql = format!(
-                "ALTER TABLE {}{} DELETE WHERE incarnation = {} AND lane = {lane} AND raw_offset >= {} AND raw_offset < {} \
-                 AND outcome != '{ERASED}' SETTINGS mutations_sync = 2",
-                self.warehouse.own_table(side, "records"),
-                self.warehouse.on_cluster(),
+            let change = format!(
+                "DELETE WHERE incarnation = {} AND lane = {lane} AND raw_offset >= {} AND raw_offset < {} AND outcome != '{ERASED}'",
                 quote(incarnation),
                 offsets.start,
                 offsets.end,
             );
-            self.warehouse.of_lane(lane).execute("delete rows to be replaced", sql).await?;
+            let (warehouse, table) = (&self.warehouse, self.warehouse.own_name("records"));
+            warehouse.mutate(warehouse.of_lane(lane), side, &table, "delete rows to be replaced", &change).await?;
         }
         Ok(())
     }

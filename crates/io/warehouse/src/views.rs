@@ -219,7 +219,11 @@ fn of_log(columns: &'static [event::Column]) -> Columns {
 
 fn alerts(make: &Make<'_>) -> View {
     let columns = of_log(Alert::COLUMNS);
-    let select = format!("SELECT {} FROM {{database}}.alert_log FINAL", names(&columns));
+    let select = format!(
+        "SELECT {} FROM {{database}}.alert_log FINAL WHERE attributes['{}'] = ''",
+        names(&columns),
+        crate::erase::NOTE
+    );
     make("alerts", "Every alert, once", &columns, &select)
 }
 

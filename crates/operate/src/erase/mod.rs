@@ -23,7 +23,7 @@ use crate::ledger::raw;
 use crate::ledger::recover::Word;
 use crate::replay::settled;
 use crate::{Installation, Result, blocking, clock};
-pub use report::{DayAgain, EraseReport, LanePlaces, Named, OneErasure, TopicRest};
+pub use report::{DayAgain, EraseReport, LanePlaces, Named, OneErasure, TopicRest, Waiting};
 
 /// A request that ingest took up before the erasure began may reach `raw` this much later.
 const IN_FLIGHT: Duration = Duration::from_secs(4);
@@ -107,16 +107,16 @@ pub async fn erase(installation: &Installation, request: &Erase) -> Result<Erase
     check(installation, &request.what)?;
     let run = Run { installation, warehouse: &warehouse, control: &control, request };
     let targets = run.targets(noted(installation).await?).await?;
-    let (mut waiting, is_open) = (0, targets.iter().any(|target| target.is_open));
+    let (mut waiting, is_open) = (Waiting::default(), targets.iter().any(|target| target.is_open));
     if request.word.is_some() && is_open {
         for target in targets.iter().filter(|target| target.is_open) {
             run.note(&target.noted).await?;
         }
-        waiting = run.wait_for_rows().await?;
+        waiting.records = run.wait_for_rows().await?;
     }
     let mut erasures = Vec::new();
     for target in targets {
-        erasures.push(run.one(target, waiting).await?);
+        erasures.push(run.one(target, &mut waiting).await?);
     }
     let unfinished = warehouse.unfinished_mutations().await?;
     // What was rewritten after an erasure was done held nothing of it any more.
@@ -179,8 +179,8 @@ impl Run<'_> {
     async fn targets(&self, noted: Vec<NotedErasure>) -> Result<Vec<Target>> {
         let what = &self.request.what;
         let mut known: Vec<NotedErasure> = noted.into_iter().filter(|noted| what.is_that_of(&noted.erasure)).collect();
+        let mut targets = Vec::new();
         if *what == What::Again {
-            let mut targets = Vec::new();
             for noted in known {
                 let before = self.warehouse.resting(&noted.erasure).await?;
                 let is_open = noted.done.is_none() || !is_nothing(&before);
@@ -199,17 +199,25 @@ impl Run<'_> {
                     noted.erasure = until_now;
                     return Ok(vec![Target { noted, is_noted: true, is_open: true, before }]);
                 }
-                Some(_) if is_nothing(&before) => {
-                    return Ok(vec![Target { noted, is_noted: true, is_open: false, before }]);
+                Some(_) => {
+                    // A message that was planned since is known by the erasure of its alerts.
+                    let left = self.warehouse.resting(&noted.erasure).await?;
+                    let (is_open, is_all) = (!is_nothing(&left), before == left);
+                    if is_open || is_all {
+                        targets.push(Target { noted, is_noted: true, is_open, before: left });
+                    }
+                    if is_all {
+                        return Ok(targets);
+                    }
                 }
-                Some(_) => {}
             }
         }
         let word = self.request.word.clone().unwrap_or(Word { who: String::new(), why: String::new() });
         let scope = |key| what.scope(key).unwrap_or(Scope::Source(String::new()));
         let noted = NotedErasure::new(scope, word.who, word.why, now);
         let before = self.warehouse.resting(&noted.erasure).await?;
-        Ok(vec![Target { noted, is_noted: false, is_open: true, before }])
+        targets.push(Target { noted, is_noted: false, is_open: true, before });
+        Ok(targets)
     }
 
     async fn note(&self, noted: &NotedErasure) -> Result<()> {
@@ -237,8 +245,8 @@ impl Run<'_> {
         }
     }
 
-    /// Erases a target; `waiting` records that were accepted before are not rows yet.
-    async fn one(&self, target: Target, waiting: u64) -> Result<OneErasure> {
+    /// Erases a target. It is done if nothing waits that may tell of it later.
+    async fn one(&self, target: Target, waiting: &mut Waiting) -> Result<OneErasure> {
         let Target { mut noted, mut is_noted, is_open, before } = target;
         let (warehouse, erasure) = (self.warehouse, &noted.erasure.clone());
         // What is only known as long as it is there.
@@ -270,7 +278,9 @@ impl Run<'_> {
                 days.push(DayAgain { database: warehouse.database(side).to_owned(), day });
             }
             catalogue::erase(self.installation, &keys).await?;
-            if is_done(&after, waiting) && noted.done.is_none() {
+            let messages = warehouse.unplanned_messages(erasure).await?;
+            waiting.messages += messages;
+            if is_done(&after, &Waiting { messages, ..*waiting }) && noted.done.is_none() {
                 noted.done = Some((Timestamp::now(), records));
                 self.note(&noted).await?;
             }
@@ -311,9 +321,9 @@ fn is_nothing(resting: &[Resting]) -> bool {
     resting.iter().all(|resting| resting.rows == 0)
 }
 
-/// Whether an erasure is done: nothing is left, and nothing that it is about may still become a row.
-fn is_done(after: &[Resting], waiting: u64) -> bool {
-    waiting == 0 && is_nothing(after)
+/// Whether an erasure is done: nothing is left, and nothing that it is about may still become a row or a text.
+fn is_done(after: &[Resting], waiting: &Waiting) -> bool {
+    waiting.is_nothing() && is_nothing(after)
 }
 
 fn millis(duration: Duration) -> i64 {
@@ -378,6 +388,8 @@ mod tests {
     #[test]
     fn an_erasure_is_not_done_while_records_of_before_may_become_rows() {
         let rests = |rows| vec![Resting { table: "hookline.records".into(), what: "events", rows }];
-        assert_eq!([is_done(&rests(0), 0), is_done(&rests(0), 500), is_done(&rests(1), 0)], [true, false, false]);
+        let waiting = |records, messages| Waiting { records, messages };
+        assert!(is_done(&rests(0), &waiting(0, 0)) && !is_done(&rests(1), &waiting(0, 0)));
+        assert!(!is_done(&rests(0), &waiting(500, 0)) && !is_done(&rests(0), &waiting(0, 1)));
     }
 }

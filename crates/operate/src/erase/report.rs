@@ -19,6 +19,8 @@ pub struct EraseReport {
     pub erasures: Vec<OneErasure>,
     /// Records that were accepted before and are not rows yet.
     pub waiting: u64,
+    /// Messages with an alert about it that are not planned yet.
+    pub unplanned_messages: u64,
     /// Mutations of our tables that are under way.
     pub unfinished_mutations: u64,
     /// Parts that were rewritten and are still on disks.
@@ -27,6 +29,22 @@ pub struct EraseReport {
     pub detached_parts: Vec<Detached>,
     /// The source that still sends what is erased, if so.
     pub still_sends: Option<String>,
+}
+
+/// What may still tell of what is erased.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Records that were accepted before and are not rows yet.
+    pub records: u64,
+    /// Messages with an alert about it that are not planned yet.
+    pub messages: u64,
+}
+
+impl Waiting {
+    /// Whether nothing may.
+    pub(super) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One erasure.
@@ -141,7 +159,7 @@ impl EraseReport {
         installation: &Installation,
         request: &Erase,
         erasures: Vec<OneErasure>,
-        waiting: u64,
+        waiting: Waiting,
         unfinished_mutations: u64,
         former_parts: Former,
         detached_parts: Vec<Detached>,
@@ -152,12 +170,14 @@ impl EraseReport {
         };
         let nothing = erasures.iter().all(|one| one.after.as_deref().is_none_or(is_nothing));
         let applied = request.word.is_some();
-        let at_rest = waiting == 0 && unfinished_mutations == 0 && former_parts.parts == 0 && detached_parts.is_empty();
+        let at_rest =
+            waiting.is_nothing() && unfinished_mutations == 0 && former_parts.parts == 0 && detached_parts.is_empty();
         Self {
             ok: nothing && (at_rest || !applied),
             applied,
             erasures,
-            waiting,
+            waiting: waiting.records,
+            unplanned_messages: waiting.messages,
             unfinished_mutations,
             former_parts,
             detached_parts,

@@ -7,7 +7,7 @@ use kafka::Cluster;
 use kafka::lane::{Fence, LaneProducer, Proof, TRANSACTION_TIMEOUT, TxnError, Writes};
 use warehouse::{Attempt, BlockStore, InsertPermit, Warehouse};
 
-use super::read::Replayed;
+use super::read::{Replayed, chunks};
 use crate::error::refuse;
 use crate::{Error, Result, blocking};
 
@@ -92,10 +92,9 @@ impl Claim {
         wanted: &[Range<u64>],
     ) -> Result<u64> {
         let mut written = 0;
-        for range in wanted {
-            for block in replayed.again(range).await? {
-                written += self.backfill_block(store, &block).await?;
-            }
+        for chunk in wanted.iter().flat_map(chunks) {
+            let block = replayed.again(&chunk).await?;
+            written += self.backfill_block(store, &block).await?;
         }
         Ok(written)
     }

@@ -3,16 +3,18 @@
 //! It writes rows and nothing else: no event, no signal, no alert, so nobody is told anything a second time.
 
 mod backfill;
+mod erased;
 pub(crate) mod read;
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
-use event::{Erasure, Progress};
+use event::Progress;
 use kafka::Topic;
 use kafka::control::Control;
 use kafka::positions::Positions;
 use serde::Serialize;
-use warehouse::{ChangedColumn, RowDiff, Shadow, Warehouse};
+use warehouse::{ChangedColumn, FrozenDay, RowDiff, Shadow, Side, Warehouse};
 
 use crate::error::{refuse, refuse_unless};
 use crate::ledger::raw;
@@ -25,6 +27,11 @@ use read::Replayed;
 const MOST: u64 = 5_000_000;
 /// Offsets that are held against each other at once.
 const COMPARED: u64 = 50_000;
+
+/// How long is waited until rows that are being deleted are gone.
+const REWRITTEN_WITHIN: Duration = Duration::from_secs(120);
+/// How often is looked whether they are.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Which records of `raw` are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +109,7 @@ pub struct LaneReplay {
     pub written: Option<u64>,
     /// What differs after that.
     pub after: Option<Difference>,
-    /// Reports of closed days that could not be computed again, because their rows are thinned.
+    /// Reports of closed days that could not be computed again, because their rows are thinned or cleared.
     pub frozen: Vec<String>,
 }
 
@@ -178,6 +185,7 @@ pub async fn replay(installation: &Installation, replay: &Replay) -> Result<Repl
     );
     let records: u64 = parts.iter().map(|(_, range)| range.end - range.start).sum();
     refuse_unless!(records <= MOST, "these are {records} records: replay at most {MOST} at once");
+    wait_until_rewritten(&warehouse).await?;
     let shadow = warehouse.shadow().await?;
     let run = Run {
         apply: replay.apply,
@@ -205,6 +213,25 @@ pub async fn replay(installation: &Installation, replay: &Replay) -> Result<Repl
         lanes,
         replaced: replay.apply == Apply::Replace,
     })
+}
+
+/// Waits until no mutation rewrites `records`: rows that a deletion has not reached yet would be taken for rows that
+/// stay.
+async fn wait_until_rewritten(warehouse: &Warehouse) -> Result<()> {
+    let until = Instant::now() + REWRITTEN_WITHIN;
+    loop {
+        match warehouse.rewrites_of_records().await? {
+            (0, _) => return Ok(()),
+            (number, why) if Instant::now() >= until => {
+                let why = if why.is_empty() { String::new() } else { format!(" (the last failure: {why})") };
+                refuse!(
+                    "{number} mutations of records are under way in ClickHouse{why}: rows that they have not reached yet may be gone a \
+                     moment later, so nothing was compared. Look at system.mutations, and do the same again once they are done"
+                )
+            }
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 /// The ranges that were asked for, as far as they can be replayed.
@@ -331,13 +358,11 @@ impl Run<'_> {
         let pipeline = self.installation.pipeline_with_links().await?;
         let cluster = self.installation.cluster.clone();
         let salts = blocking(move || Ok(kafka::salts::read(&cluster)?)).await?;
-        let noted = crate::erase::noted(self.installation).await?;
-        let erasures: Vec<Erasure> = noted.into_iter().map(|noted| noted.erasure).collect();
         let mut lanes = Vec::new();
         for ((lane, range), claim) in parts.iter().zip(claims) {
             let replayed =
                 Replayed::new(self.installation, self.warehouse, &pipeline, self.control, &salts, *lane, range.clone());
-            lanes.push(self.one(replayed.without(erasures.clone()), *lane, range.clone(), claim).await?);
+            lanes.push(self.one(replayed, *lane, range.clone(), claim).await?);
         }
         Ok(lanes)
     }
@@ -353,30 +378,33 @@ impl Run<'_> {
         while let Some(block) = replayed.next().await? {
             store.insert_shadow(self.shadow, &block).await?;
         }
+        if let Some(claim) = &claim {
+            // What a claim before this one has begun is over before anything is compared.
+            claim.wait_until_calm(self.warehouse).await?;
+            wait_until_rewritten(self.warehouse).await?;
+        }
         let diff = self.diff(lane, &range).await?;
         let mut done = Lane { lane, range: range.clone(), diff, written: None, after: None, frozen: Vec::new() };
         if let Some(mut claim) = claim {
-            claim.wait_until_calm(self.warehouse).await?;
-            let wanted = match self.apply == Apply::Replace {
+            let replace = self.apply == Apply::Replace;
+            let wanted = match replace {
                 true => vec![range.clone()],
                 false => warehouse::ranges(done.diff.missing.iter().copied()),
             };
-            let days = match self.apply == Apply::Replace {
-                true => {
-                    self.warehouse.closed_days_of(self.shadow, &self.control.incarnation, lane, range.clone()).await?
-                }
-                false => Vec::new(),
-            };
-            if self.apply == Apply::Replace {
+            let (layout, incarnation) = (self.installation.layout(), &self.control.incarnation);
+            let (mut days, mut kept) = (Vec::new(), Vec::new());
+            if replace {
+                days = self.warehouse.closed_days_of(self.shadow, incarnation, lane, range.clone()).await?;
                 // A replacement that is cut in the middle leaves a day with as many events as when it was closed, and
                 // other ones.
-                self.warehouse.reopen_days(&self.installation.layout(), &days).await?;
+                kept = self.warehouse.reopen_days(&layout, &days).await?;
                 claim.prove().await?;
-                store.delete(&self.control.incarnation, lane, range.clone()).await?;
+                store.delete(incarnation, lane, range.clone()).await?;
             }
             done.written = Some(claim.backfill(&store, &mut replayed, &wanted).await?);
             // Days that are open are served live, and report closes them again by and by; these are closed at once.
-            done.frozen = self.warehouse.rebuild_days(&self.installation.layout(), &days).await?;
+            let frozen = self.warehouse.rebuild_days(&layout, &days, kept).await?;
+            done.frozen = frozen.iter().map(words).collect();
             done.after = Some(self.diff(lane, &range).await?);
         }
         Ok(done)
@@ -392,5 +420,13 @@ impl Run<'_> {
             from = to;
         }
         Ok(diff)
+    }
+}
+
+/// A report of a day, for people.
+fn words(FrozenDay { side, report, day }: &FrozenDay) -> String {
+    match side {
+        Side::Production => format!("{report} of {day}"),
+        Side::Test => format!("{report} of {day} (test data)"),
     }
 }

@@ -12,6 +12,7 @@ use kafka::{Cluster, Topic};
 use process::{Decoded, Pipeline, RawRecord, Salt, Step};
 use warehouse::{Block, BlockBuilder, Warehouse};
 
+use super::erased::Erased;
 use crate::error::refuse_unless;
 use crate::{Installation, Result, blocking};
 
@@ -39,7 +40,13 @@ pub(super) struct Replayed<'r> {
     /// Decided in this run about records without a row, so that later records of their keys know.
     without_row: HashMap<Id128, Vec<Witness>>,
     /// What was erased, and does not become rows again.
-    erasures: Vec<Erasure>,
+    erased: Erased,
+}
+
+/// A range in pieces of [`CHUNK`] records.
+pub(super) fn chunks(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let (start, end) = (range.start, range.end);
+    (start..end).step_by(CHUNK as usize).map(move |from| from..end.min(from + CHUNK))
 }
 
 impl<'r> Replayed<'r> {
@@ -63,14 +70,8 @@ impl<'r> Replayed<'r> {
             salts,
             verdicts: Vec::new(),
             without_row: HashMap::new(),
-            erasures: Vec::new(),
+            erased: Erased::new(installation.cluster.clone()),
         }
-    }
-
-    /// What these erasures are about becomes stubs.
-    pub(super) fn without(mut self, erasures: Vec<Erasure>) -> Self {
-        self.erasures = erasures;
-        self
     }
 
     /// The rows of the next records; `None` at the end of the range.
@@ -83,20 +84,17 @@ impl<'r> Replayed<'r> {
         let verdicts = self.judge(&records).await?;
         self.verdicts.extend(verdicts);
         self.at = chunk.end;
-        Ok(Some(self.block(&records, &[chunk])?))
+        let erasures = self.erased.now().await?;
+        Ok(Some(self.block(&records, &chunk, erasures)?))
     }
 
-    /// The rows of some of the records that were decided about before, as they were decided; a block for each chunk that has any.
-    pub(super) async fn again(&mut self, wanted: &Range<u64>) -> Result<Vec<Block>> {
-        let mut blocks = Vec::new();
-        let mut from = wanted.start;
-        while from < wanted.end {
-            let chunk = from..wanted.end.min(from + CHUNK);
-            let records = self.read(chunk.clone()).await?;
-            blocks.push(self.block(&records, std::slice::from_ref(&chunk))?);
-            from = chunk.end;
-        }
-        Ok(blocks)
+    /// The rows of records that were decided about before, as they were decided, without what was erased by now: at
+    /// most [`CHUNK`] of them at once.
+    pub(super) async fn again(&mut self, chunk: &Range<u64>) -> Result<Block> {
+        let records = self.read(chunk.clone()).await?;
+        // As late as possible: what is erased after this, the erasure finds as rows.
+        let erasures = self.erased.now().await?;
+        self.block(&records, chunk, erasures)
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<Raw>> {
@@ -150,12 +148,12 @@ impl<'r> Replayed<'r> {
         Ok(verdicts)
     }
 
-    /// The rows of those of these records that lie in one of the ranges.
-    fn block(&mut self, records: &[Raw], ranges: &[Range<u64>]) -> Result<Block> {
+    /// The rows of those of these records that are in the range, without what was erased.
+    fn block(&mut self, records: &[Raw], range: &Range<u64>, erasures: Vec<Erasure>) -> Result<Block> {
         let mut builder = BlockBuilder::new(self.incarnation, self.lane);
-        builder.without(self.erasures.clone());
+        builder.without(erasures);
         let catalogue = self.step.catalogue();
-        for record in records.iter().filter(|record| ranges.iter().any(|range| range.contains(&record.offset))) {
+        for record in records.iter().filter(|record| range.contains(&record.offset)) {
             let raw = record.view(self.lane);
             let decoded = self.step.decode(&raw);
             let place = (record.offset - self.range.start) as usize;

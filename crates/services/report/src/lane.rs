@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use event::{Cut, Erasure};
+use event::Cut;
 use kafka::Topic;
 use kafka::lane::{
     End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Record, ScanError, Stage, Writes,
@@ -14,6 +14,7 @@ use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
 use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, RowError, Warehouse, WarehouseError};
 
+use crate::erased::Erased;
 use crate::metrics::ReportMetrics;
 use crate::standing::{Before, GROUP, Held, Moment, Standing};
 use crate::traced::Traced;
@@ -46,8 +47,8 @@ struct OpenLane<'s> {
     reader: LaneReader,
     blocks: BlockStore,
     builder: BlockBuilder,
-    /// Whether the builder knows what was erased: what comes first may have been written before, and erased.
-    knows_erasures: bool,
+    /// What was erased, as the builder knows it.
+    erased: Erased,
     /// The traced rows of the open block.
     traced: Traced,
     standing: Standing,
@@ -82,7 +83,7 @@ impl<'s> OpenLane<'s> {
             reader,
             blocks: settings.warehouse.blocks(),
             builder: BlockBuilder::new(settings.control.incarnation.clone(), lane),
-            knows_erasures: false,
+            erased: Erased::default(),
             traced: Traced::default(),
             standing,
         })
@@ -97,9 +98,10 @@ impl<'s> OpenLane<'s> {
             for record in &records {
                 match record.payload() {
                     Some(value) => {
-                        if !self.knows_erasures {
-                            self.builder.without(erasures(self.settings)?);
-                            self.knows_erasures = true;
+                        if self.builder.rows() == 0
+                            && let Some(erasures) = self.erased.news(&self.settings.cluster, &self.reader)?
+                        {
+                            self.builder.without(erasures);
                         }
                         self.builder.push_value(&self.settings.ids, value).map_err(|error| match error {
                             RowError::Unreadable(error) => End::halt(
@@ -168,16 +170,19 @@ impl<'s> OpenLane<'s> {
         let mut settling = self.standing.settling(block.by_side(), Moment::now());
         loop {
             match settling.next() {
-                Next::Insert(insert) => match self.standing.permit(Moment::now()) {
-                    Some(permit) => {
-                        self.handle.block_on(self.blocks.send(block, &insert, permit)).map_err(not_stored)?;
-                        settling.inserted();
+                Next::Insert(insert) => {
+                    self.erased.still_holds(&self.settings.cluster, &self.reader)?;
+                    match self.standing.permit(Moment::now()) {
+                        Some(permit) => {
+                            self.handle.block_on(self.blocks.send(block, &insert, permit)).map_err(not_stored)?;
+                            settling.inserted();
+                        }
+                        None => {
+                            self.standing.prove(producer.prove()?);
+                            settling.aged();
+                        }
                     }
-                    None => {
-                        self.standing.prove(producer.prove()?);
-                        settling.aged();
-                    }
-                },
+                }
                 Next::Read => settling.read(&self.handle.block_on(self.blocks.read(block)).map_err(not_stored)?),
                 Next::Done(completion) => {
                     if completion.missing > 0 || !completion.repeated.is_empty() {
@@ -222,13 +227,6 @@ impl Stage for OpenLane<'_> {
         self.metrics.lanes.transaction(SERVICE, begun.elapsed().as_secs_f64());
         Ok(())
     }
-}
-
-/// What was erased: it does not become rows again when blocks are written anew.
-fn erasures(settings: &Settings) -> Result<Vec<Erasure>, End> {
-    let noted = kafka::control::erasures(&settings.cluster);
-    let noted = noted.map_err(|error| End::Retry(format!("what was erased cannot be read: {error}")))?;
-    Ok(noted.into_iter().map(|noted| noted.erasure).collect())
 }
 
 /// Holds what ClickHouse has of the lane against its position.

@@ -4,6 +4,7 @@
 //! the first block after a start counts as uncertain: whatever a predecessor left half done is completed by offset. What a lane
 //! may do where it stands is decided in [`standing`]: pure, and held by the model checker in `tests/`.
 
+mod erased;
 mod keeper;
 mod lane;
 mod log;

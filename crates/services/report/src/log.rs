@@ -1,8 +1,9 @@
 //! Alerts and deliveries into ClickHouse: small logs for people, a partition at a time, at least once and shown once.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use event::{Alert, Delivery};
+use event::{Alert, Delivery, Erasure};
 use kafka::lane::{End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Stage, Writes};
 use kafka::positions::Positions;
 use kafka::{Topic, groups};
@@ -10,6 +11,7 @@ use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
 
 use crate::Settings;
+use crate::erased::Erased;
 use crate::lane::not_stored;
 
 /// Records of one insert.
@@ -72,6 +74,9 @@ struct OpenLog<'s> {
     reader: LaneReader,
     /// One past the last record that is committed.
     committed: i64,
+    /// What was erased: a topic that is copied again brings none of it back.
+    erased: Erased,
+    erasures: Vec<Erasure>,
 }
 
 impl<'s> OpenLog<'s> {
@@ -84,15 +89,19 @@ impl<'s> OpenLog<'s> {
             None => positions.stable(topic, partition)?.low,
         };
         let reader = LaneReader::open(cluster, topic, partition, committed, Isolation::Committed)?;
-        Ok(Self { log, partition, settings, handle, reader, committed })
+        let (erased, erasures) = (Erased::default(), Vec::new());
+        Ok(Self { log, partition, settings, handle, reader, committed, erased, erasures })
     }
 
     /// Takes what has come and brings it into ClickHouse. Whether there was something.
-    fn copy(&self) -> Result<bool, End> {
+    fn copy(&mut self) -> Result<bool, End> {
         let Settings { control, warehouse, ids, .. } = self.settings;
         let (topic, partition) = (self.log.topic(), self.partition);
         let records = self.reader.fetch(CHUNK, Duration::from_millis(200))?;
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(false) };
+        if let Some(erasures) = self.erased.news(&self.settings.cluster, &self.reader)? {
+            self.erasures = erasures;
+        }
         let token = format!("{}-{topic}-{partition}-{}-{}", control.incarnation, first.offset(), last.offset());
         let undecodable = |error| {
             End::halt(
@@ -103,21 +112,44 @@ impl<'s> OpenLog<'s> {
         let values = || records.iter().filter_map(|record| record.payload());
         match self.log {
             Log::Alerts => {
-                let alerts: Vec<Alert<'_>> = values()
+                let mut alerts: Vec<Alert<'_>> = values()
                     .map(|value| Alert::from_wire(ids, value))
                     .collect::<Result<_, _>>()
                     .map_err(undecodable)?;
+                for alert in &mut alerts {
+                    if let Some(erasure) = self.erasures.iter().find(|erasure| erasure.covers_alert(alert)) {
+                        *alert = warehouse::alert_stub(alert, &erasure.id);
+                    }
+                }
                 self.handle.block_on(warehouse.insert_alerts(&alerts, &token)).map_err(not_stored)?;
             }
             Log::Deliveries => {
-                let steps: Vec<Delivery<'_>> = values()
+                let mut steps: Vec<Delivery<'_>> = values()
                     .map(|value| Delivery::from_wire(ids, value))
                     .collect::<Result<_, _>>()
                     .map_err(undecodable)?;
+                if !self.erasures.is_empty() {
+                    self.erase_texts(&mut steps)?;
+                }
                 self.handle.block_on(warehouse.insert_deliveries(&steps, &token)).map_err(not_stored)?;
             }
         }
         Ok(true)
+    }
+
+    /// Takes the texts of steps away that tell of what was erased, as far as the alerts in them are known by now.
+    fn erase_texts(&self, steps: &mut [Delivery<'_>]) -> Result<(), End> {
+        let ids: BTreeSet<String> =
+            steps.iter().flat_map(|step| &step.alert_ids).map(|id| id.clone().into_owned()).collect();
+        let ids: Vec<String> = ids.into_iter().collect();
+        let erased = self.handle.block_on(self.settings.warehouse.erased_alerts(&ids)).map_err(not_stored)?;
+        for step in steps {
+            let is_erased = step.alert_ids.iter().any(|id| erased.contains(id.as_ref()));
+            if is_erased || self.erasures.iter().any(|erasure| erasure.covers_message(step)) {
+                warehouse::without_text(step);
+            }
+        }
+        Ok(())
     }
 }
 

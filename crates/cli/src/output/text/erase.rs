@@ -85,9 +85,18 @@ fn at_rest(page: &mut Page, report: &EraseReport) {
     if report.waiting > 0 {
         line!(
             page,
-            "WAITING   {} records that were accepted before are not rows yet; those that are meant become stubs",
+            "WAITING   {} records that were accepted before are not rows yet, so this is not done: those that are meant become",
             report.waiting
         );
+        line!(page, "          stubs as they come. See that the lanes go on: hookline status {}", page.flag());
+    }
+    if report.unplanned_messages > 0 {
+        line!(
+            page,
+            "MESSAGES  {} messages that wait for their time have an alert about it, so this is not done: once they are planned,",
+            report.unplanned_messages
+        );
+        line!(page, "          the same again takes their texts away");
     }
     if report.unfinished_mutations > 0 {
         line!(page, "REWRITING {} mutations of ClickHouse are under way", report.unfinished_mutations);
@@ -191,6 +200,7 @@ mod tests {
             applied: false,
             erasures: vec![one.clone()],
             waiting: 0,
+            unplanned_messages: 0,
             unfinished_mutations: 0,
             former_parts: Former::default(),
             detached_parts: Vec::new(),
@@ -216,18 +226,27 @@ mod tests {
             days: vec![again(false), again(true)],
             ..one
         };
+        let begun = OneErasure { done_at: None, ..done.clone() };
         let erased = EraseReport {
             ok: false,
             applied: true,
-            erasures: vec![done],
+            erasures: vec![begun],
             waiting: 3,
+            unplanned_messages: 1,
             former_parts: Former { parts: 2, bytes: 4_096, gone_by: AT + 480_000 },
             detached_parts: vec![Detached { table: "hookline.records".into(), parts: 1 }],
             ..look
         };
         insta::assert_snapshot!("erase_done", rendered(&erased));
-        let proven =
-            EraseReport { ok: true, waiting: 0, former_parts: Former::default(), detached_parts: Vec::new(), ..erased };
+        let proven = EraseReport {
+            ok: true,
+            erasures: vec![done],
+            waiting: 0,
+            unplanned_messages: 0,
+            former_parts: Former::default(),
+            detached_parts: Vec::new(),
+            ..erased
+        };
         insta::assert_snapshot!("erase_proven", rendered(&proven));
     }
 }

@@ -135,6 +135,45 @@ pub fn erasures(cluster: &Cluster) -> Result<Vec<NotedErasure>, SwitchError> {
     noted.into_values().collect::<Result<_, _>>().map_err(SwitchError::Erasure)
 }
 
+/// What was erased, as of the last time that the topic was read. It is read again only once it has grown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownErasures {
+    /// One past the last record of the topic, before it was read last.
+    end: Option<i64>,
+    known: Vec<Erasure>,
+}
+
+impl KnownErasures {
+    /// Reads the erasures if the topic goes on beyond what was read; `end` is one past its last record, asked for now.
+    /// Returns them at the first call, and whenever they are others than at the call before. Blocking.
+    ///
+    /// # Errors
+    /// As [`erasures`]; the next call reads again.
+    pub fn follow(&mut self, cluster: &Cluster, end: i64) -> Result<Option<&[Erasure]>, SwitchError> {
+        self.follow_by(end, || Ok(erasures(cluster)?.into_iter().map(|noted| noted.erasure).collect()))
+    }
+
+    fn follow_by<E>(
+        &mut self,
+        end: i64,
+        read: impl FnOnce() -> Result<Vec<Erasure>, E>,
+    ) -> Result<Option<&[Erasure]>, E> {
+        if self.end == Some(end) {
+            return Ok(None);
+        }
+        let now = read()?;
+        let is_news = self.end.replace(end).is_none() || self.known != now;
+        self.known = now;
+        Ok(is_news.then_some(self.known.as_slice()))
+    }
+
+    /// What was erased, as of the last call of [`Self::follow`].
+    #[must_use]
+    pub fn known(&self) -> &[Erasure] {
+        &self.known
+    }
+}
+
 /// Writes an erasure down, or how far it came. Blocking.
 ///
 /// # Errors
@@ -173,5 +212,27 @@ mod tests {
             NotedErasure::new(|key| Scope::link(key, "x"), String::new(), String::new(), at),
         );
         assert_ne!(one.erasure.scope, other.erasure.scope, "hashes of two erasures cannot be held against each other");
+    }
+
+    #[test]
+    fn an_erasure_that_is_noted_later_is_known_once_the_topic_has_grown_and_nothing_is_read_before() {
+        let at = Timestamp::from_millisecond(1_764_072_000_123).unwrap();
+        let noted = NotedErasure::new(|_| Scope::source("dub"), "ana".into(), "request 7".into(), at).erasure;
+        let longer = Erasure { through: Millis(noted.through.0 + 1), ..noted.clone() };
+        let mut known = KnownErasures::default();
+        let none = || Ok::<_, String>(Vec::new());
+        let not_read = || panic!("it is not read where nothing has come");
+        assert_eq!(
+            known.follow_by(7, none),
+            Ok(Some(&[][..])),
+            "the first time, they are told also where there are none"
+        );
+        assert_eq!(known.follow_by::<String>(7, not_read), Ok(None));
+        assert_eq!(known.follow_by(8, none), Ok(None), "a switch");
+        assert_eq!(known.follow_by(10, || Err("away".to_owned())), Err("away".to_owned()));
+        assert_eq!(known.follow_by(10, || Ok::<_, String>(vec![noted.clone()])), Ok(Some(&[noted.clone()][..])));
+        assert_eq!(known.follow_by(12, || Ok::<_, String>(vec![noted.clone()])), Ok(None), "it is done, and the same");
+        assert_eq!(known.follow_by(14, || Ok::<_, String>(vec![longer.clone()])), Ok(Some(&[longer.clone()][..])));
+        assert_eq!(known.known(), [longer]);
     }
 }

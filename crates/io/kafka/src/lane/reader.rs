@@ -427,6 +427,14 @@ impl LaneReader {
         Ok(positions::range(&self.consumer, self.topic, self.partition, within)?.end)
     }
 
+    /// As [`LaneReader::ask_end`], of another partition: the client of this reader asks.
+    ///
+    /// # Errors
+    /// When that partition's leader does not answer in time.
+    pub fn ask_end_of(&self, topic: Topic, partition: u16, within: Duration) -> Result<i64, PositionError> {
+        Ok(positions::range(&self.consumer, topic, partition, within)?.end)
+    }
+
     /// How many offsets the reader is behind the end; 0 at the end, `None` until the first fetch is answered.
     #[must_use]
     pub fn lag_records(&self) -> Option<i64> {

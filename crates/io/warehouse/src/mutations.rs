@@ -1,0 +1,89 @@
+//! Rewriting tables: a mutation is asked for, and then looked at until it is done, however long that takes. ClickHouse
+//! goes on with it whether or not the one who asked still waits.
+
+use std::time::Duration;
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use crate::connect::quote;
+use crate::server::Server;
+use crate::{Side, Warehouse, WarehouseError};
+
+/// How often is looked whether a mutation is done.
+const LOOK: Duration = Duration::from_millis(300);
+
+#[derive(Row, Deserialize)]
+struct Standing {
+    open: u64,
+    why: String,
+}
+
+impl Warehouse {
+    /// Rewrites a table of a server, and waits until that is done on all replicas. `table` is the name that the server
+    /// has for it.
+    pub(crate) async fn mutate(
+        &self,
+        server: &Server,
+        side: Side,
+        table: &str,
+        what: &str,
+        change: &str,
+    ) -> Result<(), WarehouseError> {
+        let database = self.database(side);
+        let sql = format!(
+            "ALTER TABLE {database}.{table}{} {change} SETTINGS mutations_sync = 0, allow_nondeterministic_mutations = 1",
+            self.on_cluster()
+        );
+        server.execute(what, sql).await?;
+        let of_table = format!("database = {} AND table = {}", quote(database), quote(table));
+        loop {
+            match self.unfinished(server, what, &of_table).await? {
+                Standing { open: 1.., why } if !why.is_empty() => {
+                    let detail = format!("ClickHouse cannot rewrite a part: {why}");
+                    return Err(WarehouseError::Answer { what: what.to_owned(), detail });
+                }
+                Standing { open: 1.., .. } => tokio::time::sleep(LOOK).await,
+                Standing { open: 0, .. } => return Ok(()),
+            }
+        }
+    }
+
+    /// How many mutations of `records` are under way on all servers, and why the last of them failed, if one did. Rows
+    /// that one of them has not reached yet may be gone a moment later.
+    ///
+    /// # Errors
+    /// When ClickHouse does not answer or refuses.
+    pub async fn rewrites_of_records(&self) -> Result<(u64, String), WarehouseError> {
+        let databases = Side::BOTH.map(|side| quote(self.database(side))).join(", ");
+        let of_records = format!("database IN ({databases}) AND table = {}", quote(&self.own_name("records")));
+        let (mut number, mut last) = (0, String::new());
+        for server in self.servers_to_tell() {
+            let Standing { open, why } = self.unfinished(server, "look for mutations of records", &of_records).await?;
+            number += open;
+            if !why.is_empty() {
+                last = why;
+            }
+        }
+        Ok((number, last))
+    }
+
+    async fn unfinished(&self, server: &Server, what: &str, which: &str) -> Result<Standing, WarehouseError> {
+        let sql = format!(
+            "SELECT count() AS open, max(latest_fail_reason) AS why FROM {} WHERE NOT is_done AND {which}",
+            self.system("mutations")
+        );
+        let rows: Vec<Standing> = server.rows(what, sql).await?;
+        Ok(rows.into_iter().next().unwrap_or(Standing { open: 0, why: String::new() }))
+    }
+
+    /// A table of `system`, of all replicas.
+    pub(crate) fn system(&self, table: &str) -> String {
+        match &self.settings().cluster {
+            Some(cluster) if self.settings().is_replicated() => {
+                format!("clusterAllReplicas({}, system.{table})", quote(cluster))
+            }
+            _ => format!("system.{table}"),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What was erased, as a lane goes by it: an erasure may be noted while the lane is open.
+
+use std::time::{Duration, Instant};
+
+use event::Erasure;
+use kafka::control::KnownErasures;
+use kafka::lane::{End, LaneReader};
+use kafka::{Cluster, Topic};
+
+/// How long a lane begins blocks without asking whether something was erased meanwhile.
+const FRESH: Duration = Duration::from_secs(5);
+/// How old the answer may be when rows go in: half of the time for which `hookline erase` waits until what was accepted
+/// before it is rows. What goes in sooner, the command finds and deletes; what goes in later has to know of it.
+const STALE: Duration = Duration::from_secs(30);
+/// How long the broker may take to say where `control` ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a lane knows of erasures.
+#[derive(Debug, Default)]
+pub(crate) struct Erased {
+    known: KnownErasures,
+    /// When it was asked last.
+    asked: Option<Instant>,
+}
+
+impl Erased {
+    /// As a block begins: what was erased, the first time and whenever that has changed. Blocking.
+    ///
+    /// # Errors
+    /// When Kafka does not say.
+    pub(crate) fn news(&mut self, cluster: &Cluster, reader: &LaneReader) -> Result<Option<Vec<Erasure>>, End> {
+        match self.is_older(FRESH, Instant::now()) {
+            true => self.ask(cluster, reader),
+            false => Ok(None),
+        }
+    }
+
+    /// Before rows go in: that nothing was erased since they were made. Blocking.
+    ///
+    /// # Errors
+    /// When something was, or Kafka does not say: the lane is opened again, and makes the block anew.
+    pub(crate) fn still_holds(&mut self, cluster: &Cluster, reader: &LaneReader) -> Result<(), End> {
+        if self.is_older(STALE, Instant::now()) && self.ask(cluster, reader)?.is_some() {
+            let why = "an erasure was noted while a block waited: its rows are made again without what was erased";
+            return Err(End::Retry(why.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn is_older(&self, than: Duration, now: Instant) -> bool {
+        self.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= than)
+    }
+
+    fn ask(&mut self, cluster: &Cluster, reader: &LaneReader) -> Result<Option<Vec<Erasure>>, End> {
+        let asked = Instant::now();
+        let unknown = |error: &dyn std::fmt::Display| End::Retry(format!("what was erased cannot be read: {error}"));
+        let end = reader.ask_end_of(Topic::Control, 0, PATIENCE).map_err(|error| unknown(&error))?;
+        let news = self.known.follow(cluster, end).map_err(|error| unknown(&error))?.map(<[Erasure]>::to_vec);
+        self.asked = Some(asked);
+        Ok(news)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_asks_again_what_was_erased_however_long_it_is_open() {
+        let mut erased = Erased::default();
+        let now = Instant::now();
+        assert!(erased.is_older(FRESH, now) && erased.is_older(STALE, now), "nothing was asked yet");
+        erased.asked = Some(now);
+        let later = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(
+            [0, 4, 5, 6, 3_600].map(|after| erased.is_older(FRESH, later(after))),
+            [false, false, true, true, true]
+        );
+        assert_eq!([0, 6, 29, 30].map(|after| erased.is_older(STALE, later(after))), [false, false, false, true]);
+    }
+}

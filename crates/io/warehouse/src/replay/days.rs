@@ -72,7 +72,7 @@ impl Warehouse {
             for report in REPORTS {
                 let this = FrozenDay { side: *side, report: report.name, day: *day };
                 if !frozen.contains(&this)
-                    && let Closed::Frozen { .. } = self.recompute(*side, layout, report, *day).await?
+                    && let Closed::Frozen { closed: 1.., .. } = self.recompute(*side, layout, report, *day).await?
                 {
                     frozen.push(this);
                 }

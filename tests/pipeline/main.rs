@@ -20,6 +20,7 @@ mod demo;
 mod dlq;
 mod edge;
 mod engines;
+mod erasing;
 mod explain;
 mod faults;
 mod foreign;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use runtime::Backoff;
 
-pub use erasures::{KnownErasures, NotedErasure, erasures, note_erasure};
+pub use erasures::{KnownErasures, NotedErasure, SentTo, erasures, note_erasure};
 pub use follow::{Follower, Standing};
 pub use identity::{Control, ControlError, read, read_or_create};
 pub use switches::{Change, Kind, Object, State, Switch, Switches, UnreadableSwitch};

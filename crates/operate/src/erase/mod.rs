@@ -15,8 +15,8 @@ use event::{Erasure, Millis, Scope};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use kafka::Topic;
-use kafka::control::{self, Control, NotedErasure};
-use warehouse::{Former, Resting, Warehouse};
+use kafka::control::{self, Control, NotedErasure, SentTo};
+use warehouse::{Former, Resting, Sent, Warehouse};
 
 use crate::error::{During, refuse, refuse_unless};
 use crate::ledger::raw;
@@ -249,8 +249,8 @@ impl Run<'_> {
     async fn one(&self, target: Target, waiting: &mut Waiting) -> Result<OneErasure> {
         let Target { mut noted, mut is_noted, is_open, before } = target;
         let (warehouse, erasure) = (self.warehouse, &noted.erasure.clone());
-        // What is only known as long as it is there.
-        let sent = warehouse.sent_about(erasure).await?;
+        // What is only known as long as it is there; of a run before this one, by its note.
+        let sent = with_noted(warehouse.sent_about(erasure).await?, &noted.sent);
         let mut names = match &erasure.scope {
             Scope::Link(_) => warehouse.names_of_erased(erasure).await?,
             _ => Vec::new(),
@@ -264,6 +264,14 @@ impl Run<'_> {
         let apply = self.request.word.is_some() && is_open;
         if apply {
             is_noted = true;
+            let known: Vec<SentTo> = sent.iter().map(to_note).collect();
+            if known != noted.sent {
+                noted.sent = known;
+                self.note(&noted).await?;
+            }
+            // First: the other names of a link are known from its rows alone, and a run that is cut short after these
+            // are gone would leave what is said under them for good.
+            catalogue::erase(self.installation, &keys).await?;
             for _ in 0..TURNS {
                 warehouse.erase_beside(erasure).await?;
                 records = warehouse.put_stubs(erasure).await?;
@@ -277,7 +285,6 @@ impl Run<'_> {
             for (side, day) in warehouse.recompute_erased(&layout, erasure).await? {
                 days.push(DayAgain { database: warehouse.database(side).to_owned(), day });
             }
-            catalogue::erase(self.installation, &keys).await?;
             let messages = warehouse.unplanned_messages(erasure).await?;
             waiting.messages += messages;
             if is_done(&after, &Waiting { messages, ..*waiting }) && noted.done.is_none() {
@@ -314,6 +321,25 @@ impl Run<'_> {
         let places = places.into_iter().filter(|lane| lane.incarnation == self.control.incarnation).collect();
         Ok(topics::rest(plan, erasure, places, &kept, now))
     }
+}
+
+/// Who was sent messages, as texts tell and as was noted before some of them were erased.
+fn with_noted(mut sent: Vec<Sent>, noted: &[SentTo]) -> Vec<Sent> {
+    for SentTo { destination, messages, until } in noted {
+        match sent.iter_mut().find(|known| known.destination == *destination) {
+            Some(known) => {
+                known.messages = known.messages.max(*messages);
+                known.until = known.until.max(*until);
+            }
+            None => sent.push(Sent { destination: destination.clone(), messages: *messages, until: *until }),
+        }
+    }
+    sent.sort_by(|one, other| one.destination.cmp(&other.destination));
+    sent
+}
+
+fn to_note(Sent { destination, messages, until }: &Sent) -> SentTo {
+    SentTo { destination: destination.clone(), messages: *messages, until: *until }
 }
 
 /// Whether no row is left.
@@ -360,6 +386,17 @@ fn day_of(days: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_sent_messages_is_known_after_their_texts_are_gone() {
+        let sent = |destination: &str, messages, until| Sent { destination: destination.into(), messages, until };
+        let before = with_noted(vec![sent("sales", 2, 20), sent("growth", 3, 10)], &[]);
+        let noted: Vec<SentTo> = before.iter().map(to_note).collect();
+        // A run was cut short in the middle of the texts, and one more message was planned since.
+        let rest = with_noted(vec![sent("growth", 1, 30)], &noted);
+        assert_eq!(rest, [sent("growth", 3, 30), sent("sales", 2, 20)]);
+        assert_eq!(with_noted(Vec::new(), &noted), before);
+    }
 
     #[test]
     fn an_erasure_is_known_again_by_what_was_asked_for_and_days_are_counted_in_utc() {

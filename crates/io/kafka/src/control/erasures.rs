@@ -28,8 +28,21 @@ pub struct NotedErasure {
     pub why: String,
     /// When it was begun.
     pub at: Timestamp,
+    /// Who was sent messages about it: known from texts that are erased.
+    pub sent: Vec<SentTo>,
     /// When it was done, and how many records were erased; `None` while it is not.
     pub done: Option<(Timestamp, u64)>,
+}
+
+/// Messages about what was erased that a destination was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentTo {
+    /// The destination.
+    pub destination: String,
+    /// How many messages.
+    pub messages: u64,
+    /// When the last of them was planned, in milliseconds since 1970.
+    pub until: i64,
 }
 
 impl NotedErasure {
@@ -39,7 +52,7 @@ impl NotedErasure {
         // Version 7 is in the order of time.
         let (id, key) = (uuid::Uuid::now_v7().to_string(), rand::random::<[u64; 2]>());
         let erasure = Erasure { id, key, scope: scope(key), through: Millis(at.as_millisecond()) };
-        Self { erasure, who, why, at, done: None }
+        Self { erasure, who, why, at, sent: Vec::new(), done: None }
     }
 
     fn record(&self) -> Result<(String, Vec<u8>), serde_json::Error> {
@@ -60,6 +73,7 @@ impl NotedErasure {
             who: self.who.clone(),
             why: self.why.clone(),
             at: self.at,
+            sent: self.sent.clone(),
             done_at: self.done.map(|(at, _)| at),
             records: self.done.map(|(_, records)| records),
         };
@@ -86,7 +100,7 @@ impl NotedErasure {
             let key = [number(first)?, number(second)?];
             let erasure = Erasure { id: id.to_owned(), key, scope, through: Millis(record.through) };
             let done = record.done_at.zip(record.records);
-            Ok(Self { erasure, who: record.who, why: record.why, at: record.at, done })
+            Ok(Self { erasure, who: record.who, why: record.why, at: record.at, sent: record.sent, done })
         };
         Some(read().map_err(|why| format!("the record {PREFIX}{id} on {} cannot be read: {why}", Topic::Control)))
     }
@@ -112,6 +126,8 @@ struct Record {
     who: String,
     why: String,
     at: Timestamp,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sent: Vec<SentTo>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -196,8 +212,10 @@ mod tests {
         ];
         for scope in scopes {
             let mut noted = NotedErasure::new(scope, "ana".into(), "request 7".into(), at);
-            for done in [None, Some((at, 12))] {
-                noted.done = done;
+            let sent = vec![SentTo { destination: "growth".into(), messages: 3, until: 1_764_072_000_000 }];
+            // One that was sent to no destination, as those before have it, is read as well.
+            for (done, sent) in [(None, Vec::new()), (None, sent.clone()), (Some((at, 12)), sent)] {
+                (noted.done, noted.sent) = (done, sent);
                 let (key, value) = noted.record().unwrap();
                 assert_eq!(NotedErasure::read(key.as_bytes(), &value), Some(Ok(noted.clone())));
                 assert!(!String::from_utf8(value.clone()).unwrap().contains("spring"));

@@ -1,7 +1,7 @@
 //! Rewriting tables: a mutation is asked for, and then looked at until it is done, however long that takes. ClickHouse
 //! goes on with it whether or not the one who asked still waits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -12,6 +12,9 @@ use crate::{Side, Warehouse, WarehouseError};
 
 /// How often is looked whether a mutation is done.
 const LOOK: Duration = Duration::from_millis(300);
+/// For how long ClickHouse may fail to rewrite a part before that is told: it tries again by itself, as when memory or
+/// disk is short.
+const FAILS_FOR: Duration = Duration::from_secs(120);
 
 #[derive(Row, Deserialize)]
 struct Standing {
@@ -37,26 +40,37 @@ impl Warehouse {
         );
         server.execute(what, sql).await?;
         let of_table = format!("database = {} AND table = {}", quote(database), quote(table));
+        let mut failing = None::<Instant>;
         loop {
             match self.unfinished(server, what, &of_table).await? {
-                Standing { open: 1.., why } if !why.is_empty() => {
-                    let detail = format!("ClickHouse cannot rewrite a part: {why}");
-                    return Err(WarehouseError::Answer { what: what.to_owned(), detail });
-                }
-                Standing { open: 1.., .. } => tokio::time::sleep(LOOK).await,
                 Standing { open: 0, .. } => return Ok(()),
+                Standing { why, .. } if why.is_empty() => failing = None,
+                Standing { why, .. } => {
+                    if failing.get_or_insert_with(Instant::now).elapsed() >= FAILS_FOR {
+                        let detail = format!(
+                            "ClickHouse has failed to rewrite a part for {} s, and goes on trying: {why}; mend that, and do the same again \
+                             once system.mutations has nothing unfinished",
+                            FAILS_FOR.as_secs()
+                        );
+                        return Err(WarehouseError::Answer { what: what.to_owned(), detail });
+                    }
+                }
             }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// How many mutations of `records` are under way on all servers, and why the last of them failed, if one did. Rows
-    /// that one of them has not reached yet may be gone a moment later.
+    /// How many mutations are under way on all servers that delete rows of `records`, and why the last of them failed,
+    /// if one did. Rows that one of them has not reached yet may be gone a moment later.
     ///
     /// # Errors
     /// When ClickHouse does not answer or refuses.
     pub async fn rewrites_of_records(&self) -> Result<(u64, String), WarehouseError> {
         let databases = Side::BOTH.map(|side| quote(self.database(side))).join(", ");
-        let of_records = format!("database IN ({databases}) AND table = {}", quote(&self.own_name("records")));
+        let of_records = format!(
+            "database IN ({databases}) AND table = {} AND command LIKE '%DELETE WHERE%'",
+            quote(&self.own_name("records"))
+        );
         let (mut number, mut last) = (0, String::new());
         for server in self.servers_to_tell() {
             let Standing { open, why } = self.unfinished(server, "look for mutations of records", &of_records).await?;

@@ -13,7 +13,7 @@ const FRESH: Duration = Duration::from_secs(5);
 /// before it is rows. What goes in sooner, the command finds and deletes; what goes in later has to know of it.
 const STALE: Duration = Duration::from_secs(30);
 /// How long the broker may take to say where `control` ends.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a lane knows of erasures.
 #[derive(Debug, Default)]
@@ -27,11 +27,15 @@ impl Erased {
     /// As a block begins: what was erased, the first time and whenever that has changed. Blocking.
     ///
     /// # Errors
-    /// When Kafka does not say.
+    /// When Kafka does not say, and has not said for half a minute.
     pub(crate) fn news(&mut self, cluster: &Cluster, reader: &LaneReader) -> Result<Option<Vec<Erasure>>, End> {
-        match self.is_older(FRESH, Instant::now()) {
-            true => self.ask(cluster, reader),
-            false => Ok(None),
+        if !self.is_older(FRESH, Instant::now()) {
+            return Ok(None);
+        }
+        match self.ask(cluster, reader) {
+            // The leader of `control` alone may be away: what was known a moment ago holds until rows go in.
+            Err(_) if !self.is_older(STALE, Instant::now()) => Ok(None),
+            asked => asked,
         }
     }
 

@@ -27,7 +27,7 @@ impl Text for ReplayReport {
                 None => {}
             }
             for report in frozen.iter().take(SHOWN) {
-                line!(page, "  stays as it was closed, its rows are thinned: {report}");
+                line!(page, "  stays as it was closed (it has fewer rows now, or no identifiers): {report}");
             }
         }
         if let Some(shadow) = &self.shadow {

@@ -71,9 +71,14 @@ impl Warehouse {
     /// Waits until no statement of an attempt before this one writes stubs.
     async fn wait_for_stubs(&self) -> Result<(), WarehouseError> {
         let what = "look for stubs that are still written";
+        let ours = Side::BOTH.map(|side| {
+            let begins = format!("INSERT INTO {}.records {COLUMNS} SELECT ", self.database(side));
+            format!("startsWith(query, {})", quote(&begins))
+        });
         let sql = format!(
-            "SELECT count() AS number FROM {} WHERE query_kind = 'Insert' AND query LIKE '%.records {COLUMNS} SELECT %'",
-            self.system("processes")
+            "SELECT count() AS number FROM {} WHERE query_kind = 'Insert' AND ({})",
+            self.system("processes"),
+            ours.join(" OR ")
         );
         let until = Instant::now() + ENDS_WITHIN;
         while self.one_number(what, sql.clone()).await? > 0 {

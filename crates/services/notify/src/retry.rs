@@ -14,7 +14,7 @@ const LONGEST_ASKED_MS: i64 = 7 * 86_400_000;
 /// number that is a mistake does not silence it for a day.
 const LONGEST_ALONE_MS: i64 = 3_600_000;
 /// A destination that asks to be left alone for longer than this counts as one that is, in the metric and in the log.
-const SHORT_ALONE_MS: i64 = 60_000;
+const SHORT_ALONE_MS: i64 = 120_000;
 /// A message is given up so long after it was planned.
 const GIVE_UP_MS: i64 = 24 * 3_600_000;
 /// Failures in a row after which a destination is left alone for a while.
@@ -94,6 +94,6 @@ mod tests {
     fn one_answer_silences_a_destination_for_an_hour_at_most_and_is_told_when_that_is_long() {
         let week = delay_ms(1, Some(Duration::from_secs(604_800)));
         assert_eq!([7_000, 3_600_000, week].map(alone_ms), [7_000, 3_600_000, 3_600_000]);
-        assert_eq!([60_000, 60_001, week].map(is_long_alone), [false, true, true]);
+        assert_eq!([120_000, 120_001, week].map(is_long_alone), [false, true, true]);
     }
 }

@@ -126,6 +126,10 @@ impl Waiting {
     fn is_about(&self, known: impl Fn(&str) -> bool) -> bool {
         let both = [&self.new, &self.held];
         if both.iter().all(|alerts| alerts.firing.is_empty()) {
+            // What is first seen is another thing at the same link, and what has no link is known by nothing.
+            if both.iter().any(|alerts| !alerts.usual.is_empty() || (alerts.alerts > 0 && alerts.links.is_empty())) {
+                return false;
+            }
             let mut links = both.iter().flat_map(|alerts| alerts.links.keys());
             return both.iter().all(|alerts| alerts.other_links == 0) && links.all(|link| known(&hashed(link)));
         }

@@ -72,3 +72,17 @@ fn of_rules_that_fire_on_every_event_an_acknowledgement_is_about_the_links_that_
         }
     }
 }
+
+#[test]
+fn what_is_first_seen_at_a_link_is_told_though_something_else_at_it_was_acknowledged() {
+    let seen = |number, minutes, what: &str| {
+        let mut alert = alert("each", number, 0, Transition::Each, at(minutes));
+        alert.attributes.add("why", format!("{what} was never seen there"));
+        alert
+    };
+    let mut lane = Lane::new(routing());
+    let first = lane.say(&seen(0, 0, "push"), "log").remove(0);
+    lane.live(acknowledged(&first.id));
+    assert!(lane.say(&seen(1, 5, "sms"), "log").is_empty(), "it waits for its turn");
+    assert_eq!(planned(&lane.commit(at(10)), "log").len(), 1);
+}

@@ -91,10 +91,6 @@ impl Jira {
         done: &mut impl Iterator<Item = &'a Answer>,
     ) -> Option<Step> {
         let key = &found.key;
-        // What a person closed is opened again by a new start only.
-        if opens && found.done && !found.by_this && let Some(step) = self.transition(key, Move::FromDone, done) {
-            return Some(step);
-        }
         if !found.by_this {
             let Some(comments) = done.next() else {
                 return Some(Step::Http(self.request("GET", &format!("/issue/{key}/comment{COMMENTS}"), None)));
@@ -116,6 +112,10 @@ impl Jira {
         }
         if ends && (opens || !found.done) {
             return self.transition(key, Move::ToDone, done);
+        }
+        // What a person closed is opened again by a new start only. The comment is there by then, whatever comes of it.
+        if opens && found.done && !found.by_this {
+            return self.transition(key, Move::FromDone, done);
         }
         None
     }

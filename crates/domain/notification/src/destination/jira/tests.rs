@@ -86,11 +86,11 @@ fn an_issue_that_the_search_does_not_know_yet_is_found_and_gets_no_twin() {
 #[test]
 fn a_new_start_moves_a_closed_issue_back_and_comments() {
     let old = list(&[issue(7, "done", "b0")]);
-    let answers = [old, transitions(&["done", "new"]), answer(204, ""), answer(200, r#"{"comments":[]}"#), answer(201, "{}")];
+    let answers = [old, answer(200, r#"{"comments":[]}"#), answer(201, "{}"), transitions(&["done", "new"]), answer(204, "")];
     let (asked, end) = play(&message(Alert), "", &answers);
-    let expected = ["POST /search/jql", "GET /issue/WEB-7/transitions", "POST /issue/WEB-7/transitions", "GET /issue/WEB-7/comment", "POST /issue/WEB-7/comment"];
+    let expected = ["POST /search/jql", "GET /issue/WEB-7/comment", "POST /issue/WEB-7/comment", "GET /issue/WEB-7/transitions", "POST /issue/WEB-7/transitions"];
     assert_eq!(paths(&asked), expected);
-    assert_eq!(asked[2].2, r#"{"transition":{"id":"11"}}"#);
+    assert_eq!(asked[4].2, r#"{"transition":{"id":"11"}}"#);
     assert!(matches!(end, Verdict::Delivered { receipt, .. } if receipt == "WEB-7"));
     // A summary leaves it closed.
     let answers = [list(&[issue(7, "done", "b0")]), answer(200, r#"{"comments":[]}"#), answer(201, "{}")];

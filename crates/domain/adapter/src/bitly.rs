@@ -85,7 +85,7 @@ pub(crate) fn adapt<'a>(
     draft.event.r#type = EventType::Click;
     draft.time(body.datetime.ok());
     draft.link(Given::Absent, Given::Is(domain), Given::Is(slug));
-    draft.destination(with_params(body.url.or_empty(), body.passed_params.as_str()), Utm::default());
+    draft.destination(&with_params(body.url.as_str(), body.passed_params.as_str()), Utm::default());
     draft.event.country = draft.clean.country("country", body.country);
     draft.event.device = draft.clean.device("device_type", body.device_type);
     let referrer = clean::referrer(body.referrer);
@@ -94,10 +94,10 @@ pub(crate) fn adapt<'a>(
 }
 
 /// The destination with the parameters that were passed on to it, so that the same allow-list holds for them.
-fn with_params<'t>(url: Cow<'t, str>, passed: &str) -> Cow<'t, str> {
+fn with_params<'t>(url: &'t str, passed: &str) -> Cow<'t, str> {
     let passed = passed.trim().trim_start_matches(['?', '&']);
     if passed.is_empty() {
-        return url;
+        return Cow::Borrowed(url);
     }
     let url = url.split('#').next().unwrap_or_default();
     let mark = if url.contains('?') { '&' } else { '?' };

@@ -219,7 +219,7 @@ pub(crate) fn map<'a>(
     let utm = body.utm.or_empty();
     let utm =
         Utm { source: utm.source, medium: utm.medium, campaign: utm.campaign, term: utm.term, content: utm.content };
-    draft.destination(link.destination_url.or_empty(), utm);
+    draft.destination(link.destination_url.as_str(), utm);
     match body.redirect_status.ok() {
         None => {}
         Some(status @ 100..=599) => draft.event.redirect_status = status as u16,

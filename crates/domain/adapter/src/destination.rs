@@ -1,7 +1,6 @@
 //! Where a link points: host, path, the query parameters that may be kept, and the UTM fields in it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use event::personal;
 use quick_cache::unsync::Cache;
@@ -36,16 +35,6 @@ pub(crate) struct Destination {
     pub(crate) blanked: bool,
 }
 
-/// Which of them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum UtmField {
-    Source,
-    Medium,
-    Campaign,
-    Term,
-    Content,
-}
-
 /// The five UTM fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Utm<T> {
@@ -56,67 +45,11 @@ pub(crate) struct Utm<T> {
     pub(crate) content: T,
 }
 
-/// A destination, and where its texts stand in the URL that it was read from. Most stand there as they are kept, so
-/// that an event can borrow them from its payload.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) destination: Destination,
-    host_at: Option<usize>,
-    path_at: Option<usize>,
-    utm_at: Utm<Option<usize>>,
-}
-
-impl Found {
-    fn new(destination: Destination, url: &str) -> Self {
-        let at = |text: &String| url.find(text.as_str());
-        let Destination { host, path, utm, .. } = &destination;
-        let utm_at = Utm {
-            source: at(&utm.source),
-            medium: at(&utm.medium),
-            campaign: at(&utm.campaign),
-            term: at(&utm.term),
-            content: at(&utm.content),
-        };
-        Self { host_at: at(host), path_at: at(path), utm_at, destination }
-    }
-
-    /// The host, borrowed from `url` where that is possible: the URL that this was read from.
-    pub(crate) fn host<'a>(&self, url: &Cow<'a, str>) -> Cow<'a, str> {
-        lent(url, self.host_at, &self.destination.host)
-    }
-
-    /// The path, as [`Self::host`].
-    pub(crate) fn path<'a>(&self, url: &Cow<'a, str>) -> Cow<'a, str> {
-        lent(url, self.path_at, &self.destination.path)
-    }
-
-    /// One of the UTM fields, as [`Self::host`].
-    pub(crate) fn utm<'a>(&self, url: &Cow<'a, str>, field: UtmField) -> Cow<'a, str> {
-        let Self { destination: Destination { utm, .. }, utm_at: at, .. } = self;
-        match field {
-            UtmField::Source => lent(url, at.source, &utm.source),
-            UtmField::Medium => lent(url, at.medium, &utm.medium),
-            UtmField::Campaign => lent(url, at.campaign, &utm.campaign),
-            UtmField::Term => lent(url, at.term, &utm.term),
-            UtmField::Content => lent(url, at.content, &utm.content),
-        }
-    }
-}
-
-/// A text of a destination, borrowed from its URL if it stands there and the URL itself is borrowed.
-fn lent<'a>(url: &Cow<'a, str>, at: Option<usize>, text: &str) -> Cow<'a, str> {
-    let lent = match (url, at) {
-        (Cow::Borrowed(url), Some(at)) => url.get(at..at + text.len()),
-        _ => None,
-    };
-    lent.map_or_else(|| Cow::Owned(text.to_owned()), Cow::Borrowed)
-}
-
 /// Reads destination URLs, remembering the last few thousand.
 #[derive(Debug)]
 pub(crate) struct Destinations {
     keep_query_params: Vec<String>,
-    remembered: Cache<Box<str>, Option<Arc<Found>>>,
+    remembered: Cache<Box<str>, Option<Destination>>,
 }
 
 impl Destinations {
@@ -126,15 +59,15 @@ impl Destinations {
     }
 
     /// The destination, or `None` when the text is no absolute URL.
-    pub(crate) fn read(&mut self, url: &str) -> Option<Arc<Found>> {
+    pub(crate) fn read(&mut self, url: &str) -> Option<Destination> {
         if let Some(known) = self.remembered.get(url) {
             return known.clone();
         }
-        let found = parse(url, &self.keep_query_params).map(|destination| Arc::new(Found::new(destination, url)));
+        let destination = parse(url, &self.keep_query_params);
         if url.len() <= MAX_REMEMBERED_URL {
-            self.remembered.insert(url.into(), found.clone());
+            self.remembered.insert(url.into(), destination.clone());
         }
-        found
+        destination
     }
 }
 
@@ -286,32 +219,7 @@ mod tests {
         let mut destinations = Destinations::new(vec!["sku".into(), "lang".into()]);
         let first = destinations.read(url).expect("a URL");
         assert_eq!(destinations.read(url), Some(first.clone()), "remembered as it was read");
-        lends(&first, url);
-        first.destination.clone()
-    }
-
-    /// What is lent by a URL is what was read in it, owned or borrowed.
-    fn lends(found: &Found, url: &str) {
-        for url in [Cow::Borrowed(url), Cow::Owned(url.to_owned())] {
-            let Destination { host, path, utm, .. } = &found.destination;
-            assert_eq!((found.host(&url).as_ref(), found.path(&url).as_ref()), (host.as_str(), path.as_str()), "{url}");
-            let lent = [UtmField::Source, UtmField::Medium, UtmField::Campaign, UtmField::Term, UtmField::Content]
-                .map(|field| found.utm(&url, field).into_owned());
-            let Utm { source, medium, campaign, term, content } = utm.clone();
-            assert_eq!(lent, [source, medium, campaign, term, content], "{url}");
-        }
-    }
-
-    #[test]
-    fn texts_that_stand_in_the_url_as_they_are_kept_are_borrowed_from_it() {
-        let url = "https://shop.example/p/1?sku=9&utm_source=news&utm_medium=e%20mail";
-        let found = Destinations::new(vec!["sku".into()]).read(url).expect("a URL");
-        let url = Cow::Borrowed(url);
-        for borrowed in [found.host(&url), found.path(&url), found.utm(&url, UtmField::Source)] {
-            assert!(matches!(borrowed, Cow::Borrowed(text) if !text.is_empty()), "{borrowed}");
-        }
-        assert_eq!(found.utm(&url, UtmField::Medium), Cow::<str>::Owned("e mail".into()));
-        assert_eq!(found.utm(&url, UtmField::Term), "");
+        first
     }
 
     #[test]
@@ -444,10 +352,8 @@ mod tests {
         fn any_url_panics_nobody_and_keeps_no_address(rest in any::<String>(), odd in "[-a-z0-9.:@%/?&#;=]{0,60}(utm_source=)?[a-z@.%&0-9]{0,20}") {
             for url in [format!("https://acme.example/{rest}"), format!("https://acme.example/{odd}"), odd, rest] {
                 if let Some(found) = Destinations::new(vec!["sku".into()]).read(&url) {
-                    lends(&found, &url);
-                    let Destination { host, path, .. } = &found.destination;
-                    prop_assert_eq!(personal::find(path), None, "{}", path);
-                    prop_assert_eq!(personal::find(host), None, "{}", host);
+                    prop_assert_eq!(personal::find(&found.path), None, "{}", found.path);
+                    prop_assert_eq!(personal::find(&found.host), None, "{}", found.host);
                 }
             }
         }

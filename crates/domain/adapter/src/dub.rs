@@ -201,7 +201,7 @@ pub(crate) fn adapt<'a>(
         };
         draft.time(changed.or(body.created_at.ok()));
         draft.extra("expires_at", link.expires_at.clone());
-        let tags = map_link(&mut draft, link, Cow::Borrowed(""));
+        let tags = map_link(&mut draft, link, "");
         return Ok(draft.finish(findings, Default::default(), None, tags));
     }
 
@@ -232,7 +232,7 @@ pub(crate) fn adapt<'a>(
     draft.value(sale.amount.ok(), sale.currency);
     draft.extra("invoice_id", sale.invoice_id);
     let partner = data.partner.or_empty().id;
-    let tags = map_link(&mut draft, link, click.url.or_empty());
+    let tags = map_link(&mut draft, link, click.url.as_str());
     if draft.event.partner.is_empty() {
         draft.event.partner = draft.clean.name("data.partner.id", partner);
     }
@@ -250,7 +250,7 @@ pub(crate) fn adapt<'a>(
 }
 
 /// Fills in what the link says; `clicked_url` is where the click was sent, if that is known. Returns the tags.
-fn map_link<'a>(draft: &mut Draft<'a, '_>, link: Link<'a>, clicked_url: Cow<'a, str>) -> Vec<Cow<'a, str>> {
+fn map_link<'a>(draft: &mut Draft<'a, '_>, link: Link<'a>, clicked_url: &str) -> Vec<Cow<'a, str>> {
     if SAMPLE_LINKS.contains(&link.id.as_str()) || link.key.as_str() == SAMPLE_KEY {
         draft.vendor_sample();
     }
@@ -266,7 +266,7 @@ fn map_link<'a>(draft: &mut Draft<'a, '_>, link: Link<'a>, clicked_url: Cow<'a, 
         term: link.utm_term,
         content: link.utm_content,
     };
-    let url = if clicked_url.is_empty() { link.url.or_empty() } else { clicked_url };
+    let url = if clicked_url.is_empty() { link.url.as_str() } else { clicked_url };
     draft.destination(url, utm);
     let tags = link.tags.or_empty();
     tags.into_iter().filter_map(Given::ok).map(|tag| tag.name.or_empty()).filter(|name| !name.is_empty()).collect()

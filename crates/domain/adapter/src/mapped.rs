@@ -11,7 +11,7 @@ use crate::Undecodable;
 use crate::Unreadable;
 use crate::address::{self, Address};
 use crate::clean::{self, Cleaner};
-use crate::destination::{Destinations, Utm, UtmField};
+use crate::destination::{Destinations, Utm};
 use crate::json::{Findings, Given, MAX_PAIRS, Pairs};
 use crate::mapping::Mapping;
 use crate::spelling;
@@ -183,36 +183,33 @@ impl<'a, 's> Draft<'a, 's> {
     }
 
     /// Where the link points, and its UTM fields: those that were given, else those in the destination.
-    pub(crate) fn destination(&mut self, url: Cow<'a, str>, utm: Utm<Given<Cow<'a, str>>>) {
-        let url = clean::trimmed(url);
-        let found = self.destinations.read(&url);
-        match &found {
-            Some(found) => {
-                self.event.destination_host = found.host(&url);
-                self.event.destination_path = found.path(&url);
-                if found.destination.blanked {
+    pub(crate) fn destination(&mut self, url: &str, utm: Utm<Given<Cow<'a, str>>>) {
+        let mut found = Utm::default();
+        match self.destinations.read(clean::trim(url)) {
+            Some(destination) => {
+                self.event.destination_host = destination.host.into();
+                self.event.destination_path = destination.path.into();
+                if destination.blanked {
                     self.clean.note("blanked:link.destination_url");
                 }
-                self.paid_click |= found.destination.paid_click;
+                self.paid_click |= destination.paid_click;
+                found = destination.utm;
             }
-            None if url.is_empty() => {}
+            None if url.trim().is_empty() => {}
             None => {
                 self.clean.unreadable(Unreadable::Destination);
                 self.clean.bad_field("link.destination_url");
             }
         }
-        let mut settle = |name, given: Given<Cow<'a, str>>, field| {
-            let said = self.clean.said(name, given);
-            match &found {
-                Some(found) if said.is_empty() => self.clean.said(name, Given::Is(found.utm(&url, field))),
-                _ => said,
-            }
+        let mut settle = |field, given: Given<Cow<'a, str>>, found: String| {
+            let said = self.clean.said(field, given);
+            if said.is_empty() { self.clean.said(field, Given::Is(found.into())) } else { said }
         };
-        self.event.utm_source = settle("utm.source", utm.source, UtmField::Source);
-        self.event.utm_medium = settle("utm.medium", utm.medium, UtmField::Medium);
-        self.event.utm_campaign = settle("utm.campaign", utm.campaign, UtmField::Campaign);
-        self.event.utm_term = settle("utm.term", utm.term, UtmField::Term);
-        self.event.utm_content = settle("utm.content", utm.content, UtmField::Content);
+        self.event.utm_source = settle("utm.source", utm.source, found.source);
+        self.event.utm_medium = settle("utm.medium", utm.medium, found.medium);
+        self.event.utm_campaign = settle("utm.campaign", utm.campaign, found.campaign);
+        self.event.utm_term = settle("utm.term", utm.term, found.term);
+        self.event.utm_content = settle("utm.content", utm.content, found.content);
     }
 
     /// The conversion's worth.

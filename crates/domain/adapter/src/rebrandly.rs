@@ -230,9 +230,9 @@ fn map_destination<'a>(draft: &mut Draft<'a, '_>, destination: Destination<'a>) 
     if raw.is_empty() && !host.is_empty() {
         let protocol = Some(destination.protocol.as_str()).filter(|protocol| !protocol.is_empty()).unwrap_or("https");
         let slash = if destination.path.as_str().starts_with('/') { "" } else { "/" };
-        draft.destination(format!("{protocol}://{host}{slash}{}", destination.path.as_str()).into(), utm);
+        draft.destination(&format!("{protocol}://{host}{slash}{}", destination.path.as_str()), utm);
     } else {
-        draft.destination(destination.raw.or_empty(), utm);
+        draft.destination(raw, utm);
     }
 }
 

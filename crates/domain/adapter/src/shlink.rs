@@ -165,7 +165,7 @@ pub(crate) fn adapt<'a>(
     // Where the visit was sent, which rules may make another place than where the short URL leads.
     draft.extra("clicks_total", url.summary.or_empty().total.map(|total| total.to_string().into()));
     let sent_to = visit.redirect_url.or_empty();
-    draft.destination(if sent_to.is_empty() { url.long_url.or_empty() } else { sent_to }, Utm::default());
+    draft.destination(if sent_to.is_empty() { url.long_url.as_str() } else { &sent_to }, Utm::default());
     let location = visit.location.or_empty();
     draft.event.country = draft.clean.country("visit.visitLocation.countryCode", location.country);
     draft.event.region = draft.clean.said("visit.visitLocation.regionName", location.region);

@@ -109,7 +109,7 @@ pub(crate) fn adapt<'a>(
         content: body.utm_content,
     };
     let destination = body.link.or_empty().original_url.or_empty();
-    draft.destination(if is_null(&destination) { Cow::Borrowed("") } else { destination }, utm);
+    draft.destination(if is_null(&destination) { "" } else { &destination }, utm);
     draft.event.country = draft.clean.country("country", body.country);
     let visitor = draft.visitor("Host", &body.host, or_nothing(body.user_agent), None);
     // Its word for a visitor whose browser named no page is the text "null".

@@ -113,7 +113,7 @@ pub(crate) fn adapt<'a>(
     }
     draft.time(happened.ok().or(body.time.ok()));
     draft.link(Given::Absent, Given::Is(domain), Given::Is(slug));
-    draft.destination(data.link.or_empty(), Utm::default());
+    draft.destination(data.link.as_str(), Utm::default());
     let visitor = draft.visitor("", &Given::Absent, data.user_agent, None);
     // Twilio names no referrer, and its links are in text messages.
     if event_type != EventType::Lifecycle {

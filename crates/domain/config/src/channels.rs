@@ -35,8 +35,8 @@ fn schema() -> Json {
 pub(crate) fn read(section: Option<Section<'_>>) -> Channels {
     let Some(section) = section else { return Channels::default() };
     let channels = Channels {
-        medium: table(&section, &MEDIUM, |name| enrich::fold(name).into_owned()),
-        source: table(&section, &SOURCE, |name| enrich::fold(name).into_owned()),
+        medium: table(&section, &MEDIUM, enrich::fold),
+        source: table(&section, &SOURCE, enrich::fold),
         referrer: table(&section, &REFERRER, host),
     };
     section.finish();

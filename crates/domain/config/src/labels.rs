@@ -129,7 +129,7 @@ pub(crate) fn read_partners(section: Option<Section<'_>>) -> HashMap<String, Has
     for entry in section.entries() {
         let Some(partner) = section.named(entry, "partner", &PARTNER) else { continue };
         partner.demand(&APPROVED_SOURCES);
-        let sources = partner.names(&APPROVED_SOURCES).iter().map(|source| enrich::fold(source).into_owned()).collect();
+        let sources = partner.names(&APPROVED_SOURCES).iter().map(|source| enrich::fold(source)).collect();
         partner.finish();
         partners.insert(entry.key.clone(), sources);
     }

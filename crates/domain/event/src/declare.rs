@@ -77,26 +77,6 @@ macro_rules! avro_record {
                 })*
             }
 
-            /// Shows every stored field of one whole encoded record to a column writer, as [`Self::visit`] does,
-            /// without building the record.
-            ///
-            /// # Errors
-            /// When the bytes are not exactly one such record. Some of its fields may have been shown by then.
-            #[inline]
-            pub fn visit_encoded(
-                bytes: &'a [u8],
-                mut column: impl FnMut($crate::avro::Value<'_>),
-            ) -> Result<(), $crate::avro::DecodeError> {
-                let mut input = $crate::avro::Reader::new(bytes);
-                $({
-                    let value: $type = $crate::avro::Field::read(&mut input)?;
-                    if !matches!($crate::avro::Kind::$kind, $crate::avro::Kind::Unstored) {
-                        column($crate::avro::Field::value(&value));
-                    }
-                })*
-                input.finish()
-            }
-
             /// Appends the Avro encoding, without any header.
             pub fn encode(&self, out: &mut Vec<u8>) {
                 $crate::avro::Field::write(self, out);

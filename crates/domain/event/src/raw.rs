@@ -5,7 +5,6 @@
 //! What few records have (`quarantine`, `redrive-of`, `ce-*`, `traceparent`) has a separate header.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use thiserror::Error;
 
@@ -64,33 +63,17 @@ const HEADER: &str = "hookline";
 /// Between its fields; names and ids have none, and one in a content type becomes a space.
 const TAB: char = '\t';
 
-fn push_field(fields: &mut String, field: &str) {
-    fields.push(TAB);
-    if field.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        fields.push_str(field);
-    } else {
-        fields.extend(field.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
-    }
-}
-
-fn push_number(fields: &mut String, number: i64) {
-    // A string takes whatever is written to it.
-    let _ = write!(fields, "{TAB}{number}");
-}
-
 impl<'a> RawHeaders<'a> {
     /// The headers as they stand on the record.
     pub fn to_headers(&self) -> Vec<(Cow<'static, str>, Vec<u8>)> {
         let Self { source, adapter, received_at, request_id, secret_id, ordinal, content_type, .. } = self;
-        let mut fields = String::with_capacity(160);
+        let mut fields = String::with_capacity(128);
         fields.push_str(FORMAT_VERSION);
-        push_field(&mut fields, source);
-        push_field(&mut fields, adapter);
-        push_number(&mut fields, *received_at);
-        push_field(&mut fields, request_id);
-        push_field(&mut fields, secret_id);
-        push_number(&mut fields, i64::from(*ordinal));
-        push_field(&mut fields, content_type);
+        let (received_at, ordinal) = (received_at.to_string(), ordinal.to_string());
+        for field in [source, adapter, received_at.as_str(), request_id, secret_id, ordinal.as_str(), content_type] {
+            fields.push(TAB);
+            fields.extend(field.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
+        }
         let mut headers: Vec<(Cow<'static, str>, Vec<u8>)> = vec![(HEADER.into(), fields.into_bytes())];
         for (name, value) in &self.cloud_event {
             headers.push((format!("ce-{name}").into(), value.as_bytes().to_vec()));

@@ -3,10 +3,7 @@
 //! Without a registry, ids are those of `schemas/index.json`, which a consumer without one reads too. With a registry, what is
 //! written carries the id that it gave, and both are read: what stood on the topics before stays readable.
 
-use std::borrow::Cow;
-
-use crate::avro::{Field, Reader};
-use crate::{Alert, DecodeError, Delivery, EventType, LinkEvent, LinkRecord, Millis, Outcome, SignalBatch, Value};
+use crate::{Alert, DecodeError, Delivery, LinkEvent, LinkRecord, SignalBatch};
 
 /// A schema of `schemas/`, and the id that its bytes carry without a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,29 +82,6 @@ fn frame(id: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&id.to_be_bytes());
 }
 
-impl LinkEvent<'_> {
-    /// Whether the value of a record of `events` says that it is test data: its last byte, as the last field is.
-    #[must_use]
-    pub fn is_test_on_wire(bytes: &[u8]) -> bool {
-        bytes.last() == Some(&1)
-    }
-
-    /// `received_at` of the value of a record of `events`, without reading what comes after it.
-    ///
-    /// # Errors
-    /// As [`Self::from_wire`], but for what comes after it.
-    pub fn received_on_wire(ids: &Ids, bytes: &[u8]) -> Result<Millis, DecodeError> {
-        let input = &mut Reader::new(Self::body(ids, bytes)?);
-        Outcome::read(input)?;
-        EventType::read(input)?;
-        <Cow<'_, str>>::read(input)?; // subtype
-        Millis::read(input)?; // event_time
-        <Cow<'_, str>>::read(input)?; // event_time_claimed
-        <Cow<'_, str>>::read(input)?; // time_flag
-        Millis::read(input)
-    }
-}
-
 /// The id and the Avro of a value.
 fn unframe(bytes: &[u8]) -> Result<(u32, &[u8]), DecodeError> {
     match bytes.split_first_chunk::<HEADER>() {
@@ -130,21 +104,8 @@ macro_rules! framed {
             /// # Errors
             /// When the header is missing, names another schema, or the rest is not exactly one record.
             pub fn from_wire(ids: &Ids, bytes: &'a [u8]) -> Result<Self, DecodeError> {
-                Self::decode(Self::body(ids, bytes)?)
-            }
-
-            /// As [`Self::from_wire`], with every stored field shown to a column writer instead of a record made.
-            ///
-            /// # Errors
-            /// As [`Self::from_wire`]. Some of the fields may have been shown by then.
-            #[inline]
-            pub fn visit_wire(ids: &Ids, bytes: &'a [u8], column: impl FnMut(Value<'_>)) -> Result<(), DecodeError> {
-                Self::visit_encoded(Self::body(ids, bytes)?, column)
-            }
-
-            fn body<'b>(ids: &Ids, bytes: &'b [u8]) -> Result<&'b [u8], DecodeError> {
                 match unframe(bytes)? {
-                    (id, body) if ids.reads($nth, id) => Ok(body),
+                    (id, body) if ids.reads($nth, id) => Self::decode(body),
                     (id, _) => Err(DecodeError::UnknownSchema(id)),
                 }
             }
@@ -163,7 +124,6 @@ framed! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Map;
 
     fn written(ids: &Ids) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -183,43 +143,6 @@ mod tests {
         }
         assert_eq!(Alert::from_wire(&Ids::FIXED, &written(&with)), Err(DecodeError::UnknownSchema(73)));
         assert_eq!(Alert::from_wire(&another, &written(&with)), Err(DecodeError::UnknownSchema(73)));
-    }
-
-    #[test]
-    fn what_is_shown_of_a_value_is_what_the_record_shows_and_its_last_byte_says_whether_it_is_test_data() {
-        for test in [false, true] {
-            let event = LinkEvent {
-                outcome: Outcome::Duplicate,
-                r#type: EventType::Lifecycle,
-                subtype: "link.edited".into(),
-                event_time: Millis(1_795_428_000_000),
-                event_time_claimed: "yesterday".into(),
-                time_flag: "unreadable".into(),
-                source: "dub".into(),
-                received_at: Millis(1_795_428_001_000),
-                extra: Map(vec![("contact".into(), "c-1".into())]),
-                trace: vec!["channel:qr".into()],
-                raw_offset: 77,
-                test,
-                ..LinkEvent::default()
-            };
-            let (mut bytes, mut of_record, mut of_value) = (Vec::new(), Vec::new(), Vec::new());
-            event.write(&Ids::FIXED, &mut bytes);
-            event.visit(|value| of_record.push(format!("{value:?}")));
-            LinkEvent::visit_wire(&Ids::FIXED, &bytes, |value| of_value.push(format!("{value:?}"))).unwrap();
-            assert_eq!(of_value, of_record);
-            assert_eq!(LinkEvent::is_test_on_wire(&bytes), test);
-            assert_eq!(LinkEvent::received_on_wire(&Ids::FIXED, &bytes), Ok(event.received_at));
-            assert_eq!(LinkEvent::received_on_wire(&Ids::FIXED, &bytes[..5]), Err(DecodeError::Truncated(0)));
-            for (bytes, error) in [
-                (&bytes[..bytes.len() - 1], DecodeError::Truncated(bytes.len() - 6)),
-                (&[&bytes[..], b"x"].concat(), DecodeError::Trailing(1)),
-                (&bytes[5..], DecodeError::NoHeader),
-                (&[0, 0, 0, 0, 9, 0], DecodeError::UnknownSchema(9)),
-            ] {
-                assert_eq!(LinkEvent::visit_wire(&Ids::FIXED, bytes, |_| {}), Err(error));
-            }
-        }
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use event::wire::Ids;
-use event::{DecodeError, Erasure, Kind, LinkEvent, Millis, Value};
+use event::{Erasure, LinkEvent, Value};
 
 use crate::erase::{ERASED, stub};
 use crate::native::{Columns, Constant};
@@ -28,51 +27,6 @@ impl fmt::Display for BlockId {
     }
 }
 
-/// Why a record of `events` did not become a row.
-#[derive(Debug, thiserror::Error)]
-pub enum RowError {
-    /// It holds no event that this version can read.
-    #[error(transparent)]
-    Unreadable(#[from] DecodeError),
-    /// The event's declaration does not fit its columns.
-    #[error(transparent)]
-    Shape(#[from] WarehouseError),
-}
-
-/// Where a block finds what it is known by among the columns of an event.
-const RAW_OFFSET: usize = place_of("raw_offset");
-const RECEIVED_AT: usize = place_of("received_at");
-
-#[expect(clippy::panic, reason = "while it is compiled")]
-const fn place_of(name: &str) -> usize {
-    let (mut at, mut place) = (0, 0);
-    while at < LinkEvent::COLUMNS.len() {
-        let column = &LinkEvent::COLUMNS[at];
-        if is_same(column.name.as_bytes(), name.as_bytes()) {
-            return place;
-        }
-        if !matches!(column.kind, Kind::Unstored) {
-            place += 1;
-        }
-        at += 1;
-    }
-    panic!("an event has no such column")
-}
-
-const fn is_same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < one.len() {
-        if one[at] != other[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
 /// The rows of one block that go to one database.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows {
@@ -90,7 +44,7 @@ impl Rows {
         let mut row = self.columns.row();
         event.visit(|value| row.push(value));
         row.finish()?;
-        self.note(event.raw_offset, event.received_at.0);
+        self.note(event);
         Ok(())
     }
 
@@ -101,29 +55,13 @@ impl Rows {
         let mut outcome = Some(Value::Text(ERASED));
         stub.visit(|value| row.push(outcome.take().unwrap_or(value)));
         row.finish()?;
-        self.note(stub.raw_offset, stub.received_at.0);
+        self.note(stub);
         Ok(())
     }
 
-    /// As [`Self::push`], from the value of a record of `events`.
-    fn push_value(&mut self, ids: &Ids, value: &[u8]) -> Result<(), RowError> {
-        let (mut offset, mut received) = (0, 0);
-        let mut row = self.columns.row();
-        LinkEvent::visit_wire(ids, value, |value| {
-            match (row.place(), value) {
-                (RAW_OFFSET, Value::Unsigned(number)) => offset = number,
-                (RECEIVED_AT, Value::Time(at)) => received = at,
-                _ => {}
-            }
-            row.push(value);
-        })?;
-        row.finish()?;
-        self.note(offset, received);
-        Ok(())
-    }
-
-    fn note(&mut self, offset: u64, at: i64) {
-        self.offsets.push(offset);
+    fn note(&mut self, event: &LinkEvent<'_>) {
+        self.offsets.push(event.raw_offset);
+        let at = event.received_at.0;
         self.received = Some(self.received.map_or((at, at), |(low, high)| (low.min(at), high.max(at))));
     }
 
@@ -161,20 +99,17 @@ pub struct BlockBuilder {
     production: Rows,
     test: Rows,
     erasures: Vec<Erasure>,
-    /// What was received later is in none of the erasures.
-    erased_through: Option<Millis>,
 }
 
 impl BlockBuilder {
     /// An empty block of a lane.
     pub fn new(incarnation: impl Into<String>, lane: u16) -> Self {
         let (production, test) = (Rows::new(), Rows::new());
-        Self { incarnation: incarnation.into(), lane, production, test, erasures: Vec::new(), erased_through: None }
+        Self { incarnation: incarnation.into(), lane, production, test, erasures: Vec::new() }
     }
 
     /// From now on, what these erasures are about becomes a stub.
     pub fn without(&mut self, erasures: Vec<Erasure>) {
-        self.erased_through = erasures.iter().map(|erasure| erasure.through).max();
         self.erasures = erasures;
     }
 
@@ -193,21 +128,6 @@ impl BlockBuilder {
     #[cold]
     fn push_stub(&mut self, stub: &LinkEvent<'_>) -> Result<(), WarehouseError> {
         if stub.test { self.test.push_stub(stub) } else { self.production.push_stub(stub) }
-    }
-
-    /// Adds the event that the value of a record of `events` holds.
-    ///
-    /// # Errors
-    /// When it holds none, or as [`Self::push`]. The block is then of no use.
-    #[inline]
-    pub fn push_value(&mut self, ids: &Ids, value: &[u8]) -> Result<(), RowError> {
-        if let Some(through) = self.erased_through
-            && LinkEvent::received_on_wire(ids, value)? <= through
-        {
-            return Ok(self.push(&LinkEvent::from_wire(ids, value)?)?);
-        }
-        let rows = if LinkEvent::is_test_on_wire(value) { &mut self.test } else { &mut self.production };
-        rows.push_value(ids, value)
     }
 
     /// How many rows wait, of both kinds.
@@ -295,17 +215,8 @@ mod tests {
 
     use super::*;
 
-    fn values(events: &[LinkEvent<'_>]) -> Vec<Vec<u8>> {
-        let value = |event: &LinkEvent<'_>| {
-            let mut bytes = Vec::new();
-            event.write(&Ids::FIXED, &mut bytes);
-            bytes
-        };
-        events.iter().map(value).collect()
-    }
-
     #[test]
-    fn values_of_what_was_erased_become_stubs_and_all_others_the_rows_of_their_events_in_any_order() {
+    fn what_was_erased_becomes_stubs_and_all_else_the_rows_of_its_events_in_any_order() {
         let through = 1_795_428_001_000;
         let event = |source: &'static str, after: i64, test| LinkEvent {
             source: source.into(),
@@ -324,22 +235,24 @@ mod tests {
             event("dub", 0, true),
         ];
         let erasure = Erasure { id: "e-1".into(), key: [1, 2], scope: Scope::source("dub"), through: Millis(through) };
-        let (mut by_value, mut by_hand) = (BlockBuilder::new("i", 0), BlockBuilder::new("i", 0));
-        by_value.without(vec![erasure.clone()]);
-        for (event, value) in events.iter().zip(values(&events)) {
-            by_value.push_value(&Ids::FIXED, &value).expect("a row");
-            match erasure.covers(event) {
-                true => by_hand.push_stub(&stub(event, "e-1")),
-                false => by_hand.push(event),
+        let (mut knows, mut by_hand) = (BlockBuilder::new("i", 0), BlockBuilder::new("i", 0));
+        knows.without(vec![erasure.clone()]);
+        let mut stubs = 0;
+        for event in &events {
+            knows.push(event).expect("a row");
+            if event.source == "dub" && event.received_at.0 <= through {
+                by_hand.push_stub(&stub(event, "e-1")).expect("a row");
+                stubs += 1;
+            } else {
+                by_hand.push(event).expect("a row");
             }
-            .expect("a row");
         }
-        assert_eq!(events.iter().filter(|event| erasure.covers(event)).count(), 3);
-        let (by_value, by_hand) = (by_value.finish(9), by_hand.finish(9));
+        assert_eq!(stubs, 3);
+        let (knows, by_hand) = (knows.finish(9), by_hand.finish(9));
         for side in Side::BOTH {
             let native = |block: &Block| block.side(side).native(block.id()).expect("a block");
-            assert_eq!(native(&by_value), native(&by_hand));
+            assert_eq!(native(&knows), native(&by_hand));
         }
-        assert_eq!((by_value.by_side(), by_value.received()), (by_hand.by_side(), by_hand.received()));
+        assert_eq!((knows.by_side(), knows.received()), (by_hand.by_side(), by_hand.received()));
     }
 }

@@ -31,7 +31,7 @@ mod tidy;
 mod tokens;
 mod views;
 
-pub use block::{Block, BlockBuilder, BlockId, RowError};
+pub use block::{Block, BlockBuilder, BlockId};
 pub use closing::{Closed, Day, DayCompared, FrozenDay, OpenDay};
 pub use connect::{Settings, Side, Warehouse, quote};
 pub use dead_letters::{

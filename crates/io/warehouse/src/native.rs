@@ -376,11 +376,6 @@ pub(crate) struct RowWriter<'c> {
 }
 
 impl RowWriter<'_> {
-    /// The place of the next column.
-    pub(crate) fn place(&self) -> usize {
-        self.next
-    }
-
     /// Adds the value of the next column.
     #[inline]
     pub(crate) fn push(&mut self, value: Value<'_>) {

@@ -217,7 +217,7 @@ impl Context<'_> {
                 "medium" => &self.config.channels.medium,
                 _ => &self.config.channels.source,
             };
-            let written = of.contains_key(folded.as_ref()).then(|| self.place(&["channels", key]));
+            let written = of.contains_key(&folded).then(|| self.place(&["channels", key]));
             written.unwrap_or_else(|| format!("the table of docs/labels.md, for utm_{key} = {value:?}"))
         };
         match rule {

@@ -191,10 +191,8 @@ impl<'s, S: WindowStore> Stages<'s, S> {
         out: &impl Out,
     ) -> Result<(), End> {
         let Open { advance, tally, traced } = open;
-        // Events borrow from it and from the records, and stay where they were built.
-        let labelled_by =
-            enrich::LabelledBy { catalogue: Arc::clone(&self.catalogue), pipeline: self.step.pipeline.clone() };
-        let catalogue = &labelled_by.catalogue;
+        // Events borrow from it, and stay where they were built.
+        let catalogue = Arc::clone(&self.catalogue);
 
         let decoded: Vec<Decoded<'_>> = raw.iter().map(|raw| self.step.decode(raw)).collect();
         catalogue.bring(decoded.iter().filter_map(Decoded::link));
@@ -203,7 +201,7 @@ impl<'s, S: WindowStore> Stages<'s, S> {
         for (raw, decoded) in raw.iter().zip(decoded) {
             let verdict = verdicts.of(&decoded, by.lane)?;
             let work = by.traced_since.and_then(|since| traced.record(raw, since));
-            let mut decided = enrich::label(&mut self.step, &mut self.salts, raw, decoded, verdict, &labelled_by)?;
+            let mut decided = enrich::label(&mut self.step, &mut self.salts, raw, decoded, verdict, &catalogue)?;
             tally.count(raw, &decided);
             let passed = fuse::pass(advance, raw, &decided, by, tally)?;
             // Counts are of the lane's time at the record.
@@ -212,7 +210,7 @@ impl<'s, S: WindowStore> Stages<'s, S> {
             let mut records = encode::Records { by, raw, out, value: &mut self.value, work, traced };
             let written = records.event(&decided, passed)?;
             advance.wrote(written.bytes, by.now.wall_ms);
-            records.facts(&written, &mut self.told, &mut decided, catalogue)?;
+            records.facts(&written, &mut self.told, &mut decided, &catalogue)?;
             records.alerts(&written, &decided, routed)?;
             traced.became(work, &decided);
         }

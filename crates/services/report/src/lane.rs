@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use event::Cut;
+use event::{Cut, LinkEvent};
 use kafka::Topic;
 use kafka::lane::{
     End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Record, ScanError, Stage, Writes,
@@ -12,7 +12,7 @@ use kafka::positions::Positions;
 use runtime::clock::since_1970;
 use runtime::{Component, HaltReason, Shutdown};
 use tokio::runtime::Handle;
-use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, RowError, Warehouse, WarehouseError};
+use warehouse::{Block, BlockBuilder, BlockStore, Life, Next, Warehouse, WarehouseError};
 
 use crate::erased::Erased;
 use crate::metrics::ReportMetrics;
@@ -98,18 +98,20 @@ impl<'s> OpenLane<'s> {
             for record in &records {
                 match record.payload() {
                     Some(value) => {
+                        let event = LinkEvent::from_wire(&self.settings.ids, value).map_err(|error| {
+                            End::halt(
+                                HaltReason::UndecodableEvent,
+                                format!("events/{} at offset {}: {error}", self.lane, record.offset()),
+                            )
+                        })?;
                         if self.builder.rows() == 0
                             && let Some(erasures) = self.erased.news(&self.settings.cluster, &self.reader)?
                         {
                             self.builder.without(erasures);
                         }
-                        self.builder.push_value(&self.settings.ids, value).map_err(|error| match error {
-                            RowError::Unreadable(error) => End::halt(
-                                HaltReason::UndecodableEvent,
-                                format!("events/{} at offset {}: {error}", self.lane, record.offset()),
-                            ),
-                            RowError::Shape(error) => End::halt(HaltReason::ColumnShape, error.to_string()),
-                        })?;
+                        self.builder
+                            .push(&event)
+                            .map_err(|error| End::halt(HaltReason::ColumnShape, error.to_string()))?;
                         if self.settings.traces.is_on() {
                             self.traced.row(self.lane, record);
                         }

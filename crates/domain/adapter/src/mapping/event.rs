@@ -71,7 +71,7 @@ pub(crate) fn adapt<'a>(
         term: text(Field::UtmTerm),
         content: text(Field::UtmContent),
     };
-    draft.destination(text(Field::DestinationUrl).or_empty(), utm);
+    draft.destination(text(Field::DestinationUrl).as_str(), utm);
     let status = text(Field::RedirectStatus);
     match status.as_str().trim().parse() {
         Ok(status @ 100..=599) => draft.event.redirect_status = status,

@@ -109,7 +109,7 @@ fn partners_launches_and_a_catalogue_are_read() {
         "[partner.dealfox]\napproved_sources = [\"Deal Fox\", \"dealfox-app\"]\n\
          [launch.podcast]\nlinks = [\"go.example.com/bio\"]\nfrom = 2026-12-01\n[catalogue]\nfile = \"links.csv\"\n",
     ));
-    assert!(config.partners["dealfox"].contains(enrich::fold("deal-fox").as_ref()));
+    assert!(config.partners["dealfox"].contains(&enrich::fold("deal-fox")));
     let launch = &config.launches[0];
     assert_eq!((launch.name.as_str(), launch.from_ms, launch.until_ms), ("podcast", 1_796_083_200_000, i64::MAX));
     assert!(matches!(config.catalogue, Some(ListPlace::File(file)) if file.ends_with("links.csv")));

@@ -1,8 +1,6 @@
 //! The channel that brought a visit, when the sender does not say. The order of the rules is in `docs/labels.md`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use event::{EventType, LinkEvent};
 
@@ -21,44 +19,14 @@ pub struct Channels {
     pub referrer: HashMap<String, String>,
 }
 
-/// A text by which spellings are one: lower case, without blanks, `_` and `-`. Most stand so already.
-pub fn fold(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !matches!(byte, b'_' | b'-')) {
-        return Cow::Borrowed(text);
-    }
+/// A text by which spellings are one: lower case, without blanks, `_` and `-`.
+pub fn fold(text: &str) -> String {
     let kept = text.chars().filter(|c| !c.is_whitespace() && !matches!(c, '_' | '-'));
-    kept.flat_map(char::to_lowercase).collect::<String>().into()
+    kept.flat_map(char::to_lowercase).collect()
 }
-
-type Table = &'static [(&'static str, &'static [&'static str])];
-
-/// The channel of each folded name of a table.
-struct Listed(HashMap<&'static str, &'static str>);
-
-static BY_MEDIUM: LazyLock<Listed> = LazyLock::new(|| Listed::new(MEDIA));
-static BY_SOURCE: LazyLock<Listed> = LazyLock::new(|| Listed::new(SOURCES));
-
-impl Listed {
-    fn new(table: Table) -> Self {
-        let mut names = HashMap::new();
-        for (channel, listed) in table {
-            for name in *listed {
-                names.entry(*name).or_insert(*channel);
-            }
-        }
-        Self(names)
-    }
-
-    fn channel(&self, folded: &str) -> Option<Channel> {
-        self.0.get(folded).copied().map(Cow::Borrowed)
-    }
-}
-
-/// A channel: of our own tables, or a copy of what the configuration says.
-type Channel = Cow<'static, str>;
 
 /// Folded `utm_medium` → channel.
-const MEDIA: Table = &[
+const MEDIA: &[(&str, &[&str])] = &[
     ("email", &["email", "mail", "newsletter", "emailnewsletter", "emailmarketing", "mailing", "edm"]),
     (
         "social",
@@ -112,7 +80,7 @@ const MEDIA: Table = &[
 ];
 
 /// Folded `utm_source` without a dot → channel. Sources that are hosts are looked up as referrers.
-const SOURCES: Table = &[
+const SOURCES: &[(&str, &[&str])] = &[
     (
         "email",
         &[
@@ -180,27 +148,27 @@ pub(super) fn label(at: &mut Labelling<'_, '_>) {
         && at.event.channel.is_empty()
         && let Some((channel, because)) = of(at.event, at.hints, &at.agent, &at.known.settings.channels)
     {
-        at.event.channel = channel;
+        at.event.channel = channel.to_owned().into();
         at.event.trace.push(because.into());
     }
 }
 
 /// The channel, and the line of the trace that says what decided it.
-fn of(
+fn of<'c>(
     event: &LinkEvent<'_>,
     hints: &Hints<'_>,
     agent: &Agent,
-    overrides: &Channels,
-) -> Option<(Channel, &'static str)> {
+    overrides: &'c Channels,
+) -> Option<(&'c str, &'static str)> {
     if event.r#type == EventType::QrScan || !event.qr_id.is_empty() {
-        return Some(("qr".into(), "channel:qr"));
+        return Some(("qr", "channel:qr"));
     }
     let by_medium = (!event.utm_medium.is_empty()).then(|| of_medium(&event.utm_medium, overrides)).flatten();
     if let Some(channel) = by_medium {
         return Some((channel, "channel:utm_medium"));
     }
     if hints.paid_click {
-        return Some(("paid".into(), "channel:click_id"));
+        return Some(("paid", "channel:click_id"));
     }
     let by_source = (!event.utm_source.is_empty()).then(|| of_source(&event.utm_source, overrides)).flatten();
     if let Some(channel) = by_source {
@@ -213,23 +181,26 @@ fn of(
     if matches!(event.referrer_class.as_ref(), "" | "direct")
         && let Some(app) = agent.app
     {
-        return Some((app.into(), "channel:in_app_browser"));
+        return Some((app, "channel:in_app_browser"));
     }
     let channel = match event.referrer_class.as_ref() {
         _ if ASSISTANTS_OF_OTHERS.contains(&host) => "ai",
         "other" => "referral",
         class => ["direct", "search", "social", "email", "chat", "ai"].into_iter().find(|known| *known == class)?,
     };
-    Some((channel.into(), "channel:referrer"))
+    Some((channel, "channel:referrer"))
 }
 
-fn of_configuration(table: &HashMap<String, String>, name: &str) -> Option<Channel> {
-    table.get(name).map(|channel| channel.clone().into())
+fn listed(table: &[(&'static str, &[&str])], folded: &str) -> Option<&'static str> {
+    table.iter().find(|(_, names)| names.contains(&folded)).map(|(channel, _)| *channel)
 }
 
-fn of_medium(medium: &str, overrides: &Channels) -> Option<Channel> {
+fn of_medium<'c>(medium: &str, overrides: &'c Channels) -> Option<&'c str> {
     let folded = fold(medium);
-    if let Some(channel) = of_configuration(&overrides.medium, &folded).or_else(|| BY_MEDIUM.channel(&folded)) {
+    if let Some(channel) = overrides.medium.get(&folded) {
+        return Some(channel);
+    }
+    if let Some(channel) = listed(MEDIA, &folded) {
         return Some(channel);
     }
     // Whatever is paid for is paid: paid-social, social_paid, paidsearch; and by the click, the view or the sale: cpc, cpa, ppc.
@@ -237,19 +208,22 @@ fn of_medium(medium: &str, overrides: &Channels) -> Option<Channel> {
     let paid =
         folded.starts_with("paid") || folded.contains("cp") || words.any(|word| word.eq_ignore_ascii_case("paid"));
     if paid || folded == "ppc" {
-        return Some("paid".into());
+        return Some("paid");
     }
     // As GA4 has them: youtube_video; web-push, push_notification, mobile app.
     if folded.contains("video") {
-        return Some("video".into());
+        return Some("video");
     }
     let push = folded.ends_with("push") || folded.contains("mobile") || folded.contains("notification");
-    push.then_some("push".into())
+    push.then_some("push")
 }
 
-fn of_source(source: &str, overrides: &Channels) -> Option<Channel> {
+fn of_source<'c>(source: &str, overrides: &'c Channels) -> Option<&'c str> {
     let folded = fold(source);
-    if let Some(channel) = of_configuration(&overrides.source, &folded).or_else(|| BY_SOURCE.channel(&folded)) {
+    if let Some(channel) = overrides.source.get(&folded) {
+        return Some(channel);
+    }
+    if let Some(channel) = listed(SOURCES, &folded) {
         return Some(channel);
     }
     // ChatGPT adds utm_source=chatgpt.com.
@@ -258,19 +232,19 @@ fn of_source(source: &str, overrides: &Channels) -> Option<Channel> {
         return None;
     }
     if ASSISTANTS_OF_OTHERS.contains(&host.as_str()) {
-        return Some("ai".into());
+        return Some("ai");
     }
     let class = referrer::known_class(&host)?.as_str();
-    ["search", "social", "email", "chat", "ai"].into_iter().find(|channel| *channel == class).map(Cow::Borrowed)
+    ["search", "social", "email", "chat", "ai"].into_iter().find(|channel| *channel == class)
 }
 
-fn of_host(host: &str, overrides: &Channels) -> Option<Channel> {
+fn of_host<'c>(host: &str, overrides: &'c Channels) -> Option<&'c str> {
     if overrides.referrer.is_empty() || host.is_empty() {
         return None;
     }
     let mut part = Some(host);
     while let Some(host) = part {
-        if let Some(channel) = of_configuration(&overrides.referrer, host) {
+        if let Some(channel) = overrides.referrer.get(host) {
             return Some(channel);
         }
         part = host.split_once('.').map(|(_, parent)| parent);
@@ -283,7 +257,7 @@ mod tests {
     use super::*;
 
     fn medium(text: &str) -> Option<String> {
-        of_medium(text, &Channels::default()).map(Cow::into_owned)
+        of_medium(text, &Channels::default()).map(str::to_owned)
     }
 
     #[test]
@@ -359,7 +333,7 @@ mod tests {
             ("news.example", None),
             ("partner-x", None),
         ] {
-            assert_eq!(of_source(source, &Channels::default()).as_deref(), channel, "{source}");
+            assert_eq!(of_source(source, &Channels::default()), channel, "{source}");
         }
     }
 
@@ -371,9 +345,9 @@ mod tests {
             source: one("acmenews", "email"),
             referrer: one("wiki.example", "chat"),
         };
-        assert_eq!(of_medium("News-Letter", &channels).as_deref(), Some("crm"));
-        assert_eq!(of_source("acme_news", &channels).as_deref(), Some("email"));
-        assert_eq!(of_host("de.wiki.example", &channels).as_deref(), Some("chat"));
+        assert_eq!(of_medium("News-Letter", &channels), Some("crm"));
+        assert_eq!(of_source("acme_news", &channels), Some("email"));
+        assert_eq!(of_host("de.wiki.example", &channels), Some("chat"));
         assert_eq!(of_host("notwiki.example", &channels), None);
     }
 

@@ -1,15 +1,11 @@
 //! `enrich`: an event as its row will have it. What it is labelled with are the stages of the crate `enrich`.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
 use adapter::Unreadable;
 use dedupe::Verdict;
 use enrich::{Catalogue, Hints, Salt, platform_facts, visitor};
 use event::{DeadLetter, LinkEvent, LinkRecord, Outcome, wire};
 use kafka::lane::End;
 
-use super::step::Held;
 use super::{Decoded, Step};
 use crate::record::RawRecord;
 use crate::salts::LaneSalts;
@@ -26,12 +22,6 @@ pub struct Decided<'r> {
     pub facts: Vec<LinkRecord<'static>>,
 }
 
-/// What the events of a chunk are labelled by, and borrow texts from.
-pub(super) struct LabelledBy {
-    pub(super) catalogue: Arc<Catalogue>,
-    pub(super) pipeline: Held<'static>,
-}
-
 /// The stage in a lane: reads the salt of the event's day, and makes it if it is the first to ask.
 pub(super) fn label<'r>(
     step: &mut Step<'_>,
@@ -39,11 +29,10 @@ pub(super) fn label<'r>(
     raw: &RawRecord<'r>,
     decoded: Decoded<'r>,
     verdict: Option<Verdict>,
-    by: &'r LabelledBy,
+    catalogue: &'r Catalogue,
 ) -> Result<Decided<'r>, End> {
     let salt = step.salt_day(&decoded).map(|day| salts.of(day)).transpose()?;
-    let version = Cow::Borrowed(by.pipeline.config_version.as_str());
-    Ok(step.finish(raw, decoded, verdict, salt, Some(&by.catalogue), version))
+    Ok(step.enrich(raw, decoded, verdict, salt, Some(catalogue)))
 }
 
 impl Step<'_> {
@@ -64,19 +53,6 @@ impl Step<'_> {
         verdict: Option<Verdict>,
         salt: Option<Salt>,
         catalogue: Option<&'r Catalogue>,
-    ) -> Decided<'r> {
-        let version = self.pipeline.config_version.clone().into();
-        self.finish(raw, decoded, verdict, salt, catalogue, version)
-    }
-
-    fn finish<'r>(
-        &mut self,
-        raw: &RawRecord<'r>,
-        decoded: Decoded<'r>,
-        verdict: Option<Verdict>,
-        salt: Option<Salt>,
-        catalogue: Option<&'r Catalogue>,
-        config_version: Cow<'r, str>,
     ) -> Decided<'r> {
         let (mut event, dead_letter, unreadable, facts) = match decoded {
             Decoded::Dead(event, dead) => (event, Some(dead), Vec::new(), Vec::new()),
@@ -111,7 +87,7 @@ impl Step<'_> {
             event.owner = owner.clone().into();
         }
         event.event_key = String::from_utf8_lossy(raw.key);
-        event.config_version = config_version;
+        event.config_version = self.pipeline.config_version.clone().into();
         event.schema_version = wire::EVENTS.version;
         event.raw_offset = raw.offset;
         Decided { event, dead_letter, unreadable, facts }

@@ -48,7 +48,6 @@ impl Pipeline {
 }
 
 /// Whose the pipeline is that a step decides by.
-#[derive(Clone)]
 pub(super) enum Held<'p> {
     Borrowed(&'p Pipeline),
     Shared(Arc<Pipeline>),

@@ -77,6 +77,7 @@ impl Planner {
                 state.mark = state.mark.filter(|_| state.open.is_some());
             }
             self.unmarked.insert(group.clone());
+            self.untold.forget_all(group);
         }
         // Most first: by what they count, then by name, so that the same alerts give the same digest.
         lines.sort_by(|left, right| {
@@ -136,6 +137,7 @@ impl Planner {
                 test: false,
             };
             let quiet_until = at + self.then_every(&group);
+            self.untold.forget_all(&group);
             let state: &mut State = self.groups.entry(group).or_default();
             state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != one.bundle_id);
             state.quiet_until = quiet_until;

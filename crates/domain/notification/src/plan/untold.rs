@@ -58,6 +58,11 @@ impl Untold {
         }
     }
 
+    /// Keys of this group are told in a digest, which opens no thread: ends are told from here on, whatever began.
+    pub(super) fn forget_all(&mut self, group: &Group) {
+        self.0.retain(|(of, _), _| of != group);
+    }
+
     /// Forgets what is too old, and what is sent no more.
     pub(super) fn prune(&mut self, now_ms: i64, is_sent: impl Fn(&Group) -> bool) {
         self.0.retain(|(group, _), one| one.at.saturating_add(OPEN_MS) > now_ms && is_sent(group));

@@ -80,3 +80,30 @@ fn what_an_earlier_version_silenced_is_ended_as_it_was() {
     lane.crash();
     assert_eq!(lane.say(&alert("muted", 1, 0, Transition::Resolved, START + 2 * HOUR), "log").len(), 1);
 }
+
+#[test]
+fn the_end_of_what_a_digest_told_is_told_though_its_first_start_was_silenced() {
+    for crashes in [false, true] {
+        let mut lane = Lane::new(routing());
+        let mut live = Live::default();
+        live.silences.push(LiveSilence { rule: "count".to_owned(), about: String::new(), held: held(None) });
+        lane.live(live);
+        lane.take(&alert("count", 0, 0, Transition::Fired, START));
+        lane.live(Live::default());
+        // In the evening both wait for the morning.
+        let evening = START + 9 * HOUR;
+        for link in 0..2 {
+            assert!(lane.say(&alert("count", 1 + link, link, Transition::Fired, evening), "office").is_empty());
+        }
+        if crashes {
+            lane.crash();
+        }
+        let morning = START + 25 * HOUR;
+        assert_eq!(planned(&lane.commit(morning), "office")[0].digest.len(), 2);
+        if crashes {
+            lane.crash();
+        }
+        let end = lane.say(&alert("count", 3, 0, Transition::Resolved, morning + HOUR), "office");
+        assert_eq!(end.len(), 1, "it was told of in the digest; crashes: {crashes}");
+    }
+}

@@ -141,17 +141,17 @@ impl LaneProducer {
         payload: Option<&[u8]>,
         headers: &[(N, V)],
     ) -> Result<(), TxnError> {
-        let mut record = Ready { topic, partition, key, payload, headers: owned_headers(headers) };
+        let record = Ready { topic, partition, key, payload, headers: owned_headers(headers) };
         let mut waiting = self.waiting.borrow_mut();
         if record.is_large() {
             // It may be more than the client takes, which has to be said now.
             while !waiting.is_empty() {
                 waiting.hand_over(|before| self.produce(before))?;
             }
-            return self.produce(&mut record);
+            return self.produce(record);
         }
         waiting.push(record);
-        if waiting.is_due() && self.has_nothing() {
+        if waiting.comes_due() && self.has_nothing() {
             waiting.hand_over(|next| self.produce(next))?;
         }
         if waiting.has_room() { Ok(()) } else { self.make_room(&mut waiting) }
@@ -189,35 +189,31 @@ impl LaneProducer {
 
     /// Hands a record to the client, which copies it. A full queue is waited for, at most half of the transaction's
     /// timeout.
-    fn produce(&self, ready: &mut Ready<'_>) -> Result<(), TxnError> {
+    fn produce(&self, ready: Ready<'_>) -> Result<(), TxnError> {
+        let bytes = ready.bytes();
         let mut record =
             BaseRecord::with_opaque_to(ready.topic.name(), ready.topic as usize).partition(i32::from(ready.partition));
         record.key = ready.key;
         record.payload = ready.payload;
-        record.headers = ready.headers.take();
+        record.headers = ready.headers;
         let mut give_up = None;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), mut same)) => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), same)) => {
                     let now = Instant::now();
                     if now >= *give_up.get_or_insert(now + self.txn_timeout / 2) {
-                        ready.headers = same.headers.take();
                         return Err(self.full());
                     }
                     self.producer.poll(Duration::ZERO);
                     pause("room in the queue to the broker", Duration::from_millis(1));
                     record = same;
                 }
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), same)) => {
-                    ready.headers = same.headers;
-                    let Ready { topic, partition, .. } = *ready;
-                    return Err(TxnError::TooLarge { topic, partition, bytes: ready.bytes() });
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge), _)) => {
+                    let Ready { topic, partition, .. } = ready;
+                    return Err(TxnError::TooLarge { topic, partition, bytes });
                 }
-                Err((error, same)) => {
-                    ready.headers = same.headers;
-                    return Err(self.classify("send", &error));
-                }
+                Err((error, _)) => return Err(self.classify("send", &error)),
             }
         }
     }

@@ -48,6 +48,12 @@ struct Held {
     headers: Option<OwnedHeaders>,
 }
 
+impl Held {
+    fn weight(&self) -> usize {
+        self.key.unwrap_or(0) + self.payload.unwrap_or(0) + header_bytes(self.headers.as_ref()) + FRAMING
+    }
+}
+
 /// A record as it is handed over; everything but its headers is borrowed.
 pub(super) struct Ready<'w> {
     pub(super) topic: Topic,
@@ -93,7 +99,7 @@ impl Waiting {
 
     /// Whether a batch is there, and it is time to look whether the client can have it: a look costs as much as a
     /// record.
-    pub(super) fn is_due(&mut self) -> bool {
+    pub(super) fn comes_due(&mut self) -> bool {
         let is_batch = self.weight >= BATCH_BYTES || self.records.len() >= BATCH_RECORDS;
         let is_due = is_batch && self.unseen >= 64;
         if is_due {
@@ -107,34 +113,25 @@ impl Waiting {
         self.weight < MOST_BYTES
     }
 
-    /// Hands a batch over, in order; at least one record, if there is one. A record that is refused stays.
+    /// Hands a batch over, in order; at least one record, if there is one.
     ///
     /// # Errors
-    /// What the client refuses with.
-    pub(super) fn hand_over<E>(&mut self, mut to: impl FnMut(&mut Ready<'_>) -> Result<(), E>) -> Result<(), E> {
+    /// What the client refuses with. What it refused is gone: the transaction is over.
+    pub(super) fn hand_over<E>(&mut self, mut to: impl FnMut(Ready<'_>) -> Result<(), E>) -> Result<(), E> {
         let (mut bytes, mut records) = (0, 0);
-        while let Some(held) = self.records.front_mut() {
-            let (key, payload) = (held.key.unwrap_or(0), held.payload.unwrap_or(0));
-            let weight = key + payload + header_bytes(held.headers.as_ref()) + FRAMING;
+        while let Some(next) = self.records.front() {
+            let weight = next.weight();
             if records > 0 && (bytes + weight > BATCH_BYTES || records >= BATCH_RECORDS) {
                 break;
             }
-            let (key_at, payload_at) = (self.passed, self.passed + key);
-            let mut ready = Ready {
-                topic: held.topic,
-                partition: held.partition,
-                key: held.key.map(|length| &self.bytes[key_at..key_at + length]),
-                payload: held.payload.map(|length| &self.bytes[payload_at..payload_at + length]),
-                headers: held.headers.take(),
-            };
-            let taken = to(&mut ready);
-            if let Err(error) = taken {
-                held.headers = ready.headers;
-                return Err(error);
-            }
-            self.passed += key + payload;
+            let Some(Held { topic, partition, key, payload, headers }) = self.records.pop_front() else { break };
+            let key_at = self.passed;
+            let payload_at = key_at + key.unwrap_or(0);
+            self.passed = payload_at + payload.unwrap_or(0);
             self.weight -= weight;
-            self.records.pop_front();
+            let key = key.map(|length| &self.bytes[key_at..key_at + length]);
+            let payload = payload.map(|length| &self.bytes[payload_at..payload_at + length]);
+            to(Ready { topic, partition, key, payload, headers })?;
             (bytes, records) = (bytes + weight, records + 1);
         }
         self.tidy();
@@ -195,28 +192,6 @@ mod tests {
             std::iter::from_fn(|| (!waiting.is_empty()).then(|| taken(&mut waiting).len())).collect();
         assert_eq!(sizes, [2, 1, 1, 1], "three thirds with their framing are more than a batch");
         assert!(record(0, None, Some(&more_than_all)).is_large());
-    }
-
-    #[test]
-    fn a_record_that_is_refused_stays_and_comes_first_the_next_time() {
-        let mut waiting = Waiting::default();
-        for (at, payload) in [b"a", b"b", b"c"].into_iter().enumerate() {
-            let headers = OwnedHeaders::new().insert(rdkafka::message::Header { key: "n", value: Some("v") });
-            waiting.push(Ready { headers: Some(headers), ..record(at as u16, Some(b"k"), Some(payload)) });
-        }
-        let mut calls = 0;
-        let refused = waiting.hand_over(|ready| {
-            calls += 1;
-            if calls == 1 { ready.headers.take().map(drop).ok_or("no headers") } else { Err("full") }
-        });
-        assert_eq!(refused, Err("full"));
-        let mut left = Vec::new();
-        let all = waiting.hand_over(|ready| {
-            left.push((ready.partition, ready.payload.map(<[u8]>::to_vec), ready.headers.is_some()));
-            Ok::<(), ()>(())
-        });
-        assert_eq!((all, waiting.is_empty()), (Ok(()), true));
-        assert_eq!(left, [(1, Some(b"b".to_vec()), true), (2, Some(b"c".to_vec()), true)]);
     }
 
     proptest! {

@@ -142,7 +142,7 @@ pub(crate) async fn keep(live: Live<Settings>, metrics: KeeperMetrics, component
             if due(&tidied, TIDY) {
                 let tidy = tidy(&settings).await;
                 tidied = tidy.is_ok().then(Instant::now);
-                done = done.and(tidy);
+                done = first_of(done, tidy);
             }
             done
         };
@@ -332,17 +332,24 @@ async fn close_days(
 ) -> Result<(), KeepError> {
     let Some(through) = complete.and_then(last_whole_day) else { return Ok(()) };
     let Settings { warehouse, layout, .. } = settings;
-    // `replay --replace` has rows of days deleted: a day that is closed meanwhile would keep what is about to go.
-    match warehouse.rewrites_of_records().await {
-        Ok((0, _)) => {}
-        Ok(_) => return Ok(()),
-        // Who may not look has not been given that right for a replay either.
-        Err(WarehouseError::Refused { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
     let mut open = Vec::new();
     for side in Side::BOTH {
         open.extend(warehouse.open_days(side, layout, through).await?.into_iter().map(|day| (side, day)));
+    }
+    let of_production = open.iter().filter(|(side, _)| *side == Side::Production).count();
+    only(&metrics.reports_to_close).set(of_production as f64);
+    if open.is_empty() {
+        return Ok(());
+    }
+    // `replay --replace` has rows of days deleted: a day that is closed meanwhile would keep what is about to go.
+    let (number, why) = warehouse.rewrites_of_records().await?;
+    if number > 0 {
+        tracing::warn!(
+            service = SERVICE,
+            why,
+            "{number} deletions of records are under way in ClickHouse: days are closed once they are done"
+        );
+        return Ok(());
     }
     let closed = each_day(open, |side, OpenDay { report: name, day }| async move {
         component.allow(TURN_WITHIN);
@@ -356,7 +363,15 @@ async fn close_days(
     if let Ok(left) = &left {
         only(&metrics.reports_to_close).set(left.len() as f64);
     }
-    closed.and(left.map(drop).map_err(KeepError::from))
+    first_of(closed, left.map(drop).map_err(KeepError::from))
+}
+
+/// The first error; the second one is in the log.
+fn first_of(first: Result<(), KeepError>, second: Result<(), KeepError>) -> Result<(), KeepError> {
+    if let (Err(_), Err(error)) = (&first, &second) {
+        tracing::warn!(service = SERVICE, "beside another failure: {error}");
+    }
+    first.and(second)
 }
 
 /// Closes each of these days, whatever becomes of the others: one that cannot be closed holds no other one up. Returns

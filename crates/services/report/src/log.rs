@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use event::{Alert, Delivery, Erasure};
+use event::{Alert, Delivery};
 use kafka::lane::{End, Isolation, Lane, LaneProducer, LaneReader, PATIENCE, Position, Stage, Writes};
 use kafka::positions::Positions;
 use kafka::{Topic, groups};
@@ -76,7 +76,6 @@ struct OpenLog<'s> {
     committed: i64,
     /// What was erased: a topic that is copied again brings none of it back.
     erased: Erased,
-    erasures: Vec<Erasure>,
 }
 
 impl<'s> OpenLog<'s> {
@@ -89,8 +88,7 @@ impl<'s> OpenLog<'s> {
             None => positions.stable(topic, partition)?.low,
         };
         let reader = LaneReader::open(cluster, topic, partition, committed, Isolation::Committed)?;
-        let (erased, erasures) = (Erased::default(), Vec::new());
-        Ok(Self { log, partition, settings, handle, reader, committed, erased, erasures })
+        Ok(Self { log, partition, settings, handle, reader, committed, erased: Erased::default() })
     }
 
     /// Takes what has come and brings it into ClickHouse. Whether there was something.
@@ -99,9 +97,7 @@ impl<'s> OpenLog<'s> {
         let (topic, partition) = (self.log.topic(), self.partition);
         let records = self.reader.fetch(CHUNK, Duration::from_millis(200))?;
         let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(false) };
-        if let Some(erasures) = self.erased.news(&self.settings.cluster, &self.reader)? {
-            self.erasures = erasures;
-        }
+        self.erased.news(&self.settings.cluster, &self.reader)?;
         let token = format!("{}-{topic}-{partition}-{}-{}", control.incarnation, first.offset(), last.offset());
         let undecodable = |error| {
             End::halt(
@@ -117,7 +113,7 @@ impl<'s> OpenLog<'s> {
                     .collect::<Result<_, _>>()
                     .map_err(undecodable)?;
                 for alert in &mut alerts {
-                    if let Some(erasure) = self.erasures.iter().find(|erasure| erasure.covers_alert(alert)) {
+                    if let Some(erasure) = self.erased.known().iter().find(|erasure| erasure.covers_alert(alert)) {
                         *alert = warehouse::alert_stub(alert, &erasure.id);
                     }
                 }
@@ -128,7 +124,7 @@ impl<'s> OpenLog<'s> {
                     .map(|value| Delivery::from_wire(ids, value))
                     .collect::<Result<_, _>>()
                     .map_err(undecodable)?;
-                if !self.erasures.is_empty() {
+                if !self.erased.known().is_empty() {
                     self.erase_texts(&mut steps)?;
                 }
                 self.handle.block_on(warehouse.insert_deliveries(&steps, &token)).map_err(not_stored)?;
@@ -145,7 +141,7 @@ impl<'s> OpenLog<'s> {
         let erased = self.handle.block_on(self.settings.warehouse.erased_alerts(&ids)).map_err(not_stored)?;
         for step in steps {
             let is_erased = step.alert_ids.iter().any(|id| erased.contains(id.as_ref()));
-            if is_erased || self.erasures.iter().any(|erasure| erasure.covers_message(step)) {
+            if is_erased || self.erased.known().iter().any(|erasure| erasure.covers_message(step)) {
                 warehouse::without_text(step);
             }
         }

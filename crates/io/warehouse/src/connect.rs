@@ -299,6 +299,11 @@ impl Warehouse {
     }
 }
 
+/// Texts as literals of SQL, with commas between them.
+pub(crate) fn quoted<T: AsRef<str>>(texts: &[T]) -> String {
+    texts.iter().map(|text| quote(text.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
 /// A text as a literal of SQL.
 pub fn quote(text: &str) -> String {
     let mut literal = String::with_capacity(text.len() + 2);

@@ -9,7 +9,7 @@ use clickhouse::Row;
 use event::{Column, Kind, Millis, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::connect::quote;
+use crate::connect::{quote, quoted};
 use crate::native::{Columns, Constant};
 use crate::{Side, Warehouse, WarehouseError};
 
@@ -348,7 +348,7 @@ impl Warehouse {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let list = keys.iter().map(|key| quote(key)).collect::<Vec<_>>().join(", ");
+        let list = quoted(keys);
         let of = |side| {
             format!(
                 "SELECT source::String AS source, event_key, lane, raw_offset FROM {}.records \
@@ -372,7 +372,7 @@ impl Warehouse {
         if letters.is_empty() {
             return Ok(Vec::new());
         }
-        let list = letters.iter().map(|letter| quote(letter)).collect::<Vec<_>>().join(", ");
+        let list = quoted(letters);
         let of = |side| {
             format!(
                 "SELECT redrive_of FROM {}.records WHERE incarnation = {} AND redrive_of IN ({list})",

@@ -30,7 +30,7 @@ pub use topics::{LaneRest, Sent};
 pub(crate) const ERASED: &str = "erased";
 /// Milliseconds of a day.
 const DAY_MS: i64 = 86_400_000;
-/// Bundles that one statement names.
+/// Bundles, alerts or places that one statement names.
 const AT_ONCE: usize = 2_000;
 
 /// Rows of a table that an erasure is about.

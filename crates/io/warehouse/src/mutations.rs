@@ -11,14 +11,15 @@ use crate::server::Server;
 use crate::{Side, Warehouse, WarehouseError};
 
 /// How often is looked whether a mutation is done.
-const LOOK: Duration = Duration::from_millis(300);
+pub(crate) const LOOK: Duration = Duration::from_millis(300);
 /// For how long ClickHouse may fail to rewrite a part before that is told: it tries again by itself, as when memory or
 /// disk is short.
 const FAILS_FOR: Duration = Duration::from_secs(120);
 
+/// Mutations that are not done: how many, and why the last of them failed, if one did.
 #[derive(Row, Deserialize)]
-struct Standing {
-    open: u64,
+pub(crate) struct Standing {
+    pub(crate) open: u64,
     why: String,
 }
 
@@ -82,7 +83,13 @@ impl Warehouse {
         Ok((number, last))
     }
 
-    async fn unfinished(&self, server: &Server, what: &str, which: &str) -> Result<Standing, WarehouseError> {
+    /// Those that meet a condition on `system.mutations`.
+    pub(crate) async fn unfinished(
+        &self,
+        server: &Server,
+        what: &str,
+        which: &str,
+    ) -> Result<Standing, WarehouseError> {
         let sql = format!(
             "SELECT count() AS open, max(latest_fail_reason) AS why FROM {} WHERE NOT is_done AND {which}",
             self.system("mutations")

@@ -10,7 +10,7 @@ use clickhouse::Row;
 use event::{Kind, LinkEvent};
 use serde::{Deserialize, Serialize};
 
-use crate::connect::quote;
+use crate::connect::{quote, quoted};
 use crate::erase::ERASED;
 use crate::{Block, BlockStore, InsertPermit, Side, Warehouse, WarehouseError};
 
@@ -219,7 +219,7 @@ impl Warehouse {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let list = keys.iter().map(|key| quote(key)).collect::<Vec<_>>().join(", ");
+        let list = quoted(keys);
         let of = |side| {
             format!(
                 "SELECT source::String AS source, event_key, raw_offset, toUnixTimestamp64Milli(rows_of_key.received_at) AS received_at, \

@@ -40,14 +40,15 @@ impl Warehouse {
         let mut done = Vec::new();
         for server in self.servers() {
             let place = server.shard().map(|shard| format!(" ({shard})")).unwrap_or_default();
-            for Named { name } in server.rows("look for months with identifiers", &months).await? {
+            let of_records = format!("database = {} AND table = '{records}'", quote(database));
+            // What an attempt before has asked for goes on by itself: asked again, it would be done twice.
+            let under_way = self.unfinished(server, "look for mutations of records", &of_records).await?.open > 0;
+            let months =
+                if under_way { Vec::new() } else { server.rows("look for months with identifiers", &months).await? };
+            for Named { name } in months {
                 let clear = |column: &str| format!("CLEAR COLUMN {column} IN PARTITION ID {}", quote(&name));
-                let sql = format!(
-                    "ALTER TABLE {database}.{records}{on_cluster} {}, {} SETTINGS mutations_sync = 2",
-                    clear("request_id"),
-                    clear("visitor"),
-                );
-                server.execute("clear identifiers", sql).await?;
+                let change = format!("{}, {}", clear("request_id"), clear("visitor"));
+                self.mutate(server, side, &records, "clear identifiers", &change).await?;
                 done.push(format!("cleared request_id and visitor of {name} in {database}{place}"));
             }
             for Named { name } in server.rows("look for abandoned staging tables", &orphans).await? {

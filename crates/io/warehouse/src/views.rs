@@ -51,6 +51,7 @@ pub(crate) fn views(warehouse: &Warehouse, side: Side, layout: &Layout) -> Vec<V
         sql.replace("{database}", warehouse.database(side))
             .replace("{production}", warehouse.database(Side::Production))
             .replace("{test}", warehouse.database(Side::Test))
+            .replace("{note}", crate::erase::NOTE)
     };
     let make = |name: &str, doc: &str, columns: &Columns, select: &str| {
         create(warehouse, side, name, doc, columns, &fill(select))

@@ -185,7 +185,7 @@ pub async fn replay(installation: &Installation, replay: &Replay) -> Result<Repl
     );
     let records: u64 = parts.iter().map(|(_, range)| range.end - range.start).sum();
     refuse_unless!(records <= MOST, "these are {records} records: replay at most {MOST} at once");
-    wait_until_rewritten(&warehouse).await?;
+    wait_until_rewritten(&warehouse, "nothing was compared").await?;
     let shadow = warehouse.shadow().await?;
     let run = Run {
         apply: replay.apply,
@@ -216,8 +216,8 @@ pub async fn replay(installation: &Installation, replay: &Replay) -> Result<Repl
 }
 
 /// Waits until no mutation rewrites `records`: rows that a deletion has not reached yet would be taken for rows that
-/// stay.
-async fn wait_until_rewritten(warehouse: &Warehouse) -> Result<()> {
+/// stay. `not_done` is what is said where they do not end in time.
+async fn wait_until_rewritten(warehouse: &Warehouse, not_done: &str) -> Result<()> {
     let until = Instant::now() + REWRITTEN_WITHIN;
     loop {
         match warehouse.rewrites_of_records().await? {
@@ -226,7 +226,7 @@ async fn wait_until_rewritten(warehouse: &Warehouse) -> Result<()> {
                 let why = if why.is_empty() { String::new() } else { format!(" (the last failure: {why})") };
                 refuse!(
                     "{number} mutations of records are under way in ClickHouse{why}: rows that they have not reached yet may be gone a \
-                     moment later, so nothing was compared. Look at system.mutations, and do the same again once they are done"
+                     moment later, so {not_done}. Look at system.mutations, and do the same again once they are done"
                 )
             }
             _ => tokio::time::sleep(LOOK).await,
@@ -381,7 +381,8 @@ impl Run<'_> {
         if let Some(claim) = &claim {
             // What a claim before this one has begun is over before anything is compared.
             claim.wait_until_calm(self.warehouse).await?;
-            wait_until_rewritten(self.warehouse).await?;
+            let not_done = format!("nothing of lane {lane} was written; lanes before it are done");
+            wait_until_rewritten(self.warehouse, &not_done).await?;
         }
         let diff = self.diff(lane, &range).await?;
         let mut done = Lane { lane, range: range.clone(), diff, written: None, after: None, frozen: Vec::new() };

@@ -8,7 +8,7 @@ use event::{Alert, Delivery, Erasure, Map, Scope};
 use serde::Deserialize;
 
 use super::{AT_ONCE, Condition};
-use crate::connect::quote;
+use crate::connect::{quote, quoted};
 use crate::{Side, Warehouse, WarehouseError};
 
 /// The attribute of the stub of an alert: the id of the erasure. No alert that is raised has one of this name.
@@ -108,7 +108,7 @@ impl Warehouse {
     pub(super) async fn erase_messages(&self, side: Side, erasure: &Erasure) -> Result<(), WarehouseError> {
         let (database, is) = (self.database(side), Condition(erasure));
         for bundles in self.texts(side, erasure).await?.chunks(AT_ONCE) {
-            let change = format!("UPDATE body = '', `group` = '', error = '' WHERE bundle_id IN ({})", list(bundles));
+            let change = format!("UPDATE body = '', `group` = '', error = '' WHERE bundle_id IN ({})", quoted(bundles));
             self.rewrite(side, "delivery_log", &change).await?;
         }
         let (alerts, id) = (is.alerts(database), quote(&erasure.id));
@@ -133,7 +133,7 @@ impl Warehouse {
                 format!(
                     "SELECT alert_id AS id FROM {}.alert_log WHERE attributes['{NOTE}'] != '' AND alert_id IN ({})",
                     self.database(side),
-                    list(ids)
+                    quoted(ids)
                 )
             };
             let sql = format!("{} UNION ALL {}", of(Side::Production), of(Side::Test));
@@ -142,8 +142,4 @@ impl Warehouse {
         }
         Ok(erased)
     }
-}
-
-fn list(names: &[String]) -> String {
-    names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")
 }

@@ -72,11 +72,6 @@ impl Warehouse {
     /// # Errors
     /// When ClickHouse does not answer or refuses.
     pub async fn unfinished_mutations(&self) -> Result<u64, WarehouseError> {
-        let sql = format!(
-            "SELECT count() AS number FROM {} WHERE NOT is_done AND {}",
-            self.system("mutations"),
-            self.of_ours()
-        );
-        self.one_number("look for mutations under way", sql).await
+        Ok(self.unfinished(self.home(), "look for mutations under way", &self.of_ours()).await?.open)
     }
 }

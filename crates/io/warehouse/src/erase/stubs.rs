@@ -9,8 +9,9 @@ use clickhouse::Row;
 use event::Erasure;
 use serde::Deserialize;
 
-use super::{Condition, ERASED, told};
+use super::{AT_ONCE, Condition, ERASED, told};
 use crate::connect::quote;
+use crate::mutations::LOOK;
 use crate::replay::claim_name;
 use crate::{Side, Warehouse, WarehouseError};
 
@@ -18,10 +19,6 @@ use crate::{Side, Warehouse, WarehouseError};
 const COLUMNS: &str = "(incarnation, lane, raw_offset, cut, received_at, event_time, outcome, reason, detail)";
 /// How long a statement of an attempt before may go on.
 const ENDS_WITHIN: Duration = Duration::from_secs(600);
-/// How often is looked whether it has ended.
-const LOOK: Duration = Duration::from_millis(300);
-/// Places that one statement names.
-const AT_ONCE: usize = 2_000;
 
 #[derive(Row, Deserialize)]
 struct Place {

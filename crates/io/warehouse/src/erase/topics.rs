@@ -73,7 +73,7 @@ impl Warehouse {
         for side in Side::BOTH {
             let database = self.database(side);
             for bundles in self.texts(side, erasure).await?.chunks(super::AT_ONCE) {
-                let list = bundles.iter().map(|bundle| crate::connect::quote(bundle)).collect::<Vec<_>>().join(", ");
+                let list = crate::connect::quoted(bundles);
                 let sql = format!(
                     "SELECT log.destination::String AS destination, uniqExact(log.bundle_id) AS messages, \
                      toUnixTimestamp64Milli(max(log.at)) AS until FROM {database}.delivery_log AS log \

@@ -19,13 +19,13 @@ FROM
         SELECT rule, transition, window_end AS started,
             leadInFrame(toString(transition)) OVER turns AS next, leadInFrame(window_end) OVER turns AS next_at
         FROM {database}.alert_log FINAL
-        WHERE transition != 'each' AND attributes['erasure'] = ''
+        WHERE transition != 'each' AND attributes['{note}'] = ''
         WINDOW turns AS (PARTITION BY rule, key ORDER BY window_end, transition ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING)
     )
     WHERE transition = 'fired'
     UNION ALL
     SELECT rule, window_end AS at, 1, 0, 0, 0, 0, 0, 0 FROM {database}.alert_log FINAL
-    WHERE transition = 'each' AND attributes['erasure'] = ''
+    WHERE transition = 'each' AND attributes['{note}'] = ''
     UNION ALL
     -- Reports by the calendar are asked for, and what tells a receiver of an acknowledgement disturbs no person.
     SELECT rule, at, 0,

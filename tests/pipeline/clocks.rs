@@ -1,14 +1,13 @@
 //! Clocks that jump while everything runs: ingest's, the broker's, `process`'s. One at a time, ahead and back, by more than the window.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use config::Fresh;
 use testkit::clock::Clock;
-use testkit::oracle::{Fleet, every_offset_is_one_row};
-use traffic::dub::Generator;
+use testkit::oracle::every_offset_is_one_row;
 
-use crate::harness::{Up, until};
-use crate::installation::{Installation, PATIENCE, ROWS, data};
+use crate::harness::until;
+use crate::installation::{Installation, PATIENCE, ROWS};
 
 /// The window is three days.
 const DAYS_4: i64 = 4 * 24 * 3_600;
@@ -27,15 +26,14 @@ struct Clocked {
 
 impl Clocked {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Of the engines Kafka alone.
-        let clock = |(name, of): (&str, _)| (name.to_owned(), Clock::new(folder.path(), name, of).unwrap());
-        let clocks = HashMap::from([("broker", Some("java")), ("ingest", None), ("process", None)].map(clock));
-        let up = Up::engines_with(folder.path(), &clocks["broker"].variables()).await.unwrap();
-        let config = Fresh::new([9; 96]).write(&data(&folder)).unwrap();
-        let services = ["ingest", "process", "report"];
-        let fleet = Fleet::with_clocks(folder.path(), &config, &up.addresses, &services, clocks.clone()).unwrap();
-        let it = Installation { folder, up, fleet, clicks: Generator::new(5) };
+        let mut clocks = HashMap::new();
+        let made = |folder: &Path| {
+            // Of the engines Kafka alone.
+            let clock = |(name, of): (&str, _)| (name.to_owned(), Clock::new(folder, name, of).unwrap());
+            clocks = HashMap::from([("broker", Some("java")), ("ingest", None), ("process", None)].map(clock));
+            clocks.clone()
+        };
+        let it = Installation::with(&["ingest", "process", "report"], "", made).await;
         Self { it, clocks, bodies: Vec::new(), rows: 0, duplicates: 0 }
     }
 

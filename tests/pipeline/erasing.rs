@@ -1,22 +1,21 @@
 //! `hookline erase`, killed with kill -9 at random moments as a process, and asked again: it goes on where it was, and
 //! what it leaves is what an erasure leaves that was never cut.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use config::Fresh;
 use jiff::{SignedDuration, Timestamp};
 use kafka::lane::read_all_committed;
 use kafka::{Cluster, Topic};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use signature::{Scheme, Secret};
-use testkit::Sender;
-use testkit::oracle::{Fleet, every_offset_is_one_row};
+use testkit::oracle::every_offset_is_one_row;
 use traffic::Platform;
-use traffic::dub::Generator;
 
-use crate::harness::Up;
+use crate::harness::canonical;
 use crate::installation::{Installation, PATIENCE, data};
 use crate::tool::tool;
 
@@ -52,22 +51,11 @@ impl Target {
     }
 }
 
-/// Random numbers from a seed.
-struct Moments(u64);
-
-impl Moments {
-    /// A part of 1.
-    fn part(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// When a command is killed that takes `whole`: mostly while it erases, now and then while it waits for requests
-    /// that are under way, or begins.
-    fn after(&mut self, whole: Duration) -> Duration {
-        let part = if self.part() < 0.2 { 0.5 * self.part() } else { 0.5 + 0.5 * self.part() };
-        whole.mul_f64(part)
-    }
+/// When a command is killed that takes `whole`: mostly while it erases, now and then while it waits for requests that
+/// are under way, or begins.
+fn moment(random: &mut StdRng, whole: Duration) -> Duration {
+    let part = if random.random_bool(0.2) { random.random_range(0.0..0.5) } else { random.random_range(0.5..1.0) };
+    whole.mul_f64(part)
 }
 
 /// What kills met.
@@ -77,17 +65,6 @@ struct Met {
     between: usize,
     rows_gone: usize,
     ended_before: usize,
-}
-
-async fn installation() -> Installation {
-    let folder = tempfile::tempdir().unwrap();
-    let up = Up::engines(folder.path()).await.unwrap();
-    let config = Fresh::new([9; 96]).write(&data(&folder)).unwrap();
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(&config, format!("{text}{RULE}")).unwrap();
-    let services = ["ingest", "process", "report", "notify"];
-    let fleet = Fleet::start(folder.path(), &config, &up.addresses, &services).unwrap();
-    Installation { folder, up, fleet, clicks: Generator::new(5) }
 }
 
 impl Installation {
@@ -102,19 +79,13 @@ impl Installation {
         self.asker().number(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:#}"))
     }
 
-    fn canonical(&self) -> Sender {
-        let secret = std::fs::read_to_string(data(&self.folder).join("secrets/canonical")).unwrap();
-        let secret = Secret::new("first", secret.trim());
-        Sender::new(&self.fleet.ingest(), "canonical", Scheme::StandardWebhooks, secret).unwrap()
-    }
-
     /// Events of both sources, of today and of a day that is closed by then; alerts of the visits, and messages about
     /// them. How many records that are.
-    async fn filled(&mut self) -> u64 {
+    async fn filled(&mut self, old: Timestamp) -> u64 {
         let dub: Vec<_> = (0..EVENTS).map(|_| self.clicks.event()).collect();
         assert_eq!(self.sender().deliver_all(dub, 8).await.unwrap().accepted, EVENTS as u64);
         let at = |number: usize| match number < OLD {
-            true => Timestamp::now() - SignedDuration::from_hours(72),
+            true => old,
             false => Timestamp::now(),
         };
         let visit = |number: usize| {
@@ -126,11 +97,12 @@ impl Installation {
             });
             visit.to_string().into_bytes()
         };
-        let sent = self.canonical().deliver_all((0..OTHERS).map(visit), 8).await.unwrap();
+        let sent =
+            canonical(&self.fleet.ingest(), &data(&self.folder)).deliver_all((0..OTHERS).map(visit), 8).await.unwrap();
         assert_eq!(sent.accepted, OTHERS as u64);
         let records = (EVENTS + OTHERS) as u64;
         self.rows(records).await;
-        let old = at(0).to_string()[..10].to_owned();
+        let old = old.to_string()[..10].to_owned();
         let visits = self
             .count("SELECT count() FROM hookline.events WHERE type IN ('click', 'qr_scan') AND counted = 'human'")
             .await;
@@ -205,7 +177,7 @@ impl Installation {
         target: &Target,
         cuts: usize,
         whole: Duration,
-        moments: &mut Moments,
+        random: &mut StdRng,
         met: &mut Met,
     ) -> Duration {
         let rest = format!("SELECT count() FROM hookline.records WHERE {}", target.rows);
@@ -215,7 +187,7 @@ impl Installation {
         let look: Vec<&str> = ["erase"].into_iter().chain(target.what.iter().map(String::as_str)).collect();
         let look = self.does(&look).await;
         for _ in 0..cuts {
-            if !self.cut(&target.command(), moments.after(whole)).await {
+            if !self.cut(&target.command(), moment(random, whole)).await {
                 met.ended_before += 1;
                 break;
             }
@@ -257,8 +229,11 @@ fn from_environment(name: &str, usual: usize) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes: the command is in docs/reliability.md"]
 async fn an_erasure_that_is_killed_at_random_moments_is_finished_by_the_same_command() {
-    let mut it = installation().await;
-    let records = it.filled().await;
+    let services = ["ingest", "process", "report", "notify"];
+    let mut it = Installation::with(&services, RULE, |_| HashMap::new()).await;
+    let old = Timestamp::now() - SignedDuration::from_hours(72);
+    let records = it.filled(old).await;
+    let old = old.to_string()[..10].to_owned();
     let visitor = "SELECT concat(toString(visitor), ' ', toString(toDate(event_time))) FROM hookline.records \
                    WHERE source = 'dub' AND visitor != 0 AND link_id NOT IN ('link_help', 'link_shoes', 'link_black') \
                    GROUP BY visitor, toDate(event_time) ORDER BY count() DESC, visitor LIMIT 1";
@@ -286,11 +261,12 @@ async fn an_erasure_that_is_killed_at_random_moments_is_finished_by_the_same_com
     assert_eq!(speaks_of(&names, &["shoes", "black", "spring"]), 3, "{names:?}");
 
     let begun = Instant::now();
-    let (mut moments, mut met) = (Moments(from_environment("HOOKLINE_TEST_SEED", 7) as u64), Met::default());
-    let whole = it.erased(&targets[0], 0, Duration::ZERO, &mut moments, &mut met).await;
+    let (mut random, mut met) =
+        (StdRng::seed_from_u64(from_environment("HOOKLINE_TEST_SEED", 7) as u64), Met::default());
+    let whole = it.erased(&targets[0], 0, Duration::ZERO, &mut random, &mut met).await;
     let cuts = from_environment("HOOKLINE_TEST_ERASE_KILLS", 12).div_ceil(targets.len() - 1);
     for target in &targets[1..] {
-        it.erased(target, cuts, whole, &mut moments, &mut met).await;
+        it.erased(target, cuts, whole, &mut random, &mut met).await;
     }
     println!("uncut it takes {whole:.1?}; kills met {met:?}; {:.1?} in all", begun.elapsed());
 
@@ -319,7 +295,6 @@ async fn an_erasure_that_is_killed_at_random_moments_is_finished_by_the_same_com
     it.fleet.restart("process").unwrap();
     it.balances().await;
     // Closed days say what their rows say.
-    let old = (Timestamp::now() - SignedDuration::from_hours(72)).to_string()[..10].to_owned();
     it.does(&["rebuild", "--day", &old]).await;
     assert!(met.between + met.rows_gone > 0, "no kill met it while it erased: {met:?}");
 }

@@ -82,7 +82,7 @@ impl Running {
 
     /// A platform that speaks our own format.
     pub fn canonical(&self) -> Sender {
-        self.sender("canonical", Scheme::StandardWebhooks)
+        canonical(self.ingest(), &self.folder.path().join("data"))
     }
 
     /// A platform that sends to a source of [`Self::of`].
@@ -115,6 +115,11 @@ pub fn configure(folder: &Path, sources: &[(&str, &str, &str)]) -> PathBuf {
 /// A Dub that sends to `ingest` with the secret in the data folder.
 pub fn dub(ingest: &str, data: &Path) -> Sender {
     Sender::new(ingest, "dub", Scheme::Dub, secret(data, "dub")).unwrap()
+}
+
+/// A platform that sends our own format to `ingest`, with its secret in the data folder.
+pub fn canonical(ingest: &str, data: &Path) -> Sender {
+    Sender::new(ingest, "canonical", Scheme::StandardWebhooks, secret(data, "canonical")).unwrap()
 }
 
 fn secret(data: &Path, name: &str) -> Secret {

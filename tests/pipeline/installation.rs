@@ -1,6 +1,7 @@
 //! Engines that may be harmed, and the services on them, one process each.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::Fresh;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::Sender;
 use testkit::clickhouse::Asker;
+use testkit::clock::Clock;
 use testkit::oracle::Fleet;
 use traffic::dub::Generator;
 
@@ -36,10 +38,19 @@ impl Installation {
     }
 
     pub async fn of(services: &[&str]) -> Self {
+        Self::with(services, "", |_| HashMap::new()).await
+    }
+
+    /// As [`Self::of`], with more lines in the configuration, and with clocks that can be set: of services by their
+    /// name, and of the `broker`.
+    pub async fn with(services: &[&str], more: &str, clocks: impl FnOnce(&Path) -> HashMap<String, Clock>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let up = Up::engines(folder.path()).await.unwrap();
+        let clocks = clocks(folder.path());
+        let of_broker = clocks.get("broker").map(Clock::variables).unwrap_or_default();
+        let up = Up::engines_with(folder.path(), &of_broker).await.unwrap();
         let config = Fresh::new([9; 96]).write(&data(&folder)).unwrap();
-        let fleet = Fleet::start(folder.path(), &config, &up.addresses, services).unwrap();
+        std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + more).unwrap();
+        let fleet = Fleet::with_clocks(folder.path(), &config, &up.addresses, services, clocks).unwrap();
         Self { folder, up, fleet, clicks: Generator::new(5) }
     }
 

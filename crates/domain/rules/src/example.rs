@@ -233,7 +233,7 @@ mod tests {
         // It begins at 2027-01-14T00:00:00Z.
         assert!(why(None).contains("usual for Thursday 00:00 UTC is "), "{}", why(None));
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
-        assert!(why(Some(&berlin)).contains("usual for Thursday 01:00 is "), "{}", why(Some(&berlin)));
+        assert!(why(Some(&berlin)).contains("usual for Thursday 01:00 CET is "), "{}", why(Some(&berlin)));
     }
 
     proptest! {

@@ -1,43 +1,36 @@
 //! What an alert says, in words.
 
 use event::Map;
-use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ZonedDateTime};
 
-/// Says times of day as people who read alerts have them: by the zone of the configuration. Where it names none, or
-/// UTC, they are UTC and say so.
+/// Says times of day as people who read alerts have them: by the zone of the configuration, or UTC where it names none.
+/// Each time has its zone behind it.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     zone: TimeZone,
-    /// Behind each time.
-    mark: &'static str,
 }
 
 impl Clock {
     pub(crate) fn of(zone: Option<&TimeZone>) -> Self {
-        match zone.filter(|zone| !matches!(zone.iana_name(), Some("UTC" | "Etc/UTC"))) {
-            Some(zone) => Self { zone: zone.clone(), mark: "" },
-            None => Self { zone: TimeZone::UTC, mark: " UTC" },
-        }
+        Self { zone: zone.cloned().unwrap_or(TimeZone::UTC) }
     }
 
-    fn at(&self, minute: i64) -> DateTime {
+    fn at(&self, minute: i64) -> ZonedDateTime {
         let at = Timestamp::from_second(minute.saturating_mul(60)).unwrap_or(Timestamp::UNIX_EPOCH);
-        self.zone.to_datetime(at)
+        at.to_zoned_datetime(self.zone.clone())
     }
 
     /// `Tuesday 14:00`: the hour of a profile that a minute since 1970 is in. Those are hours of UTC, so one may begin
     /// at 13:30.
     pub(crate) fn hour(&self, minute: i64) -> String {
-        format!("{}{}", self.at(minute.div_euclid(60).saturating_mul(60)).strftime("%A %H:%M"), self.mark)
+        self.at(minute.div_euclid(60).saturating_mul(60)).strftime("%A %H:%M %Z").to_string()
     }
 
     /// `14:02`, or `Tuesday 14:02` where that was another day than `now`.
     pub(crate) fn since(&self, minute: i64, now: i64) -> String {
         let (then, now) = (self.at(minute), self.at(now));
-        let form = if then.date() == now.date() { "%H:%M" } else { "%A %H:%M" };
-        format!("{}{}", then.strftime(form), self.mark)
+        then.strftime(if then.date() == now.date() { "%H:%M %Z" } else { "%A %H:%M %Z" }).to_string()
     }
 }
 
@@ -86,16 +79,16 @@ mod tests {
         for zone in [None, Some("UTC"), Some("Etc/UTC")] {
             assert_eq!(said(zone), ["Tuesday 14:00 UTC", "14:02 UTC", "Tuesday 14:02 UTC"]);
         }
-        assert_eq!(said(Some("Europe/Berlin")), ["Tuesday 15:00", "15:02", "Tuesday 15:02"]);
-        assert_eq!(said(Some("Asia/Kolkata")), ["Tuesday 19:30", "19:32", "Tuesday 19:32"]);
+        assert_eq!(said(Some("Europe/Berlin")), ["Tuesday 15:00 CET", "15:02 CET", "Tuesday 15:02 CET"]);
+        assert_eq!(said(Some("Asia/Kolkata")), ["Tuesday 19:30 IST", "19:32 IST", "Tuesday 19:32 IST"]);
         // Its day ends eight hours later than that of UTC.
-        assert_eq!(said(Some("America/Los_Angeles")), ["Tuesday 06:00", "06:02", "Tuesday 06:02"]);
+        assert_eq!(said(Some("America/Los_Angeles")), ["Tuesday 06:00 PST", "06:02 PST", "Tuesday 06:02 PST"]);
         let los_angeles = TimeZone::get("America/Los_Angeles").unwrap();
-        assert_eq!(Clock::of(Some(&los_angeles)).since(minute, minute + 10 * 60), "06:02");
+        assert_eq!(Clock::of(Some(&los_angeles)).since(minute, minute + 10 * 60), "06:02 PST");
         assert_eq!(Clock::of(None).since(minute, minute + 10 * 60), "Tuesday 14:02 UTC");
         // Summer: an hour more.
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
-        assert_eq!(Clock::of(Some(&berlin)).hour(minute + 26 * 7 * 1_440), "Tuesday 16:00");
+        assert_eq!(Clock::of(Some(&berlin)).hour(minute + 26 * 7 * 1_440), "Tuesday 16:00 CEST");
         assert_eq!((minutes(5), minutes(60), range((19.6, 45.2))), ("5 min".into(), "1 h".into(), "20 to 45".into()));
     }
 }

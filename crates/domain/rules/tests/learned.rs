@@ -289,9 +289,9 @@ fn an_alert_says_times_in_the_zone_of_the_configuration_and_is_the_same_alert() 
     let why = |alert: &Alert<'_>| alert.attributes.get("why").to_owned();
     let fired = |alerts: &[Alert<'_>], rule: &str| why(alerts.iter().find(|alert| alert.rule == rule).unwrap());
     assert!(fired(&utc, "spike").contains("usual for Saturday 10:00 UTC is "), "{}", fired(&utc, "spike"));
-    assert!(fired(&berlin, "spike").contains("usual for Saturday 11:00 is "), "{}", fired(&berlin, "spike"));
+    assert!(fired(&berlin, "spike").contains("usual for Saturday 11:00 CET is "), "{}", fired(&berlin, "spike"));
     let silent = fired(&berlin, "silence");
-    assert!(silent.starts_with("key-0: nothing since 14:02; usual for Saturday 14:00 is "), "{silent}");
+    assert!(silent.starts_with("key-0: nothing since 14:02 CET; usual for Saturday 14:00 CET is "), "{silent}");
     let ids = |alerts: &[Alert<'_>]| alerts.iter().map(|alert| alert.alert_id.to_string()).collect::<Vec<_>>();
     assert_eq!(ids(&utc), ids(&berlin));
 }

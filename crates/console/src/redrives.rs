@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use operate::Installation;
 use operate::dead_letters::redrive::{Redrive, RedriveReport, Watch, redrive_watched};
 use runtime::Shutdown;
+use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 use warehouse::DeadLetterFilter;
@@ -108,23 +109,14 @@ pub(crate) struct Redrives {
     jobs: Mutex<Vec<Arc<Job>>>,
     /// What runs the last one.
     task: Mutex<Option<JoinHandle<()>>>,
-    /// Whether letters are being discarded. It changes to true under the lock of `jobs` alone.
-    is_held: Arc<AtomicBool>,
+    /// Held while letters are discarded; taken under the lock of `jobs` alone.
+    discard: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What else is being carried out.
 pub(crate) enum Busy {
     Redrive(Arc<Job>),
     Discard,
-}
-
-/// While there is one, no redrive and no other discard begins.
-pub(crate) struct Held(Arc<AtomicBool>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
 }
 
 impl Redrives {
@@ -146,18 +138,17 @@ impl Redrives {
     fn is_free_of(&self, jobs: &[Arc<Job>]) -> Result<(), Busy> {
         match jobs.iter().find(|job| !job.is_over()) {
             Some(running) => Err(Busy::Redrive(Arc::clone(running))),
-            None if self.is_held.load(Ordering::Acquire) => Err(Busy::Discard),
+            None if self.discard.try_lock().is_err() => Err(Busy::Discard),
             None => Ok(()),
         }
     }
 
     /// Keeps redrives and other discards from beginning, for a discard: a redrive appends what it looked at before, and
     /// a discard in between would stand beside letters that count.
-    pub(crate) fn hold(&self) -> Result<Held, Busy> {
+    pub(crate) fn hold(&self) -> Result<OwnedMutexGuard<()>, Busy> {
         let jobs = locked(&self.jobs);
         self.is_free_of(&jobs)?;
-        self.is_held.store(true, Ordering::Release);
-        Ok(Held(Arc::clone(&self.is_held)))
+        Arc::clone(&self.discard).try_lock_owned().map_err(|_| Busy::Discard)
     }
 
     /// Starts one, unless another decision is carried out. `work` is what it does.
@@ -198,8 +189,15 @@ impl Redrives {
         Ok(job)
     }
 
-    /// Returns once the one that runs has ended, which a stop makes it do after its step; what takes too long is cut.
+    /// Returns once a discard has ended, and the redrive that runs, which a stop makes it do after its step. What takes
+    /// too long is cut.
     pub(crate) async fn finish(&self) {
+        if timeout(LAST_STEP, self.discard.lock()).await.is_err() {
+            tracing::warn!(
+                "a discard took longer than {} s and was cut: the letters that it had not reached are still open",
+                LAST_STEP.as_secs()
+            );
+        }
         let task = locked(&self.task).take();
         let Some(task) = task else { return };
         if timeout(LAST_STEP, task).await.is_err() {

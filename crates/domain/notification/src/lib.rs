@@ -11,11 +11,13 @@
 //! - Each alert that a rule sends is in exactly one bundle of each of its destinations, or recorded as silenced.
 //! - Test data goes to [`CAPTURE`] and nowhere else.
 //! - A bundle's id and contents are decided once, in one record; every retry sends those.
-//! - What was opened at a destination is ended there: a silence holds starts back, never ends.
+//! - What was opened at a destination is ended there: a silence holds starts back, never ends. The end of a start that
+//!   was never told is not told either.
 //! - A start that is held back while another alert fires is told when that is over, if it still fires then
 //!   ([`Inhibit`]).
 //! - A destination gets no more than its budget, and nothing outside its open hours: what is due then waits, and goes
-//!   as one digest. What ends something that was opened there is not held back by a budget.
+//!   as one digest; at destinations with a ticket or an incident for each key, each by itself. What ends something that
+//!   was opened there is not held back by a budget.
 //! - A report of a period is planned once for each destination ([`Planner::due_reports`]), whatever crashes and
 //!   whatever a clock says.
 //!

@@ -80,7 +80,7 @@ pub enum MessageKind {
     Alert,
     /// One that follows.
     Summary,
-    /// What it is about is over; it may have begun since the message before, too.
+    /// What it is about is over. It may also have begun since the last message.
     Resolved,
     /// What its destination did not take when it was due.
     Digest,

@@ -26,7 +26,7 @@ pub use inhibit::{is_inhibited, is_inhibitor};
 use scheduled::Sent;
 pub use scheduled::{Due, ReportText, is_report};
 use thread::OpenThread;
-use untold::{Untold, silenced_body};
+use untold::Untold;
 
 /// What belongs into one message.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,18 @@ struct Group {
     /// The key, where each has a message of its own; else the owner of the links, where the rule mentions them.
     about: String,
     test: bool,
+}
+
+impl Group {
+    /// The group of a record of `deliveries`.
+    fn of(record: &Delivery<'_>) -> Self {
+        Self {
+            rule: record.rule.clone().into_owned(),
+            destination: record.destination.clone().into_owned(),
+            about: record.group.clone().into_owned(),
+            test: record.test,
+        }
+    }
 }
 
 /// Where a group stands.
@@ -94,6 +106,12 @@ struct HeldGroup {
 pub struct UnreadableHold {
     bundle_id: String,
     reason: String,
+}
+
+impl UnreadableHold {
+    fn of(record: &Delivery<'_>, error: &serde_json::Error) -> Self {
+        Self { bundle_id: record.bundle_id.clone().into_owned(), reason: error.to_string() }
+    }
 }
 
 /// Gathers alerts into bundles.
@@ -246,12 +264,7 @@ impl Planner {
         for ((group, silence), gathered) in std::mem::take(&mut self.silenced) {
             let first = gathered.alert_ids.first().map(String::as_str).unwrap_or_default();
             let id = bundle_id(&group.destination, &group.rule, &group.about, group.test, first);
-            let mut record = self.record(&group, id, DeliveryStage::Silenced, now_ms);
-            record.error = silence.into();
-            record.first_received_at = gathered.received();
-            record.body = silenced_body(&gathered).into();
-            record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
-            records.push(record);
+            records.push(self.silenced_record(&group, id, gathered, silence, now_ms));
         }
         records.extend(self.inhibitions(now_ms));
         records.extend(self.acknowledgements(now_ms));

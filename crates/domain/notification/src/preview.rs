@@ -49,7 +49,10 @@ pub fn first_write(destination: &dyn Destination, outgoing: &Outgoing<'_>) -> Re
             },
             Step::End(Verdict::Delivered { .. }) => return Err("there is nothing to write".to_owned()),
             Step::End(
-                Verdict::Retry { error, .. } | Verdict::Rejected { error, .. } | Verdict::Refused { error, .. },
+                Verdict::Retry { error, .. }
+                | Verdict::Rejected { error, .. }
+                | Verdict::WrittenInPart { error, .. }
+                | Verdict::Refused { error, .. },
             ) => {
                 return Err(error);
             }

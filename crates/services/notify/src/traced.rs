@@ -70,6 +70,7 @@ pub(crate) fn attempted(mut span: Span, verdict: &Verdict) -> Span {
         Verdict::Delivered { status, .. } => (*status, None),
         Verdict::Retry { status, .. } => (*status, Some("to be tried again")),
         Verdict::Rejected { status, .. } => (*status, Some("the message is rejected")),
+        Verdict::WrittenInPart { status, .. } => (*status, Some("the message is written in part")),
         Verdict::Refused { status, .. } => (*status, Some("the destination refuses")),
     };
     conventions::delivered(&mut span, status, error);

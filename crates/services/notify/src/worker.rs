@@ -306,7 +306,26 @@ impl Worker {
                 self.tell(&owed, DeliveryStage::Delivered, now, status, String::new(), receipt);
             }
             Verdict::Retry { status, error, after } => self.failed(owed, order, now, status, error, after),
-            Verdict::Rejected { status, error, written } => self.reject(owed, order, now, (status, written), error),
+            Verdict::Rejected { status, error } => self.reject(owed, order, now, status, error),
+            Verdict::WrittenInPart { status, error } => {
+                self.is_well();
+                tracing::warn!(
+                    service = SERVICE,
+                    destination = self.name,
+                    owner = self.owner,
+                    bundle = owed.bundle_id,
+                    status,
+                    "the destination has a message, and not all that belongs to it: {error}"
+                );
+                self.tell(
+                    &owed,
+                    DeliveryStage::Failed,
+                    now,
+                    status,
+                    format!("written in part: {error}"),
+                    String::new(),
+                );
+            }
             Verdict::Refused { status, error } => self.stop(owed, order, now, status, error),
         }
     }
@@ -331,19 +350,16 @@ impl Worker {
 
     /// This message can never go; the destination is well, unless it rejects one after the other: then something is
     /// wrong that all messages have in common.
-    fn reject(&mut self, owed: PendingDelivery, order: u64, now: i64, (status, written): (u16, bool), error: String) {
-        match (written, status) {
-            // It has this message.
-            (true, _) => self.rejected = 0,
-            // It was not asked.
-            (false, 0) => {}
-            (false, _) => self.rejected += 1,
-        }
+    fn reject(&mut self, owed: PendingDelivery, order: u64, now: i64, status: u16, error: String) {
+        let was_asked = status > 0;
+        self.rejected += u32::from(was_asked);
         if self.rejected >= retry::REJECTED_IN_A_ROW {
             let error = format!("{error}; it has rejected {} messages in a row", self.rejected);
             return self.stop(owed, order, now, status, error);
         }
-        self.is_well();
+        if was_asked {
+            self.is_well();
+        }
         tracing::error!(
             service = SERVICE,
             destination = self.name,

@@ -215,8 +215,13 @@ pub enum Verdict {
         status: u16,
         /// What it said.
         error: String,
-        /// Whether it has the message, and refused only something that belongs to it.
-        written: bool,
+    },
+    /// It has the message, and refused something that belongs to it: to move an issue, to tie a note to a contact.
+    WrittenInPart {
+        /// The HTTP status.
+        status: u16,
+        /// What it refused.
+        error: String,
     },
     /// It takes nothing until its owner has changed something.
     Refused {
@@ -237,12 +242,12 @@ impl Verdict {
     }
 
     pub(super) fn rejected(answer: &Answer, error: impl Into<String>) -> Step {
-        Step::End(Self::Rejected { status: answer.status, error: error.into(), written: false })
+        Step::End(Self::Rejected { status: answer.status, error: error.into() })
     }
 
     /// The message is there; what was to be done with it is not.
     pub(super) fn written_in_part(answer: &Answer, error: impl Into<String>) -> Step {
-        Step::End(Self::Rejected { status: answer.status, error: error.into(), written: true })
+        Step::End(Self::WrittenInPart { status: answer.status, error: error.into() })
     }
 
     pub(super) fn refused(answer: &Answer, error: impl Into<String>) -> Step {

@@ -91,6 +91,7 @@ pub(super) fn name(verdict: &Verdict) -> &'static str {
         Verdict::Delivered { .. } => "delivered",
         Verdict::Retry { .. } => "retry",
         Verdict::Rejected { .. } => "rejected",
+        Verdict::WrittenInPart { .. } => "written in part",
         Verdict::Refused { .. } => "refused",
     }
 }

@@ -74,7 +74,8 @@ pub(crate) fn digest_line(context: &MessageContext<'_>, about: &str, alerts: &Al
     DigestLine { digested, count: alerts.count, over: alerts.is_over() }
 }
 
-/// The one message that stands for some, those with the most events first; `why` says why they come as one.
+/// The one message that stands for some: what goes on first, then by the number of events; `why` says why they come as
+/// one.
 pub(crate) fn compose_digest(
     context: &MessageContext<'_>,
     all: &AlertGroup,

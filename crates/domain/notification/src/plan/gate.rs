@@ -1,8 +1,7 @@
 //! Whether a message may go now.
 
-use event::{Alert, Delivery, DeliveryStage};
+use event::{Alert, Delivery};
 
-use super::untold::silenced_body;
 use super::{Group, Planner, State, Waiting};
 use crate::calm::Budget;
 use crate::message::instant;
@@ -110,12 +109,7 @@ impl Planner {
         let Waiting { bundle_id, held: mut gathered, new, .. } = waiting;
         gathered.merge(new);
         self.drop_untold(group, state, &gathered, &why, now_ms);
-        let mut record = self.record(group, bundle_id, DeliveryStage::Silenced, now_ms);
-        record.error = why.into();
-        record.first_received_at = gathered.received();
-        record.body = silenced_body(&gathered).into();
-        record.alert_ids = gathered.alert_ids.into_iter().map(Into::into).collect();
-        record
+        self.silenced_record(group, bundle_id, gathered, why, now_ms)
     }
 }
 

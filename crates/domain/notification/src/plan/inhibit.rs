@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use event::{Alert, Delivery, DeliveryStage, Map, Millis, Transition};
 use serde::{Deserialize, Serialize};
 
-use super::untold::silenced_body;
 use super::{Group, HeldGroup, Planner};
 use crate::group::{AlertGroup, short};
 use crate::inhibit::About;
@@ -257,19 +256,10 @@ impl Planner {
             held.alerts.add(alert);
             self.untold.forget(group, [&place.1]);
         }
-        let record = self.silenced_start(group, held, format!("{why}; this was over before"), now_ms);
+        let record =
+            self.silenced_record(group, held.bundle_id, held.alerts, format!("{why}; this was over before"), now_ms);
         self.inhibition.news.push(record);
         ends_here
-    }
-
-    /// The record of a start that was held back and is never told.
-    fn silenced_start(&self, group: &Group, held: HeldStart, why: String, now_ms: i64) -> Delivery<'static> {
-        let mut record = self.record(group, held.bundle_id, DeliveryStage::Silenced, now_ms);
-        record.error = why.into();
-        record.first_received_at = held.alerts.received();
-        record.body = silenced_body(&held.alerts).into();
-        record.alert_ids = held.alerts.alert_ids.into_iter().map(Into::into).collect();
-        record
     }
 
     /// What is to be written of it. What nothing holds back any more waits for its turn from now on.
@@ -338,7 +328,7 @@ impl Planner {
         self.look_up(group, now_ms);
         if let Some(why) = self.silenced_now(place, &held, now_ms) {
             self.note_untold(group, &place.1, &why, now_ms);
-            let record = self.silenced_start(group, held, why, now_ms);
+            let record = self.silenced_record(group, held.bundle_id, held.alerts, why, now_ms);
             self.inhibition.news.push(record);
             return;
         }

@@ -34,18 +34,11 @@ impl Planner {
     /// # Errors
     /// When a held record is not what this version writes.
     pub fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableHold> {
-        let group = Group {
-            rule: record.rule.clone().into_owned(),
-            destination: record.destination.clone().into_owned(),
-            about: record.group.clone().into_owned(),
-            test: record.test,
-        };
+        let group = Group::of(record);
         match record.stage {
             DeliveryStage::Held => {
-                let hold: HeldGroup = serde_json::from_str(&record.body).map_err(|error| UnreadableHold {
-                    bundle_id: record.bundle_id.clone().into_owned(),
-                    reason: error.to_string(),
-                })?;
+                let hold: HeldGroup =
+                    serde_json::from_str(&record.body).map_err(|error| UnreadableHold::of(record, &error))?;
                 let mut gathered = hold.gathered;
                 gathered.alert_ids = record.alert_ids.iter().map(|id| id.clone().into_owned()).collect();
                 if let Some(kept) = hold.kept {
@@ -104,7 +97,7 @@ impl Planner {
             // What was held of it is dropped.
             DeliveryStage::Silenced => {
                 self.inhibition.forget(&group, &record.bundle_id);
-                self.untold.restore(record, offset);
+                self.untold.restore(record, offset)?;
                 if let Some(state) = self.groups.get_mut(&group) {
                     state.waiting = state.waiting.take().filter(|waiting| waiting.bundle_id != record.bundle_id);
                 }

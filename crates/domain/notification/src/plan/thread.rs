@@ -30,7 +30,7 @@ pub(super) struct OpenThread {
     pub(super) firing: BTreeSet<String>,
     /// Of rules that fire on every event, without a key: the links that were told of, the first of them, hashed.
     told: BTreeSet<String>,
-    /// Those of both that the message which opened it did not name.
+    /// Those of `firing` and `told` that the opening message did not name.
     later: BTreeSet<String>,
     /// Whether the receiver was told that a person takes care of it.
     pub(super) acknowledged: bool,
@@ -145,12 +145,7 @@ impl Planner {
         if record.stage != DeliveryStage::Delivered || record.body.is_empty() {
             return;
         }
-        let group = Group {
-            rule: record.rule.clone().into_owned(),
-            destination: record.destination.clone().into_owned(),
-            about: record.group.clone().into_owned(),
-            test: record.test,
-        };
+        let group = Group::of(record);
         if let Some(open) = self.groups.get_mut(&group).and_then(|state| state.open.as_mut())
             && (open.first == record.bundle_id || open.last == record.bundle_id)
         {

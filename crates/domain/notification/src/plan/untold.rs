@@ -10,7 +10,7 @@ use event::{Alert, Delivery, DeliveryStage};
 use serde::{Deserialize, Serialize};
 
 use super::thread::OPEN_MS;
-use super::{Group, Planner, State};
+use super::{Group, Planner, State, UnreadableHold};
 use crate::group::{AlertGroup, short};
 use crate::routing::Rule;
 
@@ -72,8 +72,8 @@ impl Untold {
     pub(super) fn say(&mut self, records: &mut [Delivery<'static>], now_ms: i64) {
         let silenced = records.iter_mut().filter(|one| one.stage == DeliveryStage::Silenced && !one.body.is_empty());
         for record in silenced {
-            let Some(mut keys) = keys(record) else { continue };
-            let group = group(record);
+            let Ok(mut keys) = serde_json::from_str::<SilencedKeys>(&record.body) else { continue };
+            let group = Group::of(record);
             for (key, untold) in &mut keys.untold {
                 let known = self.0.get_mut(&(group.clone(), key.clone()));
                 *untold = known.is_some();
@@ -81,14 +81,22 @@ impl Untold {
                     *known = HeldBack { why: record.error.clone().into_owned(), at: now_ms, mark: None };
                 }
             }
-            record.body = body(&keys).into();
+            record.body = keys.body().into();
         }
     }
 
     /// Takes a committed record that says that alerts are silenced.
-    pub(super) fn restore(&mut self, record: &Delivery<'_>, offset: i64) {
-        let Some(keys) = keys(record) else { return };
-        let group = group(record);
+    ///
+    /// # Errors
+    /// When its body is not what this version writes.
+    pub(super) fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableHold> {
+        // Earlier versions wrote none, and where nothing ends there is none.
+        if record.body.is_empty() {
+            return Ok(());
+        }
+        let keys: SilencedKeys =
+            serde_json::from_str(&record.body).map_err(|error| UnreadableHold::of(record, &error))?;
+        let group = Group::of(record);
         for (key, untold) in keys.untold {
             let place = (group.clone(), key);
             match untold {
@@ -99,6 +107,7 @@ impl Untold {
                 false => drop(self.0.remove(&place)),
             }
         }
+        Ok(())
     }
 }
 
@@ -135,29 +144,30 @@ impl Planner {
     }
 }
 
-/// The body of a record about silenced alerts; empty where they have no end.
-pub(super) fn silenced_body(alerts: &AlertGroup) -> String {
-    match alerts.firing.is_empty() {
-        true => String::new(),
-        false => body(&SilencedKeys { untold: alerts.firing.clone() }),
+impl SilencedKeys {
+    #[allow(clippy::expect_used, reason = "JSON takes flags under texts; memory does not fail")]
+    fn body(&self) -> String {
+        serde_json::to_string(self).expect("keys are texts")
     }
 }
 
-#[allow(clippy::expect_used, reason = "JSON takes flags under texts; memory does not fail")]
-fn body(keys: &SilencedKeys) -> String {
-    serde_json::to_string(keys).expect("keys are texts")
-}
-
-fn keys(record: &Delivery<'_>) -> Option<SilencedKeys> {
-    // Earlier versions wrote none.
-    serde_json::from_str(&record.body).ok()
-}
-
-fn group(record: &Delivery<'_>) -> Group {
-    Group {
-        rule: record.rule.clone().into_owned(),
-        destination: record.destination.clone().into_owned(),
-        about: record.group.clone().into_owned(),
-        test: record.test,
+impl Planner {
+    /// The record of alerts that go to no place, and why.
+    pub(super) fn silenced_record(
+        &self,
+        group: &Group,
+        bundle_id: String,
+        alerts: AlertGroup,
+        why: String,
+        now_ms: i64,
+    ) -> Delivery<'static> {
+        let mut record = self.record(group, bundle_id, DeliveryStage::Silenced, now_ms);
+        record.error = why.into();
+        record.first_received_at = alerts.received();
+        if !alerts.firing.is_empty() {
+            record.body = SilencedKeys { untold: alerts.firing }.body().into();
+        }
+        record.alert_ids = alerts.alert_ids.into_iter().map(Into::into).collect();
+        record
     }
 }

@@ -200,7 +200,7 @@ fn address(text: &str) -> Result<Address, Verdict> {
 fn compose(mail: &Mail) -> Result<Vec<u8>, Verdict> {
     let failed = |error: String| {
         let error = format!("the mail cannot be written: {error}");
-        Verdict::Rejected { status: 0, error, written: false }
+        Verdict::Rejected { status: 0, error }
     };
     let mailbox = |text: &str| Ok(Mailbox::new(None, address(text)?));
     let raw =

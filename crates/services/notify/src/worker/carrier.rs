@@ -49,7 +49,7 @@ impl Carrier {
             Ok(message) => message,
             Err(error) => {
                 let error = format!("the planned message cannot be read: {error}; start the version that wrote it");
-                return Verdict::Rejected { status: 0, error, written: false };
+                return Verdict::Rejected { status: 0, error };
             }
         };
         let mut answers = Vec::new();
@@ -79,7 +79,7 @@ impl Carrier {
             }
         }
         let error = format!("the exchange came to no end in {MAX_STEPS} steps: a defect of this build");
-        Verdict::Rejected { status: 0, error, written: false }
+        Verdict::Rejected { status: 0, error }
     }
 }
 

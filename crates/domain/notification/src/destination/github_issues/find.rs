@@ -12,11 +12,10 @@ use serde_json::Value;
 use super::render::{GitHub, LABEL, judge};
 use crate::destination::{Answer, Outgoing, Request, Step, Verdict};
 
-/// Pages that are looked through: a hundred issues each of those with our label.
-const PAGES: usize = 10;
-const LABELLED: usize = 100;
-/// Of all issues, and of the comments on one. An answer of many long texts is cut, and cannot be read.
-const OTHERS: usize = 50;
+/// What a page has. An answer of many long texts is cut, and cannot be read.
+const PER_PAGE: usize = 50;
+/// Pages that are looked through: of the issues with our label, of all issues, and of the comments on one.
+const PAGES: usize = 12;
 const PAGES_OF_ALL: usize = 8;
 const PAGES_OF_COMMENTS: usize = 5;
 /// A comment is looked for from so long before the end of what it tells of, in milliseconds.
@@ -75,7 +74,7 @@ impl GitHub {
         }
         let mut labelled = false;
         for page in 1..=PAGES {
-            let answer = exchange.tell(|| self.list(&format!("labels={LABEL}&"), LABELLED, page))?;
+            let answer = exchange.tell(|| self.list(&format!("labels={LABEL}&"), page))?;
             let Value::Array(issues) = answer.json() else {
                 return Err(Verdict::retry(answer, "its list of issues cannot be read"));
             };
@@ -83,19 +82,19 @@ impl GitHub {
                 return Ok(Some(found));
             }
             labelled |= !issues.is_empty();
-            if issues.len() < LABELLED {
+            if issues.len() < PER_PAGE {
                 break;
             }
         }
         // Where labels are kept, one may be missing of late.
         for page in 1..=if labelled { 1 } else { PAGES_OF_ALL } {
-            let answer = exchange.tell(|| self.list("", OTHERS, page))?;
+            let answer = exchange.tell(|| self.list("", page))?;
             // Issues of others are many and long: a page that cannot be read loses no message.
             let Value::Array(issues) = answer.json() else { continue };
             if let Some(found) = issues.iter().find_map(|issue| found(issue, outgoing)) {
                 return Ok(Some(found));
             }
-            if issues.len() < OTHERS {
+            if issues.len() < PER_PAGE {
                 break;
             }
         }
@@ -112,19 +111,20 @@ impl GitHub {
         let by = by(outgoing);
         for page in 1..=PAGES_OF_COMMENTS {
             let answer = exchange.tell(|| self.comments(number, outgoing, page))?;
+            // A page that cannot be read loses no message; one that stands on it is written twice.
             let Value::Array(comments) = answer.json() else { continue };
             if comments.iter().any(|comment| has(comment, &by)) {
                 return Ok(true);
             }
-            if comments.len() < OTHERS {
+            if comments.len() < PER_PAGE {
                 break;
             }
         }
         Ok(false)
     }
 
-    fn list(&self, of: &str, each: usize, page: usize) -> Request {
-        let query = format!("?{of}state=all&sort=created&direction=desc&per_page={each}&page={page}");
+    fn list(&self, of: &str, page: usize) -> Request {
+        let query = format!("?{of}state=all&sort=created&direction=desc&per_page={PER_PAGE}&page={page}");
         self.request("GET", &query, None)
     }
 
@@ -134,7 +134,7 @@ impl GitHub {
         let end = outgoing.message.window.end.parse::<Timestamp>().map_or(now, Timestamp::as_millisecond).min(now);
         let since = Timestamp::from_millisecond(end.saturating_sub(BEFORE)).unwrap_or(Timestamp::UNIX_EPOCH);
         let since = since.strftime("%FT%TZ");
-        self.request("GET", &format!("/{number}/comments?since={since}&per_page={OTHERS}&page={page}"), None)
+        self.request("GET", &format!("/{number}/comments?since={since}&per_page={PER_PAGE}&page={page}"), None)
     }
 }
 

@@ -111,7 +111,7 @@ fn the_end_comments_once_and_moves_the_issue_to_done() {
     assert!(!paths(&asked).contains(&"POST /issue/WEB-7/comment".to_owned()));
     // A workflow that does not allow it.
     let (_, end) = play(&message(Resolved), "WEB-7", &[known, answer(200, "{}"), answer(201, "{}"), transitions(&["new"])]);
-    assert_eq!(name(&end), "rejected");
+    assert_eq!(name(&end), "written in part");
     let (_, nothing) = play(&message(Resolved), "", &[list(&[]), list(&[]), list(&[])]);
     assert_eq!(name(&nothing), "delivered", "what was never opened needs no closing");
 }
@@ -199,6 +199,6 @@ fn an_issue_that_cannot_be_moved_is_written_all_the_same() {
     let asks = answer(400, r#"{"errorMessages":[],"errors":{"resolution":"Resolution is required."}}"#);
     for more in [vec![transitions(&["new"])], vec![transitions(&["done"]), asks]] {
         let (_, end) = play(&message(Resolved), "WEB-7", &[&written[..], &more].concat());
-        assert!(matches!(&end, Verdict::Rejected { written: true, error, .. } if error.starts_with("WEB-7 is written")), "{end:?}");
+        assert!(matches!(&end, Verdict::WrittenInPart { error, .. } if error.starts_with("WEB-7 is written")), "{end:?}");
     }
 }

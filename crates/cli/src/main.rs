@@ -65,7 +65,7 @@ enum Command {
     Reload(reload_command::Args),
     /// Hold new messages of a rule back for a while
     Silence(switches::SilenceArgs),
-    /// Say that a message is taken care of: nothing follows it but its end
+    /// Say that a message is taken care of: of what it named, nothing follows but the end
     Ack(switches::AckArgs),
     /// Say why a delivery is not authentic, from a captured request
     Verify(verify::Args),

@@ -91,7 +91,7 @@ pub(crate) struct SilenceArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Nothing follows an acknowledged message but its end. The id stands at the foot of the message, and in \
+    after_help = "Of what an acknowledged message named, nothing follows but the end; what begins at another link or key is told. The id stands at the foot of the message, and in \
     ClickHouse: SELECT bundle_id, rule, destination FROM deliveries. Running services follow within two seconds."
 )]
 pub(crate) struct AckArgs {

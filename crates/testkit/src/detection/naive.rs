@@ -1,4 +1,5 @@
-//! What is usually done in place of learning: so many events in so long, whatever is usual for the key.
+//! What is usually done in place of learning: so many events in so long, whatever is usual for the key. It is written
+//! here again, and is not our rule of `count`: what is measured is the idea.
 
 use std::collections::VecDeque;
 

@@ -92,7 +92,7 @@ fn consequence(switch: &Switched) -> &'static str {
         (State::Pause, "destination") => {
             "Nothing is sent there, within two seconds: what comes waits, and goes as one digest."
         }
-        (State::Pause, "message") => "Nothing follows it but its end, within two seconds.",
+        (State::Pause, "message") => "Of what it named, nothing follows but the end, within two seconds.",
         (State::Pause, _) => {
             "Nothing new is sent, within two seconds; what was opened is still ended. What is held back is recorded in ClickHouse."
         }

@@ -1,14 +1,17 @@
 //! Closed days and the open rest: how a report is right at every moment and outlives its events.
 //!
-//! Closing a day computes its rows into a staging table of this attempt and swaps them in with `REPLACE PARTITION`: one atomic
-//! step, however often and by however many it is done. The same partition holds one *closing row*: when, and over how many
-//! events. So there is no second table that could disagree after a crash.
+//! Closing a day computes its rows into a staging table of this attempt and swaps them in with `REPLACE PARTITION`: one
+//! atomic step. The same partition holds one *closing row*: when, and over how many events. So no second table could
+//! disagree after a crash. Two swaps in the same moment can leave the rows of both, so each looks afterwards and
+//! swaps again ([`swap`]). What a kill leaves of that is found by its two closing rows: the day is open until it is
+//! closed again.
 //!
 //! A view serves a closed day from its table as long as `records` holds no more events of the day than were counted; a late event
 //! makes the day live until it is closed again, and so does a build to which the report's columns mean something else
 //! ([`Report::definition`]). Fewer events mean that retention or an erasure has thinned the day: it stays as it was.
 
 mod compare;
+mod swap;
 
 use clickhouse::Row;
 use serde::Deserialize;
@@ -89,10 +92,12 @@ impl Warehouse {
                 format!(
                     "SELECT '{}' AS report, now.day AS day FROM day_counts AS now \
                      LEFT JOIN ({}) AS closed ON closed.day = now.day \
-                     WHERE (now.records > closed.records OR now.records = closed.records AND closed.definition < {}){computable}",
+                     WHERE (now.records > closed.records OR now.records = closed.records \
+                     AND (closed.definition < {} OR now.day IN ({}))){computable}",
                     report.name,
                     closings(database, report),
                     report.definition,
+                    swap::twice_closed(database, report),
                 )
             })
             .collect();
@@ -194,11 +199,12 @@ impl Warehouse {
     ) -> Result<Closed, WarehouseError> {
         let what = format!("close {} of {}", day, report.name);
         let (database, on_cluster) = (self.database(side), self.on_cluster());
-        let Counts { records, closed, definition, cleared } = self.counts_of(side, layout, report, day, &what).await?;
+        let Counts { records, closed, definition, cleared, swaps } =
+            self.counts_of(side, layout, report, day, &what).await?;
         if (records < closed && again != Again::Always) || cleared {
             return Ok(Closed::Frozen { closed, records });
         }
-        if records == closed && definition >= report.definition && again == Again::WithMore {
+        if records == closed && definition >= report.definition && swaps <= 1 && again == Again::WithMore {
             return Ok(Closed::Unchanged { records });
         }
         let table = self.own_table(side, &closed_table(report));
@@ -248,7 +254,7 @@ impl Warehouse {
             self.home().rows(what, format!("SELECT max(closed_records) AS records FROM {staging}")).await?;
         let records = rows.first().map_or(0, |row| row.records);
         if records > 0 {
-            self.home().execute(what, format!("ALTER TABLE {table} REPLACE PARTITION '{day}' FROM {staging}")).await?;
+            self.swap(table, staging, day, what).await?;
         }
         Ok(records)
     }
@@ -268,7 +274,8 @@ impl Warehouse {
             "SELECT ifNull((SELECT count() FROM {database}.records WHERE outcome = 'event' AND toDate(event_time) = '{day}'), 0) \
              AS records, ifNull((SELECT max(closed_records) FROM {database}.{table} WHERE day = '{day}'), 0) AS closed, \
              ifNull((SELECT max(closed_definition) FROM {database}.{table} WHERE day = '{day}'), 0) AS definition, \
-             toBool({cleared}) AS cleared",
+             toBool({cleared}) AS cleared, \
+             ifNull((SELECT count() FROM {database}.{table} WHERE day = '{day}' AND closed_records > 0), 0) AS swaps",
             table = closed_table(report),
         );
         let rows: Vec<Counts> = self.rows(what, sql).await?;
@@ -326,6 +333,8 @@ struct Counts {
     closed: u64,
     definition: u16,
     cleared: bool,
+    /// Closing rows: two where two closed the day in the same moment and were both killed before they looked.
+    swaps: u64,
 }
 
 /// The closing rows of a report: over how many events each day was closed, and by which definition.

@@ -382,16 +382,17 @@ async fn each_day<F: Future<Output = Result<(), WarehouseError>>>(
 ) -> Result<(), KeepError> {
     let mut first = None;
     let mut failed = 0;
+    let mut unanswered = 0;
     for (side, day) in open {
-        if let Err(error) = close(side, day.clone()).await {
-            // Two in a row without an answer: it is not the day, and each further one would wait as long.
-            let is_away = matches!(error, WarehouseError::Unreachable { .. });
-            let were_away = matches!(&first, Some((_, WarehouseError::Unreachable { .. })));
+        let closed = close(side, day.clone()).await;
+        // Two in a row without an answer: it is not the day, and each further one would wait as long.
+        unanswered = if matches!(closed, Err(WarehouseError::Unreachable { .. })) { unanswered + 1 } else { 0 };
+        if let Err(error) = closed {
             failed += 1;
             first.get_or_insert((day, error));
-            if is_away && were_away {
-                break;
-            }
+        }
+        if unanswered == 2 {
+            break;
         }
     }
     match first {
@@ -473,6 +474,34 @@ mod tests {
             "{error}"
         );
         assert!(each_day(open, |_, _| std::future::ready(Ok(()))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn closing_gives_up_after_two_days_in_a_row_without_an_answer_and_not_for_two_apart() {
+        let open = |count: i8| -> Vec<_> {
+            let of = |number| OpenDay { report: "link_hourly", day: Day::constant(2026, 11, number) };
+            (1..=count).map(|number| (Side::Production, of(number))).collect()
+        };
+        let asked = std::cell::RefCell::new(Vec::new());
+        let close = |silent: &'static [i8]| {
+            let asked = &asked;
+            move |_, OpenDay { day, .. }: OpenDay| {
+                asked.borrow_mut().push(day.day());
+                std::future::ready(if silent.contains(&day.day()) {
+                    Err(WarehouseError::Unreachable {
+                        what: "close".into(),
+                        url: "http://here".into(),
+                        source: "timed out".into(),
+                    })
+                } else {
+                    Ok(())
+                })
+            }
+        };
+        each_day(open(5), close(&[1, 3, 5])).await.unwrap_err();
+        assert_eq!(asked.take(), [1, 2, 3, 4, 5]);
+        each_day(open(5), close(&[2, 3])).await.unwrap_err();
+        assert_eq!(asked.take(), [1, 2, 3]);
     }
 
     #[test]

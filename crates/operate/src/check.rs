@@ -55,6 +55,8 @@ pub struct Contents {
     pub window_hours: u64,
     /// What that window takes for [`RATE`] events a second over all lanes, in bytes.
     pub window_bytes: u64,
+    /// Lanes that share these events.
+    pub lanes: u16,
 }
 
 /// An error or a warning.
@@ -117,6 +119,7 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
                     tests: config.tests.len(),
                     window_hours: window.as_secs() / 3_600,
                     window_bytes: memory_bytes(RATE, window),
+                    lanes: config.kafka.lanes,
                 }),
             }
         }

@@ -1,8 +1,8 @@
-//! What the window store costs: `cargo run --release -p dedupe --example window_bench -- [ids] [folder]`.
+//! What the window store costs: `cargo run --release -p hookline-dedupe --example window_bench -- [ids] [folder]`.
 //!
-//! Fills a store with so many ids (10 million unless told) over twelve buckets in transactions of 2,000, as fast as it
-//! goes; then one bucket more at 500,000 ids a second, while the one before is sealed and the first expires. Prints CPU time
-//! of the lane's thread, memory, and the time to open the store again after a process that wrote to it was killed, and to
+//! Fills a store with so many ids (10 million unless told) over 72 hours in transactions of 2,000, as fast as it goes;
+//! then six hours more, two buckets, at 500,000 ids a second, while buckets are sealed and expire. Prints CPU time of the
+//! lane's thread, memory, and the time to open the store again after a process that wrote to it was killed, and to
 //! restore it from its `seen` records alone. The folder defaults to a temporary one; it takes 45 bytes an id.
 #![allow(clippy::print_stdout, reason = "a measurement prints its figures")]
 
@@ -18,8 +18,9 @@ use hookline_dedupe::{
 };
 
 const BATCH: u64 = 2_000;
-const BUCKETS: u64 = 12;
-const WINDOW_MS: u64 = BUCKETS * 6 * 3_600_000;
+/// Parts of six hours.
+const PARTS: u64 = 12;
+const WINDOW_MS: u64 = PARTS * 6 * 3_600_000;
 const ABSENT: u64 = 1_000_000;
 const PRESENT: u64 = 300_000;
 
@@ -79,7 +80,7 @@ fn main() -> Result<()> {
     );
 
     let pace = Duration::from_secs(1) * BATCH as u32 / 500_000;
-    let more = ids..ids + ids / BUCKETS;
+    let more = ids..ids + ids / PARTS;
     let (_, transactions) = insert(&mut store, marks, more.clone(), Some(pace))?;
     let [median, late, worst] = [50, 99, 100].map(|part| percentile(&transactions, part));
     println!("transaction at 500,000/s {median:.1?}, p99 {late:.1?}, worst {worst:.1?}, of {}", transactions.len());
@@ -87,7 +88,7 @@ fn main() -> Result<()> {
     println!("resident then            {} MB", resident()?.saturating_sub(memory_before) / 1_000_000);
 
     let absent: Vec<Id128> = (more.end..more.end + ABSENT).map(|key| marks.id(key)).collect();
-    let alive = ids / BUCKETS * 2..more.end;
+    let alive = ids / PARTS * 2..more.end;
     // A large odd step visits the whole window out of order.
     let present: Vec<Id128> = (0..PRESENT)
         .map(|n| {

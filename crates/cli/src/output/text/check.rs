@@ -17,7 +17,7 @@ impl Text for CheckReport {
             line!(page, "A made-up message of {rule} to {destination}, by its template:");
             text.lines().for_each(|text| line!(page, "    {}", printable(text)));
         }
-        let Some(Contents { sources, rules, destinations, tests, window_hours, window_bytes }) =
+        let Some(Contents { sources, rules, destinations, tests, window_hours, window_bytes, lanes }) =
             self.contents.as_ref().filter(|_| self.ok)
         else {
             return;
@@ -31,8 +31,10 @@ impl Text for CheckReport {
         }
         line!(
             page,
-            "The dedupe window of {window_hours} h takes up to {} MB of memory for each {RATE} events a second, over all lanes.",
-            window_bytes / 1_000_000
+            "The dedupe window of {window_hours} h takes up to {} MB of memory for each {RATE} events a second: {} MB in each of {lanes} \
+             lanes.",
+            window_bytes / 1_000_000,
+            window_bytes.div_ceil(1_000_000 * u64::from(*lanes.max(&1)))
         );
     }
 }

@@ -422,6 +422,7 @@ fn configurations_that_are_checked() {
             destinations: 1,
             window_hours: 168,
             window_bytes: 1_234_000_000,
+            lanes: 12,
         }),
     };
     snapshot!("check_fine", report);

@@ -3,8 +3,10 @@
 use std::fs;
 use std::sync::Arc;
 
+use super::beside::retire;
 use super::seal::{self, Seal};
 use super::segment::Segment;
+use super::sieve::{Tags, tag_of};
 use super::table::Table;
 use super::{Entry, StoreError};
 use crate::key::Id128;
@@ -25,38 +27,53 @@ pub(super) struct Closed {
 }
 
 pub(super) enum Index {
-    /// As it was written, until it is sealed.
-    Table(Table),
+    /// As it was written, until it is sealed and its marks are in the sieve.
+    Table(Table, Option<Seal>),
     Seal(Seal),
 }
 
 impl From<Current> for Closed {
     fn from(current: Current) -> Self {
-        Self { segment: current.segment, newest: current.newest, index: Index::Table(current.table) }
+        Self { segment: current.segment, newest: current.newest, index: Index::Table(current.table, None) }
     }
 }
 
 impl Closed {
-    /// The latest mark of an id.
-    pub(super) fn lookup(&self, id: Id128) -> Result<Option<Entry>, StoreError> {
+    /// The latest mark of an id that may be in buckets of these tags, by the sieve.
+    pub(super) fn lookup(&self, id: Id128, tags: Tags) -> Result<Option<Entry>, StoreError> {
         match &self.index {
-            Index::Table(table) => table.lookup(&self.segment, id),
-            Index::Seal(seal) => seal.lookup(&self.segment, id),
+            Index::Table(table, _) if table.may_have(id) => table.lookup(&self.segment, id),
+            Index::Seal(seal) if tags >> tag_of(self.segment.number) & 1 == 1 => seal.lookup(&self.segment, id),
+            Index::Table(..) | Index::Seal(_) => Ok(None),
+        }
+    }
+
+    /// Its table, as long as the sieve does not know its marks.
+    pub(super) fn table(&self) -> Option<&Table> {
+        match &self.index {
+            Index::Table(table, _) => Some(table),
+            Index::Seal(_) => None,
+        }
+    }
+
+    /// The sieve has its marks: if it is sealed, it needs no table any more. That is given back beside the lane.
+    pub(super) fn give_table_up(&mut self) {
+        if let Index::Table(_, seal) = &mut self.index
+            && let Some(seal) = seal.take()
+        {
+            retire(std::mem::replace(&mut self.index, Index::Seal(seal)));
         }
     }
 
     pub(super) fn marks(&self) -> u64 {
         match &self.index {
-            Index::Table(table) => table.len(),
+            Index::Table(table, _) => table.len(),
             Index::Seal(seal) => seal.marks(),
         }
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
-        match &self.index {
-            Index::Table(table) => table.memory_bytes(),
-            Index::Seal(_) => 0,
-        }
+        self.table().map_or(0, Table::memory_bytes)
     }
 
     /// Deletes its files.

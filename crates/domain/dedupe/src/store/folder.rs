@@ -9,6 +9,11 @@ use super::{StoreError, seal, segment};
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
 const IDENTITY_DRAFT: &str = "IDENTITY.new";
+/// Of the folder's files. Version 2 had the same ones, but took files more than 16 numbers behind the last for
+/// expired: it must not open a folder that may have more.
+const VERSION: u32 = 3;
+/// A version whose folders are taken over.
+const VERSION_BEFORE: u32 = 2;
 
 /// What the marks in a store belong to. With any of it changed they mean nothing, so the store is discarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +28,9 @@ pub struct Identity {
 
 impl Identity {
     /// The file's content: compared as a whole, so any other format version differs as well.
-    fn text(&self) -> String {
+    fn text(&self, version: u32) -> String {
         format!(
-            "hookline window store 2\nincarnation {}\nlane {}\nkey recipe {}\n",
+            "hookline window store {version}\nincarnation {}\nlane {}\nkey recipe {}\n",
             self.incarnation, self.lane, self.recipe_version
         )
     }
@@ -80,10 +85,15 @@ impl Folder {
         }
     }
 
+    /// Whose store it holds. One of the version before becomes one of this version.
     pub(super) fn owner(&self, identity: &Identity) -> Result<Owner, StoreError> {
         let path = self.path.join(IDENTITY);
         match fs::read(&path) {
-            Ok(bytes) if bytes == identity.text().as_bytes() => Ok(Owner::This),
+            Ok(bytes) if bytes == identity.text(VERSION).as_bytes() => Ok(Owner::This),
+            Ok(bytes) if bytes == identity.text(VERSION_BEFORE).as_bytes() => {
+                self.claim(identity)?;
+                Ok(Owner::This)
+            }
             Ok(bytes) => Ok(Owner::Other { text: String::from_utf8_lossy(&bytes).trim_end().replace('\n', ", ") }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Owner::Nobody),
             Err(error) => Err(StoreError::io("read", &path)(error)),
@@ -94,7 +104,7 @@ impl Folder {
     pub(super) fn claim(&self, identity: &Identity) -> Result<(), StoreError> {
         let (draft, path) = (self.path.join(IDENTITY_DRAFT), self.path.join(IDENTITY));
         let write = || -> io::Result<()> {
-            File::create(&draft)?.write_all(identity.text().as_bytes())?;
+            File::create(&draft)?.write_all(identity.text(VERSION).as_bytes())?;
             fs::rename(&draft, &path)
         };
         write().map_err(StoreError::io("write", &path))

@@ -14,6 +14,14 @@ const PAGE: usize = 4_096;
 
 pub(super) type Line = [u16; WORDS];
 
+/// So many bytes of zeros, none of them touched.
+pub(super) fn anonymous(bytes: usize) -> io::Result<MmapMut> {
+    let memory = MmapMut::map_anon(bytes.max(1))?;
+    // A kernel without huge pages says so, and nothing is lost by that.
+    let _ = memory.advise(Advice::HugePage);
+    Ok(memory)
+}
+
 pub(super) struct Lines {
     memory: MmapMut,
     len: usize,
@@ -22,15 +30,9 @@ pub(super) struct Lines {
 impl Lines {
     /// So many lines of zeros, all touched, so that no page fault is left for a search.
     pub(super) fn zeroed(len: usize) -> io::Result<Self> {
-        let mut memory = MmapMut::map_anon((len * LINE).max(1))?;
-        // A kernel without huge pages says so, and nothing is lost by that.
-        let _ = memory.advise(Advice::HugePage);
+        let mut memory = anonymous(len * LINE)?;
         memory.chunks_mut(PAGE).for_each(|page| page[0] = 0);
         Ok(Self { memory, len })
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -49,12 +51,6 @@ impl Lines {
     #[inline]
     pub(super) fn word(&self, at: usize, word: usize) -> u16 {
         u16::from_ne_bytes(self.memory.as_chunks::<LINE>().0[at].as_chunks().0[word])
-    }
-
-    pub(super) fn set(&mut self, at: usize, line: &Line) {
-        for (bytes, word) in self.memory.as_chunks_mut::<LINE>().0[at].as_chunks_mut().0.iter_mut().zip(line) {
-            *bytes = word.to_ne_bytes();
-        }
     }
 
     pub(super) fn set_word(&mut self, at: usize, word: usize, value: u16) {
@@ -76,9 +72,8 @@ mod tests {
     fn a_word_is_where_its_line_has_it() {
         let mut lines = Lines::zeroed(3).unwrap();
         let line: Line = std::array::from_fn(|word| word as u16 * 1_000);
-        lines.set(1, &line);
-        lines.set_word(1, 31, 7);
-        assert_eq!((lines.get(0), lines.get(2)), ([0; WORDS], [0; WORDS]));
-        assert_eq!((lines.get(1)[..31].to_vec(), lines.word(1, 31)), (line[..31].to_vec(), 7));
+        line.iter().enumerate().for_each(|(at, &word)| lines.set_word(1, at, word));
+        assert_eq!([0, 1, 2].map(|at| lines.get(at)), [[0; WORDS], line, [0; WORDS]]);
+        assert_eq!(lines.word(1, 31), 31_000);
     }
 }

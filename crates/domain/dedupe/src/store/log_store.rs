@@ -1,14 +1,15 @@
-//! The production store: a log of marks on disk, and in memory a sieve that tells where an id may be.
+//! The production store: a log of marks on disk, and in memory what tells where an id may be.
 //!
-//! An apply is one write and never waits for a disk: after a crash the store is as old as its last whole batch, and the
-//! rest is in the `seen` topic. Files are buckets of six hours of received time. A lookup asks the sieve
-//! ([`super::sieve`]: three to four bytes an id, one cache miss), which says of nearly every absent id that it is in no
-//! bucket. Where it says otherwise, the bucket knows: the one that is written to by a table in memory ([`super::table`]:
-//! eight bytes an id), a closed one by a file ([`super::seal`]). Expiry drops whole buckets; their marks are swept out of
-//! the sieve a little with every apply. Growing, sealing and deleting happen on threads beside the lane.
+//! An apply is one write and never waits for a disk: after a crash the store is as old as its last whole batch, and
+//! the rest is in the `seen` topic. Files are buckets of three hours of received time. The marks of the bucket that
+//! is written to are found by a table in memory ([`super::table`]: eight to nine bytes an id). Of the closed buckets
+//! a sieve in memory ([`super::sieve`]: less than two bytes an id) says for nearly every absent id that it is in
+//! none; where it says otherwise, a file of the bucket knows ([`super::seal`]). A bucket that was closed keeps its
+//! table until it has that file and the sieve has its marks. Expiry drops whole buckets, and the sieve is made again
+//! without them. Growing, sealing, merging and deleting happen on threads beside the lane.
 //!
-//! Received times are clocks, and clocks are set. Marks that lie ahead of everything that was marked after them expire with
-//! that. Marks that lie behind are held at least as long as they must be.
+//! Received times are clocks, and clocks are set. Marks that are ahead of everything that was marked after them
+//! expire with that. Marks that are behind are held at least as long as they must be.
 
 use std::fmt;
 use std::path::Path;
@@ -18,19 +19,23 @@ use super::bucket::{Closed, Current, expired};
 use super::folder::{Folder, Identity, Opened, Owner};
 use super::recovery::{self, Recovered};
 use super::seal::{self, Seal};
-use super::segment::{Batch, CELL, Segment, encode_batch};
-use super::sieve::{self, Sieve, Sweep, TAGS, tag_of};
+use super::segment::{Batch, CELL, encode_batch};
+use super::shard::{Spot, TAGS};
+use super::sieve::{self, Sieve, Tags};
 use super::table::{TOGETHER, Table};
 use super::upkeep::Sealing;
 use super::{Entry, Hit, SeenPosition, StoreError, WindowStore, check_order};
 use crate::key::Id128;
 
-/// Received time that one file covers: six hours, unless the window is so long that there were too many files.
-const BUCKET_MS: i64 = 6 * 60 * 60 * 1_000;
-/// Buckets of a window, besides the one that is written to, the one that expires and the one that is swept out.
+/// Received time that one file covers: three hours, unless the window is so long that there were too many files.
+const BUCKET_MS: u64 = 3 * 60 * 60 * 1_000;
+/// Buckets of a window, besides the one that is written to, the one that expires and the one that leaves the sieve.
 const MOST_BUCKETS: u64 = TAGS - 3;
+/// Of a store that is not told for how long it keeps marks: three days.
+const USUAL_WINDOW_MS: u64 = 72 * 60 * 60 * 1_000;
 /// Cells have 32-bit numbers. A file that reaches this is closed before its time.
 const MOST_CELLS: u64 = 1 << 32;
+
 /// The window store on disk, one per lane.
 pub struct LogStore {
     pub(super) sieve: Sieve,
@@ -38,34 +43,34 @@ pub struct LogStore {
     pub(super) closed: Vec<Closed>,
     pub(super) current: Option<Current>,
     pub(super) position: Option<SeenPosition>,
-    pub(super) bucket_ms: i64,
+    /// For how long marks are kept, and how much of that is one bucket.
+    pub(super) window_ms: u64,
+    pub(super) bucket_ms: u64,
     /// What was received before this has been allowed to go.
     pub(super) expired_before: i64,
-    /// The sieve has no marks of files before this one.
-    pub(super) swept_to: u64,
-    /// The sweep under way, and the first file when it began.
-    pub(super) sweep: Option<(Sweep, u64)>,
     /// Ids that the bucket which is written to may come to hold: as many as the one before.
     pub(super) expected_ids: u64,
     pub(super) most_cells: u64,
     /// A larger table for the bucket that is written to, with the cell that it has reached.
     pub(super) growth: Option<Beside<(Table, u64)>>,
-    /// A larger or smaller shard of the sieve.
-    pub(super) reshape: Option<Beside<sieve::Built>>,
+    /// A shard of the sieve with other marks.
+    pub(super) merge: Option<Beside<sieve::Built>>,
     pub(super) sealing: Option<Sealing>,
     pub(super) reaper: Option<Beside<()>>,
     /// The error after which memory and disk may disagree.
     pub(super) broken: Option<String>,
     /// The batch being written.
     pub(super) batch: Vec<u8>,
+    /// Where ids are that are looked up together.
+    spots: Vec<Spot>,
     /// Last, so that the folder stays locked until everything else is dropped.
     pub(super) folder: Folder,
 }
 
 impl LogStore {
-    /// Opens the store in a folder of its own, which is created if need be. Memory is prepared for `expected_ids` in the
-    /// bucket that is written to, or for what the folder holds in it if that is more; beyond that it grows beside the
-    /// lane. A million ids take 9 MB.
+    /// Opens the store in its own folder, which is created if need be. Memory is prepared for `expected_ids` in
+    /// the bucket that is written to, or for what the folder holds in it if that is more; beyond that it grows beside
+    /// the lane. A million ids take 9 MB.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if somebody holds the folder, or the folder cannot be read or written.
@@ -94,34 +99,30 @@ impl LogStore {
     }
 
     fn over(folder: Folder, recovered: Recovered, expected_ids: u64) -> Self {
-        let first = (recovered.closed.first().map(|bucket| &bucket.segment))
-            .or(recovered.current.as_ref().map(|current| &current.segment));
-        let swept_to = first.map_or(0, |segment| segment.number);
         Self {
             sieve: recovered.sieve,
             closed: recovered.closed,
             current: recovered.current,
             position: recovered.position,
+            window_ms: USUAL_WINDOW_MS,
             bucket_ms: BUCKET_MS,
             expired_before: i64::MIN,
-            swept_to,
-            sweep: None,
             expected_ids,
             most_cells: MOST_CELLS,
             growth: None,
-            reshape: None,
+            merge: None,
             sealing: None,
             reaper: None,
             broken: None,
             batch: Vec::new(),
+            spots: Vec::new(),
             folder,
         }
     }
 
-    /// Says for how long marks are kept, in milliseconds: for more than three days, buckets are longer than six hours.
+    /// Says for how long marks are kept, in milliseconds: for more than 87 hours, buckets are longer than three hours.
     pub fn set_window(&mut self, longest_ms: u64) {
-        let buckets = longest_ms.div_ceil(BUCKET_MS as u64).div_ceil(MOST_BUCKETS).clamp(1, 1 << 20);
-        self.bucket_ms = BUCKET_MS * buckets as i64;
+        (self.window_ms, self.bucket_ms) = (longest_ms, bucket_for(longest_ms));
     }
 
     /// Deletes the store's files and releases the folder: for a store that fell out of step with its lane.
@@ -151,8 +152,10 @@ impl LogStore {
     #[must_use]
     pub fn memory_for(per_second: u64, window_ms: u64) -> u64 {
         let ids = |ms: u64| per_second.saturating_mul(ms) / 1_000;
-        let bucket = ids(BUCKET_MS as u64);
-        Sieve::memory_for(ids(window_ms) + bucket) + 2 * Table::memory_for(bucket) + Seal::memory_to_build(bucket)
+        let bucket = ids(bucket_for(window_ms));
+        Sieve::memory_for(ids(window_ms) + bucket, bucket)
+            + 2 * Table::memory_for(bucket)
+            + Seal::memory_to_build(bucket)
     }
 
     /// Waits for what threads beside the lane are doing, so that measurements and tests find it done.
@@ -161,7 +164,7 @@ impl LogStore {
     /// It failed, which makes the store unusable.
     pub fn settle(&mut self) -> Result<(), StoreError> {
         self.usable()?;
-        let settled = self.adopt_seal().and_then(|()| self.adopt_growth()).and_then(|()| self.adopt_shape());
+        let settled = self.finish_closed().and_then(|()| self.adopt_growth());
         settled.inspect_err(|error| self.give_up(error))?;
         self.reaped()
     }
@@ -171,9 +174,9 @@ impl LogStore {
     /// # Errors
     /// The system has no memory for that.
     pub fn expect(&mut self, marks: u64) -> Result<(), StoreError> {
-        if self.sieve.is_empty() && self.reshape.is_none() {
-            self.expected_ids = self.expected_ids.max(marks / MOST_BUCKETS);
-            self.sieve = Sieve::with_room(marks).map_err(StoreError::Memory)?;
+        if self.sieve.is_empty() && self.merge.is_none() {
+            self.expected_ids = self.expected_ids.max(marks / self.buckets());
+            self.sieve = Sieve::for_marks(marks).map_err(StoreError::Memory)?;
         }
         Ok(())
     }
@@ -189,7 +192,7 @@ impl LogStore {
     fn append(&mut self, entries: &[Entry], position: SeenPosition) -> Result<(), StoreError> {
         let newest = entries.iter().map(|entry| entry.received_at).max();
         let marks = entries.len() as u64;
-        if self.must_turn(marks + 1) || self.is_time_to_turn(newest) && self.may_turn() {
+        if self.must_turn(marks + 1) || self.is_time_to_turn(newest) && self.may_turn()? {
             self.turn()?;
         }
         self.make_room(marks)?;
@@ -199,7 +202,6 @@ impl LogStore {
             let first_cell = segment.end() + 1;
             segment.set_end(first_cell + marks);
             let batch = Batch { position, first_cell, cells: self.batch[CELL..].as_chunks().0 };
-            self.sieve.fill(segment.number, &batch);
             table.fill(segment, &batch)?;
             *held = (*held).max(newest);
             self.position = Some(position);
@@ -207,21 +209,19 @@ impl LogStore {
         self.tend()
     }
 
-    fn find(&self, id: Id128) -> Result<Option<Hit>, StoreError> {
-        let tags = self.sieve.tags(id);
-        if tags == 0 {
-            return Ok(None);
-        }
-        let may_be_in = |segment: &Segment| tags >> tag_of(segment.number) & 1 == 1;
-        let mut found = None;
-        if let Some(current) = self.current.as_ref().filter(|current| may_be_in(&current.segment)) {
-            found = current.table.lookup(&current.segment, id)?;
-        }
-        for bucket in self.closed.iter().rev().filter(|bucket| may_be_in(&bucket.segment)) {
-            if found.is_some() {
-                break;
+    /// Looks an id up that may be in closed buckets of these tags.
+    fn find(&self, id: Id128, tags: Tags) -> Result<Option<Hit>, StoreError> {
+        let mut found = match &self.current {
+            Some(current) if current.table.may_have(id) => current.table.lookup(&current.segment, id)?,
+            _ => None,
+        };
+        if tags != 0 || self.unsieved().is_some() {
+            for bucket in self.closed.iter().rev() {
+                if found.is_some() {
+                    break;
+                }
+                found = bucket.lookup(id, tags)?;
             }
-            found = bucket.lookup(id)?;
         }
         Ok(found.map(|entry| Hit { offset: entry.offset, received_at: entry.received_at }))
     }
@@ -239,16 +239,26 @@ impl LogStore {
     }
 }
 
+/// Received time of one bucket, for marks that are kept for so long, milliseconds.
+fn bucket_for(window_ms: u64) -> u64 {
+    BUCKET_MS * window_ms.div_ceil(BUCKET_MS).div_ceil(MOST_BUCKETS).clamp(1, 1 << 20)
+}
+
 impl WindowStore for LogStore {
     fn lookup(&mut self, ids: &[Id128], out: &mut Vec<Option<Hit>>) -> Result<(), StoreError> {
         self.usable()?;
         out.clear();
         out.reserve(ids.len());
         for ids in ids.chunks(TOGETHER) {
-            ids.iter().for_each(|&id| self.sieve.touch(id));
-            for &id in ids {
-                out.push(self.find(id).inspect_err(|error| self.give_up(error))?);
+            let table = self.current.as_ref().map(|current| &current.table);
+            for table in [table, self.unsieved()].into_iter().flatten() {
+                ids.iter().for_each(|&id| table.touch(id));
             }
+            let mut spots = std::mem::take(&mut self.spots);
+            let found = (ids.iter().zip(self.sieve.tags(ids, &mut spots)))
+                .try_for_each(|(&id, tags)| self.find(id, tags).map(|hit| out.push(hit)));
+            self.spots = spots;
+            found.inspect_err(|error| self.give_up(error))?;
         }
         Ok(())
     }
@@ -325,7 +335,7 @@ mod tests {
         store.lookup(&ids, &mut hits).unwrap();
         assert!(hits.iter().zip(0..).all(|(hit, offset)| hit.is_some_and(|hit| hit.offset == offset)));
         // As many files as the sieve can tell apart.
-        let error = (1_000..2_000).step_by(10).find_map(|first| apply(&mut store, first).err());
-        assert!(matches!(error, Some(StoreError::Full { files: 16, .. })), "{error:?}");
+        let error = (1_000..4_000).step_by(10).find_map(|first| apply(&mut store, first).err());
+        assert!(matches!(error, Some(StoreError::Full { files: 32, .. })), "{error:?}");
     }
 }

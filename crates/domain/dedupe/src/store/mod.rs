@@ -4,7 +4,9 @@
 //! lost, discarded or left behind at any time: reading the rest of `seen` makes it whole again.
 
 mod beside;
+mod bits;
 mod bucket;
+mod filling;
 mod folder;
 mod lines;
 mod log_store;
@@ -12,6 +14,7 @@ mod memory;
 mod recovery;
 mod seal;
 mod segment;
+mod shard;
 mod sieve;
 mod table;
 mod upkeep;

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::beside::{Cancel, Stop};
 use super::bucket::{Closed, Current, Index};
+use super::filling::Filling;
 use super::seal::{self, Seal};
 use super::segment::{Batch, CELL, Segment, decode_entry};
-use super::sieve::{Sieve, TAGS};
+use super::shard::TAGS;
+use super::sieve::Sieve;
 use super::table::Table;
 use super::{SeenPosition, StoreError};
 
@@ -27,7 +29,7 @@ pub(super) struct Recovered {
 impl Recovered {
     /// What an empty folder holds.
     pub(super) fn nothing(room: u64) -> Result<Self, StoreError> {
-        let sieve = Sieve::with_room(room).map_err(StoreError::Memory)?;
+        let sieve = Sieve::for_marks(room).map_err(StoreError::Memory)?;
         Ok(Self { sieve, closed: Vec::new(), current: None, position: None, dropped_bytes: 0 })
     }
 }
@@ -47,17 +49,22 @@ pub(super) fn recover(files: &[(u64, PathBuf)], expected_ids: u64) -> Result<Rec
         sizes.push(fs::metadata(path).map_err(StoreError::io("inspect", path))?.len());
     }
     let cells = |bytes: u64| bytes / CELL as u64;
-    let mut recovered = Recovered::nothing(expected_ids.max(sizes.iter().copied().map(cells).sum()))?;
+    let mut recovered = Recovered::nothing(0)?;
+    let Some((_, first)) = files.first() else { return Ok(recovered) };
+    let mut filling = Filling::for_marks(expected_ids.max(sizes.iter().copied().map(cells).sum()), first)?;
     let mut damaged = false;
     for (at, ((number, path), &bytes)) in files.iter().zip(&sizes).enumerate() {
         let room = (at + 1 == files.len()).then(|| expected_ids.max(cells(bytes)));
-        let kept = if damaged { 0 } else { recover_file(&mut recovered, *number, path, bytes, room)? };
+        let kept = if damaged { 0 } else { recover_file(&mut recovered, &mut filling, *number, path, bytes, room)? };
         if kept == 0 {
             delete(path)?;
         }
         // A file may be empty altogether, and then later ones do not follow either.
         damaged |= kept < bytes || kept == 0;
         recovered.dropped_bytes += bytes - kept;
+    }
+    if let (Some(first), Some(last)) = (recovered.closed.first(), recovered.closed.last()) {
+        recovered.sieve = filling.finish(&(first.segment.number..last.segment.number + 1))?;
     }
     Ok(recovered)
 }
@@ -70,6 +77,7 @@ fn delete(log: &Path) -> Result<(), StoreError> {
 /// Reads one file and cuts it off where it is damaged. Gives the bytes kept, 0 if the file as a whole does not belong.
 fn recover_file(
     recovered: &mut Recovered,
+    filling: &mut Filling,
     number: u64,
     path: &Path,
     bytes: u64,
@@ -86,8 +94,13 @@ fn recover_file(
         segment.set_end(batch.first_cell + batch.cells.len() as u64);
         position = Some(batch.position);
         newest = newest.max(batch.cells.iter().map(|cell| decode_entry(cell).received_at).max());
-        recovered.sieve.fill(number, &batch);
-        table.as_mut().map_or(Ok(()), |table| table.fill(&segment, &batch))
+        match &mut table {
+            Some(table) => table.fill(&segment, &batch),
+            None => {
+                filling.fill(number, &batch);
+                Ok(())
+            }
+        }
     })?;
     let kept = segment.end() * CELL as u64;
     if kept < bytes {

@@ -18,6 +18,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,8 @@ const LINE: usize = CHECKSUM_AT + 4;
 const FILL: u64 = 22;
 /// Written at once.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Lines that are laid out at once, 5 MB: of a larger bucket the log is read once for each so many.
+const PART: usize = 1 << 15;
 
 #[derive(Clone, Copy)]
 struct Line {
@@ -93,57 +96,28 @@ pub(super) struct Seal {
 }
 
 impl Seal {
-    /// Reads a closed log file twice, and writes its seal.
+    /// Reads a closed log file, and writes its seal.
     pub(super) fn build(segment: &Segment, cancel: &Cancel) -> Result<Self, Stop> {
-        let homes = Homes((segment.end() / FILL) as usize + 1);
-        let mut ranks = vec![0_u32; homes.0];
-        let mut marks = 0;
-        segment.scan_whole(Segment::first_batch(), |batch| {
-            cancel.check()?;
-            batch.cells.iter().for_each(|cell| ranks[homes.of(id_of(cell))] += 1);
-            marks += batch.cells.len() as u64;
-            Ok::<_, Stop>(())
-        })?;
-        let firsts = arrange(&mut ranks);
-        let mut lines = vec![Line::EMPTY; firsts.len()];
-        segment.scan_whole(Segment::first_batch(), |batch| {
-            cancel.check()?;
-            for (entry, cell) in batch.cells.iter().zip(batch.first_cell..) {
-                let id = id_of(entry);
-                let mut at = homes.of(id);
-                let rank = ranks[at];
-                ranks[at] += 1;
-                while firsts[at + 1] <= rank {
-                    at += 1;
-                }
-                let way = (rank - firsts[at]) as usize;
-                lines[at].prints[way] = print(id);
-                lines[at].cells[way] = cell as u32;
-            }
-            Ok::<_, Stop>(())
-        })?;
-        cancel.check()?;
-        let header =
-            Header { number: segment.number, log_cells: segment.end(), marks, homes, lines: lines.len() as u64 };
-        Ok(Self::write(segment, header, &lines)?)
-    }
-
-    fn write(segment: &Segment, header: Header, lines: &[Line]) -> Result<Self, StoreError> {
-        let (path, draft) = (path_of(segment), segment.path.with_extension("seal.new"));
-        let write = || -> io::Result<File> {
-            let file = File::options().read(true).write(true).create(true).truncate(true).open(&draft)?;
-            let mut out = BufWriter::with_capacity(CHUNK_BYTES, &file);
-            out.write_all(&header.encode())?;
-            for line in lines {
-                out.write_all(&line.encode())?;
-            }
-            out.flush()?;
-            drop(out);
-            file.sync_data()?;
-            fs::rename(&draft, &path)?;
-            Ok(file)
+        let layout = Layout::of(segment, cancel)?;
+        let header = Header {
+            number: segment.number,
+            log_cells: segment.end(),
+            marks: layout.end().into(),
+            homes: layout.homes,
+            lines: layout.firsts.len() as u64,
         };
-        let file = write().map_err(StoreError::io("write", &draft))?;
+        let (path, draft) = (path_of(segment), segment.path.with_extension("seal.new"));
+        let failed = |error| StoreError::io("write", &draft)(error);
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&draft).map_err(failed)?;
+        let mut out = BufWriter::with_capacity(CHUNK_BYTES, &file);
+        out.write_all(&header.encode()).map_err(failed)?;
+        for first in (0..layout.firsts.len()).step_by(PART) {
+            let lines = layout.lines(segment, first..layout.firsts.len().min(first + PART), cancel)?;
+            lines.iter().try_for_each(|line| out.write_all(&line.encode())).map_err(failed)?;
+        }
+        cancel.check()?;
+        out.flush().and_then(|()| file.sync_data()).and_then(|()| fs::rename(&draft, &path)).map_err(failed)?;
+        drop(out);
         Ok(Self { header, path, file })
     }
 
@@ -174,7 +148,8 @@ impl Seal {
 
     /// Bytes of memory that sealing so many marks takes.
     pub(super) fn memory_to_build(marks: u64) -> u64 {
-        marks.div_ceil(FILL) * (size_of::<Line>() + 8) as u64
+        let lines = marks.div_ceil(FILL);
+        lines * 12 + lines.min(PART as u64) * size_of::<Line>() as u64
     }
 
     /// The latest mark of an id.
@@ -208,6 +183,66 @@ impl Seal {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(damaged()),
             Err(error) => Err(StoreError::io("read", &self.path)(error)),
         }
+    }
+}
+
+/// Which marks are in which line. A mark has a rank: how many are before it, by their homes and then by their cells.
+struct Layout {
+    homes: Homes,
+    /// Rank of the first mark of each home, and of the end.
+    ranks: Vec<u32>,
+    /// Rank of the first mark of each line; the last line is empty.
+    firsts: Vec<u32>,
+}
+
+impl Layout {
+    fn of(segment: &Segment, cancel: &Cancel) -> Result<Self, Stop> {
+        let homes = Homes((segment.end() / FILL) as usize + 1);
+        let mut ranks = vec![0; homes.0];
+        segment.scan_whole(Segment::first_batch(), |batch| {
+            cancel.check()?;
+            batch.cells.iter().for_each(|cell| ranks[homes.of(id_of(cell))] += 1);
+            Ok::<_, Stop>(())
+        })?;
+        let firsts = arrange(&mut ranks);
+        ranks.extend(firsts.last());
+        Ok(Self { homes, ranks, firsts })
+    }
+
+    /// How many marks there are.
+    fn end(&self) -> u32 {
+        self.ranks[self.homes.0]
+    }
+
+    /// Reads the log for some of the lines.
+    fn lines(&self, segment: &Segment, which: Range<usize>, cancel: &Cancel) -> Result<Vec<Line>, Stop> {
+        let mut lines = vec![Line::EMPTY; which.len()];
+        let ours = self.firsts[which.start]..self.firsts.get(which.end).copied().unwrap_or(self.end());
+        let mut next = self.ranks.clone();
+        segment.scan_whole(Segment::first_batch(), |batch| {
+            cancel.check()?;
+            for (entry, cell) in batch.cells.iter().zip(batch.first_cell..) {
+                let id = id_of(entry);
+                let home = self.homes.of(id);
+                if self.ranks[home] >= ours.end || self.ranks[home + 1] <= ours.start {
+                    continue;
+                }
+                let rank = next[home];
+                next[home] += 1;
+                if !ours.contains(&rank) {
+                    continue;
+                }
+                let mut at = home.max(which.start);
+                while self.firsts[at + 1] <= rank {
+                    at += 1;
+                }
+                let way = (rank - self.firsts[at]) as usize;
+                lines[at - which.start].prints[way] = print(id);
+                lines[at - which.start].cells[way] = cell as u32;
+            }
+            Ok::<_, Stop>(())
+        })?;
+        Ok(lines)
     }
 }
 

@@ -1,15 +1,16 @@
-//! The index of a bucket that is written to: a hash table from ids to cells in 64-byte lines. One cache miss tells that an
-//! id is absent.
+//! The index of a bucket that is written to: a hash table from ids to cells in 64-byte lines. One cache miss tells
+//! that an id is absent.
 //!
-//! A line holds ten entries of a 16-bit tag and a 32-bit cell. An entry goes into the line its id hashes to (its home)
-//! or, if that is full, into one of the next seven; the tag carries that distance in 3 bits and 13 further bits of the
-//! id. A line that an entry passed over is marked, so that a search stops at the first line nobody passed. What finds no
-//! room within the distance goes into a small map, which only a search that crossed eight passed-over lines ever asks.
+//! A line holds ten entries of a 16-bit tag and a 32-bit cell. An entry goes into the line its id hashes to (its
+//! home) or, if that is full, into one of the next seven; the tag carries that distance in 3 bits and 13 further bits
+//! of the id. A line that an entry passed over is marked, so that a search stops at the first line that no entry passed.
+//! What finds no room within the distance goes into a small map, which only a search that crossed eight passed-over
+//! lines ever asks.
 //!
 //! The table does not know ids, only their tags: the caller confirms every candidate cell against the full id.
 //!
-//! A table does not grow: a larger one is built from the log on a thread beside the lane, while this one goes on filling,
-//! and then takes its place.
+//! A table does not grow: a larger one is built from the log on a thread beside the lane, while this one goes on
+//! filling, and then takes its place.
 
 use std::io;
 
@@ -26,8 +27,8 @@ const WAYS: usize = 10;
 const MAX_DISTANCE: usize = 7;
 const PRINT_BITS: u32 = 13;
 
-/// Entries a line holds on average, in tenths: when a table is built, when a larger one is begun, and when the lane waits
-/// for that one. Lines have room for ten.
+/// Entries a line holds on average, in tenths: when a table is built, when a larger one is begun, and when the lane
+/// waits for that one. Lines have room for ten.
 const BUILT_FILL: u64 = 70;
 const GROW_FILL: u64 = 85;
 const MOST_FILL: u64 = 93;
@@ -124,6 +125,15 @@ impl Table {
     fn mark(&mut self, segment: &Segment, id: Id128, cell: u32) -> Result<(), StoreError> {
         let homes = self.homes;
         self.insert(id, cell, |cell| Ok(segment.entry(cell.into(), |held| alike(homes, held, id))?.id == id))
+    }
+
+    /// Whether an id may be in it. Nearly always one that is absent is not, and to know that takes two dozen
+    /// instructions.
+    #[inline]
+    pub(super) fn may_have(&self, id: Id128) -> bool {
+        let line = self.lines.get(self.homes.of(id));
+        // Words that are no tags may look like one, which costs a search.
+        line[PASSED] != 0 || line.iter().fold(false, |any, &word| any | (word == tag(id, 0)))
     }
 
     /// The latest mark of an id.
@@ -283,6 +293,7 @@ mod tests {
                 insert(&mut table, &owners, id, cell);
                 model.insert(id, cell);
                 prop_assert_eq!(table.len(), model.len() as u64);
+                prop_assert!(table.may_have(id));
             }
             for home in 0..8 {
                 for print in 0..40 {

@@ -1,4 +1,4 @@
-//! What a log store does besides: turning to a new file, growing, sealing, sweeping, deleting.
+//! What a log store does besides: turning to a new file, growing, sealing, merging, deleting.
 
 use std::sync::Arc;
 
@@ -8,11 +8,8 @@ use super::bucket::{Closed, Current, Index};
 use super::log_store::LogStore;
 use super::seal::Seal;
 use super::segment::Segment;
-use super::sieve::{self, Sweep, TAGS, tag_of};
+use super::shard::TAGS;
 use super::table::Table;
-
-/// Lines of the sieve swept with each apply while buckets have been dropped: 256 KiB, some 50 µs.
-const SWEEP_LINES: usize = 4_096;
 
 /// A closed bucket being sealed.
 pub(super) struct Sealing {
@@ -30,7 +27,7 @@ impl LogStore {
     /// not to where everything has expired already), or what is in the current one has all expired.
     pub(super) fn is_time_to_turn(&self, newest: Option<i64>) -> bool {
         let Some(held) = self.current.as_ref().and_then(|current| current.newest) else { return false };
-        let bucket_of = |received_at: i64| received_at.div_euclid(self.bucket_ms);
+        let bucket_of = |received_at: i64| received_at.div_euclid(self.bucket_ms as i64);
         held < self.expired_before
             || newest.is_some_and(|newest| {
                 let (held, next) = (bucket_of(held), bucket_of(newest));
@@ -39,11 +36,24 @@ impl LogStore {
     }
 
     /// Whether the sieve can tell one more file from those that it has marks of. If not, the current one goes on.
-    pub(super) fn may_turn(&mut self) -> bool {
-        while self.next_number() - self.swept_to >= TAGS && self.swept_to < self.front() {
-            self.sweep_some();
+    pub(super) fn may_turn(&mut self) -> Result<bool, StoreError> {
+        let has_tag = |store: &Self| store.next_number() < store.sieve.from() + TAGS;
+        if !has_tag(self) {
+            // It may still have marks of files that are gone.
+            self.finish_closed()?;
         }
-        self.next_number() - self.swept_to < TAGS
+        Ok(has_tag(self))
+    }
+
+    /// Buckets of a window.
+    pub(super) fn buckets(&self) -> u64 {
+        self.window_ms.div_ceil(self.bucket_ms).max(1)
+    }
+
+    /// The table of the bucket before the one that is written to, as long as the sieve does not know its marks. No
+    /// other closed bucket has one.
+    pub(super) fn unsieved(&self) -> Option<&Table> {
+        self.closed.last().and_then(Closed::table)
     }
 
     pub(super) fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
@@ -65,18 +75,20 @@ impl LogStore {
         if let Some(growth) = self.growth.take() {
             growth.leave();
         }
-        if !self.may_turn() {
+        if !self.may_turn()? {
             return Err(StoreError::Full { folder: self.folder.path.clone(), files: self.closed.len() + 1 });
         }
-        // Six hours ago, unless `seen` is being read back.
-        self.adopt_seal()?;
+        // That was hours ago, unless `seen` is being read back.
+        self.finish_closed()?;
         let number = self.next_number();
         let segment = Arc::new(Segment::create(&self.folder.path, number, self.position)?);
         // At first: the table of the bucket before is still there.
         let room = if self.current.is_none() { self.expected_ids } else { 0 };
         let begun = Current { segment, newest: None, table: Table::with_room(room).map_err(StoreError::Memory)? };
         if let Some(before) = self.current.replace(begun) {
-            self.expected_ids = before.table.len();
+            // A lane that was silent for a whole window may stay so.
+            let is_gone = before.newest.is_some_and(|newest| newest < self.expired_before);
+            self.expected_ids = if is_gone { 0 } else { before.table.len() };
             let segment = Arc::clone(&before.segment);
             self.closed.push(before.into());
             let number = segment.number;
@@ -86,8 +98,8 @@ impl LogStore {
         Ok(())
     }
 
-    /// Waits until there is room for so many ids more. A lane at its ordinary pace never waits: growth begins long before.
-    /// Reading `seen` back may be faster than the threads beside it.
+    /// Waits until there is room for so many ids more. A lane at its ordinary pace never waits: growth begins long
+    /// before. Reading `seen` back may be faster than the threads beside it.
     pub(super) fn make_room(&mut self, more: u64) -> Result<(), StoreError> {
         while let Some(current) = &self.current
             && !current.table.has_room_for(more)
@@ -96,12 +108,6 @@ impl LogStore {
                 self.grow(more)?;
             }
             self.adopt_growth()?;
-        }
-        while let Some(shard) = self.sieve.without_room_for(more) {
-            if self.reshape.is_none() {
-                self.shape(shard, more)?;
-            }
-            self.adopt_shape()?;
         }
         Ok(())
     }
@@ -114,69 +120,25 @@ impl LogStore {
         if self.growth.as_ref().is_some_and(Beside::is_finished) {
             self.adopt_growth()?;
         }
-        if self.reshape.as_ref().is_some_and(Beside::is_finished) {
-            self.adopt_shape()?;
+        if self.merge.as_ref().is_some_and(Beside::is_finished) {
+            self.adopt_merge()?;
         }
-        self.sweep_some();
-        if self.reshape.is_none()
-            && let Some(shard) = self.sieve.out_of_shape(self.expected_ids)
-        {
-            self.shape(shard, 0)?;
-        }
+        self.merge_next()?;
         let Some(Current { table, .. }) = &self.current else { return Ok(()) };
-        let expects_more = self.sealing.is_none() && table.is_built_for_less_than(self.expected_ids);
+        let expects_more = self.unsieved().is_none() && table.is_built_for_less_than(self.expected_ids);
         if self.growth.is_none() && (expects_more || table.is_crowded()) {
             self.grow(0)?;
         }
         Ok(())
     }
 
-    /// Begins to build a shard of the sieve anew.
-    pub(super) fn shape(&mut self, shard: usize, more: u64) -> Result<(), StoreError> {
-        let segments: Vec<Arc<Segment>> = self.segments().cloned().collect();
-        let room = self.sieve.marks(shard, more);
-        let build = move |cancel: &_| sieve::build(&segments, shard, room, cancel);
-        self.reshape = Some(Beside::start("window-shape", &self.folder.path, build)?);
-        Ok(())
-    }
-
-    /// Waits for the shard that is being built, adds what was written meanwhile, and puts it in its place.
-    pub(super) fn adopt_shape(&mut self) -> Result<(), StoreError> {
-        let Some(reshape) = self.reshape.take() else { return Ok(()) };
-        let Some(mut built) = reshape.wait()? else { return Ok(()) };
-        if self.next_number() - built.front > TAGS {
-            return Ok(()); // it took so long that files have the tags of files that it has marks of
-        }
-        built.add(self.segments(), || Ok::<_, StoreError>(()))?;
-        if built.front < self.front() {
-            // Buckets were dropped while it was built: it has marks of theirs, perhaps behind the sweep's back.
-            self.swept_to = self.swept_to.min(built.front);
-            self.sweep = None;
-        }
-        retire(self.sieve.replace(built.which, built.shard));
-        Ok(())
-    }
-
-    /// Sweeps some lines if the sieve has marks of buckets that were dropped.
-    pub(super) fn sweep_some(&mut self) {
-        let front = self.front();
-        if self.sweep.is_none() && self.swept_to < front {
-            self.sweep = Some((Sweep::default(), front));
-        }
-        if let Some((next, began)) = self.sweep.take() {
-            let dead = (self.swept_to..front).fold(0, |dead, number| dead | 1 << tag_of(number));
-            match self.sieve.sweep(next, SWEEP_LINES, dead) {
-                Some(next) => self.sweep = Some((next, began)),
-                None => self.swept_to = began,
-            }
-        }
-    }
-
     /// Begins to build a larger table.
     pub(super) fn grow(&mut self, more: u64) -> Result<(), StoreError> {
         let Some(Current { segment, table, .. }) = &self.current else { return Ok(()) };
-        let expected = if self.sealing.is_none() { self.expected_ids } else { 0 };
-        let room = table.larger(more).max(expected);
+        let (larger, expected) = (table.larger(more), self.expected_ids);
+        // Two whole tables at a time only when it has to be, and none that is larger than it is likely to be filled.
+        let suffices = expected > table.len() + table.len() / 8 + more;
+        let room = if suffices && self.unsieved().is_some() { larger.min(expected) } else { larger.max(expected) };
         let segment = Arc::clone(segment);
         let grow = move |cancel: &_| Table::build(&segment, room, cancel);
         self.growth = Some(Beside::start("window-growth", &self.folder.path, grow)?);
@@ -193,14 +155,54 @@ impl LogStore {
         Ok(())
     }
 
-    /// Waits for the seal that is being made, and puts it in the place of its bucket's table.
-    pub(super) fn adopt_seal(&mut self) -> Result<(), StoreError> {
-        let Some(Sealing { number, seal }) = self.sealing.take() else { return Ok(()) };
-        let Some(seal) = seal.wait()? else { return Ok(()) };
-        if let Some(bucket) = self.closed.iter_mut().find(|bucket| bucket.segment.number == number) {
-            retire(std::mem::replace(&mut bucket.index, Index::Seal(seal)));
+    /// Waits for the seal that is being made.
+    fn adopt_seal(&mut self) -> Result<(), StoreError> {
+        let Some(Sealing { number, seal: beside }) = self.sealing.take() else { return Ok(()) };
+        let Some(made) = beside.wait()? else { return Ok(()) };
+        if let Some(bucket) = self.closed.iter_mut().find(|bucket| bucket.segment.number == number)
+            && let Index::Table(_, seal) = &mut bucket.index
+        {
+            *seal = Some(made);
         }
         Ok(())
+    }
+
+    /// Begins to make the next shard of the sieve that lacks marks of closed files or has some of files that are
+    /// gone. First a bucket is sealed.
+    fn merge_next(&mut self) -> Result<(), StoreError> {
+        if self.merge.is_some() || self.sealing.is_some() {
+            return Ok(());
+        }
+        let (front, expected) = (self.front(), self.expected_ids.saturating_mul(self.buckets()));
+        let closed = self.closed.iter().map(|bucket| &bucket.segment);
+        let plan = self.sieve.plan(closed, front, expected).map_err(StoreError::Memory)?;
+        if let Some(plan) = plan {
+            self.merge = Some(Beside::start("window-merge", &self.folder.path, move |cancel| plan.build(cancel))?);
+        } else if let Some(bucket) = self.closed.last_mut() {
+            bucket.give_table_up();
+        }
+        Ok(())
+    }
+
+    /// Waits for the shard that is being made, and puts it in its place.
+    fn adopt_merge(&mut self) -> Result<(), StoreError> {
+        let Some(merge) = self.merge.take() else { return Ok(()) };
+        let Some(built) = merge.wait()? else { return Ok(()) };
+        retire(self.sieve.adopt(built));
+        Ok(())
+    }
+
+    /// Waits until all closed buckets are sealed and the sieve has their marks, and none of buckets that are gone.
+    pub(super) fn finish_closed(&mut self) -> Result<(), StoreError> {
+        self.adopt_seal()?;
+        self.adopt_merge()?;
+        loop {
+            self.merge_next()?;
+            if self.merge.is_none() {
+                return Ok(());
+            }
+            self.adopt_merge()?;
+        }
     }
 
     /// Deletes buckets beside the lane: freeing gigabytes of page cache takes time.
@@ -220,14 +222,14 @@ impl LogStore {
         self.reaper.take().map_or(Ok(()), |reaper| reaper.wait().map(drop))
     }
 
-    /// Ends the threads beside the lane, whatever came of them: a table or a seal that was not finished is not missed, and
-    /// a file that could not be deleted is found again when the folder is next opened.
+    /// Ends the threads beside the lane, whatever came of them: a table or a seal that was not finished is not
+    /// missed, and a file that could not be deleted is found again when the folder is next opened.
     pub(super) fn stop_threads(&mut self) {
         if let Some(growth) = self.growth.take() {
             growth.stop();
         }
-        if let Some(reshape) = self.reshape.take() {
-            reshape.stop();
+        if let Some(merge) = self.merge.take() {
+            merge.stop();
         }
         if let Some(sealing) = self.sealing.take() {
             sealing.seal.stop();

@@ -45,7 +45,7 @@ fn fill(store: &mut LogStore) -> (Option<SeenPosition>, Vec<Entry>, SeenPosition
     loop {
         let key = store.position().map_or(0, |position| position.raw_hi);
         // Odd sizes, so that what is left of the room is not a whole number of batches.
-        let (entries, position) = transaction(store.position(), key..key + 37 + key % 11, key as i64 * 10_000);
+        let (entries, position) = transaction(store.position(), key..key + 37 + key % 11, key as i64 * 5_000);
         match store.apply(&entries, position) {
             Ok(()) => {}
             Err(error) => {
@@ -54,7 +54,7 @@ fn fill(store: &mut LogStore) -> (Option<SeenPosition>, Vec<Entry>, SeenPosition
                 let held = store.position();
                 if held == Some(position) {
                     let key = position.raw_hi;
-                    let (entries, position) = transaction(held, [key], key as i64 * 10_000);
+                    let (entries, position) = transaction(held, [key], key as i64 * 5_000);
                     return (held, entries, position);
                 }
                 return (held, entries, position);

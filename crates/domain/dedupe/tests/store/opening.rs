@@ -28,6 +28,23 @@ fn a_store_of_another_lane_incarnation_or_recipe_is_discarded_and_says_so() {
     }
 }
 
+/// The other way round it must not: that version deletes files that are more than 16 numbers behind the last.
+#[test]
+fn a_store_of_the_version_before_is_taken_over_and_refused_by_it_from_then_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(folder.path());
+    let held = apply(&mut store, 0..10, HOUR);
+    drop(store);
+    let path = folder.path().join("IDENTITY");
+    let ours = fs::read_to_string(&path).unwrap();
+    let before = ours.replace("window store 3\n", "window store 2\n");
+    assert_ne!(ours, before);
+    fs::write(&path, before).unwrap();
+    let (store, opened) = open(folder.path());
+    assert_eq!((opened, store.position()), (Opened::Reused { dropped_bytes: 0 }, Some(held)));
+    assert_eq!(fs::read_to_string(&path).unwrap(), ours);
+}
+
 #[test]
 fn a_folder_of_log_files_without_an_identity_is_discarded() {
     let folder = tempfile::tempdir().unwrap();

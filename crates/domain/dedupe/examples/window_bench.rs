@@ -1,8 +1,8 @@
 //! What the window store costs: `cargo run --release -p hookline-dedupe --example window_bench -- [ids] [folder]`.
 //!
 //! Fills a store with so many ids (10 million unless told) over 72 hours in transactions of 2,000, as fast as it goes;
-//! then six hours more, two buckets, at 500,000 ids a second, while buckets are sealed and expire. Prints CPU time of the
-//! lane's thread, memory, and the time to open the store again after a process that wrote to it was killed, and to
+//! then six hours more, two buckets, at 500,000 ids a second, while buckets are sealed and expire. Prints CPU time of
+//! the lane's thread, memory, and the time to open the store again after a process that wrote to it was killed, and to
 //! restore it from its `seen` records alone. The folder defaults to a temporary one; it takes 45 bytes an id.
 #![allow(clippy::print_stdout, reason = "a measurement prints its figures")]
 

@@ -204,15 +204,7 @@ async fn speaks_http2(stream: &TcpStream) -> std::io::Result<bool> {
 
 /// Raises this process's limit of open files as far as it may, and says how many connections fit in it.
 pub(crate) fn room_for_connections(wanted: usize) -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
-        if setrlimit(Resource::Nofile, raised).is_ok() {
-            limit = raised;
-        }
-    }
-    let files = limit.current.unwrap_or(u64::MAX);
+    let files = runtime::raise_file_limit();
     let room = usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2)).unwrap_or(usize::MAX);
     if room < wanted {
         tracing::warn!(

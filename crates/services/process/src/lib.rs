@@ -100,6 +100,8 @@ pub fn start(
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
+    // A window has up to 60 files open in each lane.
+    runtime::raise_file_limit();
     let metrics = metrics::ProcessMetrics::new(telemetry, &settings.decisions.current().pipeline)?;
     let gauges = references::Gauges::new(telemetry)?;
     let [taken_up, refused] = gauges.of("catalogue");

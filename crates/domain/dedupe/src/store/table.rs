@@ -3,7 +3,7 @@
 //!
 //! A line holds ten entries of a 16-bit tag and a 32-bit cell. An entry goes into the line its id hashes to (its
 //! home) or, if that is full, into one of the next seven; the tag carries that distance in 3 bits and 13 further bits
-//! of the id. A line that an entry passed over is marked, so that a search stops at the first line that no entry passed.
+//! of the id. A line that an entry passed over is marked, so that a search stops at the first line that none passed.
 //! What finds no room within the distance goes into a small map, which only a search that crossed eight passed-over
 //! lines ever asks.
 //!

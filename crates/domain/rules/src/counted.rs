@@ -3,8 +3,11 @@
 use event::{Alert, AlertId, Millis, Signal};
 
 use crate::codec::{Reader, Writer};
-use crate::evaluator::threshold::{Arrival, KeyState, KeyTransition, Threshold, window};
-use crate::key_table::KeyTable;
+use crate::counted_minute::Counted;
+use crate::evaluator::threshold::{KeyState, KeyTransition, Threshold, window};
+use crate::key_table::{KeyTable, Likely};
+use crate::learned::Added;
+use crate::open_counts::OpenCounts;
 use crate::state::{Change, StateKey, StatePart};
 
 /// The first bytes of a key's record: kind and version.
@@ -22,7 +25,14 @@ pub(crate) struct CountedRule {
     /// The end of the last pane that was evaluated.
     closed: Option<i64>,
     /// The keys of production data, and of test data: the same key in both has nothing in common.
-    keys: [KeyTable<KeyState>; 2],
+    keys: [Keys; 2],
+}
+
+#[derive(Default)]
+struct Keys {
+    table: KeyTable<KeyState>,
+    /// The panes that have not closed.
+    open: OpenCounts,
 }
 
 impl CountedRule {
@@ -50,12 +60,12 @@ impl CountedRule {
 
     /// How many keys are known.
     pub(crate) fn len(&self) -> usize {
-        self.keys.iter().map(KeyTable::len).sum()
+        self.keys.iter().map(|keys| keys.table.len()).sum()
     }
 
     /// How many keys a snapshot would write now.
     pub(crate) fn unsaved(&self) -> usize {
-        self.keys.iter().map(KeyTable::unsaved).sum()
+        self.keys.iter().map(|keys| keys.table.unsaved()).sum()
     }
 
     /// What has passed, in milliseconds, after a restart.
@@ -63,26 +73,31 @@ impl CountedRule {
         self.closed = passed.map(|passed| self.threshold.closed_at(passed));
     }
 
-    /// Adds a signal. Whether its pane was open.
-    pub(crate) fn add(&mut self, lane: u16, signal: &Signal<'_>) -> bool {
-        let (threshold, closed) = (&self.threshold, self.closed);
-        let keys = &mut self.keys[usize::from(signal.test)];
-        let id = keys.id(signal.key.as_ref(), KeyState::default);
-        let Some(state) = keys.get_mut(id) else { return true };
-        let arrival = state.add(threshold, closed, lane, signal);
-        if arrival == Arrival::InTime {
-            // The timer was set with the first match of the pane, at the latest.
-            keys.touch(id);
-            return true;
-        }
+    /// Looks the key of a signal up, to be added soon.
+    pub(crate) fn likely(&self, signal: &Signal<'_>) -> Likely {
+        self.keys[usize::from(signal.test)].table.likely(signal.key.as_ref())
+    }
+
+    /// Adds a signal.
+    pub(crate) fn add(&mut self, likely: Likely, lane: u16, signal: &Signal<'_>) -> Added {
+        // Nothing was received before 1970.
+        let pane = self.threshold.closed_at(signal.pane.0.max(0));
+        let Keys { table, open } = &mut self.keys[usize::from(signal.test)];
+        let Some(closed) = self.closed.filter(|closed| pane < *closed) else {
+            open.add(table, likely, pane, lane, signal);
+            return Added::InTime;
+        };
         // What came late changes the windows that are to be evaluated next.
-        let next = closed.map_or(i64::MIN, |closed| closed.saturating_add(threshold.pane_ms));
-        let of_pane = threshold.closed_at(signal.pane.0.max(0)).saturating_add(threshold.pane_ms);
-        keys.touch(id);
-        if let Some(at) = timer(next.max(of_pane)) {
-            keys.wake_by(id, at);
+        let next = closed.saturating_add(self.threshold.pane_ms);
+        let id = table.found(likely, signal.key.as_ref(), KeyState::default).id;
+        if let Some(state) = table.get_mut(id) {
+            state.add_late(&self.threshold, closed, pane, lane, signal);
         }
-        arrival == Arrival::First
+        table.touch(id);
+        if let Some(at) = timer(next) {
+            table.timers.wake_by(id, at);
+        }
+        Added::Late
     }
 
     /// Evaluates every pane that ends by `passed` and was not evaluated yet.
@@ -91,26 +106,78 @@ impl CountedRule {
         if self.closed.is_some_and(|closed| closed >= to) {
             return;
         }
-        // A key that is due has nothing to say of windows that ended before: else it had been due then.
         let from = self.closed.replace(to);
-        let threshold = self.threshold;
         let mut keys = std::mem::take(&mut self.keys);
+        let mut earlier = Vec::new();
         for (test, keys) in [false, true].into_iter().zip(&mut keys) {
-            while let Some(id) = keys.due(timer(to).unwrap_or(u32::MAX)) {
-                let Some((key, state)) = keys.named_mut(id) else { continue };
-                let differs = state.close(&threshold, from, to, |turn| tell(self.alert(key, test, turn)));
-                if state.is_over(&threshold, to) {
-                    keys.remove(id);
-                    continue;
+            while let Some(pane) = keys.open.first_before(to) {
+                let closed = keys.open.take_first();
+                let is_last = keys.open.first_before(to).is_none();
+                for (id, counted) in closed.keys() {
+                    if let Some(state) = keys.table.get_mut(id) {
+                        state.take(pane, from == Some(pane), &counted);
+                    }
+                    if is_last {
+                        self.walk(keys, id, test, from, to, &mut tell);
+                    } else {
+                        earlier.push(id);
+                    }
                 }
-                let wakes = state.wakes(&threshold, to);
-                if differs {
-                    keys.touch(id);
-                }
-                keys.wake(id, timer(wakes));
+                keys.open.put_back(closed);
             }
+            for id in earlier.drain(..) {
+                // It may have been in the last pane too.
+                if keys.table.get_mut(id).is_some_and(|state| state.is_asked()) {
+                    self.walk(keys, id, test, from, to, &mut tell);
+                }
+            }
+            self.walk_due(keys, test, from, to, &mut tell);
         }
         self.keys = keys;
+    }
+
+    /// Evaluates the keys that must be although nothing came.
+    fn walk_due(
+        &self,
+        keys: &mut Keys,
+        test: bool,
+        from: Option<i64>,
+        to: i64,
+        tell: &mut impl FnMut(Alert<'static>),
+    ) {
+        while let Some(id) = keys.table.timers.due(timer(to).unwrap_or(u32::MAX)) {
+            let Some(state) = keys.table.get_mut(id) else { continue };
+            // Timers are set once and not moved when more comes: its time may be later by now.
+            match from.filter(|_| !state.is_asked()).map(|from| state.wakes(&self.threshold, from)) {
+                Some(at) if at > to => keys.table.timers.wake(id, timer(at)),
+                _ => self.walk(keys, id, test, from, to, tell),
+            }
+        }
+    }
+
+    /// Evaluates a key. It has nothing to say of windows that ended before `from`: else it had been due then.
+    fn walk(
+        &self,
+        keys: &mut Keys,
+        id: u32,
+        test: bool,
+        from: Option<i64>,
+        to: i64,
+        tell: &mut impl FnMut(Alert<'static>),
+    ) {
+        let Keys { table, open } = keys;
+        let Some((key, state)) = table.named_mut(id) else { return };
+        let differs = state.close(&self.threshold, from, to, |turn| tell(self.alert(key, test, turn)));
+        let is_over = state.is_over(&self.threshold, to);
+        if is_over && open.of_key(id).next().is_none() {
+            return table.remove(id);
+        }
+        // A pane that is open evaluates its keys when it closes.
+        let wakes = if is_over { None } else { timer(state.wakes(&self.threshold, to)) };
+        table.timers.walked(id, timer(to).unwrap_or(u32::MAX), wakes);
+        if differs {
+            table.touch(id);
+        }
     }
 
     fn alert(&self, key: &str, test: bool, turn: KeyTransition) -> Alert<'static> {
@@ -139,16 +206,17 @@ impl CountedRule {
 
     /// What has changed since the last call.
     pub(crate) fn snapshot(&mut self, changes: &mut Vec<Change>) {
-        for (test, keys) in [false, true].into_iter().zip(&mut self.keys) {
+        for (test, Keys { table, open }) in [false, true].into_iter().zip(&mut self.keys) {
             let (name, memory) = (&self.name, &self.memory);
             let record = |key: &str| StateKey::of(name, memory, key, test).encode();
-            keys.take_changed(|_, key, state| {
+            table.take_changed(|id, key, state| {
                 let mut value = Writer(Vec::with_capacity(512));
                 value.0.extend_from_slice(&HEAD);
-                state.write(&mut value);
+                state.write(|| open.of_key(id), &mut value);
+                open.is_saved(id);
                 changes.push(Change { key: record(key), value: Some(value.0) });
             });
-            changes.extend(keys.take_removed().map(|key| Change { key: record(&key), value: None }));
+            changes.extend(table.take_removed().map(|key| Change { key: record(&key), value: None }));
         }
     }
 
@@ -157,15 +225,19 @@ impl CountedRule {
         if key.part != StatePart::Present || !value.starts_with(&HEAD) {
             return None;
         }
-        let state = KeyState::read(&mut Reader(value.get(HEAD.len()..)?))?;
+        let mut state = KeyState::read(&mut Reader(value.get(HEAD.len()..)?))?;
+        let Keys { table, open } = &mut self.keys[usize::from(key.test)];
+        let id = table.id(key.key, KeyState::default);
+        for (pane, count, sample) in state.take_open(self.closed.unwrap_or(i64::MIN)) {
+            // Events that came late are told apart by rules that learn alone.
+            open.restore(pane, id, &Counted { count, late: 0, sample: sample.by_ref() });
+        }
         // The rule may have changed: each key is evaluated once.
         let next = self.closed.map(|closed| closed.saturating_add(self.threshold.pane_ms));
         let next = next.unwrap_or_else(|| state.wakes(&self.threshold, i64::MIN));
-        let keys = &mut self.keys[usize::from(key.test)];
-        let id = keys.id(key.key, KeyState::default);
-        *keys.get_mut(id)? = state;
-        keys.is_stored(id);
-        keys.wake(id, timer(next));
+        *table.get_mut(id)? = state;
+        table.is_stored(id);
+        table.timers.wake(id, timer(next));
         Some(())
     }
 }

@@ -1,5 +1,5 @@
-//! A minute that has not closed, of a rule that tells nothing apart within a key: the keys with events in it, in the
-//! order in which they came.
+//! A pane that has not closed, of a rule that tells nothing apart within a key: the keys with events in it, in the order
+//! in which they came.
 //!
 //! Counts are packed closely, and the events that an alert may name stand one behind the other: a signal for a key that
 //! is there touches 24 bytes, and one for another key makes no allocation.
@@ -16,47 +16,63 @@ pub(crate) struct CountedMinute {
     counts: Vec<KeyCount>,
     /// Positions in `counts`.
     places: HashTable<u32>,
-    /// What is told of an event of each, behind its length.
+    /// What is told of an event of each, behind its length, each from a multiple of [`UNIT`] on.
     samples: Vec<u8>,
 }
 
+/// Samples begin at multiples of 4 bytes, so 32 bits reach 16 GiB.
+const UNIT: usize = 4;
+
 struct KeyCount {
-    id: u32,
-    count: u32,
+    count: u64,
     late: u32,
+    id: u32,
+    /// Where its sample begins, in [`UNIT`]s.
+    sample: u32,
     /// The lane of the sample.
     lane: u16,
-    /// Where its sample begins.
-    sample: usize,
+    /// The next snapshot writes it.
+    is_unsaved: bool,
 }
 
 /// What came of a key.
 #[derive(Clone, Copy)]
 pub(crate) struct Counted<'m> {
-    pub(crate) count: u32,
+    pub(crate) count: u64,
     pub(crate) late: u32,
     pub(crate) sample: SampleRef<'m>,
 }
 
+/// Where a signal was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Added {
+    pub(crate) at: u32,
+    /// Whether the key was not known to be unsaved.
+    pub(crate) was_saved: bool,
+}
+
 impl CountedMinute {
-    /// Adds a signal of a key.
-    pub(crate) fn add(&mut self, id: u32, lane: u16, signal: &Signal<'_>) {
-        let [count, late] = [signal.count, signal.late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
-        let place = self.place(id);
-        let Some(known) = place.and_then(|place| self.counts.get_mut(place)) else {
+    /// Adds a signal of a key that was counted at `before` in the last pane, or in this one.
+    pub(crate) fn add(&mut self, id: u32, before: u32, lane: u16, signal: &Signal<'_>) -> Added {
+        let late = u32::try_from(signal.late).unwrap_or(u32::MAX);
+        let is_there = self.counts.get(before as usize).is_some_and(|one| one.id == id);
+        let at = if is_there { Some(before) } else { self.place(id) };
+        let Some((at, known)) = at.and_then(|at| Some((at, self.counts.get_mut(at as usize)?))) else {
             let sample = self.append(|bytes| sample::append(signal, bytes));
-            self.insert(KeyCount { id, count, late, lane, sample });
-            return;
+            let at = self.insert(KeyCount { id, count: signal.count, late, lane, sample, is_unsaved: true });
+            return Added { at, was_saved: true };
         };
-        known.count = known.count.saturating_add(count);
+        known.count = known.count.saturating_add(signal.count);
         known.late = known.late.saturating_add(late);
+        let was_saved = !std::mem::replace(&mut known.is_unsaved, true);
         if lane < known.lane {
             known.lane = lane;
             let sample = self.append(|bytes| sample::append(signal, bytes));
-            if let Some(known) = place.and_then(|place| self.counts.get_mut(place)) {
+            if let Some(known) = self.counts.get_mut(at as usize) {
                 known.sample = sample;
             }
         }
+        Added { at, was_saved }
     }
 
     /// Adds what was stored of a key. Of several the first goes.
@@ -66,11 +82,18 @@ impl CountedMinute {
         }
         let Counted { count, late, sample: SampleRef { lane, bytes } } = *stored;
         let sample = self.append(|samples| samples.extend_from_slice(bytes));
-        self.insert(KeyCount { id, count, late, lane, sample });
+        self.insert(KeyCount { id, count, late, lane, sample, is_unsaved: false });
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<Counted<'_>> {
-        Some(self.shown(self.counts.get(self.place(id)?)?))
+        Some(self.shown(self.counts.get(self.place(id)? as usize)?))
+    }
+
+    /// A snapshot has the key as it is.
+    pub(crate) fn is_saved(&mut self, id: u32) {
+        if let Some(one) = self.place(id).and_then(|at| self.counts.get_mut(at as usize)) {
+            one.is_unsaved = false;
+        }
     }
 
     /// All keys, in the order in which they came.
@@ -78,7 +101,7 @@ impl CountedMinute {
         self.counts.iter().map(|one| (one.id, self.shown(one)))
     }
 
-    /// An empty minute in the same memory, unless that is far more than was needed.
+    /// An empty pane in the same memory, unless that is far more than was needed.
     pub(crate) fn emptied(mut self) -> Self {
         if self.samples.capacity() / 4 > self.samples.len() || self.counts.capacity() / 4 > self.counts.len() {
             return Self::default();
@@ -90,15 +113,15 @@ impl CountedMinute {
     }
 
     fn shown<'m>(&'m self, one: &KeyCount) -> Counted<'m> {
-        let begins = one.sample + 4;
-        let length = self.samples.get(one.sample..begins).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let begins = one.sample as usize * UNIT + 4;
+        let length = self.samples.get(begins - 4..begins).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
         let length = length.map_or(0, u32::from_le_bytes) as usize;
         let bytes = self.samples.get(begins..begins + length).unwrap_or_default();
         Counted { count: one.count, late: one.late, sample: SampleRef { lane: one.lane, bytes } }
     }
 
     /// Appends a sample, and says where it begins.
-    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+    fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u32 {
         let begins = self.samples.len();
         self.samples.extend_from_slice(&[0; 4]);
         write(&mut self.samples);
@@ -106,21 +129,23 @@ impl CountedMinute {
         if let Some(place) = self.samples.get_mut(begins..begins + 4) {
             place.copy_from_slice(&length.to_le_bytes());
         }
-        begins
+        self.samples.resize(self.samples.len().next_multiple_of(UNIT), 0);
+        u32::try_from(begins / UNIT).unwrap_or(u32::MAX)
     }
 
-    fn insert(&mut self, one: KeyCount) {
-        let place = u32::try_from(self.counts.len()).unwrap_or(u32::MAX);
+    fn insert(&mut self, one: KeyCount) -> u32 {
+        let at = u32::try_from(self.counts.len()).unwrap_or(u32::MAX);
         let hashed = spread(u64::from(one.id));
         self.counts.push(one);
         let counts = &self.counts;
-        let of = |place: &u32| counts.get(*place as usize).map_or(0, |one| spread(u64::from(one.id)));
-        self.places.insert_unique(hashed, place, of);
+        let of = |at: &u32| counts.get(*at as usize).map_or(0, |one| spread(u64::from(one.id)));
+        self.places.insert_unique(hashed, at, of);
+        at
     }
 
-    fn place(&self, id: u32) -> Option<usize> {
-        let is_it = |place: &u32| self.counts.get(*place as usize).is_some_and(|one| one.id == id);
-        self.places.find(spread(u64::from(id)), is_it).map(|place| *place as usize)
+    fn place(&self, id: u32) -> Option<u32> {
+        let is_it = |at: &u32| self.counts.get(*at as usize).is_some_and(|one| one.id == id);
+        self.places.find(spread(u64::from(id)), is_it).copied()
     }
 }
 
@@ -133,12 +158,29 @@ mod tests {
     }
 
     #[test]
+    fn a_count_takes_twenty_four_bytes() {
+        assert_eq!(size_of::<KeyCount>(), 24);
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_it_was_counted_before_and_is_unsaved_once() {
+        let mut minute = CountedMinute::default();
+        for (id, before, at, was_saved) in [(7, u32::MAX, 0, true), (9, 0, 1, true), (7, 1, 0, false), (9, 1, 1, false)] {
+            assert_eq!(minute.add(id, before, 0, &signal(1, "a")), Added { at, was_saved });
+        }
+        minute.is_saved(9);
+        assert!(minute.add(9, 0, 0, &signal(1, "a")).was_saved && !minute.add(7, 0, 0, &signal(1, "a")).was_saved);
+        assert_eq!(minute.keys().map(|(id, one)| (id, one.count)).collect::<Vec<_>>(), [(7, 3), (9, 3)]);
+    }
+
+    #[test]
     fn counts_add_up_and_the_first_of_the_smallest_lane_is_named() {
         let mut minute = CountedMinute::default();
         for (id, lane, count, sample) in
             [(7, 2, 3, "a"), (9, 0, 1, "b"), (7, 1, 4, "c"), (7, 1, 5, "d"), (7, 2, 1, "e")]
         {
-            minute.add(id, lane, &signal(count, sample));
+            let before = if id == 7 { 0 } else { 1 };
+            minute.add(id, before, lane, &signal(count, sample));
         }
         let seen: Vec<_> =
             minute.keys().map(|(id, one)| (id, one.count, one.late, one.sample.owned().told().0)).collect();

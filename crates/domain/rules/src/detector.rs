@@ -9,9 +9,13 @@ use jiff::tz::TimeZone;
 
 use crate::Glob;
 use crate::counted::CountedRule;
+use crate::key_table::Likely;
 use crate::learned::{Added, LearnedRule};
 use crate::state::{Change, StateKey, UnreadableState};
 use crate::watermark::WatermarkTracker;
+
+/// Signals of a rule that are looked up before the first of them is counted.
+const AT_ONCE: usize = 16;
 
 /// What a batch led to.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -25,6 +29,16 @@ pub struct BatchResult {
     pub late: u64,
     /// Signals whose facet is not told apart: their key has no room for another one. What they say of it is left out.
     pub crowded: u64,
+}
+
+impl BatchResult {
+    fn note(&mut self, added: Added) {
+        match added {
+            Added::InTime => {}
+            Added::Late => self.late += 1,
+            Added::NotToldApart => self.crowded += 1,
+        }
+    }
 }
 
 /// An alert, and whether anybody may hear of it.
@@ -108,26 +122,8 @@ impl Detector {
     /// # Errors
     /// When the batch comes from a lane that does not exist. Nothing is taken then.
     pub fn take(&mut self, batch: &SignalBatch<'_>) -> Result<BatchResult, ForeignLane> {
-        if usize::from(batch.lane) >= self.lanes.count() {
-            return Err(ForeignLane { lane: batch.lane, lanes: self.lanes.count() });
-        }
         let mut taken = BatchResult::default();
-        // Signals of a rule mostly stand together.
-        let mut last: Option<(&str, &str, Option<Place>)> = None;
-        for signal in &batch.signals {
-            let (rule, version) = (signal.rule.as_ref(), signal.rule_version.as_ref());
-            let place = match last {
-                Some((name, of, place)) if (name, of) == (rule, version) => place,
-                _ => self.place(rule, version),
-            };
-            last = Some((rule, version, place));
-            match place.and_then(|place| self.add(place, batch.lane, signal)) {
-                Some(Added::InTime) => {}
-                Some(Added::Late) => taken.late += 1,
-                Some(Added::NotToldApart) => taken.crowded += 1,
-                None => taken.unknown += 1,
-            }
-        }
+        self.count(batch.lane, &batch.signals, &mut taken)?;
         // A lane that has not read anything yet knows no time, and says 0.
         if batch.watermark.0 > 0 {
             self.lanes.hear(batch.lane, batch.watermark.0);
@@ -136,6 +132,29 @@ impl Detector {
             self.close(passed, &mut taken.findings);
         }
         Ok(taken)
+    }
+
+    /// Counts signals of a lane that says no time: they wait for a batch that closes their panes. What became of them is
+    /// added to `taken`.
+    ///
+    /// # Errors
+    /// When there is no such lane. Nothing is taken then.
+    pub fn count(&mut self, lane: u16, signals: &[Signal<'_>], taken: &mut BatchResult) -> Result<(), ForeignLane> {
+        if usize::from(lane) >= self.lanes.count() {
+            return Err(ForeignLane { lane, lanes: self.lanes.count() });
+        }
+        // Signals of a rule mostly stand together.
+        let mut rest = signals;
+        while let Some(first) = rest.first() {
+            let of_rule = |signal: &&Signal<'_>| (&signal.rule, &signal.rule_version) == (&first.rule, &first.rule_version);
+            let (signals, after) = rest.split_at(rest.iter().take(AT_ONCE).take_while(of_rule).count());
+            rest = after;
+            match self.place(&first.rule, &first.rule_version) {
+                Some(place) => self.add(place, lane, signals, taken),
+                None => taken.unknown += signals.len() as u64,
+            }
+        }
+        Ok(())
     }
 
     /// The rule of that name and version, if it counts.
@@ -148,13 +167,25 @@ impl Detector {
         (known == version).then_some(place)
     }
 
-    /// Adds a signal of a rule.
-    fn add(&mut self, place: Place, lane: u16, signal: &Signal<'_>) -> Option<Added> {
+    /// Adds at most [`AT_ONCE`] signals of a rule. Their keys are looked up first: the processor waits for the memory of
+    /// all of them at once.
+    fn add(&mut self, place: Place, lane: u16, signals: &[Signal<'_>], taken: &mut BatchResult) {
+        let mut likely = [Likely::default(); AT_ONCE];
         match place {
             Place::Counted(at) => {
-                Some(if self.counted.get_mut(at)?.add(lane, signal) { Added::InTime } else { Added::Late })
+                let Some(rule) = self.counted.get_mut(at) else { return };
+                likely.iter_mut().zip(signals).for_each(|(likely, signal)| *likely = rule.likely(signal));
+                for (likely, signal) in likely.into_iter().zip(signals) {
+                    taken.note(rule.add(likely, lane, signal));
+                }
             }
-            Place::Learned(at) => Some(self.learned.get_mut(at)?.add(lane, signal)),
+            Place::Learned(at) => {
+                let Some(rule) = self.learned.get_mut(at) else { return };
+                likely.iter_mut().zip(signals).for_each(|(likely, signal)| *likely = rule.likely(signal));
+                for (likely, signal) in likely.into_iter().zip(signals) {
+                    taken.note(rule.add(likely, lane, signal));
+                }
+            }
         }
     }
 

@@ -1,14 +1,15 @@
 //! The keys of a rule by name: what is known of each, which have changed, and when each must be walked.
 //!
-//! A key costs 4 bytes beside its state, 5 to 10 in the index, and its name. A key that is due is found without looking
-//! at the others.
+//! A key costs 4 bytes beside its state, 23 to 34 in the index, and its name.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::DefaultHashBuilder;
 
+use crate::key_index::KeyIndex;
 use crate::names::{Name, Names};
+use crate::timers::Timers;
 
 /// A key.
 struct Slot<S> {
@@ -16,21 +17,34 @@ struct Slot<S> {
     state: S,
 }
 
-/// Keys and what is known of them. Times are in minutes or in seconds since 1970, as the rule counts them.
+/// Keys and what is known of them.
 pub(crate) struct KeyTable<S> {
     /// Keyed anew for each table: names come from outside.
     hasher: DefaultHashBuilder,
-    ids: HashTable<u32>,
+    index: KeyIndex,
     names: Names,
     slots: Vec<Slot<S>>,
     free: Vec<u32>,
-    /// The time for which the timer of a key is set, of keys that have one.
-    wakes: HashMap<u32, u32, Spread>,
-    /// Time → keys that must be walked then.
-    timers: BTreeMap<u32, Vec<u32>>,
+    pub(crate) timers: Timers,
     changed: Vec<u32>,
     /// Keys of the last snapshot that are gone.
     removed: HashSet<Box<str>>,
+}
+
+/// Where the key of a signal probably is: its hash was looked up, its name was not compared.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Likely {
+    tag: u32,
+    at: Option<usize>,
+}
+
+/// Where a key is in the index, until another one comes or goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    at: usize,
+    pub(crate) id: u32,
+    /// Where it was counted last.
+    pub(crate) counted: u32,
 }
 
 /// A hash of ids, which are small numbers without gaps: one product spreads them over the bits that a table looks at.
@@ -68,12 +82,11 @@ impl<S> Default for KeyTable<S> {
     fn default() -> Self {
         Self {
             hasher: DefaultHashBuilder::default(),
-            ids: HashTable::new(),
+            index: KeyIndex::default(),
             names: Names::default(),
             slots: Vec::new(),
             free: Vec::new(),
-            wakes: HashMap::default(),
-            timers: BTreeMap::new(),
+            timers: Timers::default(),
             changed: Vec::new(),
             removed: HashSet::new(),
         }
@@ -82,7 +95,7 @@ impl<S> Default for KeyTable<S> {
 
 impl<S: Default> KeyTable<S> {
     pub(crate) fn len(&self) -> usize {
-        self.ids.len()
+        self.index.len()
     }
 
     /// How many records a snapshot would write now, about.
@@ -91,24 +104,51 @@ impl<S: Default> KeyTable<S> {
     }
 
     pub(crate) fn find(&self, key: &str) -> Option<u32> {
-        self.find_hashed(hash(&self.hasher, key.as_bytes()), key)
+        let tag = self.tag(key.as_bytes());
+        let at = self.index.find(tag, |place| self.names.is(place.name, key))?;
+        self.index.get(at, tag).map(|place| place.id)
     }
 
-    fn find_hashed(&self, hash: u64, key: &str) -> Option<u32> {
-        let is_it = |id: &u32| self.slots.get(*id as usize).is_some_and(|slot| self.names.is(slot.name, key));
-        self.ids.find(hash, is_it).copied()
+    /// Looks the hash of a key up. Of several keys, one behind the other: so the processor fetches all of their places
+    /// at once.
+    pub(crate) fn likely(&self, key: &str) -> Likely {
+        let tag = self.tag(key.as_bytes());
+        Likely { tag, at: self.index.likely(tag) }
+    }
+
+    /// The key of a signal, which is made if it is not known.
+    pub(crate) fn found(&mut self, likely: Likely, key: &str, fresh: impl FnOnce() -> S) -> Found {
+        let Likely { tag, at } = likely;
+        // Another key may have come in between, and moved it.
+        let place = at.and_then(|at| Some((at, self.index.get(at, tag)?)));
+        if let Some((at, place)) = place.filter(|(_, place)| self.names.is(place.name, key)) {
+            return Found { at, id: place.id, counted: place.counted };
+        }
+        if let Some(at) = self.index.find(tag, |place| self.names.is(place.name, key))
+            && let Some(place) = self.index.get(at, tag)
+        {
+            return Found { at, id: place.id, counted: place.counted };
+        }
+        self.add(tag, key, fresh())
+    }
+
+    /// Notes where a key is counted now.
+    pub(crate) fn set_counted(&mut self, found: Found, counted: u32) {
+        if found.counted != counted {
+            self.index.set_counted(found.at, counted);
+        }
     }
 
     /// The id of a key, which is made if it is not known.
     pub(crate) fn id(&mut self, key: &str, fresh: impl FnOnce() -> S) -> u32 {
-        let hashed = hash(&self.hasher, key.as_bytes());
-        if let Some(id) = self.find_hashed(hashed, key) {
-            return id;
-        }
+        self.found(self.likely(key), key, fresh).id
+    }
+
+    fn add(&mut self, tag: u32, key: &str, state: S) -> Found {
         let mut name = self.names.add(key);
         // A key that is in the snapshot and comes back before the next one is still in it.
         name.set(Name::STORED, self.removed.remove(key));
-        let slot = Slot { name, state: fresh() };
+        let slot = Slot { name, state };
         let id = match self.free.pop() {
             Some(id) => id,
             None => {
@@ -119,10 +159,14 @@ impl<S: Default> KeyTable<S> {
         if let Some(place) = self.slots.get_mut(id as usize) {
             *place = slot;
         }
-        let Self { hasher, ids, names, slots, .. } = self;
-        let of = |id: &u32| slots.get(*id as usize).map_or(0, |slot| hash(hasher, names.bytes_of(slot.name)));
-        ids.insert_unique(hashed, id, of);
-        id
+        Found { at: self.index.insert(tag, id, name), id, counted: u32::MAX }
+    }
+
+    /// Half of the hash of a name.
+    fn tag(&self, key: &[u8]) -> u32 {
+        let mut hashing = self.hasher.build_hasher();
+        hashing.write(key);
+        (spread(hashing.finish()) >> 32) as u32
     }
 
     pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut S> {
@@ -153,51 +197,16 @@ impl<S: Default> KeyTable<S> {
         }
     }
 
-    /// Sets the timer of a key. What was set before is passed over when its time comes.
-    pub(crate) fn wake(&mut self, id: u32, at: Option<u32>) {
-        let before = match at {
-            Some(at) => self.wakes.insert(id, at),
-            None if self.wakes.is_empty() => None,
-            None => self.wakes.remove(&id),
-        };
-        if let Some(at) = at.filter(|at| before != Some(*at)) {
-            self.timers.entry(at).or_default().push(id);
-        }
-    }
-
-    /// Sets the timer of a key, unless it rings before.
-    pub(crate) fn wake_by(&mut self, id: u32, at: u32) {
-        if self.wakes.get(&id).is_none_or(|before| at < *before) {
-            self.wake(id, Some(at));
-        }
-    }
-
-    /// The next key whose time has come by `to`. Its timer is off then.
-    pub(crate) fn due(&mut self, to: u32) -> Option<u32> {
-        loop {
-            let mut first = self.timers.first_entry().filter(|first| *first.key() <= to)?;
-            let at = *first.key();
-            let Some(id) = first.get_mut().pop() else {
-                first.remove();
-                continue;
-            };
-            if self.wakes.get(&id) == Some(&at) {
-                self.wakes.remove(&id);
-                return Some(id);
-            }
-        }
-    }
-
     /// Forgets a key. A snapshot that has it loses it with the next one.
     pub(crate) fn remove(&mut self, id: u32) {
         let Some(slot) = self.slots.get_mut(id as usize).filter(|slot| !slot.name.is_none()) else { return };
         let name = std::mem::replace(&mut slot.name, Name::NONE);
         drop(std::mem::take(&mut slot.state));
-        let hashed = hash(&self.hasher, self.names.bytes_of(name));
-        if let Ok(entry) = self.ids.find_entry(hashed, |known| *known == id) {
-            entry.remove();
+        let tag = self.tag(self.names.bytes_of(name));
+        if let Some(at) = self.index.find(tag, |place| place.id == id) {
+            self.index.remove(at);
         }
-        self.wakes.remove(&id);
+        self.timers.wake(id, None);
         self.free.push(id);
         if name.has(Name::STORED) {
             self.removed.insert(self.names.get(name).into());
@@ -205,6 +214,9 @@ impl<S: Default> KeyTable<S> {
         self.names.remove(name);
         if self.names.is_sparse() {
             self.names.pack(self.slots.iter_mut().map(|slot| &mut slot.name));
+            for place in self.index.iter_mut() {
+                place.name = self.slots.get(place.id as usize).map_or(Name::NONE, |slot| slot.name);
+            }
         }
     }
 
@@ -227,31 +239,9 @@ impl<S: Default> KeyTable<S> {
     }
 }
 
-fn hash(hasher: &DefaultHashBuilder, key: &[u8]) -> u64 {
-    let mut hashing = hasher.build_hasher();
-    hashing.write(key);
-    hashing.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_due_at_the_time_that_was_set_last_and_once() {
-        let mut keys: KeyTable<()> = KeyTable::default();
-        let [a, b] = ["a", "b"].map(|key| keys.id(key, || ()));
-        keys.wake(a, Some(5));
-        keys.wake(b, Some(7));
-        keys.wake(a, Some(9));
-        assert_eq!((keys.due(6), keys.due(8), keys.due(8)), (None, Some(b), None));
-        keys.wake_by(a, 12);
-        assert_eq!((keys.due(9), keys.due(100)), (Some(a), None));
-        keys.wake(a, Some(5));
-        keys.wake(a, Some(4));
-        keys.wake(a, Some(5));
-        assert_eq!((keys.due(10), keys.due(10)), (Some(a), None));
-    }
 
     #[test]
     fn a_key_that_is_gone_is_told_once_and_not_if_it_comes_back() {
@@ -263,10 +253,10 @@ mod tests {
         let id = keys.id("a", || 2);
         keys.touch(id);
         keys.take_changed(|_, name, state| assert_eq!((name, *state), ("a", 2)));
-        keys.wake(id, Some(3));
+        keys.timers.wake(id, Some(3));
         keys.remove(id);
         let again = keys.id("b", || 3);
-        assert_eq!((again, keys.due(10)), (id, None), "the timer of the key before is off");
+        assert_eq!((again, keys.timers.due(10)), (id, None), "the timer of the key before is off");
         assert_eq!(keys.take_removed().collect::<Vec<_>>(), ["a".into()]);
         let id = keys.id("c", || 4);
         keys.touch(id);

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use event::Signal;
 
-use crate::counted_minute::CountedMinute;
 use crate::evaluator::Evaluator;
 use crate::evaluator::kept::{Kept, States};
 use crate::evaluator::profile::Profile;
-use crate::key_table::{KeyTable, Spread};
+use crate::key_table::{KeyTable, Likely, Spread};
 use crate::observation::FACET;
+use crate::open_counts::OpenCounts;
 use crate::open_minute::OpenMinute;
 use crate::pane::{MOST_BYTES, Pane, Part};
 use crate::sample::Sample;
@@ -53,9 +53,7 @@ struct Keys {
     /// key.
     open: BTreeMap<i64, OpenMinute>,
     /// The same of rules that only count.
-    counted: BTreeMap<i64, CountedMinute>,
-    /// The memory of the last minute that has closed.
-    spare: CountedMinute,
+    counted: OpenCounts,
 }
 
 /// A rule whose panes are minutes.
@@ -112,8 +110,13 @@ impl LearnedRule {
         self.closed = passed.map(|passed| passed.div_euclid(PANE_MS));
     }
 
+    /// Looks the key of a signal up, to be added soon.
+    pub(crate) fn likely(&self, signal: &Signal<'_>) -> Likely {
+        self.keys[usize::from(signal.test)].table.likely(signal.key.as_ref())
+    }
+
     /// Adds a signal.
-    pub(crate) fn add(&mut self, lane: u16, signal: &Signal<'_>) -> Added {
+    pub(crate) fn add(&mut self, likely: Likely, lane: u16, signal: &Signal<'_>) -> Added {
         let minute = signal.pane.0.max(0) / PANE_MS;
         let in_time = self.closed.is_none_or(|closed| minute >= closed);
         let minute = match self.closed {
@@ -122,34 +125,37 @@ impl LearnedRule {
             _ if !in_time => return Added::Late,
             _ => minute,
         };
-        let keys = &mut self.keys[usize::from(signal.test)];
-        let id = keys.table.id(signal.key.as_ref(), Kept::default);
-        keys.table.touch(id);
+        let Keys { table, counted, .. } = &mut self.keys[usize::from(signal.test)];
         let told_apart = if self.evaluator.only_counts() {
-            let spare = &mut keys.spare;
-            keys.counted.entry(minute).or_insert_with(|| std::mem::take(spare)).add(id, lane, signal);
+            counted.add(table, likely, minute, lane, signal);
             true
         } else {
-            let room = MOST_BYTES.saturating_sub(keys.open_bytes(id));
-            let rest = self.evaluator.rest(signal.attributes.get(FACET));
-            let of_minute = keys.open.entry(minute).or_default();
-            match of_minute.get_mut(id) {
-                Some(pane) => pane.add(lane, signal, room, rest),
-                None => {
-                    let pane = Some(Pane::new(Part::of(lane, signal))).filter(|pane| pane.bytes() <= room);
-                    let fits = pane.is_some();
-                    if let Some(pane) = pane.or_else(|| Pane::of_rest(lane, signal, rest)) {
-                        of_minute.insert(id, pane);
-                    }
-                    fits
-                }
-            }
+            self.add_apart(likely, minute, lane, signal)
         };
         match (told_apart, in_time) {
             (false, _) => Added::NotToldApart,
             (true, true) => Added::InTime,
             (true, false) => Added::Late,
         }
+    }
+
+    /// Adds a signal to a minute whose events are told apart. Whether it was.
+    fn add_apart(&mut self, likely: Likely, minute: i64, lane: u16, signal: &Signal<'_>) -> bool {
+        let keys = &mut self.keys[usize::from(signal.test)];
+        let id = keys.table.found(likely, signal.key.as_ref(), Kept::default).id;
+        keys.table.touch(id);
+        let room = MOST_BYTES.saturating_sub(keys.open_bytes(id));
+        let rest = self.evaluator.rest(signal.attributes.get(FACET));
+        let of_minute = keys.open.entry(minute).or_default();
+        if let Some(pane) = of_minute.get_mut(id) {
+            return pane.add(lane, signal, room, rest);
+        }
+        let pane = Some(Pane::new(Part::of(lane, signal))).filter(|pane| pane.bytes() <= room);
+        let fits = pane.is_some();
+        if let Some(pane) = pane.or_else(|| Pane::of_rest(lane, signal, rest)) {
+            of_minute.insert(id, pane);
+        }
+        fits
     }
 }
 

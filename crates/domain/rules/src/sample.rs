@@ -7,7 +7,7 @@ use crate::codec::{Reader, Writer};
 use crate::observation::{COUNTERS, FACET};
 
 /// One event of a pane. Of several lanes, the smallest one's first: so it does not depend on how lanes interleave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sample {
     pub(crate) lane: u16,
     bytes: Vec<u8>,

@@ -3,6 +3,7 @@
 use event::{Map, Millis, Signal, Transition};
 
 use crate::codec::{Reader, Writer};
+use crate::counted_minute::Counted;
 use crate::pane_start;
 use crate::sample::Sample;
 
@@ -25,15 +26,17 @@ impl Threshold {
 /// What is known about one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct KeyState {
-    /// Starts of panes and their matches, of the panes that a window can still reach, in their order.
+    /// Starts of panes and their matches, of the closed panes that a window can still reach, in their order.
     panes: Vec<(i64, u64)>,
-    /// Starts of panes and a sample, of the last closed pane and those still open, in their order. The smallest lane's
-    /// first one, so that it does not depend on how lanes interleave.
+    /// Starts of panes and a sample, of the last closed pane and of those that something came late for since, in their
+    /// order. The smallest lane's first one, so that it does not depend on how lanes interleave.
     samples: Vec<(i64, Sample)>,
     /// The end of the window at which it fired last.
     fired_at: Option<i64>,
     /// Whether it fired and has not resolved.
     firing: bool,
+    /// It must be evaluated with the next pane, whatever it holds.
+    is_asked: bool,
 }
 
 /// A transition of a key.
@@ -46,49 +49,46 @@ pub(crate) struct KeyTransition {
     pub(crate) attributes: Map<'static>,
 }
 
-/// Whether a signal came in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// Its pane is open, and has matches.
-    InTime,
-    /// Its pane is open, and had none.
-    First,
-    /// Its pane has closed, a later window still reaches it.
-    Late,
-    /// No window will reach its pane: it is not counted.
-    TooLate,
-}
-
 impl KeyState {
-    /// Adds a signal. `closed` is the end of the last pane of the rule that was evaluated.
-    pub(crate) fn add(
-        &mut self,
-        threshold: &Threshold,
-        closed: Option<i64>,
-        lane: u16,
-        signal: &Signal<'_>,
-    ) -> Arrival {
-        // Nothing was received before 1970.
-        let pane = pane_start(signal.pane.0.max(0), threshold.pane_ms);
-        let arrival = match closed {
-            Some(closed) if pane.saturating_add(threshold.within_ms) < closed.saturating_add(threshold.pane_ms) => {
-                return Arrival::TooLate;
+    /// Adds what came of a pane that closes now. `is_next`: no window that is still to be evaluated ends before it does.
+    pub(crate) fn take(&mut self, pane: i64, is_next: bool, counted: &Counted<'_>) {
+        self.is_asked = true;
+        match place(&self.panes, pane) {
+            Ok(at) => {
+                if let Some((_, count)) = self.panes.get_mut(at) {
+                    *count = count.saturating_add(counted.count);
+                }
             }
-            Some(closed) if pane < closed => Arrival::Late,
-            _ => Arrival::InTime,
-        };
-        let arrival = match place(&self.panes, pane) {
+            Err(at) => self.panes.insert(at, (pane, counted.count)),
+        }
+        match self.samples.as_mut_slice() {
+            // No window names the last one any more.
+            [(last, sample)] if is_next && *last < pane => {
+                *last = pane;
+                sample.set(counted.sample);
+            }
+            _ => match place(&self.samples, pane) {
+                Ok(at) => drop(self.samples.get_mut(at).map(|(_, sample)| sample.set(counted.sample))),
+                Err(at) => self.samples.insert(at, (pane, counted.sample.owned())),
+            },
+        }
+    }
+
+    /// Adds a signal for a pane that has closed. `closed` is the end of the last one that was evaluated.
+    pub(crate) fn add_late(&mut self, threshold: &Threshold, closed: i64, pane: i64, lane: u16, signal: &Signal<'_>) {
+        self.is_asked = true;
+        if pane.saturating_add(threshold.within_ms) < closed.saturating_add(threshold.pane_ms) {
+            // No window will reach it.
+            return;
+        }
+        match place(&self.panes, pane) {
             Ok(at) => {
                 if let Some((_, count)) = self.panes.get_mut(at) {
                     *count += signal.count;
                 }
-                arrival
             }
-            Err(at) => {
-                self.panes.insert(at, (pane, signal.count));
-                if arrival == Arrival::InTime { Arrival::First } else { arrival }
-            }
-        };
+            Err(at) => self.panes.insert(at, (pane, signal.count)),
+        }
         match place(&self.samples, pane) {
             Ok(at) => {
                 if let Some((_, known)) = self.samples.get_mut(at).filter(|(_, known)| lane < known.lane) {
@@ -97,7 +97,11 @@ impl KeyState {
             }
             Err(at) => self.samples.insert(at, (pane, Sample::of(lane, signal))),
         }
-        arrival
+    }
+
+    /// Whether it must be evaluated with the next pane.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.is_asked
     }
 
     /// Evaluates every window that ends after `from` and up to `to`, both ends of panes; `None` is before everything.
@@ -110,6 +114,7 @@ impl KeyState {
         mut turn: impl FnMut(KeyTransition),
     ) -> bool {
         let before = (self.panes.len(), self.samples.len(), self.fired_at, self.firing);
+        self.is_asked = false;
         let Threshold { count, within_ms, pane_ms, quiet_for_ms } = *threshold;
         let mut end = from.unwrap_or(i64::MIN).saturating_add(pane_ms);
         loop {
@@ -155,7 +160,6 @@ impl KeyState {
         if self.firing {
             return next;
         }
-        let open = self.panes.iter().map(|(pane, _)| pane.saturating_add(pane_ms)).find(|end| *end > walked);
         // An end of a pane that is not before `at`.
         let aligned = |at: i64| pane_start(at.saturating_add(pane_ms - 1), pane_ms);
         let quiet = self.fired_at.map(|fired| fired.saturating_add(quiet_for_ms));
@@ -163,22 +167,40 @@ impl KeyState {
         let empty = self.panes.last().map(|(pane, _)| pane.saturating_add(within_ms));
         let over = empty.max(quiet.map(|quiet| aligned(quiet.saturating_sub(pane_ms))));
         let gone = over.map_or(next, |over| over.max(next));
-        [open, speaks].into_iter().flatten().fold(gone, i64::min)
+        speaks.map_or(gone, |speaks| speaks.min(gone))
     }
 
-    pub(crate) fn write(&self, to: &mut Writer) {
-        to.u32(u32::try_from(self.panes.len()).unwrap_or(u32::MAX));
-        for (pane, count) in &self.panes {
-            to.i64(*pane);
-            to.u64(*count);
+    /// Writes it with what its `open` panes hold.
+    pub(crate) fn write<'c, O: Iterator<Item = (i64, Counted<'c>)>>(&self, open: impl Fn() -> O, to: &mut Writer) {
+        let all = |closed: usize| u32::try_from(closed + open().count()).unwrap_or(u32::MAX);
+        to.u32(all(self.panes.len()));
+        for (pane, count) in self.panes.iter().copied().chain(open().map(|(pane, one)| (pane, one.count))) {
+            to.i64(pane);
+            to.u64(count);
         }
-        to.u32(u32::try_from(self.samples.len()).unwrap_or(u32::MAX));
+        to.u32(all(self.samples.len()));
         for (pane, sample) in &self.samples {
             to.i64(*pane);
             sample.write(to);
         }
+        for (pane, counted) in open() {
+            to.i64(pane);
+            counted.sample.write(to);
+        }
         to.flags([self.firing, self.fired_at.is_some()]);
         to.i64(self.fired_at.unwrap_or_default());
+    }
+
+    /// Takes out what [`KeyState::write`] wrote of panes that begin at `closed` or after it.
+    pub(crate) fn take_open(&mut self, closed: i64) -> impl Iterator<Item = (i64, u64, Sample)> {
+        self.is_asked = true;
+        let panes = self.panes.split_off(self.panes.partition_point(|one| one.0 < closed));
+        let samples = self.samples.split_off(self.samples.partition_point(|one| one.0 < closed));
+        let mut samples = samples.into_iter().peekable();
+        panes.into_iter().map(move |(pane, count)| {
+            let sample = std::iter::from_fn(|| samples.next_if(|one| one.0 <= pane)).last();
+            (pane, count, sample.map(|one| one.1).unwrap_or_default())
+        })
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {

@@ -23,26 +23,43 @@ impl LearnedRule {
         self.closed = Some(to);
         let mut keys = std::mem::take(&mut self.keys);
         for (test, keys) in [false, true].into_iter().zip(&mut keys) {
-            while let Some((minute, closed)) = first_before(&mut keys.counted, to) {
+            while let Some(minute) = keys.counted.first_before(to) {
+                let closed = keys.counted.take_first();
                 for (id, counted) in closed.keys() {
                     self.walk_counted(keys, id, test, minute, Some(counted), &mut tell);
                 }
-                keys.spare = closed.emptied();
+                keys.counted.put_back(closed);
             }
             while let Some((minute, closed)) = first_before(&mut keys.open, to) {
                 for (id, pane) in closed.into_panes() {
                     self.walk(keys, id, test, minute, Some(pane), &mut tell);
                 }
             }
-            while let Some(id) = keys.table.due(timer(to).unwrap_or(u32::MAX)) {
+            while let Some(id) = keys.table.timers.due(timer(to).unwrap_or(u32::MAX)) {
                 if self.evaluator.only_counts() {
-                    self.walk_counted(keys, id, test, to, None, &mut tell);
+                    if !self.is_put_off(keys, id, to) {
+                        self.walk_counted(keys, id, test, to, None, &mut tell);
+                    }
                 } else {
                     self.walk(keys, id, test, to, None, &mut tell);
                 }
             }
         }
         self.keys = keys;
+    }
+
+    /// Whether a key whose timer has rung has nothing to say by `to` after all. Its timer is set to when it has.
+    fn is_put_off(&self, keys: &mut Keys, id: u32, to: i64) -> bool {
+        let Keys { table, states, .. } = keys;
+        let Some((key, kept)) = table.named_mut(id) else { return true };
+        let Some(state) = states.take(&self.evaluator, key, *kept) else { return true };
+        let wakes = self.evaluator.wakes(key, &state, &self.expectations);
+        states.put(kept, state);
+        if wakes.is_some_and(|at| at <= to) {
+            return false;
+        }
+        table.timers.wake(id, wakes.and_then(timer));
+        true
     }
 
     /// Takes a closed minute of a key of a rule that only counts, or walks it up to the end `minute` of a minute:
@@ -64,7 +81,7 @@ impl LearnedRule {
             (Evaluator::Spike { rule, during_launches }, KeyState::Spike(state)) => {
                 let planned = if *during_launches { Vec::new() } else { self.expectations.planned(key) };
                 let mut changes = Vec::new();
-                let count = counted.map_or(0, |one| one.count.saturating_sub(one.late));
+                let count = counted.map_or(0, |one| events(&one).saturating_sub(one.late));
                 if count > 0 {
                     state.take(rule, minute, count, &planned, &mut |change| changes.push(change));
                 } else {
@@ -90,7 +107,7 @@ impl LearnedRule {
                 if let Some(rule) = self.evaluator.silence(key, &self.expectations) {
                     let mut changes = Vec::new();
                     match &counted {
-                        Some(one) => state.take(&rule, minute, one.count, &mut |change| changes.push(change)),
+                        Some(one) => state.take(&rule, minute, events(one), &mut |change| changes.push(change)),
                         None => state.walk(&rule, minute, &mut |change| changes.push(change)),
                     }
                     let present = if changes.is_empty() { None } else { counted.map(|one| one.sample.owned()) };
@@ -122,7 +139,9 @@ impl LearnedRule {
         let wakes = self.evaluator.wakes(key, &state, &self.expectations);
         states.put(kept, state);
         table.touch(id);
-        table.wake(id, wakes.and_then(timer));
+        // What comes puts the time of too quiet off: the timer stays, and when it rings the key is looked at again.
+        let walked = minute + i64::from(counted.is_some());
+        table.timers.walked(id, timer(walked).unwrap_or(u32::MAX), wakes.and_then(timer));
     }
 
     /// The same for a rule that tells things apart within a key.
@@ -201,7 +220,7 @@ impl LearnedRule {
             return keys.remove(id);
         }
         keys.table.touch(id);
-        keys.table.wake(id, wakes.and_then(timer));
+        keys.table.timers.wake(id, wakes.and_then(timer));
     }
 
     /// What a minute adds to a key on delivery gaps: by how much the counters of its links grew, and what arrived.
@@ -232,6 +251,11 @@ impl LearnedRule {
         }
         sum
     }
+}
+
+/// The events of a minute, as evaluators count them.
+fn events(counted: &Counted<'_>) -> u32 {
+    u32::try_from(counted.count).unwrap_or(u32::MAX)
 }
 
 /// Takes the first minute out if it is before `to`.

@@ -27,14 +27,14 @@ impl LearnedRule {
                     sample.write(&mut value);
                 }
                 if evaluator.only_counts() {
-                    let open = || counted.iter().filter_map(|(minute, keys)| Some((minute, keys.get(id)?)));
-                    value.u32(u32::try_from(open().count()).unwrap_or(u32::MAX));
-                    for (minute, one) in open() {
-                        value.i64(*minute);
-                        value.u32(one.count);
+                    value.u32(u32::try_from(counted.of_key(id).count()).unwrap_or(u32::MAX));
+                    for (minute, one) in counted.of_key(id) {
+                        value.i64(minute);
+                        value.u32(u32::try_from(one.count).unwrap_or(u32::MAX));
                         value.u32(one.late);
                         one.sample.write(&mut value);
                     }
+                    counted.is_saved(id);
                 } else {
                     let open = || open.iter().filter_map(|(minute, panes)| Some((minute, panes.get(id)?)));
                     let parts: usize = open().map(|(_, pane)| pane.parts().count()).sum();
@@ -125,8 +125,8 @@ impl LearnedRule {
         for _ in 0..from.u32()? {
             let minute = from.i64()?;
             if self.evaluator.only_counts() {
-                let (count, late, sample) = (from.u32()?, from.u32()?, SampleRef::read(&mut from)?);
-                keys.counted.entry(minute).or_default().restore(id, &Counted { count, late, sample });
+                let (count, late, sample) = (from.u32()?.into(), from.u32()?, SampleRef::read(&mut from)?);
+                keys.counted.restore(minute, id, &Counted { count, late, sample });
                 continue;
             }
             let part = Part::read(&mut from)?;
@@ -136,7 +136,7 @@ impl LearnedRule {
                 None => of_minute.insert(id, Pane::new(part)),
             }
         }
-        keys.table.wake(id, wakes.and_then(timer));
+        keys.table.timers.wake(id, wakes.and_then(timer));
         Some(())
     }
 }

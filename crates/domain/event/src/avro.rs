@@ -138,6 +138,9 @@ pub trait Field<'a>: Sized {
     }
 }
 
+/// Entries of a block for which there is memory before they are read: its count is not to be believed.
+const RESERVED: usize = 1_024;
+
 /// A cursor over encoded bytes.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -195,8 +198,15 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// Reads the blocks of an array or a map, calling `item` for each entry.
-    fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
+    /// Reads the blocks of an array or a map: their entries.
+    ///
+    /// # Errors
+    /// What `item` returns, or a broken block header.
+    pub fn entries<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Vec<T>, DecodeError> {
+        let mut entries = Vec::new();
         loop {
             let at = self.at;
             let mut count = self.long()?;
@@ -205,11 +215,12 @@ impl<'a> Reader<'a> {
                 count = count.checked_neg().ok_or(DecodeError::Invalid { what: "a block count", at })?;
             }
             if count == 0 {
-                return Ok(());
+                return Ok(entries);
             }
+            // An entry takes at least a byte, so a huge count ends as Truncated instead of as memory.
+            entries.reserve(usize::try_from(count).unwrap_or(usize::MAX).min(RESERVED));
             for _ in 0..count {
-                // An entry takes at least a byte, so a huge count ends as Truncated instead of as memory.
-                item(self)?;
+                entries.push(item(self)?);
             }
         }
     }
@@ -339,12 +350,8 @@ impl<'a> Field<'a> for Map<'a> {
         out.push(0);
     }
     fn read(input: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let mut entries = Vec::new();
-        input.blocks(|input| {
-            entries.push((Cow::Borrowed(input.text()?), Cow::Borrowed(input.text()?)));
-            Ok(())
-        })?;
-        Ok(Self(entries))
+        let entry = |input: &mut Reader<'a>| Ok((Cow::Borrowed(input.text()?), Cow::Borrowed(input.text()?)));
+        input.entries(entry).map(Self)
     }
     fn value(&self) -> Value<'_> {
         Value::Pairs(&self.0)
@@ -371,12 +378,7 @@ macro_rules! list_field {
                 out.push(0);
             }
             fn read(input: &mut $crate::avro::Reader<'a>) -> Result<Self, $crate::avro::DecodeError> {
-                let mut items = Vec::new();
-                input.items(|input| {
-                    items.push($crate::avro::Field::read(input)?);
-                    Ok(())
-                })?;
-                Ok(items)
+                input.entries($crate::avro::Field::read)
             }
             fn value(&self) -> $crate::avro::Value<'_> {
                 let value: fn(&Self) -> $crate::avro::Value<'_> = $value;
@@ -386,16 +388,6 @@ macro_rules! list_field {
     };
 }
 pub(crate) use list_field;
-
-impl<'a> Reader<'a> {
-    /// Reads an array's blocks.
-    ///
-    /// # Errors
-    /// What `item` returns, or a broken block header.
-    pub fn items(&mut self, item: impl FnMut(&mut Self) -> Result<(), DecodeError>) -> Result<(), DecodeError> {
-        self.blocks(item)
-    }
-}
 
 list_field!(Cow<'a, str>, |names| Value::Names(names));
 

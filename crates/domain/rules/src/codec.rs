@@ -1,7 +1,5 @@
 //! Numbers and texts of a learned state as bytes: little endian, texts with their length in front.
 
-use event::Map;
-
 /// Writes a state.
 #[derive(Default)]
 pub(crate) struct Writer(pub(crate) Vec<u8>);
@@ -86,14 +84,5 @@ impl<'a> Reader<'a> {
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         std::str::from_utf8(text).ok()
-    }
-
-    pub(crate) fn map(&mut self) -> Option<Map<'static>> {
-        let mut map = Map::default();
-        for _ in 0..self.u32()? {
-            let (name, value) = (self.text()?.to_owned(), self.text()?.to_owned());
-            map.add(name, value);
-        }
-        Some(map)
     }
 }

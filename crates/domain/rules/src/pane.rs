@@ -19,6 +19,8 @@ pub(crate) struct Part {
     /// The least and the most that the platform itself has counted.
     pub(crate) counters: Option<(u64, u64)>,
     pub(crate) sample: Sample,
+    /// What the sample takes in a record, in bytes.
+    sample_bytes: usize,
 }
 
 /// The parts of a minute, in the order of their facets. Rules that only count have one.
@@ -34,12 +36,14 @@ impl Part {
     pub(crate) fn of(lane: u16, signal: &Signal<'_>) -> Self {
         let [count, late] = [signal.count, signal.late].map(|count| u32::try_from(count).unwrap_or(u32::MAX));
         let counter = |name: &str| signal.attributes.get(name).parse().ok();
+        let sample = Sample::of(lane, signal);
         Self {
             facet: signal.attributes.get(FACET).into(),
             count,
             late,
             counters: counter(COUNTERS[0]).zip(counter(COUNTERS[1])),
-            sample: Sample::of(lane, signal),
+            sample_bytes: sample.size(),
+            sample,
         }
     }
 
@@ -55,8 +59,9 @@ impl Part {
         }
         if lane < self.sample.lane {
             let sample = Sample::of(lane, signal);
-            if sample.size() <= self.sample.size().saturating_add(room) {
-                self.sample = sample;
+            let bytes = sample.size();
+            if bytes <= self.sample_bytes.saturating_add(room) {
+                (self.sample, self.sample_bytes) = (sample, bytes);
             }
         }
     }
@@ -69,7 +74,7 @@ impl Part {
 
     /// How many bytes it takes in a record, with the minute in front of it.
     fn size(&self) -> usize {
-        self.facet.len() + self.sample.size() + 40
+        self.facet.len() + self.sample_bytes + 40
     }
 
     pub(crate) fn write(&self, to: &mut Writer) {
@@ -87,7 +92,8 @@ impl Part {
         let (facet, count, late) = (from.text()?.into(), from.u32()?, from.u32()?);
         let [counted] = from.flags()?;
         let counters = (from.u64()?, from.u64()?);
-        Some(Self { facet, count, late, counters: counted.then_some(counters), sample: Sample::read(from)? })
+        let (counters, sample) = (counted.then_some(counters), Sample::read(from)?);
+        Some(Self { facet, count, late, counters, sample_bytes: sample.size(), sample })
     }
 }
 

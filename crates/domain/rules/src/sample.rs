@@ -1,10 +1,33 @@
 //! The one event that a message names: its key, and what the message says of it. Kept as bytes, since most are never
-//! told.
+//! told; of the names of what is known only a number, since there are few.
 
 use event::{Map, Signal};
 
 use crate::codec::{Reader, Writer};
 use crate::observation::{COUNTERS, FACET};
+
+/// Names that are kept as their number, from 1 on: those of [`crate::attributes`], in their order. A name that is added
+/// goes to the end or where it belongs: numbers are in memory alone.
+const NAMES: [&str; 18] = [
+    "event",
+    "subtype",
+    "link_id",
+    "link_kind",
+    "domain",
+    "slug",
+    "destination_host",
+    "campaign",
+    "channel",
+    "programme",
+    "qr_id",
+    "placement",
+    "partner",
+    "launch",
+    "country",
+    "error_kind",
+    "source",
+    "owner",
+];
 
 /// One event of a pane. Of several lanes, the smallest one's first: so it does not depend on how lanes interleave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,9 +45,9 @@ pub(crate) struct SampleRef<'a> {
 
 impl Sample {
     pub(crate) fn of(lane: u16, signal: &Signal<'_>) -> Self {
-        let mut length = signal.sample.len() + 8;
+        let mut length = signal.sample.len() + 2;
         for (name, value) in told(signal) {
-            length += name.len() + value.len() + 8;
+            length += if NAMES.contains(&name) { value.len() + 3 } else { name.len() + value.len() + 5 };
         }
         let mut bytes = Vec::with_capacity(length);
         append(signal, &mut bytes);
@@ -35,23 +58,31 @@ impl Sample {
         SampleRef { lane: self.lane, bytes: &self.bytes }
     }
 
-    /// Becomes another one, in the memory that it has.
+    /// Becomes another one, in the memory that it has if that is enough.
     pub(crate) fn set(&mut self, other: SampleRef<'_>) {
         self.lane = other.lane;
-        self.bytes.clear();
-        self.bytes.extend_from_slice(other.bytes);
+        if other.bytes.len() > self.bytes.capacity() {
+            self.bytes = other.bytes.to_vec();
+        } else {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(other.bytes);
+        }
     }
 
     /// How many bytes it takes in a record.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len() + 4
+        let mut kept = Kept(&self.bytes);
+        let key = kept.text().map_or(0, str::len);
+        4 + 8 + key + kept.map(|(name, value)| 8 + name.len() + value.len()).sum::<usize>()
     }
 
     /// The key of the event, and what is known of it.
     pub(crate) fn told(&self) -> (String, Map<'static>) {
-        let mut from = Reader(&self.bytes);
-        let read = from.text().map(str::to_owned).zip(from.map());
-        read.unwrap_or_default()
+        let mut kept = Kept(&self.bytes);
+        let key = kept.text().unwrap_or_default().to_owned();
+        let mut map = Map::default();
+        kept.for_each(|(name, value)| map.add(name.to_owned(), value.to_owned()));
+        (key, map)
     }
 
     pub(crate) fn write(&self, to: &mut Writer) {
@@ -59,49 +90,46 @@ impl Sample {
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
-        SampleRef::read(from).map(SampleRef::owned)
+        let lane = u16::try_from(from.u32()?).ok()?;
+        let mut bytes = Vec::new();
+        put_text(from.text()?, &mut bytes);
+        let mut numbers = Numbers::default();
+        for _ in 0..from.u32()? {
+            put(&mut numbers, from.text()?, from.text()?, &mut bytes);
+        }
+        bytes.shrink_to_fit();
+        Some(Self { lane, bytes })
     }
 }
 
-impl<'a> SampleRef<'a> {
+impl SampleRef<'_> {
     pub(crate) fn owned(self) -> Sample {
         Sample { lane: self.lane, bytes: self.bytes.to_vec() }
     }
 
     pub(crate) fn write(self, to: &mut Writer) {
         to.u32(u32::from(self.lane));
-        to.0.extend_from_slice(self.bytes);
-    }
-
-    pub(crate) fn read(from: &mut Reader<'a>) -> Option<Self> {
-        let lane = u16::try_from(from.u32()?).ok()?;
-        let before = from.0;
-        from.text()?;
-        for _ in 0..from.u32()? {
-            from.text()?;
-            from.text()?;
+        let mut kept = Kept(self.bytes);
+        to.text(kept.text().unwrap_or_default());
+        let at = to.0.len();
+        let mut number = 0;
+        to.u32(number);
+        for (name, value) in kept {
+            number += 1;
+            to.text(name);
+            to.text(value);
         }
-        let bytes = before.get(..before.len() - from.0.len())?;
-        Some(Self { lane, bytes })
+        if let Some(place) = to.0.get_mut(at..at + 4) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
     }
 }
 
 /// Appends what is told of the event that a signal names.
 pub(crate) fn append(signal: &Signal<'_>, bytes: &mut Vec<u8>) {
-    let mut to = Writer(std::mem::take(bytes));
-    to.text(&signal.sample);
-    let at = to.0.len();
-    let mut number = 0;
-    to.u32(number);
-    for (name, value) in told(signal) {
-        number += 1;
-        to.text(name);
-        to.text(value);
-    }
-    if let Some(place) = to.0.get_mut(at..at + 4) {
-        place.copy_from_slice(&number.to_le_bytes());
-    }
-    *bytes = to.0;
+    put_text(&signal.sample, bytes);
+    let mut numbers = Numbers::default();
+    told(signal).for_each(|(name, value)| put(&mut numbers, name, value, bytes));
 }
 
 /// What is told of it: all but what the rule itself reads.
@@ -109,4 +137,129 @@ fn told<'s>(signal: &'s Signal<'_>) -> impl Iterator<Item = (&'s str, &'s str)> 
     let of_rule = |name: &str| name == FACET || COUNTERS.contains(&name);
     let attributes = signal.attributes.0.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
     attributes.filter(move |(name, _)| !of_rule(name))
+}
+
+/// Finds the numbers of names, which mostly come in the order of [`NAMES`].
+#[derive(Default)]
+struct Numbers {
+    next: usize,
+}
+
+impl Numbers {
+    /// The number of a name; 0 for one that has none.
+    fn of(&mut self, name: &str) -> u8 {
+        let behind = NAMES.get(self.next..).unwrap_or_default();
+        let at = behind.iter().position(|known| *known == name).map(|at| at + self.next);
+        let Some(at) = at.or_else(|| NAMES.iter().position(|known| *known == name)) else { return 0 };
+        self.next = at + 1;
+        u8::try_from(at + 1).unwrap_or(0)
+    }
+}
+
+fn put(numbers: &mut Numbers, name: &str, value: &str, bytes: &mut Vec<u8>) {
+    let number = numbers.of(name);
+    bytes.push(number);
+    if number == 0 {
+        put_text(name, bytes);
+    }
+    put_text(value, bytes);
+}
+
+/// A text behind its length, seven bits a byte.
+fn put_text(text: &str, bytes: &mut Vec<u8>) {
+    let mut length = text.len();
+    while length >= 0x80 {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+/// Reads what was put: the key of the event, and then names and values.
+struct Kept<'a>(&'a [u8]);
+
+impl<'a> Kept<'a> {
+    fn text(&mut self) -> Option<&'a str> {
+        let (mut length, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            length |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if *byte < 0x80 || shift > 56 {
+                break;
+            }
+        }
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+}
+
+impl<'a> Iterator for Kept<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (number, rest) = self.0.split_first()?;
+        self.0 = rest;
+        let name = match usize::from(*number).checked_sub(1) {
+            None => self.text()?,
+            Some(at) => NAMES.get(at).copied()?,
+        };
+        Some((name, self.text()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event::LinkEvent;
+
+    use super::*;
+
+    #[test]
+    fn every_name_of_an_event_is_kept_as_its_number_in_the_order_of_its_attributes() {
+        let mut event = LinkEvent::default();
+        for field in crate::Field::ALL {
+            field.set(&mut event, "x");
+        }
+        for text in [&mut event.subtype, &mut event.link_id, &mut event.domain, &mut event.slug, &mut event.error_kind] {
+            *text = "x".into();
+        }
+        let attributes = crate::attributes(&event);
+        let names: Vec<&str> = attributes.0.iter().map(|(name, _)| &**name).collect();
+        let mut known = NAMES.iter();
+        assert!(names.iter().all(|name| known.any(|known| known == name)), "{names:?}");
+        assert!(names.len() > 12, "{names:?}");
+    }
+
+    #[test]
+    fn a_sample_comes_back_as_it_was_whatever_it_holds_and_its_record_has_all_names() {
+        let long = "ä".repeat(9_000);
+        let mut attributes = Map::default();
+        for (name, value) in [("slug", "a"), ("domain", &*long), ("other", "b"), ("", "c"), ("facet", "d"), ("owner", "e")] {
+            attributes.add(name, value);
+        }
+        let signal = Signal { sample: "e:1".into(), attributes, ..Signal::default() };
+        let sample = Sample::of(3, &signal);
+        let (key, told) = sample.told();
+        assert_eq!(key, "e:1");
+        let expected = [("slug", "a"), ("domain", &*long), ("other", "b"), ("", "c"), ("owner", "e")];
+        assert!(told.0.iter().map(|(name, value)| (&**name, &**value)).eq(expected));
+        let mut record = Writer::default();
+        sample.write(&mut record);
+        assert_eq!(record.0.len(), sample.size());
+        let mut plain = Writer::default();
+        plain.u32(3);
+        plain.text("e:1");
+        plain.u32(5);
+        expected.iter().flat_map(|(name, value)| [name, value]).for_each(|text| plain.text(text));
+        assert_eq!(record.0, plain.0);
+        let mut from = Reader(&record.0);
+        assert_eq!(Sample::read(&mut from), Some(sample.clone()));
+        assert!(from.0.is_empty());
+        let mut other = Sample::default();
+        other.set(sample.by_ref());
+        assert_eq!(other, sample);
+    }
 }

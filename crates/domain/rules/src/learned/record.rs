@@ -6,7 +6,7 @@ use crate::counted_minute::Counted;
 use crate::evaluator::profile::Profile;
 use crate::evaluator::{Evaluator, KeyState};
 use crate::pane::{Pane, Part};
-use crate::sample::SampleRef;
+use crate::sample::Sample;
 use crate::state::{Change, StateKey, StatePart};
 
 impl LearnedRule {
@@ -112,7 +112,7 @@ impl LearnedRule {
 
     /// Puts a state back, and what `from` still says of its key.
     fn put_back(&mut self, test: bool, key: &str, state: KeyState, mut from: Reader<'_>) -> Option<()> {
-        let sample = if from.byte()? == 1 { Some(SampleRef::read(&mut from)?) } else { None };
+        let sample = if from.byte()? == 1 { Some(Sample::read(&mut from)?) } else { None };
         let wakes = self.evaluator.wakes(key, &state, &self.expectations);
         let names_events = self.evaluator.names_events(key, &state, &self.expectations);
         let keys = &mut self.keys[usize::from(test)];
@@ -120,13 +120,13 @@ impl LearnedRule {
         keys.table.is_stored(id);
         keys.states.put(keys.table.get_mut(id)?, state);
         if let Some(sample) = sample.filter(|_| names_events) {
-            keys.samples.insert(id, sample.owned());
+            keys.samples.insert(id, sample);
         }
         for _ in 0..from.u32()? {
             let minute = from.i64()?;
             if self.evaluator.only_counts() {
-                let (count, late, sample) = (from.u32()?.into(), from.u32()?, SampleRef::read(&mut from)?);
-                keys.counted.restore(minute, id, &Counted { count, late, sample });
+                let (count, late, sample) = (from.u32()?.into(), from.u32()?, Sample::read(&mut from)?);
+                keys.counted.restore(minute, id, &Counted { count, late, sample: sample.by_ref() });
                 continue;
             }
             let part = Part::read(&mut from)?;

@@ -6,6 +6,7 @@ pub(crate) mod first_seen;
 pub(crate) mod gap;
 pub(crate) mod kept;
 pub(crate) mod profile;
+mod ring;
 pub(crate) mod silence;
 pub(crate) mod spike;
 pub(crate) mod stored;

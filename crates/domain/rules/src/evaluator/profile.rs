@@ -17,9 +17,7 @@ fn slot(hour: i64) -> usize {
 /// What is usual in one hour.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usual {
-    /// Expected events of this hour: level times profile.
-    pub(crate) expected: f64,
-    /// The same, with the neighbouring hours forgiven: what a spike is measured against.
+    /// What is expected, with the neighbouring hours forgiven: what a spike is measured against.
     pub(crate) upper: f64,
     /// The profile of this hour, without the level.
     pub(crate) profile: f64,
@@ -32,20 +30,32 @@ pub(crate) struct Usual {
 }
 
 impl Usual {
+    /// Expected events of this hour: level times profile.
+    pub(crate) fn expected(&self) -> f64 {
+        self.level * self.profile
+    }
+
     /// What chance explains in this hour beyond what is expected.
     pub(crate) fn noise(&self) -> f64 {
-        3.0 * (self.expected + self.scatter[1] * self.expected * self.expected).sqrt() + 3.0
+        let expected = self.expected();
+        3.0 * (expected + self.scatter[1] * expected * expected).sqrt() + 3.0
     }
 }
 
-/// The learned profile of a key that speaks: about 900 bytes.
+/// More weeks than this say nothing more: an hour of so many is as good as known.
+const ENOUGH_WEEKS: u8 = 4;
+/// Of an hour: how many weeks it rests on, at most [`ENOUGH_WEEKS`], and whether it was hot.
+const WEEKS: u8 = 0b0111;
+const HOT: u8 = 0b1000;
+
+/// The learned profile of a key that speaks: 816 bytes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Profile {
     /// The hour, since 1970, in which the key first had enough events.
     pub(super) spoke: i64,
     pub(super) counts: [f32; WEEK],
-    pub(super) weeks: [u8; WEEK],
-    pub(super) hot: [u8; WEEK / 8],
+    /// Half a byte an hour: [`WEEKS`] and [`HOT`].
+    hours: [u8; WEEK / 2],
     /// Decayed events and decayed profile: their ratio is the level.
     pub(super) events: f64,
     pub(super) usual: f64,
@@ -74,8 +84,7 @@ impl Profile {
         Self {
             spoke,
             counts: [0.0; WEEK],
-            weeks: [0; WEEK],
-            hot: [0; WEEK / 8],
+            hours: [0; WEEK / 2],
             events: 0.0,
             usual: 0.0,
             deviation: [0.0; 2],
@@ -90,14 +99,35 @@ impl Profile {
         hour - self.spoke
     }
 
-    fn is_hot(&self, hour: i64) -> bool {
-        let at = slot(hour);
-        self.hot[at / 8] >> (at % 8) & 1 == 1
+    fn at(&self, at: usize) -> u8 {
+        self.hours[at / 2] >> (at % 2 * 4)
     }
 
-    fn set_hot(&mut self, hour: i64, hot: bool) {
-        let at = slot(hour);
-        self.hot[at / 8] = self.hot[at / 8] & !(1 << (at % 8)) | u8::from(hot) << (at % 8);
+    fn set(&mut self, at: usize, to: u8) {
+        let shift = at % 2 * 4;
+        self.hours[at / 2] = self.hours[at / 2] & !(0b1111 << shift) | to << shift;
+    }
+
+    /// How many weeks an hour of the week rests on; beyond four none is counted.
+    pub(super) fn weeks(&self, at: usize) -> u8 {
+        self.at(at) & WEEKS
+    }
+
+    pub(super) fn set_weeks(&mut self, at: usize, weeks: u8) {
+        self.set(at, self.at(at) & HOT | weeks.min(ENOUGH_WEEKS));
+    }
+
+    /// Whether an hour of the week was hot.
+    pub(super) fn hot(&self, at: usize) -> bool {
+        self.at(at) & HOT != 0
+    }
+
+    pub(super) fn set_hot(&mut self, at: usize, hot: bool) {
+        self.set(at, self.at(at) & WEEKS | if hot { HOT } else { 0 });
+    }
+
+    fn is_hot(&self, hour: i64) -> bool {
+        self.hot(slot(hour))
     }
 
     /// The profile of an hour: its own weeks and the mean of this hour over working days or weekends. With the weeks
@@ -109,7 +139,7 @@ impl Profile {
             let (mut sum, mut weight) = (0.0, 0.0);
             for day in days {
                 let at = day * 24 + of_day;
-                let weeks = f64::from(self.weeks[at].min(4));
+                let weeks = f64::from(self.weeks(at));
                 sum += weeks * f64::from(self.counts[at]);
                 weight += weeks;
             }
@@ -120,7 +150,7 @@ impl Profile {
             (sum, weight) = mean(0..7);
         }
         let mean = if weight > 0.0 { sum / weight } else { 0.0 };
-        let own = f64::from(self.weeks[at].min(4));
+        let own = f64::from(self.weeks(at));
         let mut profile = (own * f64::from(self.counts[at]) + mean) / (own + 1.0);
         if self.is_hot(hour - 24) && self.is_hot(hour - 48) {
             profile = profile.max(f64::from(self.counts[slot(hour - 24)]));
@@ -147,7 +177,6 @@ impl Profile {
             learned.clamp(0.01, 2.0) + young + 1.0 / evidence.max(0.01)
         });
         Usual {
-            expected: level * profile,
             upper: level * profile.max(before).max(after),
             profile,
             least: profile.min(before).min(after),
@@ -161,7 +190,7 @@ impl Profile {
         self.unsaved = true;
         let (age, at) = (self.age(ended.hour), slot(ended.hour));
         let events = ended.events as f64;
-        let expected = usual.expected;
+        let expected = usual.expected();
         let noise = usual.noise();
         let of_level = (2.0 * expected).max(expected + noise);
         if !ended.teaches {
@@ -175,13 +204,13 @@ impl Profile {
             || self.is_hot(ended.hour)
             || self.is_hot(ended.hour + 1);
         let again = hot && known && self.run <= 6 && usual.level < 1.7;
-        self.set_hot(ended.hour, hot);
+        self.set_hot(at, hot);
         let whole = again || age < 24;
-        let share = if again { 1.0 } else { (1.0 / (f64::from(self.weeks[at]) + 1.0)).max(0.25) };
+        let share = if again { 1.0 } else { (1.0 / (f64::from(self.weeks(at)) + 1.0)).max(0.25) };
         let taught = if whole { events } else { events.min(limit) };
         let before = f64::from(self.counts[at]);
         self.counts[at] = (before + share * (taught - before)) as f32;
-        self.weeks[at] = self.weeks[at].saturating_add(1);
+        self.set_weeks(at, self.weeks(at) + 1);
         // A hot hour that was not told teaches no level at first: a lasting step at night is told in the morning.
         if !hot || self.run > 6 || ended.fired {
             self.level(events.max(expected / 4.0).min(of_level), usual.profile, age);
@@ -208,5 +237,30 @@ impl Profile {
     fn scatter(&mut self, window: usize, off: f64, expected: f64, n: f64) {
         self.deviation[window] += (off * off - expected - self.deviation[window]) / n;
         self.square[window] += (expected * expected - self.square[window]) / n;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_keeps_its_weeks_up_to_four_and_its_heat_whatever_its_neighbours_have() {
+        let mut profile = Profile::new(0);
+        for at in 0..WEEK {
+            profile.set_weeks(at, (at % 7) as u8);
+            profile.set_hot(at, at % 3 == 0);
+        }
+        profile.set_weeks(6, 255);
+        profile.set_hot(9, false);
+        for at in 0..WEEK {
+            assert_eq!(profile.weeks(at), (at % 7).min(4) as u8, "{at}");
+            assert_eq!(profile.hot(at), at % 3 == 0 && at != 9, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_profile_takes_816_bytes() {
+        assert_eq!(size_of::<Profile>(), 816);
     }
 }

@@ -1,6 +1,7 @@
 //! Spike: a key has many times its usual, and more than chance explains. The formulas are in docs/detection.md.
 
 use super::profile::{EndedHour, Profile, Usual};
+use super::ring::Ring;
 
 /// Events within an hour from which on a key has a profile.
 pub(super) const SPEAKS: u64 = 8;
@@ -108,7 +109,7 @@ impl Band {
         let deviation = |mean: f64| (mean + scatter * mean * mean).sqrt();
         // The tail of a negative binomial distribution, by Cornish and Fisher.
         let tail = most + z * deviation(most) + (z * z - 1.0) / 6.0 * (1.0 + 2.0 * scatter * most);
-        let least = usual.expected * f64::from(window) / 60.0;
+        let least = usual.expected() * f64::from(window) / 60.0;
         Self {
             low: (least - 2.0 * deviation(least)).max(0.0),
             high: most + 2.0 * deviation(most),
@@ -117,7 +118,10 @@ impl Band {
     }
 }
 
-/// What is known of one key. 24 bytes and, once it speaks, about 1.3 KB more.
+/// When a key fired that never did.
+const NEVER: i64 = i64::MIN;
+
+/// What is known of one key. 24 bytes and, once it speaks, 1 KB more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SpikeKey {
     /// The hour of the first event, since 1970, and one more; 0: none came.
@@ -143,11 +147,11 @@ pub(super) struct Speaking {
     pub(super) events: u64,
     /// The sum of `ring`.
     pub(super) sum: u64,
-    pub(super) fired_at: Option<i64>,
+    /// The end of the window at which it fired last, or [`NEVER`].
+    pub(super) fired_at: i64,
     pub(super) usual: Usual,
     pub(super) profile: Profile,
-    /// The last 60 minutes, by minute of the hour.
-    pub(super) ring: [u32; 60],
+    pub(super) ring: Ring,
 }
 
 impl SpikeKey {
@@ -249,19 +253,18 @@ impl Speaking {
             hour,
             usual,
             events: 0,
-            ring: [0; 60],
+            ring: Ring::default(),
             sum: 0,
             fired: false,
             planned: false,
             firing: false,
-            fired_at: None,
+            fired_at: NEVER,
             calm: 0,
         }
     }
 
     fn add(&mut self, minute: i64, count: u32) {
-        let slot = &mut self.ring[minute.rem_euclid(60) as usize];
-        *slot = slot.saturating_add(count);
+        self.ring.add(minute.rem_euclid(60) as usize, count);
         self.sum += u64::from(count);
         self.events += u64::from(count);
     }
@@ -280,15 +283,14 @@ impl Speaking {
                 // The ring still holds exactly the minutes of the hour that has ended.
                 self.end_hour(at, planned);
             }
-            let slot = std::mem::take(&mut self.ring[at.rem_euclid(60) as usize]);
-            self.sum -= u64::from(slot);
+            self.sum -= u64::from(self.ring.take(at.rem_euclid(60) as usize));
         }
     }
 
     fn end_hour(&mut self, at: i64, planned: &[(i64, i64)]) {
         let mut fives = [0u32; 12];
-        for (five, minutes) in fives.iter_mut().zip(self.ring.chunks(5)) {
-            *five = minutes.iter().fold(0, |sum, minute| sum.saturating_add(*minute));
+        for (five, first) in fives.iter_mut().zip((0..60).step_by(5)) {
+            *five = u32::try_from(self.ring.sum(first..first + 5)).unwrap_or(u32::MAX);
         }
         let ended = EndedHour {
             hour: self.hour,
@@ -307,7 +309,7 @@ impl Speaking {
     /// comes at once, is not late yet, and must not be taken for a spike.
     fn short_window(&self, rule: &SpikeRule, minute: i64) -> u8 {
         let within = rule.within_minutes;
-        let missed = self.usual.expected * f64::from(HOLE_MINUTES) / 60.0;
+        let missed = self.usual.expected() * f64::from(HOLE_MINUTES) / 60.0;
         if within + HOLE_MINUTES > 60 || missed < HOLE_EVENTS {
             return within;
         }
@@ -318,10 +320,9 @@ impl Speaking {
     /// Events of so many minutes, at most 60, up to one.
     fn within(&self, minute: i64, minutes: i64) -> u64 {
         let end = minute.rem_euclid(60) as usize + 1;
-        let sum = |minutes: &[u32]| minutes.iter().map(|count| u64::from(*count)).sum::<u64>();
         match end.checked_sub(minutes as usize) {
-            Some(from) => sum(&self.ring[from..end]),
-            None => sum(&self.ring[..end]) + sum(&self.ring[60 + end - minutes as usize..]),
+            Some(from) => self.ring.sum(from..end),
+            None => self.ring.sum(0..end) + self.ring.sum(60 + end - minutes as usize..60),
         }
     }
 
@@ -339,12 +340,12 @@ impl Speaking {
             let bound = 0.5 * floor.max(rule.times * self.usual.upper) / 4.0;
             self.calm = if (self.within(minute, 15) as f64) < bound { self.calm + 1 } else { 0 };
             if self.calm >= CALM_MINUTES {
-                (self.firing, self.calm, self.ring, self.sum) = (false, 0, [0; 60], 0);
+                (self.firing, self.calm, self.ring, self.sum) = (false, 0, Ring::default(), 0);
                 tell(SpikeChange::Resolved { at: end });
             }
             return;
         }
-        let quiet = self.fired_at.is_some_and(|fired| end - fired < rule.quiet_for_minutes);
+        let quiet = end.saturating_sub(self.fired_at) < rule.quiet_for_minutes;
         if !is_known
             || quiet
             || self.sum < rule.at_least
@@ -362,7 +363,7 @@ impl Speaking {
             let Band { low, high, bound } = Band::of(rule, &self.usual, window, scatter);
             if observed as f64 >= bound {
                 let range = (low, high);
-                (self.firing, self.fired, self.fired_at, self.calm) = (true, true, Some(end), 0);
+                (self.firing, self.fired, self.fired_at, self.calm) = (true, true, end, 0);
                 tell(SpikeChange::Fired { at: end, observed, window, bound, usual: range, level: self.usual.level });
                 return;
             }

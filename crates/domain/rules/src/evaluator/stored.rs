@@ -27,8 +27,10 @@ impl Profile {
     pub(crate) fn write(&self, to: &mut Writer) {
         to.i64(self.spoke);
         self.counts.iter().for_each(|count| to.f32(*count));
-        self.weeks.iter().for_each(|weeks| to.byte(*weeks));
-        self.hot.iter().for_each(|hot| to.byte(*hot));
+        (0..WEEK).for_each(|at| to.byte(self.weeks(at)));
+        for first in (0..WEEK).step_by(8) {
+            to.flags::<8>(std::array::from_fn(|at| self.hot(first + at)));
+        }
         let [short, long] = [0, 1].map(|window| [self.deviation[window], self.square[window]]);
         [[self.events, self.usual], short, long].as_flattened().iter().for_each(|number| to.f64(*number));
         to.byte(self.run);
@@ -40,10 +42,11 @@ impl Profile {
             profile.counts[at] = from.f32()?;
         }
         for at in 0..WEEK {
-            profile.weeks[at] = from.byte()?;
+            profile.set_weeks(at, from.byte()?);
         }
-        for hot in &mut profile.hot {
-            *hot = from.byte()?;
+        for first in (0..WEEK).step_by(8) {
+            let hot = from.flags::<8>()?;
+            hot.into_iter().enumerate().for_each(|(at, hot)| profile.set_hot(first + at, hot));
         }
         (profile.events, profile.usual) = (from.f64()?, from.f64()?);
         for window in 0..2 {
@@ -63,14 +66,14 @@ impl SpikeKey {
         let flags = [true, known.fired, known.planned, known.firing].into_iter().enumerate();
         to.byte(flags.fold(0, |flags, (at, flag)| flags | u8::from(flag) << at));
         to.i64(known.hour);
-        to.i64(known.fired_at.unwrap_or(i64::MIN));
+        to.i64(known.fired_at);
         to.byte(known.calm);
         to.u32(u32::try_from(known.events).unwrap_or(u32::MAX));
-        let filled = known.ring.iter().filter(|count| **count > 0).count();
-        to.byte(u8::try_from(filled).unwrap_or(u8::MAX));
-        for (minute, count) in (0..).zip(&known.ring).filter(|(_, count)| **count > 0) {
+        let filled = || (0..60).map(|minute| (minute, known.ring.get(usize::from(minute)))).filter(|one| one.1 > 0);
+        to.byte(u8::try_from(filled().count()).unwrap_or(u8::MAX));
+        for (minute, count) in filled() {
             to.byte(minute);
-            to.u32(*count);
+            to.u32(count);
         }
     }
 
@@ -84,14 +87,17 @@ impl SpikeKey {
         let hour = from.i64()?;
         let mut known = Box::new(spike::Speaking::with(profile?, hour));
         [known.fired, known.planned, known.firing] = [1, 2, 3].map(|at| flags >> at & 1 == 1);
-        known.fired_at = Some(from.i64()?).filter(|at| *at != i64::MIN);
+        known.fired_at = from.i64()?;
         known.calm = from.byte()?;
         known.events = u64::from(from.u32()?);
         for _ in 0..from.byte()? {
-            let minute = usize::from(from.byte()?);
-            *known.ring.get_mut(minute)? = from.u32()?;
+            let (minute, count) = (usize::from(from.byte()?), from.u32()?);
+            if minute >= 60 {
+                return None;
+            }
+            known.ring.set(minute, count);
         }
-        known.sum = known.ring.iter().map(|count| u64::from(*count)).sum();
+        known.sum = known.ring.sum(0..60);
         key.speaking = Some(known);
         Some(key)
     }

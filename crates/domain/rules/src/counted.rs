@@ -206,15 +206,17 @@ impl CountedRule {
 
     /// What has changed since the last call.
     pub(crate) fn snapshot(&mut self, changes: &mut Vec<Change>) {
+        // Written here first: what is kept until it is sent takes what it needs.
+        let mut value = Writer::default();
         for (test, Keys { table, open }) in [false, true].into_iter().zip(&mut self.keys) {
             let (name, memory) = (&self.name, &self.memory);
             let record = |key: &str| StateKey::of(name, memory, key, test).encode();
             table.take_changed(|id, key, state| {
-                let mut value = Writer(Vec::with_capacity(512));
+                value.0.clear();
                 value.0.extend_from_slice(&HEAD);
                 state.write(|| open.of_key(id), &mut value);
                 open.is_saved(id);
-                changes.push(Change { key: record(key), value: Some(value.0) });
+                changes.push(Change { key: record(key), value: Some(value.0.clone()) });
             });
             changes.extend(table.take_removed().map(|key| Change { key: record(&key), value: None }));
         }

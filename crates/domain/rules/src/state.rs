@@ -64,7 +64,7 @@ impl<'a> StateKey<'a> {
             (false, StatePart::Profile) => "profile",
             (true, StatePart::Profile) => "test-profile",
         };
-        format!("{rule}\0{version}\0{key}\0{last}").into_bytes()
+        [rule, version, key, last].join("\0").into_bytes()
     }
 
     /// Rule and version hold no zero byte, so whatever the key holds, it is what stands between them and the last one.

@@ -12,13 +12,15 @@ use crate::state::{Change, StateKey, StatePart};
 impl LearnedRule {
     /// What has changed since the last call.
     pub(crate) fn snapshot(&mut self, changes: &mut Vec<Change>) {
+        // Written here first: what is kept until it is sent takes what it needs.
+        let mut value = Writer::default();
         for (test, keys) in [false, true].into_iter().zip(&mut self.keys) {
             let (name, memory, evaluator) = (&self.name, &self.memory, &self.evaluator);
             let Keys { table, states, samples, forgotten, open, counted, .. } = keys;
             let record = |key: &str, part| StateKey::of(name, memory, key, test).part(part).encode();
             table.take_changed(|id, key, kept| {
                 let Some(mut state) = states.take(evaluator, key, *kept) else { return };
-                let mut value = Writer(Vec::with_capacity(512));
+                value.0.clear();
                 value.0.extend_from_slice(&[state.kind(), VERSION]);
                 state.write(&mut value);
                 let sample = samples.get(&id);
@@ -44,15 +46,16 @@ impl LearnedRule {
                         part.write(&mut value);
                     }
                 }
-                changes.push(Change { key: record(key, StatePart::Present), value: Some(value.0) });
+                changes.push(Change { key: record(key, StatePart::Present), value: Some(value.0.clone()) });
                 let kind = state.kind();
                 let was_forgotten = forgotten.remove(&id);
                 match state.profile_mut() {
                     Some(profile) if profile.unsaved => {
-                        let mut value = Writer(vec![kind, VERSION]);
+                        value.0.clear();
+                        value.0.extend_from_slice(&[kind, VERSION]);
                         profile.write(&mut value);
                         profile.unsaved = false;
-                        changes.push(Change { key: record(key, StatePart::Profile), value: Some(value.0) });
+                        changes.push(Change { key: record(key, StatePart::Profile), value: Some(value.0.clone()) });
                     }
                     None if was_forgotten => {
                         changes.push(Change { key: record(key, StatePart::Profile), value: None });

@@ -13,7 +13,7 @@ pub mod erase;
 mod error;
 pub mod explain;
 pub mod handbook;
-mod history;
+pub mod history;
 pub mod installation;
 pub mod ledger;
 pub mod lint;

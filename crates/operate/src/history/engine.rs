@@ -1,12 +1,14 @@
 //! Rows into the detector of production.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::fmt::Write;
 use std::ops::Range;
-use std::rc::Rc;
 
-use event::{Alert, Map, Millis, Signal, SignalBatch};
-use rules::{COUNTER, Detector, EXCLUDED_AFTER_MS, Expectations, ForeignLane, Rule, RuleIndex, SignalSum, Trigger};
+use event::{Alert, Millis, Signal, SignalBatch};
+use hashbrown::HashMap;
+use rules::{
+    BatchResult, COUNTER, Detector, EXCLUDED_AFTER_MS, Expectations, Finding, ForeignLane, Rule, RuleIndex, SignalSum,
+    Trigger,
+};
 
 use super::columns;
 use super::rows::Row;
@@ -31,14 +33,33 @@ impl Place {
         let (lane, offset, from, to) = (next()?, next()?, next()?, next()?);
         Some(Self { lane: u16::try_from(lane).ok()?, offset: u64::try_from(offset).ok()?, received: from..to })
     }
+}
 
-    fn text(first: u64, pane: i64, pane_ms: i64) -> String {
-        format!("\u{1f}{}:{}:{pane}:{}", first >> 48, first & ((1 << 48) - 1), pane + pane_ms)
+/// Writes places of one lane and pane: most of their text is the same.
+#[derive(Default)]
+struct Places {
+    before: String,
+    after: String,
+}
+
+impl Places {
+    fn of(lane: u16, pane: i64, pane_ms: i64) -> Self {
+        Self { before: format!("\u{1f}{lane}:"), after: format!(":{pane}:{}", pane + pane_ms) }
+    }
+
+    /// Writes the place of the event at an offset into `text`.
+    fn write(&self, offset: u64, text: &mut String) {
+        text.clear();
+        text.push_str(&self.before);
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{offset}");
+        text.push_str(&self.after);
     }
 }
 
-/// What a rule counts of the events of a row, without how many they are.
-type Matches = Rc<[(usize, Signal<'static>)]>;
+/// What rules count of the events of a row: the length of a pane of each, and its signal, but for when, how many and
+/// which they are.
+type Matches = Box<[(i64, Signal<'static>)]>;
 
 /// The rules that count, over rows in the order of their panes.
 pub(crate) struct Engine {
@@ -48,11 +69,13 @@ pub(crate) struct Engine {
     pane_ms: i64,
     /// The columns that rules ask about.
     names: Vec<&'static str>,
+    /// By the texts of a row.
     matches: HashMap<Box<[u8]>, Matches>,
     pane: i64,
     lane: u16,
-    /// What the present lane adds to the present pane.
-    pending: Vec<(Matches, u64, u64, u64)>,
+    places: Places,
+    /// Where the present event is, as a text; `''` where no event is named.
+    place: String,
     told: Vec<Alert<'static>>,
     shadow: Vec<Alert<'static>>,
     /// Whether the event behind a count is named.
@@ -74,7 +97,7 @@ impl Engine {
         }
         let pane_ms = counting.iter().filter_map(|rule| rule.trigger().and_then(Trigger::pane_ms)).fold(0, divisor);
         let (names, index) = (columns::asked(&counting), RuleIndex::new(counting));
-        let (matches, pending, told, shadow) = Default::default();
+        let (matches, places, place, told, shadow) = Default::default();
         Self {
             index,
             detector,
@@ -83,7 +106,8 @@ impl Engine {
             matches,
             pane: i64::MIN,
             lane: 0,
-            pending,
+            places,
+            place,
             told,
             shadow,
             names_events: true,
@@ -115,22 +139,34 @@ impl Engine {
     /// Takes the next row. Rows come by pane, and within one by the first event.
     pub(crate) fn take(&mut self, row: &Row<'_>) {
         let lane = (row.first >> 48) as u16;
+        if row.pane != self.pane && self.pane != i64::MIN {
+            self.tick(self.pane + self.pane_ms);
+        }
         if (row.pane, lane) != (self.pane, self.lane) {
-            self.end_lane();
-            if row.pane != self.pane && self.pane != i64::MIN {
-                self.tick(self.pane + self.pane_ms);
-            }
+            self.places = Places::of(lane, row.pane, self.pane_ms);
             (self.pane, self.lane) = (row.pane, lane);
         }
-        let matches = self.matches_of(row);
-        if !matches.is_empty() {
-            self.pending.push((matches, row.count, row.late, row.first));
+        if self.names_events {
+            self.places.write(row.first & ((1 << 48) - 1), &mut self.place);
+        }
+        let counted = match self.matches.get_mut(row.bytes) {
+            Some(known) => count(&mut self.detector, row, &self.place, known),
+            None => {
+                let (mut matches, is_remembered) = self.matches_of(row);
+                let counted = count(&mut self.detector, row, &self.place, &mut matches);
+                if is_remembered {
+                    self.matches.insert(row.bytes.into(), matches);
+                }
+                counted
+            }
+        };
+        if let Err(foreign) = counted {
+            self.failed.get_or_insert(foreign);
         }
     }
 
     /// Everything before this time has been taken, in milliseconds since 1970.
     pub(crate) fn pass(&mut self, until_ms: i64) {
-        self.end_lane();
         self.pane = i64::MIN;
         self.tick(until_ms);
     }
@@ -145,62 +181,25 @@ impl Engine {
         self.failed
     }
 
-    fn matches_of(&mut self, row: &Row<'_>) -> Matches {
-        if let Some(known) = self.matches.get(row.bytes) {
-            return Rc::clone(known);
-        }
+    /// What rules count of a row, and whether that is worth remembering.
+    fn matches_of(&self, row: &Row<'_>) -> (Matches, bool) {
         let event = columns::event(&self.names, row.texts());
         let signal = |at: usize| {
             let rule = self.index.rules().get(at)?;
             let seen = rule.observe(&event, 0)?;
-            Some((at, SignalSum::new(rule, &seen, 0, &event).signal()))
+            let pane_ms = rule.trigger().and_then(Trigger::pane_ms).unwrap_or(self.pane_ms);
+            Some((pane_ms, SignalSum::new(rule, &seen, 0, &event).signal()))
         };
-        let matches: Matches = self.index.matching_indexes(&event).filter_map(signal).collect();
         // What a counter says is hardly ever the same twice.
-        if self.matches.len() < REMEMBERED && event.extra.get(COUNTER).is_empty() {
-            self.matches.insert(row.bytes.into(), Rc::clone(&matches));
-        }
-        matches
-    }
-
-    /// Tells the detector what a lane adds to a pane, as `process` does with a transaction.
-    fn end_lane(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let pending = std::mem::take(&mut self.pending);
-        let mut signals = Vec::with_capacity(pending.len());
-        for (matches, count, late, first) in &pending {
-            for (at, signal) in matches.iter() {
-                let rule = self.index.rules().get(*at);
-                let pane_ms = rule.and_then(|rule| rule.trigger()?.pane_ms()).unwrap_or(self.pane_ms);
-                signals.push(Signal {
-                    pane: Millis(rules::pane_start(self.pane, pane_ms)),
-                    count: *count,
-                    late: *late,
-                    sample: if self.names_events {
-                        Place::text(*first, self.pane, self.pane_ms)
-                    } else {
-                        String::new()
-                    }
-                    .into(),
-                    ..borrowed(signal)
-                });
-            }
-        }
-        // The lane says no time: others may add to the pane as well.
-        self.feed(&SignalBatch { lane: self.lane, watermark: Millis(0), signals });
+        let is_remembered = self.matches.len() < REMEMBERED && event.extra.get(COUNTER).is_empty();
+        (self.index.matching_indexes(&event).filter_map(signal).collect(), is_remembered)
     }
 
     fn tick(&mut self, until_ms: i64) {
-        self.feed(&SignalBatch { lane: 0, watermark: Millis(until_ms), signals: Vec::new() });
-    }
-
-    fn feed(&mut self, batch: &SignalBatch<'_>) {
-        match self.detector.take(batch) {
+        match self.detector.take(&SignalBatch { lane: 0, watermark: Millis(until_ms), signals: Vec::new() }) {
             Ok(taken) => {
-                for finding in taken.findings {
-                    if finding.shadow { self.shadow.push(finding.alert) } else { self.told.push(finding.alert) }
+                for Finding { alert, shadow } in taken.findings {
+                    if shadow { self.shadow.push(alert) } else { self.told.push(alert) }
                 }
             }
             Err(foreign) => drop(self.failed.get_or_insert(foreign)),
@@ -208,20 +207,19 @@ impl Engine {
     }
 }
 
-fn borrowed<'s>(signal: &'s Signal<'static>) -> Signal<'s> {
-    let attributes = signal.attributes.0.iter();
-    let attributes = attributes.map(|(name, value)| (Cow::Borrowed(&**name), Cow::Borrowed(&**value)));
-    Signal {
-        rule: Cow::Borrowed(&*signal.rule),
-        rule_version: Cow::Borrowed(&*signal.rule_version),
-        key: Cow::Borrowed(&*signal.key),
-        pane: signal.pane,
-        count: signal.count,
-        late: signal.late,
-        test: signal.test,
-        sample: Cow::Borrowed(""),
-        attributes: Map(attributes.collect()),
+/// Tells the detector what a row adds to its pane, as `process` does with a transaction: the lane says no time, others
+/// may add to the pane as well. Signals are used again, so a row makes no allocation.
+fn count(detector: &mut Detector, row: &Row<'_>, place: &str, matches: &mut Matches) -> Result<(), ForeignLane> {
+    let mut taken = BatchResult::default();
+    for (pane_ms, signal) in matches {
+        signal.pane = Millis(rules::pane_start(row.pane, *pane_ms));
+        (signal.count, signal.late) = (row.count, row.late);
+        let sample = signal.sample.to_mut();
+        sample.clear();
+        sample.push_str(place);
+        detector.count((row.first >> 48) as u16, std::slice::from_ref(signal), &mut taken)?;
     }
+    Ok(())
 }
 
 /// The largest number that divides both.

@@ -8,6 +8,7 @@
 
 mod columns;
 mod engine;
+mod measured;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,6 +22,7 @@ use warehouse::{Side, Warehouse};
 use crate::error::refuse;
 use crate::{Error, Result};
 pub(crate) use engine::{Engine, Place};
+pub use measured::{columns_of, play_answer};
 use rows::{Decoder, Row};
 
 const MINUTE_MS: i64 = 60_000;

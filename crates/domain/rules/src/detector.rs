@@ -11,6 +11,7 @@ use crate::Glob;
 use crate::counted::CountedRule;
 use crate::key_table::Likely;
 use crate::learned::{Added, LearnedRule};
+use crate::names::same;
 use crate::state::{Change, StateKey, UnreadableState};
 use crate::watermark::WatermarkTracker;
 
@@ -146,7 +147,10 @@ impl Detector {
         // Signals of a rule mostly stand together.
         let mut rest = signals;
         while let Some(first) = rest.first() {
-            let of_rule = |signal: &&Signal<'_>| (&signal.rule, &signal.rule_version) == (&first.rule, &first.rule_version);
+            let of_rule = |signal: &&Signal<'_>| {
+                same(signal.rule.as_bytes(), first.rule.as_bytes())
+                    && same(signal.rule_version.as_bytes(), first.rule_version.as_bytes())
+            };
             let (signals, after) = rest.split_at(rest.iter().take(AT_ONCE).take_while(of_rule).count());
             rest = after;
             match self.place(&first.rule, &first.rule_version) {

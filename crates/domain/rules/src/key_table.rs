@@ -35,7 +35,8 @@ pub(crate) struct KeyTable<S> {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Likely {
     tag: u32,
-    at: Option<usize>,
+    /// Its place in the index; beyond the last one if there is none.
+    at: u32,
 }
 
 /// Where a key is in the index, until another one comes or goes.
@@ -113,15 +114,14 @@ impl<S: Default> KeyTable<S> {
     /// at once.
     pub(crate) fn likely(&self, key: &str) -> Likely {
         let tag = self.tag(key.as_bytes());
-        Likely { tag, at: self.index.likely(tag) }
+        Likely { tag, at: self.index.likely(tag).and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX) }
     }
 
     /// The key of a signal, which is made if it is not known.
     pub(crate) fn found(&mut self, likely: Likely, key: &str, fresh: impl FnOnce() -> S) -> Found {
-        let Likely { tag, at } = likely;
+        let (tag, at) = (likely.tag, likely.at as usize);
         // Another key may have come in between, and moved it.
-        let place = at.and_then(|at| Some((at, self.index.get(at, tag)?)));
-        if let Some((at, place)) = place.filter(|(_, place)| self.names.is(place.name, key)) {
+        if let Some(place) = self.index.get(at, tag).filter(|place| self.names.is(place.name, key)) {
             return Found { at, id: place.id, counted: place.counted };
         }
         if let Some(at) = self.index.find(tag, |place| self.names.is(place.name, key))

@@ -69,7 +69,7 @@ impl Names {
     }
 
     pub(crate) fn is(&self, name: Name, text: &str) -> bool {
-        self.bytes_of(name) == text.as_bytes()
+        same(self.bytes_of(name), text.as_bytes())
     }
 
     pub(crate) fn bytes_of(&self, name: Name) -> &[u8] {
@@ -79,6 +79,13 @@ impl Names {
 
     /// How long a name is, and where its text begins.
     fn length(&self, begins: usize) -> (usize, usize) {
+        match self.bytes.get(begins) {
+            Some(byte) if *byte < 0x80 => (usize::from(*byte), begins + 1),
+            _ => self.long_length(begins),
+        }
+    }
+
+    fn long_length(&self, begins: usize) -> (usize, usize) {
         let (mut length, mut shift, mut at) = (0, 0, begins);
         while let Some(byte) = self.bytes.get(at) {
             length |= usize::from(byte & 0x7f) << shift;
@@ -118,9 +125,40 @@ impl Names {
     }
 }
 
+/// Whether two texts are the same. Most have a few bytes, for which a general comparison is mostly its call.
+#[inline]
+pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    // The end first: names of one table mostly begin alike.
+    if let (Some(left_end), Some(right_end)) = (left.last_chunk::<8>(), right.last_chunk::<8>()) {
+        let eights = left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0);
+        return left_end == right_end && eights.map(|(left, right)| (*left, *right)).all(|(left, right)| left == right);
+    }
+    if let (Some(left_end), Some(right_end)) = (left.last_chunk::<4>(), right.last_chunk::<4>()) {
+        return left_end == right_end && left.first_chunk::<4>() == right.first_chunk::<4>();
+    }
+    left.iter().eq(right)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_the_same_if_all_of_their_bytes_are() {
+        for length in 0..40 {
+            let text: Vec<u8> = (0..length).collect();
+            assert!(same(&text, &text.clone()));
+            assert!(!same(&text, &[&text[..], b"x"].concat()));
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other[at] ^= 1;
+                assert!(!same(&text, &other), "{length} {at}");
+            }
+        }
+    }
 
     #[test]
     fn a_name_of_any_length_reads_back_and_keeps_its_marks_when_names_are_packed() {

@@ -137,14 +137,7 @@ impl CountedRule {
     }
 
     /// Evaluates the keys that must be although nothing came.
-    fn walk_due(
-        &self,
-        keys: &mut Keys,
-        test: bool,
-        from: Option<i64>,
-        to: i64,
-        tell: &mut impl FnMut(Alert<'static>),
-    ) {
+    fn walk_due(&self, keys: &mut Keys, test: bool, from: Option<i64>, to: i64, tell: &mut impl FnMut(Alert<'static>)) {
         while let Some(id) = keys.table.timers.due(timer(to).unwrap_or(u32::MAX)) {
             let Some(state) = keys.table.get_mut(id) else { continue };
             // Timers are set once and not moved when more comes: its time may be later by now.

@@ -1,5 +1,5 @@
-//! A pane that has not closed, of a rule that tells nothing apart within a key: the keys with events in it, in the order
-//! in which they came.
+//! A pane that has not closed, of a rule that tells nothing apart within a key: the keys with events in it, in the
+//! order in which they came.
 //!
 //! Counts are packed closely, and the events that an alert may name stand one behind the other: a signal for a key that
 //! is there touches 24 bytes, and one for another key makes no allocation.
@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn a_key_is_found_wherever_it_was_counted_before_and_is_unsaved_once() {
         let mut minute = CountedMinute::default();
-        for (id, before, at, was_saved) in [(7, u32::MAX, 0, true), (9, 0, 1, true), (7, 1, 0, false), (9, 1, 1, false)] {
+        for (id, before, at, was_saved) in [(7, u32::MAX, 0, true), (9, 0, 1, true), (7, 1, 0, false), (9, 1, 1, false)]
+        {
             assert_eq!(minute.add(id, before, 0, &signal(1, "a")), Added { at, was_saved });
         }
         minute.is_saved(9);

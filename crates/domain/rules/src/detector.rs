@@ -135,11 +135,11 @@ impl Detector {
         Ok(taken)
     }
 
-    /// Counts signals of a lane that says no time: they wait for a batch that closes their panes. What became of them is
-    /// added to `taken`.
+    /// Counts signals of a lane that says no time: they wait for a batch that closes their panes. What became of them
+    /// is added to `taken`.
     ///
     /// # Errors
-    /// When there is no such lane. Nothing is taken then.
+    /// When the lane does not exist. Nothing is taken then.
     pub fn count(&mut self, lane: u16, signals: &[Signal<'_>], taken: &mut BatchResult) -> Result<(), ForeignLane> {
         if usize::from(lane) >= self.lanes.count() {
             return Err(ForeignLane { lane, lanes: self.lanes.count() });
@@ -171,8 +171,8 @@ impl Detector {
         (known == version).then_some(place)
     }
 
-    /// Adds at most [`AT_ONCE`] signals of a rule. Their keys are looked up first: the processor waits for the memory of
-    /// all of them at once.
+    /// Adds at most [`AT_ONCE`] signals of a rule. Their keys are looked up first: the processor waits for the memory
+    /// of all of them at once.
     fn add(&mut self, place: Place, lane: u16, signals: &[Signal<'_>], taken: &mut BatchResult) {
         let mut likely = [Likely::default(); AT_ONCE];
         match place {

@@ -1,9 +1,9 @@
 //! Where the keys of a table are, by the hash of their names.
 //!
-//! A key has one place of 16 bytes: a look-up reads one line of the processor's caches, and the name of a key whose hash
-//! agrees in 32 bits. Beside the id stands where the key was counted last, so that the next signal needs no second
-//! look-up. From where the hash points, places are tried one behind the other. More places are made by the hashes alone:
-//! no name is read again.
+//! A key has one place of 16 bytes: a look-up reads one line of the processor's caches, and the name of a key whose
+//! hash agrees in 32 bits. Beside the id stands where the key was counted last, so that the next signal needs no
+//! second look-up. From where the hash points, places are tried one behind the other. More places are made by the
+//! hashes alone: no name is read again.
 
 use crate::names::Name;
 

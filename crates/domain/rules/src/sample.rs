@@ -223,7 +223,8 @@ mod tests {
         for field in crate::Field::ALL {
             field.set(&mut event, "x");
         }
-        for text in [&mut event.subtype, &mut event.link_id, &mut event.domain, &mut event.slug, &mut event.error_kind] {
+        for text in [&mut event.subtype, &mut event.link_id, &mut event.domain, &mut event.slug, &mut event.error_kind]
+        {
             *text = "x".into();
         }
         let attributes = crate::attributes(&event);
@@ -237,7 +238,9 @@ mod tests {
     fn a_sample_comes_back_as_it_was_whatever_it_holds_and_its_record_has_all_names() {
         let long = "ä".repeat(9_000);
         let mut attributes = Map::default();
-        for (name, value) in [("slug", "a"), ("domain", &*long), ("other", "b"), ("", "c"), ("facet", "d"), ("owner", "e")] {
+        for (name, value) in
+            [("slug", "a"), ("domain", &*long), ("other", "b"), ("", "c"), ("facet", "d"), ("owner", "e")]
+        {
             attributes.add(name, value);
         }
         let signal = Signal { sample: "e:1".into(), attributes, ..Signal::default() };

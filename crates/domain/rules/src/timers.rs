@@ -87,7 +87,11 @@ mod tests {
         for (walked, at) in [(20, Some(50)), (20, None), (21, Some(28)), (22, Some(29))] {
             timers.walked(a, walked, at);
         }
-        assert_eq!((timers.due(27), timers.due(28), timers.due(100)), (None, Some(a), None), "it is not moved to later");
+        assert_eq!(
+            (timers.due(27), timers.due(28), timers.due(100)),
+            (None, Some(a), None),
+            "it is not moved to later"
+        );
         timers.wake(a, Some(40));
         timers.walked(a, 40, Some(60));
         timers.walked(b, 40, None);

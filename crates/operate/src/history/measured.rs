@@ -5,15 +5,15 @@ use rules::{Expectations, Rule};
 use super::rows::Decoder;
 use super::{Engine, columns};
 
-/// The columns, as texts, that rows have for these rules, in their order, behind four numbers: the start of the pane in
-/// milliseconds since 1970, how many events there are, how many of them came late, and the first of them, its lane in the
-/// upper 16 bits and its offset below.
+/// The columns, as texts, that rows have for these rules, in their order. Before them stand four numbers: the start of
+/// the pane in milliseconds since 1970, how many events there are, how many of them came late, and the first of them,
+/// its lane in the upper 16 bits and its offset below.
 pub fn columns_of(rules: &[Rule]) -> Vec<&'static str> {
     let counting: Vec<Rule> = rules.iter().filter(|rule| rule.is_evaluated_over_time()).cloned().collect();
     columns::asked(&counting)
 }
 
-/// Plays pieces of an answer in `RowBinary` from and until a time in milliseconds since 1970. How many alerts there are.
+/// Plays pieces of an answer in `RowBinary` over a span of milliseconds since 1970. How many alerts there are.
 ///
 /// # Errors
 /// When the answer is not made of such rows, or names a lane that there is not.

@@ -50,7 +50,7 @@ pub(crate) struct KeyTransition {
 }
 
 impl KeyState {
-    /// Adds what came of a pane that closes now. `is_next`: no window that is still to be evaluated ends before it does.
+    /// Adds what came of a pane that closes now. `is_next`: no window that is still to be evaluated ends before it.
     pub(crate) fn take(&mut self, pane: i64, is_next: bool, counted: &Counted<'_>) {
         self.is_asked = true;
         match place(&self.panes, pane) {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use config::{Config, Fresh};
 use local::Progress;
 use local::clickhouse::{Access, Account};
-use local::engines::{Engines, Options};
+use local::engines::{Engines, KAFKA_SETTINGS, Options};
 use operate::canary;
 use operate::installation::ADDRESSES;
 use reqwest::Url;
@@ -106,6 +106,7 @@ async fn up(args: Args) -> Outcome {
         data: args.data.clone(),
         kafka_port: args.kafka_port,
         kafka_nodes: args.kafka_nodes,
+        kafka_settings: std::env::var_os(KAFKA_SETTINGS).map(PathBuf::from),
         clickhouse_port: args.clickhouse_port,
         clickhouse_accounts: accounts(&args),
         clickhouse_binary: std::env::var_os(local::CLICKHOUSE_BINARY),

@@ -28,6 +28,9 @@ pub struct Options {
     pub kafka_port: u16,
     /// Kafka nodes, 1 or 3; without it as many as the data folder has, one at first. The further ones have the next ports.
     pub kafka_nodes: Option<u8>,
+    /// A folder with further settings of the Kafka nodes, for tests alone: the value of [`KAFKA_SETTINGS`]. Those in
+    /// `kafka-1.properties` (of one node alone `kafka.properties`) and so on replace ours.
+    pub kafka_settings: Option<PathBuf>,
     /// The port of ClickHouse's HTTP interface on 127.0.0.1; 0 picks a free one.
     pub clickhouse_port: u16,
     /// Who may use the local ClickHouse; the first one owns it.
@@ -44,6 +47,9 @@ pub struct Options {
     /// Where a person sees the fetching.
     pub progress: Progress,
 }
+
+/// The variable by which tests give Kafka's nodes further settings.
+pub const KAFKA_SETTINGS: &str = "HOOKLINE_TEST_KAFKA_SETTINGS";
 
 /// The hidden subcommand under which the own binary serves the ClickHouse engine.
 pub const CLICKHOUSE_SUBCOMMAND: &str = "engine-clickhouse";
@@ -169,8 +175,7 @@ async fn start_kafka(
         );
         return Ok((brokers.clone(), Vec::new()));
     }
-    let Options { executable, kafka_nodes, kafka_port, progress, .. } = options;
-    let kafka = Kafka::prepare(data, executable, *kafka_nodes, *kafka_port, claims, patient, *progress).await?;
+    let kafka = Kafka::prepare(data, options, claims, patient).await?;
     // All of them before any is waited for: two nodes are needed for either to be ready.
     let started = kafka.engines(data).into_iter().map(|engine| until_ready(supervisor.run(engine)));
     let states = futures::future::try_join_all(started).await?;

@@ -30,8 +30,9 @@ const BROKERS_AT: usize = 4 + 1 + 4;
 /// No answer about no topic, and none to a ping, is longer, in bytes.
 const LONGEST_ANSWER: usize = 64 << 10;
 
-/// Whether the broker answers a metadata request and lists itself, which it does once it has registered.
-pub(crate) async fn kafka(address: SocketAddr) -> bool {
+/// Whether the broker answers a metadata request and lists itself, by the port that it advertises, which it does once
+/// it has registered.
+pub(crate) async fn kafka(address: SocketAddr, advertised: u16) -> bool {
     let ask = async {
         let mut stream = TcpStream::connect(address).await?;
         stream.write_all(&METADATA_REQUEST).await?;
@@ -41,7 +42,7 @@ pub(crate) async fn kafka(address: SocketAddr) -> bool {
         }
         let mut answer = vec![0; size];
         stream.read_exact(&mut answer).await?;
-        Ok::<_, std::io::Error>(lists(&answer, address.port()) == Some(true))
+        Ok::<_, std::io::Error>(lists(&answer, advertised) == Some(true))
     };
     matches!(timeout(ANSWERS_WITHIN, ask).await, Ok(Ok(true)))
 }

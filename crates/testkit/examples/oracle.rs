@@ -6,12 +6,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use config::Fresh;
 use hookline_testkit::House;
-use hookline_testkit::oracle::{Blow, Bounds, Plan, run};
+use hookline_testkit::network::Network;
+use hookline_testkit::oracle::{Blow, Bounds, Cuts, Fault, Plan, run};
 
 /// Shakes a whole Hookline of its own and verifies that nothing is lost, doubled or miscounted.
 ///
@@ -53,6 +55,16 @@ struct Args {
     /// Where chance begins: the same seed sends the same events and plans the same blows; the timing is the machine's
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// What happens to the network, such as `controllers:active:cut` or `clients:leader:silent` [default: a round of
+    /// ten]
+    #[arg(long, value_name = "FAULT")]
+    fault: Vec<Fault>,
+    /// Settings of Kafka's nodes besides ours, such as `broker.session.timeout.ms=9000`; with --what network
+    #[arg(long, value_name = "NAME=VALUE")]
+    setting: Vec<String>,
+    /// How many seconds each fault of the network lasts
+    #[arg(long, default_value_t = 45)]
+    lasting: u64,
     /// No more blows after so many minutes
     #[arg(long, default_value_t = 120)]
     minutes: u64,
@@ -72,6 +84,9 @@ enum Shaken {
     Brokers,
     /// One broker, and ingest alone beside it; the other services begin at the end
     Ingest,
+    /// The network of three brokers: links to clients, between brokers and between controllers are cut or silent for
+    /// a while
+    Network,
 }
 
 #[tokio::main]
@@ -96,14 +111,24 @@ async fn oracle(args: &Args) -> anyhow::Result<()> {
     };
     std::fs::create_dir_all(&folder)?;
     println!("in {}", folder.display());
-    let nodes: &[&str] = if args.what == Shaken::Brokers { &["--kafka-nodes", "3"] } else { &[] };
-    let house = House::up(&folder.join("data"), &[&["--engines-only"], nodes].concat())?;
+    let data = folder.join("data");
+    let (house, cuts) = match args.what {
+        Shaken::Network => {
+            let network = Network::before(&data, &args.setting).await?;
+            println!("{network}");
+            let house = network.up(&data)?;
+            (house, Some(Cuts { network: Arc::new(network), lasting: Duration::from_secs(args.lasting) }))
+        }
+        Shaken::Brokers => (House::up(&data, &["--engines-only", "--kafka-nodes", "3"])?, None),
+        Shaken::All | Shaken::Engines | Shaken::Ingest => (House::up(&data, &["--engines-only"])?, None),
+    };
     let config = Fresh::new([7; 96]).write(&folder)?;
     let (round, kills, engine_blows) = match args.what {
-        Shaken::All => (&Blow::ROUND[..], Some(300), None),
-        Shaken::Engines => (&Blow::ON_ENGINES[..], None, Some(500)),
-        Shaken::Brokers => (&Blow::ON_THREE[..], None, Some(300)),
-        Shaken::Ingest => (&Blow::ON_INGEST[..], None, Some(100)),
+        Shaken::All => (Blow::ROUND.to_vec(), Some(300), None),
+        Shaken::Engines => (Blow::ON_ENGINES.to_vec(), None, Some(500)),
+        Shaken::Brokers => (Blow::ON_THREE.to_vec(), None, Some(300)),
+        Shaken::Ingest => (Blow::ON_INGEST.to_vec(), None, Some(100)),
+        Shaken::Network => (Blow::on_network(&args.fault)?, None, None),
     };
     let asked = args.kills.is_some() || args.engine_blows.is_some();
     let mut plan = Plan {
@@ -115,7 +140,8 @@ async fn oracle(args: &Args) -> anyhow::Result<()> {
         ingest_alone: args.what == Shaken::Ingest,
         bounds: (args.what != Shaken::All).then(|| Bounds::times(args.tolerance)),
         burners: args.burners,
-        ..Plan::new(args.seed, round)
+        cuts,
+        ..Plan::new(args.seed, &round)
     };
     if args.small {
         plan.instances = vec!["ingest 1/2", "ingest 2/2", "process", "report", "detect", "notify"];

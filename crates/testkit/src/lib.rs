@@ -8,6 +8,7 @@ pub mod cost;
 pub mod detection;
 pub mod hostile;
 pub mod house;
+pub mod network;
 pub mod oracle;
 pub mod receiver;
 

@@ -16,6 +16,7 @@ use anyhow::{Context, bail, ensure};
 use tokio::process::Command;
 
 use crate::data_dir::DataDir;
+use crate::engines::Options;
 use crate::java::Java;
 use crate::port::Claims;
 use crate::supervise::Engine;
@@ -54,6 +55,8 @@ struct Node {
     classes: Option<Classes>,
     /// Of all nodes, in the order of their ids.
     ports: Vec<Ports>,
+    /// Where further settings may be.
+    settings: Option<PathBuf>,
     has_run: AtomicBool,
 }
 
@@ -62,22 +65,20 @@ impl Kafka {
     /// the first broker, the others have the next ones; 0 picks free ones. `patient`: an earlier run may just be ending.
     pub(crate) async fn prepare(
         data: &DataDir,
-        executable: &Path,
-        nodes: Option<u8>,
-        port: u16,
+        options: &Options,
         claims: &Claims,
         patient: bool,
-        progress: crate::Progress,
     ) -> anyhow::Result<Self> {
-        let folders = Folders::of(data.root(), nodes)?;
+        let Options { executable, kafka_port: port, kafka_nodes: nodes, kafka_settings, progress, .. } = options;
+        let folders = Folders::of(data.root(), *nodes)?;
         folders.may_format()?;
         let cluster_id = folders.cluster_id()?;
-        let brokers = brokers(port, folders.nodes(), claims, patient).await?;
+        let brokers = brokers(*port, folders.nodes(), claims, patient).await?;
         let controllers = claims.several(folders.nodes()).context("for Kafka's controllers")?;
         let ports: Vec<Ports> =
             brokers.into_iter().zip(controllers).map(|(broker, controller)| Ports { broker, controller }).collect();
         let java = Java::find().await?;
-        let libs = fetch::kafka_libs(&progress).await?;
+        let libs = fetch::kafka_libs(progress).await?;
         let class_path = class_path(&libs)?;
         let mut nodes = Vec::new();
         for id in 1..=folders.nodes() {
@@ -85,12 +86,13 @@ impl Kafka {
             let classes = (id == 1).then(|| Classes::of(&libs, &java, &folders.folder(id))).transpose()?;
             nodes.push(Arc::new(Node {
                 id,
-                executable: executable.to_owned(),
+                executable: executable.clone(),
                 class_path: class_path.clone(),
                 folders: folders.clone(),
                 cluster_id: cluster_id.clone(),
                 classes: classes.or_else(|| Classes::kept(&libs, &java)),
                 ports: ports.clone(),
+                settings: kafka_settings.clone(),
                 has_run: AtomicBool::new(false),
             }));
         }
@@ -137,7 +139,7 @@ impl Node {
                 command.arg("kafka.Kafka").arg(runs.folder().join("server.properties"));
                 command
             }),
-            is_ready: Box::new(move || Box::pin(probe::kafka(asked.address()))),
+            is_ready: Box::new(move || Box::pin(probe::kafka(asked.address(), asked.advertised_port()))),
             after_stop: Box::new(move || {
                 if let Some(classes) = &stops.classes {
                     classes.keep();
@@ -168,7 +170,10 @@ impl Node {
             );
         }
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        write(&folder.join("server.properties"), &properties(self.id, &self.ports, &log))?;
+        write(
+            &folder.join("server.properties"),
+            &(properties(self.id, &self.ports, &log) + &self.further_settings()?),
+        )?;
         if log.exists() {
             return Ok(());
         }
@@ -179,6 +184,21 @@ impl Node {
             );
         }
         self.format().await
+    }
+
+    /// What tests set besides: of a setting that a file gives twice, Kafka takes the last.
+    fn further_settings(&self) -> anyhow::Result<String> {
+        let Some(folder) = &self.settings else { return Ok(String::new()) };
+        let path = folder.join(format!("{}.properties", self.folders.name(self.id)));
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// The port that the node tells clients of: its own, if tests set nothing else.
+    fn advertised_port(&self) -> u16 {
+        let settings = self.further_settings().unwrap_or_default();
+        let told = settings.lines().find_map(|line| line.strip_prefix("advertised.listeners=PLAINTEXT://"));
+        let port = told.and_then(|told| told.split(',').next()?.rsplit(':').next()?.parse().ok());
+        port.unwrap_or_else(|| self.address().port())
     }
 
     fn java(&self) -> Command {

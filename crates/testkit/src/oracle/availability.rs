@@ -9,19 +9,23 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 
 use super::brokers::Cluster;
+use super::cuts::Stood;
 use super::senders::Senders;
 use crate::house::Addresses;
 use traffic::load::locked;
 
 /// Each stage that commits positions, its group and what it reads; and whether every lane of it has work all the time.
-const STAGES: [(&str, &str, &str, bool); 4] = [
+pub(super) const STAGES: [(&str, &str, &str, bool); 4] = [
     ("process", "hookline-process", "hookline.raw.v1", true),
     ("report", "hookline-report", "hookline.events.v1", true),
     ("detect", "hookline-detect", "hookline.signals.v1", false),
     ("notify", "hookline-notify", "hookline.alerts.v1", false),
 ];
+/// What the time of each stage is reported as that it stood still while a part of the network failed.
+const WHILE_CUT: [&str; STAGES.len()] =
+    ["process, while cut", "report, while cut", "detect, while cut", "notify, while cut"];
 /// Offsets that are no work: the markers of transactions.
-const MARKERS: i64 = 10;
+pub(super) const MARKERS: i64 = 10;
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(250);
 /// What has not moved for so long will not move any more.
@@ -63,7 +67,7 @@ pub(crate) struct Availability {
 }
 
 /// A lane: its stage's place in [`STAGES`], and its partition.
-type Lane = (usize, i32);
+pub(super) type Lane = (usize, i32);
 
 /// Where a lane is, and where its topic ends.
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +179,41 @@ impl Availability {
         }
         self.senders.forget();
         Ok(said.join("; "))
+    }
+
+    /// From now on the longest times of ingest are counted anew.
+    pub(crate) fn forget(&self) {
+        self.senders.forget();
+    }
+
+    /// To be called when a part of the network has failed for a while: how long each lane stood still, and ingest.
+    /// `is_bound`: Kafka could give all that was led there to others. Returns what to say about it.
+    pub(crate) fn after_cut(&self, what: &str, stood: &Stood, is_bound: bool) -> String {
+        let mut report = locked(&self.report);
+        let mut words = Vec::new();
+        for (number, (stage, ..)) in STAGES.into_iter().enumerate() {
+            let lanes: Vec<(i32, f64)> = stood
+                .iter()
+                .filter(|((of, _), _)| *of == number)
+                .map(|((_, lane), seconds)| (*lane, *seconds))
+                .collect();
+            let longest = lanes.iter().map(|(_, seconds)| *seconds).fold(0.0, f64::max);
+            let each: Vec<String> = lanes.iter().map(|(_, seconds)| format!("{seconds:.0}")).collect();
+            words.push(format!("{stage} {longest:.1} ({})", each.join(" ")));
+            if is_bound {
+                report.took.entry(WHILE_CUT[number]).or_default().push(longest);
+                if longest > self.bounds.stage.as_secs_f64() {
+                    report.faults.push(format!("{what}: a lane of {stage} stood still for {longest:.1} s meanwhile"));
+                }
+            }
+        }
+        let shut = self.senders.taking().iter().map(|door| door.longest.as_secs_f64()).fold(0.0, f64::max);
+        report.took.entry("ingest, while cut").or_default().push(shut);
+        if shut > self.bounds.ingest.as_secs_f64() {
+            report.faults.push(format!("{what}: ingest took nothing for {shut:.1} s meanwhile"));
+        }
+        self.senders.forget();
+        format!("{what}: stood still at most (s, by lane): {}; ingest {shut:.1}", words.join(", "))
     }
 
     /// Where every lane is. What no broker serves is left out.

@@ -16,6 +16,7 @@ const METADATA: i16 = 3;
 const LIST_OFFSETS: i16 = 2;
 const OFFSET_FETCH: i16 = 9;
 const FIND_COORDINATOR: i16 = 10;
+const DESCRIBE_QUORUM: i16 = 55;
 
 /// A partition as a broker sees it.
 #[derive(Debug, Clone)]
@@ -31,6 +32,10 @@ pub(crate) struct Cluster {
     /// Addresses by broker id.
     pub(crate) brokers: BTreeMap<i32, String>,
     pub(crate) topics: BTreeMap<String, BTreeMap<i32, Partition>>,
+    /// Whose knowledge this is.
+    asked: String,
+    /// Where to ask instead of the addresses that brokers tell of themselves.
+    directory: BTreeMap<String, String>,
 }
 
 impl Cluster {
@@ -46,11 +51,23 @@ impl Cluster {
         Err(last.context("no broker is named")?)
     }
 
+    /// As the broker at `address` sees it. Brokers are asked at what `directory` has for the addresses that they tell.
+    pub(crate) async fn seen_past_proxies(address: &str, directory: &BTreeMap<String, String>) -> anyhow::Result<Self> {
+        let mut cluster = Self::metadata(address).await?;
+        cluster.brokers.values_mut().for_each(|told| {
+            if let Some(direct) = directory.get(told) {
+                told.clone_from(direct);
+            }
+        });
+        cluster.directory.clone_from(directory);
+        Ok(cluster)
+    }
+
     async fn metadata(address: &str) -> anyhow::Result<Self> {
         // Version 1; −1: all topics.
         let answer = ask(address, METADATA, 1, &(-1_i32).to_be_bytes()).await?;
         let mut rest = Rest(&answer);
-        let mut cluster = Self::default();
+        let mut cluster = Self { asked: address.to_owned(), ..Self::default() };
         for _ in 0..rest.i32()? {
             let (id, host, port) = (rest.i32()?, rest.text()?, rest.i32()?);
             rest.text()?; // its rack
@@ -106,25 +123,64 @@ impl Cluster {
         Ok(ends)
     }
 
+    /// The last stable offset of each partition of these topics, as far as their leaders answer: one question a leader.
+    pub(crate) async fn stable(&self, topics: &[&str]) -> BTreeMap<(String, i32), i64> {
+        let mut by_leader: BTreeMap<i32, BTreeMap<&str, Vec<i32>>> = BTreeMap::new();
+        for topic in topics {
+            for (id, partition) in self.topics.get(*topic).into_iter().flatten() {
+                by_leader.entry(partition.leader).or_default().entry(*topic).or_default().push(*id);
+            }
+        }
+        let mut stable = BTreeMap::new();
+        for (leader, partitions) in by_leader {
+            if let Some(address) = self.brokers.get(&leader) {
+                // A leader that does not answer tells nothing.
+                stable.extend(stable_at(address, &partitions).await.unwrap_or_default());
+            }
+        }
+        stable
+    }
+
+    /// The node that is the active controller.
+    pub(crate) async fn controller(&self) -> anyhow::Result<i32> {
+        // The header's and the body's ends of tagged fields; one topic with one partition.
+        let mut body = vec![0, 2];
+        put_compact(&mut body, "__cluster_metadata");
+        body.extend([2, 0, 0, 0, 0, 0, 0, 0]);
+        let answer = ask(&self.asked, DESCRIBE_QUORUM, 0, &body).await?;
+        let mut rest = Rest(&answer);
+        rest.take(1)?; // the header's tagged fields
+        let error = rest.i16()?;
+        ensure!(error == 0, "the quorum is not described: error {error}");
+        rest.take(1)?; // one topic
+        let name = rest.take(1)?.first().copied().unwrap_or(1);
+        rest.take(usize::from(name).saturating_sub(1))?;
+        rest.take(1)?; // one partition
+        rest.i32()?;
+        let error = rest.i16()?;
+        ensure!(error == 0, "the quorum has no leader: error {error}");
+        rest.i32()
+    }
+
     /// The position of each partition of a topic that a group has committed last, pending transactions left out.
     pub(crate) async fn committed(&self, group: &str, topic: &str) -> anyhow::Result<BTreeMap<i32, i64>> {
         let partitions = self.topics.get(topic).with_context(|| format!("{topic} is not there"))?;
-        let any = self.brokers.values().next().context("no broker is there")?;
         let mut body = Vec::new();
         put_text(&mut body, group);
-        let answer = ask(any, FIND_COORDINATOR, 0, &body).await?;
+        let answer = ask(&self.asked, FIND_COORDINATOR, 0, &body).await?;
         let mut rest = Rest(&answer);
         let error = rest.i16()?;
         ensure!(error == 0, "the group {group} has no coordinator: error {error}");
         rest.i32()?;
         let coordinator = format!("{}:{}", rest.text()?, rest.i32()?);
+        let coordinator = self.directory.get(&coordinator).unwrap_or(&coordinator);
         let mut body = Vec::new();
         put_text(&mut body, group);
         body.extend(1_i32.to_be_bytes());
         put_text(&mut body, topic);
         body.extend(i32::try_from(partitions.len())?.to_be_bytes());
         partitions.keys().for_each(|id| body.extend(id.to_be_bytes()));
-        let answer = ask(&coordinator, OFFSET_FETCH, 1, &body).await?;
+        let answer = ask(coordinator, OFFSET_FETCH, 1, &body).await?;
         let mut rest = Rest(&answer);
         let mut committed = BTreeMap::new();
         for _ in 0..rest.i32()? {
@@ -139,6 +195,37 @@ impl Cluster {
         }
         Ok(committed)
     }
+}
+
+async fn stable_at(address: &str, topics: &BTreeMap<&str, Vec<i32>>) -> anyhow::Result<BTreeMap<(String, i32), i64>> {
+    let mut body = Vec::new();
+    body.extend((-1_i32).to_be_bytes()); // no replica asks
+    body.push(1); // committed records only
+    body.extend(i32::try_from(topics.len())?.to_be_bytes());
+    for (topic, partitions) in topics {
+        put_text(&mut body, topic);
+        body.extend(i32::try_from(partitions.len())?.to_be_bytes());
+        for id in partitions {
+            body.extend(id.to_be_bytes());
+            body.extend((-1_i64).to_be_bytes()); // the latest
+        }
+    }
+    let answer = ask(address, LIST_OFFSETS, 2, &body).await?;
+    let mut rest = Rest(&answer);
+    rest.i32()?; // for how long it throttles
+    let mut stable = BTreeMap::new();
+    for _ in 0..rest.i32()? {
+        let topic = rest.text()?;
+        for _ in 0..rest.i32()? {
+            let (id, error) = (rest.i32()?, rest.i16()?);
+            rest.i64()?;
+            let offset = rest.i64()?;
+            if error == 0 {
+                stable.insert((topic.clone(), id), offset);
+            }
+        }
+    }
+    Ok(stable)
 }
 
 async fn ask(address: &str, key: i16, version: i16, body: &[u8]) -> anyhow::Result<Vec<u8>> {
@@ -166,6 +253,12 @@ async fn ask(address: &str, key: i16, version: i16, body: &[u8]) -> anyhow::Resu
 
 fn put_text(body: &mut Vec<u8>, text: &str) {
     body.extend((text.len() as u16).to_be_bytes());
+    body.extend(text.as_bytes());
+}
+
+/// A text of the later protocol: its size and one in a byte, for texts of less than 127 bytes.
+fn put_compact(body: &mut Vec<u8>, text: &str) {
+    body.push(text.len() as u8 + 1);
     body.extend(text.as_bytes());
 }
 

@@ -7,6 +7,7 @@
 mod availability;
 mod blows;
 mod brokers;
+mod cuts;
 mod engines;
 mod exact;
 mod fleet;
@@ -25,6 +26,7 @@ use signature::{Scheme, Secret};
 
 pub use availability::{Bounds, Report};
 pub use blows::{Blow, Done};
+pub use cuts::{Cuts, Fault, How, Links, Which};
 pub use exact::Counts;
 pub use fleet::{Fleet, variables};
 pub use verify::{ROWS, every_offset_is_one_row, settle, verify};
@@ -73,6 +75,8 @@ pub struct Plan {
     pub bounds: Option<Bounds>,
     /// Threads that keep the machine busy meanwhile.
     pub burners: usize,
+    /// The network of the brokers, for [`Blow::Cut`].
+    pub cuts: Option<Cuts>,
 }
 
 impl Plan {
@@ -91,6 +95,7 @@ impl Plan {
             ingest_alone: false,
             bounds: None,
             burners: 0,
+            cuts: None,
         }
     }
 }
@@ -172,8 +177,9 @@ async fn shake(
     }
     let availability =
         plan.bounds.map(|bounds| Availability::new(addresses, Arc::clone(&senders), bounds, plan.ingest_alone));
-    let mut hand =
-        Hand::new(fleet, &engines, owner, plan.round.clone(), plan.seed, say).timed_by(availability.as_ref());
+    let mut hand = Hand::new(fleet, &engines, owner, plan.round.clone(), plan.seed, say)
+        .timed_by(availability.as_ref())
+        .cutting(plan.cuts.as_ref());
     let blows = async {
         // Tables and topics are there, and every lane has been open once.
         let rows = format!("SELECT toUInt64(count()) FROM {ROWS}");
@@ -228,7 +234,6 @@ async fn shake(
         anyhow::Ok(())
     };
     tokio::try_join!(blows, watch.keep(fleet))?;
-    let availability = availability.as_ref().map(Availability::report).transpose()?;
     ensure!(watch.seen().looks > 0, "nobody has looked at the ledger while blows fell");
     say("all is settled; now the books");
 
@@ -239,6 +244,10 @@ async fn shake(
         attempted: ledger.attempted.load(Ordering::Relaxed),
     };
     let counts = exact::exactly(&analyst, &known).await?;
+    // Said last, so that a bound that did not hold does not keep the books from being compared.
+    let availability = availability.as_ref().map(Availability::report).transpose().with_context(|| {
+        format!("the books agree, {} lost and {} doubled of {} events", counts.lost, counts.doubled, counts.events)
+    })?;
     let (count, seen) = (|number: &AtomicU64| number.load(Ordering::Relaxed), watch.seen());
     Ok(Outcome {
         done: hand.done().clone(),

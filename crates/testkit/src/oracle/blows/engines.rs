@@ -6,7 +6,7 @@ use anyhow::Context;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::{Engine, Hand};
+use super::{Engine, Fault, Hand};
 
 impl Hand<'_> {
     /// kill -9, counted.
@@ -98,6 +98,24 @@ impl Hand<'_> {
         self.said(&format!("SIGSTOP {} for {:.1} s", engine.name(), sleep.as_secs_f64()));
         self.engine_wakes = Some((engine, Instant::now() + sleep));
         Ok(())
+    }
+
+    /// Lets a part of the network fail, and asks how long each lane stood still, and when all moves again afterwards.
+    pub(super) async fn cut(&mut self, fault: Fault) -> anyhow::Result<()> {
+        let (cuts, availability) = self.cuts.zip(self.availability).context("a network that is cut is measured")?;
+        self.ready_to_die(Engine::Broker(1)).await?;
+        let mut cut = cuts.begin(fault).await?;
+        availability.forget();
+        self.said(&cut.to_string());
+        while !cut.is_over() {
+            self.wait(Duration::from_millis(800)).await?;
+            cut.look().await;
+        }
+        let (stood, words) = cut.end().await;
+        self.said(&words);
+        self.done.engine_blows += 1;
+        self.said(&availability.after_cut(&fault.to_string(), &stood, fault.is_seen_by_kafka()));
+        self.recovers(false).await
     }
 
     /// Waits until an engine may be killed or stopped: none is asleep, and of three brokers all have settled.

@@ -8,6 +8,7 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
 use super::availability::Availability;
+use super::cuts::{Cuts, Fault};
 use super::engines::{Engine, Engines};
 use super::fleet::Fleet;
 use crate::clickhouse::Asker;
@@ -49,6 +50,8 @@ pub enum Blow {
     Scale,
     /// Nothing for a while: backlogs are worked off.
     Calm,
+    /// A part of the network of three brokers fails for a while.
+    Cut(Fault),
 }
 
 impl Blow {
@@ -88,6 +91,18 @@ impl Blow {
         (Blow::EngineTwice, 1),
         (Blow::Calm, 1),
     ];
+
+    /// These faults of the network, one after the other; without any a round.
+    ///
+    /// # Errors
+    /// None: a round is made of faults.
+    pub fn on_network(faults: &[Fault]) -> anyhow::Result<Vec<(Blow, usize)>> {
+        let faults: Vec<Fault> = match faults {
+            [] => Fault::ROUND.iter().map(|fault| fault.parse()).collect::<anyhow::Result<_>>()?,
+            _ => faults.to_vec(),
+        };
+        Ok(faults.into_iter().map(|fault| (Blow::Cut(fault), 1)).collect())
+    }
 }
 
 /// Blocks count as certain five minutes after a takeover of their lane. So that engines are killed under certain blocks
@@ -139,6 +154,8 @@ pub(crate) struct Hand<'a> {
     engine_wakes: Option<(Engine, Instant)>,
     /// How long the stages take after a blow; without it nobody asks.
     availability: Option<&'a Availability>,
+    /// The network of the brokers.
+    cuts: Option<&'a Cuts>,
     /// Engines that were killed since that was last asked, and the process ids that they had.
     killed_engines: Vec<(Engine, Option<u32>)>,
     done: Done,
@@ -166,6 +183,7 @@ impl<'a> Hand<'a> {
             duels: Vec::new(),
             engine_wakes: None,
             availability: None,
+            cuts: None,
             killed_engines: Vec::new(),
             done: Done::default(),
         }
@@ -174,6 +192,12 @@ impl<'a> Hand<'a> {
     /// From now on each blow at an engine is followed by the question when every stage moves again.
     pub(crate) fn timed_by(mut self, availability: Option<&'a Availability>) -> Self {
         self.availability = availability;
+        self
+    }
+
+    /// The network that faults happen to, in the order in which they are given.
+    pub(crate) fn cutting(mut self, cuts: Option<&'a Cuts>) -> Self {
+        self.cuts = cuts;
         self
     }
 
@@ -193,7 +217,10 @@ impl<'a> Hand<'a> {
         self.wait(gap).await?;
         if self.deck.is_empty() {
             self.deck = self.round.iter().flat_map(|(blow, times)| std::iter::repeat_n(*blow, *times)).collect();
-            self.deck.shuffle(&mut self.random);
+            match self.cuts {
+                None => self.deck.shuffle(&mut self.random),
+                Some(_) => self.deck.reverse(),
+            }
             self.rounds += 1;
         }
         let Some(blow) = self.deck.pop() else { return Ok(()) };
@@ -227,6 +254,7 @@ impl<'a> Hand<'a> {
             Blow::TwoOwners => self.pause(true),
             Blow::PauseEngine => self.pause_engine().await,
             Blow::Scale => self.scale().await,
+            Blow::Cut(fault) => self.cut(fault).await,
             Blow::Calm => {
                 let calm = self.between(8_000, 16_000);
                 self.said("nothing for a while");

@@ -264,12 +264,14 @@ impl LaneProducer {
             self.producer.poll(Duration::ZERO);
             return true;
         }
+        let begun = Instant::now();
         loop {
             self.producer.poll(Duration::ZERO);
             if self.producer.in_flight_count() == 0 {
                 return true;
             }
-            if self.producer.context().reports().failed > 0 || Instant::now() >= deadline {
+            let is_late = Instant::now() >= deadline || self.producer.is_doubtful(begun);
+            if is_late || self.producer.context().reports().failed > 0 {
                 return false;
             }
             pause("deliveries of the transaction", Duration::from_millis(1));
@@ -289,7 +291,8 @@ impl LaneProducer {
         if !positions.is_empty() {
             self.send_positions(group, positions)?;
         }
-        let deadline = Instant::now() + self.txn_timeout;
+        let asked = Instant::now();
+        let deadline = asked + self.txn_timeout;
         loop {
             match self.ask("commit", |producer, within| producer.commit_transaction(within))? {
                 Ok(()) => {
@@ -299,7 +302,9 @@ impl LaneProducer {
                     }
                     return Ok(());
                 }
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && Instant::now() < deadline && !self.producer.is_doubtful(asked) =>
+                {
                     tracing::warn!(id = self.id, %error, "the commit is not answered yet; asking again");
                     self.producer.poll(Duration::ZERO);
                     pause("the transaction coordinator", Duration::from_millis(20));
@@ -326,7 +331,8 @@ impl LaneProducer {
                 element.set_metadata(&position.metadata);
             }
         }
-        let deadline = Instant::now() + self.txn_timeout;
+        let asked = Instant::now();
+        let deadline = asked + self.txn_timeout;
         loop {
             let (offsets, group) = (offsets.clone(), Arc::clone(&self.groups[place].1));
             let sent = self.ask("commit its position", move |producer, within| {
@@ -335,7 +341,10 @@ impl LaneProducer {
             match sent? {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && !error.txn_requires_abort() && Instant::now() < deadline =>
+                    if error.is_retriable()
+                        && !error.txn_requires_abort()
+                        && Instant::now() < deadline
+                        && !self.producer.is_doubtful(asked) =>
                 {
                     self.producer.poll(Duration::ZERO);
                     pause("the group coordinator", Duration::from_millis(20));
@@ -385,7 +394,8 @@ impl LaneProducer {
         self.waiting.get_mut().clear();
         let arrived = Instant::now() + self.txn_timeout / 10;
         self.deliver(arrived);
-        let deadline = Instant::now() + self.txn_timeout;
+        let asked = Instant::now();
+        let deadline = asked + self.txn_timeout;
         loop {
             // The client's abort waits for what is in flight, whose reports somebody must take meanwhile. In short steps it need not
             // be another thread: an abort that ran out of time goes on where it stood.
@@ -397,7 +407,8 @@ impl LaneProducer {
                     self.producer.poll(Duration::ZERO);
                     return Ok(());
                 }
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && Instant::now() < deadline && !self.producer.is_doubtful(asked) => {}
                 Err(error) => return Err(self.classify("abort", &error).unless_abortable()),
             }
         }

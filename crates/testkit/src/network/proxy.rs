@@ -163,8 +163,12 @@ async fn pass_on(caller: TcpStream, target: SocketAddr, mut mode: watch::Receive
         } => ended.is_err(),
     };
     if is_cut {
-        reset(sockets.requests.0.as_ref());
-        reset(sockets.answers.0.as_ref());
+        let Sockets { requests, answers } = sockets;
+        reset(requests.0.as_ref());
+        reset(answers.0.as_ref());
+        // A half that writes says goodbye when it is dropped.
+        requests.1.forget();
+        answers.1.forget();
     }
 }
 

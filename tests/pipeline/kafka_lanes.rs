@@ -364,7 +364,7 @@ fn a_scan_ends_at_the_stable_end_though_markers_and_aborted_records_stand_before
     };
     let settled = Instant::now() + TXN;
     while scan(0).end != end(&cluster, Topic::Seen, lane) && Instant::now() < settled {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::park_timeout(Duration::from_millis(50));
     }
     let from = end(&cluster, Topic::Seen, lane);
     for commits in [true, true, false, false] {

@@ -1,8 +1,8 @@
 //! The cluster's address, and the client settings that every producer and reader here starts from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -22,61 +22,7 @@ pub struct Cluster {
     /// librdkafka settings by their own names, such as `security.protocol` or `sasl.username`. They replace defaults of this
     /// crate; a setting that delivery rests on (`acks`, `isolation.level`, …) cannot be replaced and is refused.
     pub properties: BTreeMap<String, String>,
-    begin_at: BeginAt,
 }
-
-/// Where new clients find the cluster, while that is not where the configuration says. Clones share it.
-#[derive(Clone, Default)]
-struct BeginAt(Arc<Mutex<Option<Elsewhere>>>);
-
-/// What is known of brokers that the controllers do not reach: they go on as leaders, and others have replaced them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Elsewhere {
-    /// The addresses of others.
-    pub(crate) brokers: String,
-    /// Their ids.
-    pub(crate) stale: BTreeSet<i32>,
-}
-
-/// Where a client began that was made from a cluster.
-#[derive(Clone)]
-pub(crate) struct Origin {
-    begin_at: BeginAt,
-    /// Whether it began where the configuration says.
-    as_configured: bool,
-}
-
-impl Origin {
-    /// Whether the client may ask a broker that knows only of before: some are known to since it was made.
-    pub(crate) fn is_doubtful(&self) -> bool {
-        self.as_configured && self.any_is_stale()
-    }
-
-    /// Whether a broker is known to know only of before.
-    pub(crate) fn is_stale(&self, broker: i32) -> bool {
-        self.begin_at.get().is_some_and(|elsewhere| elsewhere.stale.contains(&broker))
-    }
-
-    /// Whether there is such a broker.
-    pub(crate) fn any_is_stale(&self) -> bool {
-        self.begin_at.get().is_some()
-    }
-}
-
-impl BeginAt {
-    fn get(&self) -> Option<Elsewhere> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl PartialEq for BeginAt {
-    /// What is known of the brokers at a moment is not a difference between clusters.
-    fn eq(&self, _other: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for BeginAt {}
 
 impl fmt::Debug for Cluster {
     /// Properties hold passwords: only their names are shown.
@@ -142,31 +88,7 @@ impl Cluster {
     /// A cluster that needs no properties.
     #[must_use]
     pub fn new(brokers: impl Into<String>) -> Self {
-        Self { brokers: brokers.into(), properties: BTreeMap::new(), begin_at: BeginAt::default() }
-    }
-
-    /// Lets new clients, of this and of all its clones, find the cluster at these brokers, or where the configuration
-    /// says. Returns whether that is a change.
-    pub(crate) fn begin_at(&self, elsewhere: Option<Elsewhere>) -> bool {
-        let mut begin_at = self.begin_at.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *begin_at, elsewhere) != *begin_at
-    }
-
-    /// Whether some brokers are known to go on as leaders though others have replaced them: what a broker says it has
-    /// not got may then be with another.
-    #[must_use]
-    pub fn brokers_disagree(&self) -> bool {
-        self.begin_at.get().is_some()
-    }
-
-    /// Where new clients find it, while that is not where the configuration says.
-    pub(crate) fn begins_at(&self) -> Option<String> {
-        self.begin_at.get().map(|elsewhere| elsewhere.brokers)
-    }
-
-    /// Where a client begins that is made now.
-    pub(crate) fn origin(&self) -> Origin {
-        Origin { begin_at: self.begin_at.clone(), as_configured: self.begins_at().is_none() }
+        Self { brokers: brokers.into(), properties: BTreeMap::new() }
     }
 
     /// Defaults, then the configuration's properties, then what delivery rests on.
@@ -197,7 +119,7 @@ impl Cluster {
             }
             config.set(*name, *needed);
         }
-        config.set("bootstrap.servers", self.begins_at().as_ref().unwrap_or(&self.brokers));
+        config.set("bootstrap.servers", &self.brokers);
         config.set_log_level(RDKafkaLogLevel::Info);
         Ok(config)
     }
@@ -238,7 +160,7 @@ impl Voice {
     }
 
     fn lost(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lost.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -321,21 +243,6 @@ mod tests {
         cluster.properties.insert("linger.ms".into(), "50".into());
         let config = cluster.config("edge", &[("linger.ms", "5")], &[("acks", "all")]).unwrap();
         assert_eq!((config.get("linger.ms"), config.get("acks")), (Some("50"), Some("all")));
-    }
-
-    #[test]
-    fn new_clients_of_all_clones_begin_where_they_are_told_until_that_is_taken_back() {
-        let cluster = Cluster::new("configured:1");
-        let other = cluster.clone();
-        let before = other.origin();
-        let found_at = || other.config("edge", &[], &[]).unwrap().get("bootstrap.servers").map(str::to_owned);
-        let elsewhere = || Some(Elsewhere { brokers: "good:1".into(), stale: BTreeSet::from([2]) });
-        assert!(cluster.begin_at(elsewhere()) && !cluster.begin_at(elsewhere()));
-        assert!(before.is_stale(2) && !before.is_stale(1) && other.brokers_disagree());
-        assert_eq!(found_at().as_deref(), Some("good:1"));
-        assert!(before.is_doubtful() && !other.origin().is_doubtful());
-        assert!(cluster.begin_at(None) && !before.is_doubtful());
-        assert_eq!(found_at().as_deref(), Some("configured:1"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The input that a lane has open.
@@ -30,7 +30,6 @@ pub struct LaneProgress {
     read_ms: AtomicI64,
     standing: AtomicBool,
     openings: AtomicU64,
-    broker: AtomicI32,
     reopen: AtomicBool,
 }
 
@@ -41,7 +40,6 @@ impl LaneProgress {
         let mut input = self.input();
         self.covered.store(start, Ordering::Relaxed);
         self.read_ms.store(-1, Ordering::Relaxed);
-        self.broker.store(-1, Ordering::Relaxed);
         self.reopen.store(false, Ordering::Relaxed);
         *input = Some(Input { label, topic, partition, opening });
     }
@@ -60,11 +58,6 @@ impl LaneProgress {
     /// All offsets below `next` are read or hold no record.
     pub fn covers(&self, next: i64) {
         self.covered.fetch_max(next, Ordering::Relaxed);
-    }
-
-    /// The lane reads from this broker, as its client believes; below 0 while it is not known.
-    pub fn reads_from(&self, broker: i32) {
-        self.broker.store(broker, Ordering::Relaxed);
     }
 
     /// The lane waited for a record and got none. Whether it is to open again instead of waiting on.
@@ -93,7 +86,6 @@ impl LaneProgress {
             empty: self.empty.load(Ordering::Relaxed),
             read_ms: self.read_ms.load(Ordering::Relaxed),
             standing: self.standing.load(Ordering::Relaxed),
-            broker: self.broker.load(Ordering::Relaxed),
         })
     }
 
@@ -115,8 +107,6 @@ pub struct Seen {
     pub read_ms: i64,
     /// Whether the lane stands still for a reason of its own.
     pub standing: bool,
-    /// The broker that the lane reads from, as of some seconds ago; below 0 while it is not known.
-    pub broker: i32,
 }
 
 /// A lane by its service and number.

@@ -8,25 +8,19 @@
 //! one was killed, with all the brokers ready. So these calls are made on a thread that the lane can leave behind: the
 //! lane opens again with another client, and the fence makes whatever the old one still sends void.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::producer::BaseProducer;
 use runtime::disposal::{Aside, Mark};
 
 use super::reports::LaneContext;
-use crate::cluster::Origin;
 
 /// How long the coordinators are asked in one call; a well one answers within milliseconds, a busy one is asked again.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(5);
 /// By how much a call may outlast the time that it was given before its client counts as hung.
 const SLACK: Duration = Duration::from_secs(2);
-/// How long a call may take, or be repeated, while the client may ask a broker that knows only of before: a
-/// coordinator that the others have replaced answers no commit.
-const DOUBTED_AFTER: Duration = Duration::from_secs(3);
-/// How often that is asked meanwhile.
-const STEP: Duration = Duration::from_millis(250);
 
 type Call = Box<dyn FnOnce(&BaseProducer<LaneContext>) + Send>;
 
@@ -36,7 +30,6 @@ pub(super) struct BoundedClient {
     calls: Sender<Call>,
     /// Counts the client among those that do not end, from the moment it is left behind until its call returns.
     left_behind: Arc<Mutex<Option<Mark>>>,
-    origin: Origin,
 }
 
 impl std::ops::Deref for BoundedClient {
@@ -50,13 +43,13 @@ impl std::ops::Deref for BoundedClient {
 impl BoundedClient {
     /// # Errors
     /// When the system gives no thread.
-    pub(super) fn new(id: &str, client: BaseProducer<LaneContext>, origin: Origin) -> std::io::Result<Self> {
+    pub(super) fn new(id: &str, client: BaseProducer<LaneContext>) -> std::io::Result<Self> {
         let client = Arc::new(Aside::new("a lane's producer", client));
         let (calls, todo) = channel();
         let left_behind = Arc::<Mutex<Option<Mark>>>::default();
         let (theirs, mark) = (Arc::clone(&client), Arc::clone(&left_behind));
         std::thread::Builder::new().name(format!("txn-{id}")).spawn(move || make(&todo, theirs, &mark))?;
-        Ok(Self { client, calls, left_behind, origin })
+        Ok(Self { client, calls, left_behind })
     }
 
     /// Makes a call that was told to take at most `timeout`. `None` when it did not return: the client is of no more
@@ -74,23 +67,13 @@ impl BoundedClient {
             // Where the lane has gone on, the answer is of no interest any more.
             let _ = tell.send(call(client));
         }));
-        let begun = Instant::now();
-        while sent.is_ok() {
-            let left = (timeout + SLACK).saturating_sub(begun.elapsed());
-            match told.recv_timeout(left.min(STEP)) {
-                Ok(answer) => return Some(answer),
-                Err(RecvTimeoutError::Timeout) if !left.is_zero() && !self.is_doubtful(begun) => {}
-                Err(_) => break,
-            }
+        if sent.is_ok()
+            && let Ok(answer) = told.recv_timeout(timeout + SLACK)
+        {
+            return Some(answer);
         }
         *lock(&self.left_behind) = Some(Mark::new("a lane's producer that does not return from a call"));
         None
-    }
-
-    /// Whether what began then is waited for in vain, as far as is known: the client may ask a broker that others
-    /// have replaced.
-    pub(super) fn is_doubtful(&self, since: Instant) -> bool {
-        since.elapsed() >= DOUBTED_AFTER && self.origin.is_doubtful()
     }
 
     fn is_left_behind(&self) -> bool {
@@ -112,6 +95,8 @@ fn lock(mark: &Mutex<Option<Mark>>) -> MutexGuard<'_, Option<Mark>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use rdkafka::bindings::rd_kafka_resp_err_t as Response;
     use rdkafka::mocking::MockCluster;
     use rdkafka::types::RDKafkaApiKey;

@@ -107,11 +107,10 @@ impl Fence {
                 ],
             )
             .map_err(|error| no_client(id, error))?;
-        let origin = cluster.origin();
         let producer: BaseProducer<LaneContext> = config
             .create_with_context(LaneContext::new(id))
             .map_err(|source| no_client(id, ClientError::refused(id, source)))?;
-        let producer = BoundedClient::new(id, producer, origin).map_err(|error| {
+        let producer = BoundedClient::new(id, producer).map_err(|error| {
             let reason = format!("the system gives no thread: {error}");
             TxnError::Fatal { id: id.into(), doing: "make the producer", reason }
         })?;

@@ -264,14 +264,12 @@ impl LaneProducer {
             self.producer.poll(Duration::ZERO);
             return true;
         }
-        let begun = Instant::now();
         loop {
             self.producer.poll(Duration::ZERO);
             if self.producer.in_flight_count() == 0 {
                 return true;
             }
-            let is_late = Instant::now() >= deadline || self.producer.is_doubtful(begun);
-            if is_late || self.producer.context().reports().failed > 0 {
+            if self.producer.context().reports().failed > 0 || Instant::now() >= deadline {
                 return false;
             }
             pause("deliveries of the transaction", Duration::from_millis(1));
@@ -291,8 +289,7 @@ impl LaneProducer {
         if !positions.is_empty() {
             self.send_positions(group, positions)?;
         }
-        let asked = Instant::now();
-        let deadline = asked + self.txn_timeout;
+        let deadline = Instant::now() + self.txn_timeout;
         loop {
             match self.ask("commit", |producer, within| producer.commit_transaction(within))? {
                 Ok(()) => {
@@ -302,9 +299,7 @@ impl LaneProducer {
                     }
                     return Ok(());
                 }
-                Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && Instant::now() < deadline && !self.producer.is_doubtful(asked) =>
-                {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                     tracing::warn!(id = self.id, %error, "the commit is not answered yet; asking again");
                     self.producer.poll(Duration::ZERO);
                     pause("the transaction coordinator", Duration::from_millis(20));
@@ -331,8 +326,7 @@ impl LaneProducer {
                 element.set_metadata(&position.metadata);
             }
         }
-        let asked = Instant::now();
-        let deadline = asked + self.txn_timeout;
+        let deadline = Instant::now() + self.txn_timeout;
         loop {
             let (offsets, group) = (offsets.clone(), Arc::clone(&self.groups[place].1));
             let sent = self.ask("commit its position", move |producer, within| {
@@ -341,10 +335,7 @@ impl LaneProducer {
             match sent? {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error))
-                    if error.is_retriable()
-                        && !error.txn_requires_abort()
-                        && Instant::now() < deadline
-                        && !self.producer.is_doubtful(asked) =>
+                    if error.is_retriable() && !error.txn_requires_abort() && Instant::now() < deadline =>
                 {
                     self.producer.poll(Duration::ZERO);
                     pause("the group coordinator", Duration::from_millis(20));
@@ -394,8 +385,7 @@ impl LaneProducer {
         self.waiting.get_mut().clear();
         let arrived = Instant::now() + self.txn_timeout / 10;
         self.deliver(arrived);
-        let asked = Instant::now();
-        let deadline = asked + self.txn_timeout;
+        let deadline = Instant::now() + self.txn_timeout;
         loop {
             // The client's abort waits for what is in flight, whose reports somebody must take meanwhile. In short steps it need not
             // be another thread: an abort that ran out of time goes on where it stood.
@@ -407,8 +397,7 @@ impl LaneProducer {
                     self.producer.poll(Duration::ZERO);
                     return Ok(());
                 }
-                Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && Instant::now() < deadline && !self.producer.is_doubtful(asked) => {}
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {}
                 Err(error) => return Err(self.classify("abort", &error).unless_abortable()),
             }
         }

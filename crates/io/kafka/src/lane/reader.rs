@@ -13,7 +13,7 @@ use runtime::progress::LaneProgress;
 
 use super::reader_context::ReaderContext;
 use super::whole_milliseconds;
-use crate::cluster::{ClientError, Cluster, Origin, Voice};
+use crate::cluster::{ClientError, Cluster, Voice};
 use crate::positions::{self, PositionError};
 use crate::rights::{self, Tried};
 use crate::topics::Topic;
@@ -78,17 +78,6 @@ pub enum ReadError {
         "{topic}/{partition} was without a leader for a moment, and the client has read nothing since; another client reads on"
     )]
     Lost {
-        /// Which topic.
-        topic: Topic,
-        /// Which partition.
-        partition: u16,
-    },
-    /// The client reads from a broker that others have replaced as leader, or may do so: open the reader again.
-    #[error(
-        "{topic}/{partition} may have been read from a broker that others have replaced as its leader, and which knows only of before; \
-         another client reads on"
-    )]
-    Stale {
         /// Which topic.
         topic: Topic,
         /// Which partition.
@@ -195,7 +184,6 @@ pub struct LaneReader {
     next: Cell<i64>,
     at_end: Cell<bool>,
     last_timestamp_ms: Cell<i64>,
-    origin: Origin,
 }
 
 impl std::fmt::Debug for LaneReader {
@@ -278,7 +266,6 @@ impl LaneReader {
                 ("isolation.level", level),
             ],
         )?;
-        let origin = cluster.origin();
         let context = ReaderContext::new(Voice::new(role.clone()), isolation, partition);
         let consumer = config.create_with_context(context).map_err(|source| ClientError::refused(&role, source))?;
         Ok(Self {
@@ -289,7 +276,6 @@ impl LaneReader {
             next: Cell::new(0),
             at_end: Cell::new(false),
             last_timestamp_ms: Cell::new(-1),
-            origin,
         })
     }
 
@@ -334,13 +320,6 @@ impl LaneReader {
             if self.consumer.context().voice.lost_for().is_some_and(|lost| lost >= LOST) {
                 return Err(ReadError::Lost { topic: self.topic, partition: self.partition });
             }
-            let broker = self.consumer.context().broker();
-            if self.origin.is_stale(broker) {
-                return Err(self.stale());
-            }
-            if let Some(progress) = &self.progress {
-                progress.reads_from(broker);
-            }
             if self.progress.as_ref().is_some_and(|progress| progress.starves()) {
                 return Err(ReadError::Starved { topic: self.topic, partition: self.partition, next: self.next.get() });
             }
@@ -376,9 +355,6 @@ impl LaneReader {
             Some(Err(error)) => match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                     let range = positions::range(&self.consumer, self.topic, self.partition, Duration::from_secs(5))?;
-                    if range.end < self.next.get() && self.origin.any_is_stale() {
-                        return Err(self.stale());
-                    }
                     Err(ReadError::OutOfRange {
                         topic: self.topic,
                         partition: self.partition,
@@ -477,10 +453,6 @@ impl LaneReader {
 
     fn refused(&self, source: KafkaError) -> ReadError {
         ReadError::Refused { topic: self.topic, partition: self.partition, source: Box::new(source) }
-    }
-
-    fn stale(&self) -> ReadError {
-        ReadError::Stale { topic: self.topic, partition: self.partition }
     }
 
     pub(super) fn set_next(&self, next: i64) {

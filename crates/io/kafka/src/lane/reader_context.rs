@@ -1,7 +1,7 @@
 //! What a reader's client says of itself: log lines, errors, and the partition's end.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -11,29 +11,23 @@ use rdkafka::error::KafkaError;
 use super::Isolation;
 use crate::cluster::Voice;
 
-/// Keeps the partition's end and who is asked for its records, from the client's statistics.
+/// Keeps the partition's end, from the client's statistics.
 pub(super) struct ReaderContext {
     pub(super) voice: Voice,
     isolation: Isolation,
     /// As the statistics name it.
     partition: String,
     end: AtomicI64,
-    broker: AtomicI32,
 }
 
 impl ReaderContext {
     pub(super) fn new(voice: Voice, isolation: Isolation, partition: u16) -> Self {
-        Self { voice, isolation, partition: partition.to_string(), end: AtomicI64::new(-1), broker: AtomicI32::new(-1) }
+        Self { voice, isolation, partition: partition.to_string(), end: AtomicI64::new(-1) }
     }
 
     /// One past the last record that may be read, as of the client's last statistics; below 0 while it is not known.
     pub(super) fn end(&self) -> i64 {
         self.end.load(Ordering::Relaxed)
-    }
-
-    /// The broker that the client asks for records, as of its last statistics; below 0 while it is not known.
-    pub(super) fn broker(&self) -> i32 {
-        self.broker.load(Ordering::Relaxed)
     }
 }
 
@@ -58,7 +52,6 @@ impl ClientContext for ReaderContext {
                         Isolation::Uncommitted => partition.hi_offset,
                     };
                     self.end.store(end, Ordering::Relaxed);
-                    self.broker.store(partition.broker, Ordering::Relaxed);
                 }
             }
             Err(error) => {
@@ -86,5 +79,4 @@ struct TopicStatistics {
 struct PartitionStatistics {
     hi_offset: i64,
     ls_offset: i64,
-    broker: i32,
 }

@@ -7,9 +7,6 @@ use runtime::{Backoff, WaitReason};
 /// A lane that waits for this long and gets nothing, though there is something, opens again; later each time that did
 /// not help.
 const REOPEN: Backoff = Backoff::new(Duration::from_secs(10), Duration::from_secs(320));
-/// A lane that reads from a broker which is not the leader opens again after this long; later each time that did not
-/// help. A client hears of another leader within a second, and its own word is two seconds old.
-const ASTRAY: Backoff = Backoff::new(Duration::from_secs(3), Duration::from_secs(48));
 /// A lane that has not moved for this long, though there is something to read, is stalled.
 const STALLED_MS: u64 = 60_000;
 /// The most time that one look adds: a machine that slept, or a process that was stopped, has not waited.
@@ -34,8 +31,6 @@ pub(super) struct Look {
     pub(super) end: Option<i64>,
     /// Whether leaders of other partitions have told where those end.
     pub(super) others_answer: bool,
-    /// Whether it reads from another broker than the one that several say is the leader.
-    pub(super) astray: bool,
 }
 
 /// What is to be done about a lane.
@@ -45,8 +40,6 @@ pub(super) enum Advice {
     Wait,
     /// Find out whether there is a record that the lane could have read, and tell [`Judge::found`].
     LookFor,
-    /// Have it opened again: where it reads, nothing will come.
-    Reopen,
 }
 
 /// What is known of one lane.
@@ -64,9 +57,6 @@ pub(super) struct Judge {
     /// For how long its leader has told nothing, while others did, and the lane has not moved.
     silent_ms: u64,
     reopened: u32,
-    /// For how long the lane has waited in vain at a broker that is not the leader, and how often it was opened again
-    /// for that.
-    astray: (u64, u32),
     /// What has kept the last stable offset from moving on, and for how long: an open transaction.
     pinned: (i64, u64),
     lag: Option<u64>,
@@ -75,30 +65,6 @@ pub(super) struct Judge {
 impl Judge {
     /// Takes a look into account.
     pub(super) fn look(&mut self, look: &Look) -> Advice {
-        let strays = self.strays(look);
-        let advice = self.weigh(look);
-        if strays { Advice::Reopen } else { advice }
-    }
-
-    /// Whether the lane has waited for long at a broker that is not the leader.
-    fn strays(&mut self, look: &Look) -> bool {
-        let waited = look.opening == self.opening && look.empty > self.empty;
-        if !look.astray {
-            self.astray = (0, 0);
-        } else if look.opening != self.opening || look.covered > self.covered {
-            self.astray.0 = 0;
-        } else if waited && !look.standing {
-            self.astray.0 += look.elapsed_ms.min(MOST_A_LOOK_MS);
-        }
-        let (waited_ms, times) = self.astray;
-        let strays = u128::from(waited_ms) >= ASTRAY.ceiling(times.saturating_add(1)).as_millis();
-        if strays {
-            self.astray = (0, times.saturating_add(1));
-        }
-        strays
-    }
-
-    fn weigh(&mut self, look: &Look) -> Advice {
         let elapsed = look.elapsed_ms.min(MOST_A_LOOK_MS);
         let moved = look.opening == self.opening && look.covered > self.covered;
         let waited = look.opening == self.opening && look.empty > self.empty;
@@ -197,17 +163,7 @@ mod tests {
 
     fn look(covered: i64, empty: u64, end: i64) -> Look {
         let (stable, end) = (Some(end), Some(end));
-        Look {
-            elapsed_ms: 1_000,
-            opening: 1,
-            covered,
-            empty,
-            standing: false,
-            stable,
-            end,
-            others_answer: true,
-            astray: false,
-        }
+        Look { elapsed_ms: 1_000, opening: 1, covered, empty, standing: false, stable, end, others_answer: true }
     }
 
     /// A lane that gets nothing though there is something: how many seconds until it is told to open again, and then again.
@@ -270,30 +226,6 @@ mod tests {
         assert_eq!((asked, judge.lag(), judge.stalled()), (1, Some(0), None));
         judge.look(&look(5, 601, 10));
         assert_eq!(judge.lag(), Some(1));
-    }
-
-    #[test]
-    fn a_lane_that_waits_at_a_broker_that_is_not_the_leader_opens_again_after_three_seconds_then_ever_later() {
-        let mut judge = Judge::default();
-        // Its end is told by that broker too: nothing is behind it.
-        let astray = |covered, empty| Look { astray: true, ..look(covered, empty, covered) };
-        judge.look(&astray(5, 0));
-        let mut advices = Vec::new();
-        for second in 1..=12 {
-            if judge.look(&astray(5, second)) == Advice::Reopen {
-                advices.push(second);
-            }
-        }
-        assert_eq!(advices, [3, 9]);
-        let mut reads = Judge::default();
-        for second in 0..60 {
-            assert_eq!(reads.look(&astray(second, 0)), Advice::Wait, "it is given records, or does not wait for any");
-        }
-        let mut led = Judge::default();
-        for second in 0..60 {
-            let seen = Look { astray: second % 3 != 0, ..look(5, second, 5) };
-            assert_eq!(led.look(&seen), Advice::Wait, "it finds the leader by itself");
-        }
     }
 
     #[test]

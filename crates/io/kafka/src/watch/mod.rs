@@ -8,7 +8,6 @@
 
 mod answers;
 mod judge;
-mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::JoinHandle;
@@ -23,7 +22,6 @@ use runtime::{Component, Lag, Shutdown, Telemetry, WaitReason};
 
 use self::answers::{Answers, Came};
 use self::judge::{Advice, Judge, Look};
-use self::views::Leaders;
 use crate::cluster::{ClientError, Cluster, Quiet};
 use crate::groups;
 use crate::lane::{LaneReader, Step};
@@ -62,11 +60,8 @@ pub fn start(
         &[],
     )?;
     replaced.with_label_values::<&str>(&[]).inc_by(0);
-    let (leaders, leaders_thread) = views::start(cluster, telemetry, shutdown)?;
     let watch = Watch {
-        leaders,
         asker: Asker::open(cluster)?,
-        begun_at: None,
         cluster: cluster.clone(),
         plan: plan.clone(),
         component: telemetry.health.component("lane watch"),
@@ -79,12 +74,7 @@ pub fn start(
     };
     watch.component.ready();
     let shutdown = shutdown.clone();
-    Ok(std::thread::Builder::new().name("lane-watch".into()).spawn(move || {
-        watch.run(&shutdown);
-        if leaders_thread.join().is_err() {
-            tracing::error!("the thread that asks brokers who leads had panicked");
-        }
-    })?)
+    Ok(std::thread::Builder::new().name("lane-watch".into()).spawn(move || watch.run(&shutdown))?)
 }
 
 /// Why lanes are not watched.
@@ -111,10 +101,7 @@ struct Watch {
     component: Component,
     reopened: prometheus::IntCounterVec,
     replaced: prometheus::IntCounterVec,
-    leaders: Leaders,
     asker: Asker,
-    /// Where new clients began at the last turn, if not where the configuration says.
-    begun_at: Option<String>,
     judged: BTreeMap<LaneId, Judged>,
     answers: Answers,
     looked: Instant,
@@ -143,7 +130,6 @@ impl Watch {
     fn turn(&mut self) {
         let lanes = self.telemetry.board.lanes();
         self.forget_others(&lanes);
-        self.begin_elsewhere();
         let open: Vec<Input> = lanes.iter().filter_map(|(_, progress)| Some(progress.look()?.input)).collect();
         let ends = self.asker.ends(&open);
         let elapsed_ms = std::mem::replace(&mut self.looked, Instant::now()).elapsed().as_millis() as u64;
@@ -167,21 +153,6 @@ impl Watch {
                 self.say_moving(lane, judged.stalled);
             }
         }
-    }
-
-    /// Replaces the clients where they may ask a broker that knows only of before.
-    fn begin_elsewhere(&mut self) {
-        let begins_at = self.cluster.begins_at();
-        if begins_at == self.begun_at {
-            return;
-        }
-        if begins_at.is_some() {
-            match Asker::open(&self.cluster) {
-                Ok(asker) => self.asker = asker,
-                Err(error) => tracing::error!(%error, "no new client to ask where partitions end"),
-            }
-        }
-        self.begun_at = begins_at;
     }
 
     /// Replaces the clients when answers are missing for long.
@@ -212,7 +183,6 @@ impl Watch {
         end: End,
         (elapsed_ms, others_answer): (u64, bool),
     ) {
-        let leader = self.leaders.of((seen.input.topic, seen.input.partition));
         let judged = self.judged.entry(lane).or_default();
         let look = Look {
             elapsed_ms,
@@ -223,23 +193,10 @@ impl Watch {
             stable: end.stable,
             end: end.end,
             others_answer,
-            astray: seen.broker >= 0 && leader.is_some_and(|leader| leader != seen.broker),
         };
         let (service, number) = lane;
         let Input { label, partition, .. } = seen.input;
-        let advice = judged.judge.look(&look);
-        if advice == Advice::Reopen {
-            tracing::warn!(
-                service,
-                lane = number,
-                "the lane reads {label}/{partition} from broker {}, and is given nothing, while others say that {} leads it; it opens \
-                 again with new clients",
-                seen.broker,
-                leader.unwrap_or(-1)
-            );
-            self.reopened.with_label_values(&[service]).inc();
-            progress.ask_to_reopen();
-        } else if advice == Advice::LookFor
+        if judged.judge.look(&look) == Advice::LookFor
             && let Some(stable) = end.stable
             && let Some(found) = record_between(&self.cluster, seen.input, seen.covered, stable)
             && judged.judge.found(found.is_some(), stable)

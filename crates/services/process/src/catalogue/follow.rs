@@ -284,12 +284,6 @@ impl Following {
         let scanned = read_all_committed(cluster, Topic::Links, 0, from, None, |record| take(links, ids, record));
         let scanned = match scanned {
             Ok(scanned) if scanned.end >= next => scanned,
-            // A broker that others have replaced knows only of before.
-            Ok(_) | Err(ScanError::Read(ReadError::OutOfRange { .. })) if cluster.brokers_disagree() => {
-                return Err(LinksError::Stalled(
-                    "it ends before what was read, and brokers disagree about its leader".into(),
-                ));
-            }
             // The topic ends before what was read: it is another one.
             Ok(_) | Err(ScanError::Read(ReadError::OutOfRange { .. })) => {
                 tracing::warn!(

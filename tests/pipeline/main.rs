@@ -14,7 +14,6 @@ mod clickhouse_server;
 mod clients;
 mod clocks;
 mod console;
-mod cuts;
 mod day;
 mod days;
 mod demo;

@@ -118,7 +118,7 @@ pub fn check(file: &Path, environment: &Environment) -> CheckReport {
                     destinations: config.destinations.len(),
                     tests: config.tests.len(),
                     window_hours: window.as_secs() / 3_600,
-                    window_bytes: memory_bytes(RATE, window),
+                    window_bytes: memory_bytes(RATE, window, config.kafka.lanes),
                     lanes: config.kafka.lanes,
                 }),
             }

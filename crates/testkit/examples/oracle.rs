@@ -55,16 +55,16 @@ struct Args {
     /// Where chance begins: the same seed sends the same events and plans the same blows; the timing is the machine's
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// What happens to the network, such as `controllers:active:cut` or `clients:leader:silent` [default: a round of
-    /// ten]
+    /// What happens to the network, such as `controllers:active:cut` or `clients:leader:silent`; with --what network
+    /// [default: a round of ten]
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
     /// Settings of Kafka's nodes besides ours, such as `broker.session.timeout.ms=9000`; with --what network
     #[arg(long, value_name = "NAME=VALUE")]
     setting: Vec<String>,
-    /// How many seconds each fault of the network lasts
-    #[arg(long, default_value_t = 45)]
-    lasting: u64,
+    /// How many seconds each fault of the network lasts; with --what network [default: 45]
+    #[arg(long)]
+    lasting: Option<u64>,
     /// No more blows after so many minutes
     #[arg(long, default_value_t = 120)]
     minutes: u64,
@@ -102,6 +102,11 @@ async fn main() -> ExitCode {
 }
 
 async fn oracle(args: &Args) -> anyhow::Result<()> {
+    let of_network = !args.fault.is_empty() || !args.setting.is_empty() || args.lasting.is_some();
+    anyhow::ensure!(
+        args.what == Shaken::Network || !of_network,
+        "--fault, --setting and --lasting are about the network: add --what network"
+    );
     let (folder, temporary) = match &args.folder {
         Some(folder) => (folder.clone(), None),
         None => {
@@ -117,7 +122,7 @@ async fn oracle(args: &Args) -> anyhow::Result<()> {
             let network = Network::before(&data, &args.setting).await?;
             println!("{network}");
             let house = network.up(&data)?;
-            (house, Some(Cuts { network: Arc::new(network), lasting: Duration::from_secs(args.lasting) }))
+            (house, Some(Cuts { network: Arc::new(network), lasting: Duration::from_secs(args.lasting.unwrap_or(45)) }))
         }
         Shaken::Brokers => (House::up(&data, &["--engines-only", "--kafka-nodes", "3"])?, None),
         Shaken::All | Shaken::Engines | Shaken::Ingest => (House::up(&data, &["--engines-only"])?, None),
@@ -128,7 +133,7 @@ async fn oracle(args: &Args) -> anyhow::Result<()> {
         Shaken::Engines => (Blow::ON_ENGINES.to_vec(), None, Some(500)),
         Shaken::Brokers => (Blow::ON_THREE.to_vec(), None, Some(300)),
         Shaken::Ingest => (Blow::ON_INGEST.to_vec(), None, Some(100)),
-        Shaken::Network => (Blow::on_network(&args.fault)?, None, None),
+        Shaken::Network => (Blow::on_network(&args.fault), None, None),
     };
     let asked = args.kills.is_some() || args.engine_blows.is_some();
     let mut plan = Plan {

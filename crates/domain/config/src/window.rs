@@ -5,6 +5,8 @@ use std::time::Duration;
 use adapter::Adapter;
 use signature::Scheme;
 
+use crate::platform::LANES_WHERE;
+
 /// `remember_for` of a source whose sender is not known to retry for longer.
 pub(crate) const REMEMBER_FOR: Duration = Duration::from_secs(72 * 3_600);
 
@@ -43,17 +45,18 @@ pub(crate) fn default_for(adapter: Adapter, scheme: &Scheme) -> Duration {
     REMEMBER_FOR.max(Duration::from_secs(beyond * 3_600))
 }
 
-/// The most memory, in bytes, that a window takes over all lanes if events come at `per_second` all the time.
-pub fn memory_bytes(per_second: u32, remember_for: Duration) -> u64 {
-    dedupe::LogStore::memory_for(per_second.into(), remember_for.as_millis() as u64)
+/// The most memory, in bytes, that a window takes over so many lanes if events come at `per_second` all the time.
+pub fn memory_bytes(per_second: u32, remember_for: Duration, lanes: u16) -> u64 {
+    dedupe::LogStore::memory_for(per_second.into(), remember_for.as_millis() as u64, lanes)
 }
 
-/// What to say about the memory of a window; none where it is small.
+/// What to say about the memory of a window; none where it is small. With the lanes that a cluster has unless told:
+/// other numbers make a few percent of it.
 pub(crate) fn memory_warning(per_second: u32, remember_for: Duration) -> Option<String> {
-    let bytes = memory_bytes(per_second, remember_for) as f64;
+    let bytes = memory_bytes(per_second, remember_for, LANES_WHERE.1) as f64;
     (bytes > MEMORY_WORTH_SAYING).then(|| {
         format!(
-            "at its full quota all the time, {per_second} events a second for {} take up to {:.0} GiB of memory over all lanes",
+            "at its full quota all the time, {per_second} events a second for {} take about {:.0} GiB of memory over all lanes",
             crate::section::words(remember_for),
             bytes / (1u64 << 30) as f64
         )

@@ -77,7 +77,7 @@ impl Network {
                 let proxy = match plane {
                     Plane::Clients => Proxy::to(direct).await?,
                     Plane::Brokers | Plane::Controllers => {
-                        Proxy::between(direct, NODES, Arc::new(move |peer| node_at(peer, &pids))).await?
+                        Proxy::between(direct, NODES, Arc::new(move |peer, ours| node_at(peer, ours, &pids))).await?
                     }
                 };
                 planes.push(Listener { direct, proxy });
@@ -194,9 +194,9 @@ impl fmt::Display for Network {
 }
 
 /// The place of the node whose process has the other end of a connection.
-fn node_at(peer: SocketAddr, pids: &[PathBuf]) -> Option<usize> {
+fn node_at(peer: SocketAddr, ours: SocketAddr, pids: &[PathBuf]) -> Option<usize> {
     let pid = |file: &PathBuf| std::fs::read_to_string(file).ok()?.split_whitespace().next()?.parse().ok();
-    process::owner(peer, &pids.iter().map(pid).collect::<Vec<_>>())
+    process::owner(peer, ours, &pids.iter().map(pid).collect::<Vec<_>>())
 }
 
 /// Three free ports in a row: `hookline up` gives brokers such.
@@ -207,4 +207,49 @@ fn three_in_row() -> anyhow::Result<[u16; NODES]> {
         ports = [ports[1], ports[2], free()?];
     }
     Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Whether a byte that this process sends to a node as a controller comes back.
+    async fn is_echoed(network: &Network, node: usize) -> bool {
+        let to = network.listener(node, Plane::Controllers).unwrap().proxy.address();
+        let Ok(mut stream) = TcpStream::connect(to).await else { return false };
+        let mut heard = [0];
+        stream.write_all(&[7]).await.is_ok() && stream.read_exact(&mut heard).await.is_ok() && heard == [7]
+    }
+
+    #[tokio::test]
+    async fn links_between_two_nodes_are_cut_with_either_of_them_and_with_no_third() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let network = Network::before(&data, &[]).await.unwrap();
+        // This process is the second node; the first one answers.
+        std::fs::write(data.join("kafka-2.pid"), std::process::id().to_string()).unwrap();
+        let first = TcpListener::bind(network.direct(1, Plane::Controllers).unwrap()).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = first.accept().await {
+                let (mut reads, mut writes) = stream.split();
+                let _ = tokio::io::copy(&mut reads, &mut writes).await;
+            }
+        });
+        assert!(is_echoed(&network, 1).await);
+        for (node, plane, passes) in [
+            (1, Plane::Controllers, false),
+            (2, Plane::Controllers, false),
+            (3, Plane::Controllers, true),
+            (1, Plane::Brokers, true),
+        ] {
+            network.set(node, plane, Mode::Cut);
+            assert_eq!(is_echoed(&network, 1).await, passes, "{plane:?} of {node} are cut");
+            network.heal();
+            assert!(is_echoed(&network, 1).await, "healed");
+        }
+    }
 }

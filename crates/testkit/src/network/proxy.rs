@@ -55,9 +55,9 @@ impl Mode {
     }
 }
 
-/// Says who opened a connection, by the address that it comes from: a number below that of the proxy's callers.
-/// Blocking.
-pub type Callers = Arc<dyn Fn(SocketAddr) -> Option<usize> + Send + Sync>;
+/// Says who opened a connection, by the address that it comes from and that of the proxy: a number below that of the
+/// proxy's callers. Blocking.
+pub type Callers = Arc<dyn Fn(SocketAddr, SocketAddr) -> Option<usize> + Send + Sync>;
 
 /// Listens at one address and passes on to another; how, is set for each caller.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Proxy {
     /// # Errors
     /// When no port is free.
     pub async fn to(target: SocketAddr) -> io::Result<Self> {
-        Self::between(target, 1, Arc::new(|_| Some(0))).await
+        Self::between(target, 1, Arc::new(|_, _| Some(0))).await
     }
 
     /// As [`Self::to`], for `count` callers that `callers` tells apart. A connection of none of them is reset.
@@ -93,7 +93,7 @@ impl Proxy {
         let modes: Arc<Vec<watch::Sender<Mode>>> =
             Arc::new((0..count).map(|_| watch::Sender::new(Mode::default())).collect());
         let mut accepts = JoinSet::new();
-        accepts.spawn(accept(listener, target, Arc::clone(&modes), callers));
+        accepts.spawn(accept((listener, address), target, Arc::clone(&modes), callers));
         Ok(Self { address, modes, _accepts: accepts })
     }
 
@@ -111,7 +111,12 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, modes: Arc<Vec<watch::Sender<Mode>>>, callers: Callers) {
+async fn accept(
+    (listener, address): (TcpListener, SocketAddr),
+    target: SocketAddr,
+    modes: Arc<Vec<watch::Sender<Mode>>>,
+    callers: Callers,
+) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -121,7 +126,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, modes: Arc<Vec<watch:
         };
         let (modes, callers) = (Arc::clone(&modes), Arc::clone(&callers));
         connections.spawn(async move {
-            let caller = tokio::task::spawn_blocking(move || callers(peer)).await.ok().flatten();
+            let caller = tokio::task::spawn_blocking(move || callers(peer, address)).await.ok().flatten();
             match caller.and_then(|caller| modes.get(caller)) {
                 Some(link) => pass_on(stream, target, link.subscribe()).await,
                 None => reset(&stream),
@@ -228,7 +233,9 @@ mod tests {
                 });
             }
         });
-        Proxy::between(target, 2, Arc::new(|peer| Some(usize::from(peer.ip() != Ipv4Addr::LOCALHOST)))).await.unwrap()
+        Proxy::between(target, 2, Arc::new(|peer, _| Some(usize::from(peer.ip() != Ipv4Addr::LOCALHOST))))
+            .await
+            .unwrap()
     }
 
     /// A connection of a caller.

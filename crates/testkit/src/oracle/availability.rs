@@ -240,7 +240,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "  moves again  seconds after the last engine was ready, of each stage's slowest lane (blows, median, 95 %, longest):"
+            "  moves again  seconds after the last engine was ready, or still while cut, of each stage's slowest lane (blows, median, 95 %, \
+             longest):"
         )?;
         for (stage, seconds) in &self.took {
             let mut sorted = seconds.clone();

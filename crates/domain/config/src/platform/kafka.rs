@@ -10,7 +10,7 @@ use crate::section::Section;
 use crate::table::Own;
 
 /// Lanes and replicas with the local engine, and with brokers.
-const LANES_WHERE: (u16, u16) = (4, 12);
+pub(crate) const LANES_WHERE: (u16, u16) = (4, 12);
 const REPLICATION_WHERE: (u16, u16) = (1, 3);
 
 const BROKERS: Opt<Text> = Opt::new(

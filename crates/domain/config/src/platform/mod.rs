@@ -22,7 +22,7 @@ pub(crate) use clickhouse::read_clickhouse;
 pub(crate) use console::read_console;
 pub(crate) use geo::read_geo;
 pub(crate) use ingest::{BODIES_IN_MEMORY, in_flight, max_body, read_ingest};
-pub(crate) use kafka::read_kafka;
+pub(crate) use kafka::{LANES_WHERE, read_kafka};
 pub(crate) use metrics::read_metrics;
 pub(crate) use process::read_process;
 pub(crate) use registry::read_registry;

@@ -364,7 +364,7 @@ fn the_memory_of_a_large_window_is_warned_about() {
     assert_eq!(
         warnings(&quota(20_000)),
         [
-            "hookline.toml:8:9: at its full quota all the time, 20000 events a second for 72h take up to 15 GiB of memory over all lanes; size the machines for it, or lower the quota or the window"
+            "hookline.toml:8:9: at its full quota all the time, 20000 events a second for 72h take about 15 GiB of memory over all lanes; size the machines for it, or lower the quota or the window"
         ]
     );
 }

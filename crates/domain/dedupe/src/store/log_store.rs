@@ -147,15 +147,18 @@ impl LogStore {
         self.sieve.memory_bytes() + current + self.closed.iter().map(Closed::memory_bytes).sum::<u64>()
     }
 
-    /// Bytes of memory that the windows of all lanes take at most, if ids come at `per_second` all the time and each is
-    /// kept for `window_ms`: a bucket goes once all of it is older than that, and the last closed one is being sealed.
+    /// Bytes of memory that the windows of so many lanes take together at most, if ids come at `per_second` all the time
+    /// and each is kept for `window_ms`: a bucket goes once all of it is older than that, and the last closed one is
+    /// being sealed, in all lanes at the same time.
     #[must_use]
-    pub fn memory_for(per_second: u64, window_ms: u64) -> u64 {
-        let ids = |ms: u64| per_second.saturating_mul(ms) / 1_000;
+    pub fn memory_for(per_second: u64, window_ms: u64, lanes: u16) -> u64 {
+        let lanes = u64::from(lanes.max(1));
+        let ids = |ms: u64| (per_second.saturating_mul(ms) / 1_000).div_ceil(lanes);
         let bucket = ids(bucket_for(window_ms));
-        Sieve::memory_for(ids(window_ms) + bucket, bucket)
+        let lane = Sieve::memory_for(ids(window_ms) + bucket, bucket)
             + 2 * Table::memory_for(bucket)
-            + Seal::memory_to_build(bucket)
+            + Seal::memory_to_build(bucket);
+        lanes * lane
     }
 
     /// Waits for what threads beside the lane are doing, so that measurements and tests find it done.

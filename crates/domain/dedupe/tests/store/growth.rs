@@ -159,7 +159,7 @@ fn what_check_prints_bounds_what_a_store_takes() {
         store.settle().unwrap();
         most = most.max(store.memory_bytes());
     }
-    let bound = LogStore::memory_for(10, 24 * HOUR as u64);
+    let bound = LogStore::memory_for(10, 24 * HOUR as u64, 1);
     assert!(most <= bound && bound < most * 2, "{most} bytes, {bound} were printed");
 }
 

@@ -113,7 +113,6 @@ impl Hand<'_> {
         }
         let (stood, words) = cut.end().await;
         self.said(&words);
-        self.done.engine_blows += 1;
         self.said(&availability.after_cut(&fault.to_string(), &stood, fault.is_seen_by_kafka()));
         self.recovers(false).await
     }

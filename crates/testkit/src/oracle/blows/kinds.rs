@@ -77,14 +77,9 @@ impl Blow {
     ];
 
     /// These faults of the network, one after the other; without any a round.
-    ///
-    /// # Errors
-    /// None: a round is made of faults.
-    pub fn on_network(faults: &[Fault]) -> anyhow::Result<Vec<(Blow, usize)>> {
-        let faults: Vec<Fault> = match faults {
-            [] => Fault::ROUND.iter().map(|fault| fault.parse()).collect::<anyhow::Result<_>>()?,
-            _ => faults.to_vec(),
-        };
-        Ok(faults.into_iter().map(|fault| (Blow::Cut(fault), 1)).collect())
+    #[must_use]
+    pub fn on_network(faults: &[Fault]) -> Vec<(Blow, usize)> {
+        let faults = if faults.is_empty() { &Fault::ROUND } else { faults };
+        faults.iter().map(|fault| (Blow::Cut(*fault), 1)).collect()
     }
 }

@@ -307,25 +307,7 @@ impl Worker {
             }
             Verdict::Retry { status, error, after } => self.failed(owed, order, now, status, error, after),
             Verdict::Rejected { status, error } => self.reject(owed, order, now, status, error),
-            Verdict::WrittenInPart { status, error } => {
-                self.is_well();
-                tracing::warn!(
-                    service = SERVICE,
-                    destination = self.name,
-                    owner = self.owner,
-                    bundle = owed.bundle_id,
-                    status,
-                    "the destination has a message, and not all that belongs to it: {error}"
-                );
-                self.tell(
-                    &owed,
-                    DeliveryStage::Failed,
-                    now,
-                    status,
-                    format!("written in part: {error}"),
-                    String::new(),
-                );
-            }
+            Verdict::WrittenInPart { status, error } => self.keep_part(&owed, now, status, &error),
             Verdict::Refused { status, error } => self.stop(owed, order, now, status, error),
         }
     }
@@ -369,6 +351,20 @@ impl Worker {
             "the destination rejects a message, which is given up: {error}"
         );
         self.tell(&owed, DeliveryStage::Failed, now, status, format!("rejected: {error}"), String::new());
+    }
+
+    /// The receiver has the message, and not all that belongs to it: sent again, it would be there twice.
+    fn keep_part(&mut self, owed: &PendingDelivery, now: i64, status: u16, error: &str) {
+        self.is_well();
+        tracing::warn!(
+            service = SERVICE,
+            destination = self.name,
+            owner = self.owner,
+            bundle = owed.bundle_id,
+            status,
+            "the destination has a message, and not all that belongs to it: {error}"
+        );
+        self.tell(owed, DeliveryStage::Failed, now, status, format!("written in part: {error}"), String::new());
     }
 
     fn failed(

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use rdkafka::topic_partition_list::Offset;
 
 use super::End;
-use super::reader::{Isolation, LaneReader, ReadError, Record, Step};
+use super::reader::{Isolation, LaneReader, ReadError, Step};
+use super::record::Record;
 use crate::cluster::Cluster;
 use crate::positions;
 use crate::topics::Topic;

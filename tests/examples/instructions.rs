@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
 
 use adapter::{Adapter, Dialect};
-use dedupe::{Candidate, Identity, KeyHasher, LogStore, Verdict, Window};
+use dedupe::{Candidate, Entry, Identity, KeyHasher, LogStore, SeenPosition, Verdict, Window, WindowStore};
 use event::raw::RawHeaders;
 use event::{EventType, LinkEvent};
 use kafka::control::Control;
@@ -164,32 +164,36 @@ fn write_native(rounds: usize) {
     });
 }
 
-/// Half of what is asked for is there.
+/// Half of what is asked for is there, in three buckets of which two are closed.
 fn look_up(rounds: usize) {
     let folder = tempfile::tempdir().unwrap();
     let identity = Identity { incarnation: "count".to_owned(), lane: 0, recipe_version: 1 };
-    let (store, _) = LogStore::open(folder.path(), &identity, MARKS).unwrap();
-    let (mut window, hasher, mut verdicts) = (Window::new(store), KeyHasher::new([42; 16]), Vec::new());
-    let candidate = |key: u64, offset: u64| {
-        Candidate::new(hasher.id128(&key.to_le_bytes()), offset, NOW + offset as i64, WINDOW_MS)
-    };
-    let mut offset = 0;
-    let mut ask = |keys: &mut dyn Iterator<Item = u64>| {
-        let candidates: Vec<Candidate> = keys
+    let (mut store, _) = LogStore::open(folder.path(), &identity, MARKS).unwrap();
+    let hasher = KeyHasher::new([42; 16]);
+    let id = |key: u64| hasher.id128(&key.to_le_bytes());
+    // Three hours are a bucket.
+    let received_at = |offset: u64| NOW + (offset * 9 * 3_600_000 / MARKS) as i64;
+    for part in 0..20 {
+        let (from, to) = (part * MARKS / 20, (part + 1) * MARKS / 20);
+        let marks: Vec<Entry> =
+            (from..to).map(|key| Entry { id: id(key), offset: key, received_at: received_at(key) }).collect();
+        store.apply(&marks, SeenPosition { next_offset: part as i64 + 1, raw_hi: to }).unwrap();
+    }
+    store.settle().unwrap();
+    let (mut window, mut verdicts, mut offset) = (Window::new(store), Vec::new(), MARKS);
+    for round in 0..rounds as u64 {
+        let half = EVENTS as u64 / 2;
+        let there = (0..half).map(|n| (n * 97 + round * 13) % MARKS);
+        let asked = there.chain((0..half).map(|n| MARKS + round * half + n));
+        let candidates: Vec<Candidate> = asked
             .map(|key| {
                 offset += 1;
-                candidate(key, offset)
+                Candidate::new(id(key), offset, received_at(MARKS) + offset as i64, WINDOW_MS)
             })
             .collect();
         verdicts.clear();
         window.decide_batch(&candidates, &mut verdicts).unwrap();
         black_box(&verdicts);
-    };
-    ask(&mut (0..MARKS));
-    for round in 0..rounds as u64 {
-        let half = EVENTS as u64 / 2;
-        let there = (0..half).map(|n| (n * 97 + round * 13) % MARKS);
-        ask(&mut there.chain((0..half).map(|n| MARKS + round * half + n)));
     }
 }
 

@@ -39,8 +39,9 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 /// What a sender is told whose connection cannot be taken.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-/// Open files that are left to everything but senders: Kafka's connections, logs, stores.
-const OTHER_FILES: u64 = 256;
+/// Open files that are left to everything but senders: Kafka's connections, logs; where all services are one process,
+/// also the windows of a dozen lanes, 64 each.
+const OTHER_FILES: u64 = 1_024;
 
 /// What every connection needs.
 pub(crate) struct Server {

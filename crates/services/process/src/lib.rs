@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::ListPlace;
+use dedupe::LogStore;
 use event::wire::Ids;
 use kafka::Cluster;
 use kafka::control::Control;
@@ -90,6 +91,9 @@ pub struct Decisions {
     pub longest_window: Duration,
 }
 
+/// Open files that are not of windows: Kafka's connections, most of all.
+const OTHER_FILES: u64 = 256;
+
 /// Starts the given lanes, each on a thread of its own.
 ///
 /// # Errors
@@ -100,8 +104,15 @@ pub fn start(
     telemetry: &Telemetry,
     shutdown: &Shutdown,
 ) -> Result<LaneSet, StartError> {
-    // A window has up to 60 files open in each lane.
-    runtime::raise_file_limit();
+    let (may_open, needs) = (runtime::raise_file_limit(), lanes.len() as u64 * LogStore::FILES + OTHER_FILES);
+    if may_open < needs {
+        tracing::warn!(
+            service = SERVICE,
+            "this process may open {may_open} files, and the dedupe windows of {} lanes want up to {needs} with the rest: raise \
+             the limit (ulimit -n), or run more instances with fewer lanes each",
+            lanes.len()
+        );
+    }
     let metrics = metrics::ProcessMetrics::new(telemetry, &settings.decisions.current().pipeline)?;
     let gauges = references::Gauges::new(telemetry)?;
     let [taken_up, refused] = gauges.of("catalogue");

@@ -29,12 +29,14 @@ impl Text for CheckReport {
             1 => line!(page, "The route test holds."),
             tests => line!(page, "All {tests} route tests hold."),
         }
+        let lanes = match lanes {
+            0 | 1 => String::new(),
+            lanes => format!(": {} MB in each of {lanes} lanes", window_bytes.div_ceil(1_000_000 * u64::from(*lanes))),
+        };
         line!(
             page,
-            "The dedupe window of {window_hours} h takes up to {} MB of memory for each {RATE} events a second: {} MB in each of {lanes} \
-             lanes.",
-            window_bytes / 1_000_000,
-            window_bytes.div_ceil(1_000_000 * u64::from(*lanes.max(&1)))
+            "The dedupe window of {window_hours} h takes up to {} MB of memory for each {RATE} events a second{lanes}.",
+            window_bytes / 1_000_000
         );
     }
 }

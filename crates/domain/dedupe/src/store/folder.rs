@@ -9,7 +9,7 @@ use super::{StoreError, seal, segment};
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
 const IDENTITY_DRAFT: &str = "IDENTITY.new";
-/// Of the folder's files. Version 2 had the same ones, but took files more than 16 numbers behind the last for
+/// Of the folder's files. Version 2 had the same ones, but took files 16 or more numbers behind the last for
 /// expired: it must not open a folder that may have more.
 const VERSION: u32 = 3;
 /// A version whose folders are taken over.

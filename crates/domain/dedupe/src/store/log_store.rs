@@ -2,7 +2,7 @@
 //!
 //! An apply is one write and never waits for a disk: after a crash the store is as old as its last whole batch, and
 //! the rest is in the `seen` topic. Files are buckets of three hours of received time. The marks of the bucket that
-//! is written to are found by a table in memory ([`super::table`]: eight to nine bytes an id). Of the closed buckets
+//! is written to are found by a table in memory ([`super::table`]: seven to nine bytes an id). Of the closed buckets
 //! a sieve in memory ([`super::sieve`]: less than two bytes an id) says for nearly every absent id that it is in
 //! none; where it says otherwise, a file of the bucket knows ([`super::seal`]). A bucket that was closed keeps its
 //! table until it has that file and the sieve has its marks. Expiry drops whole buckets, and the sieve is made again
@@ -68,6 +68,9 @@ pub struct LogStore {
 }
 
 impl LogStore {
+    /// Files that a store has open at most: a log and its seal for each bucket that can be told apart, and its lock.
+    pub const FILES: u64 = 2 * TAGS;
+
     /// Opens the store in its own folder, which is created if need be. Memory is prepared for `expected_ids` in
     /// the bucket that is written to, or for what the folder holds in it if that is more; beyond that it grows beside
     /// the lane. A million ids take 9 MB.
@@ -81,7 +84,7 @@ impl LogStore {
         let why = match folder.owner(identity)? {
             Owner::This if logs.is_empty() => None,
             Owner::This => {
-                let recovered = recovery::recover(&logs, expected_ids)?;
+                let recovered = recovery::recover(&folder.path, &logs, expected_ids)?;
                 if recovered.position.is_some() {
                     let opened = Opened::Reused { dropped_bytes: recovered.dropped_bytes };
                     return Ok((Self::over(folder, recovered, expected_ids), opened));
@@ -147,9 +150,10 @@ impl LogStore {
         self.sieve.memory_bytes() + current + self.closed.iter().map(Closed::memory_bytes).sum::<u64>()
     }
 
-    /// Bytes of memory that the windows of so many lanes take together at most, if ids come at `per_second` all the time
-    /// and each is kept for `window_ms`: a bucket goes once all of it is older than that, and the last closed one is
-    /// being sealed, in all lanes at the same time.
+    /// Bytes of memory that the windows of so many lanes take together at most, if ids come at `per_second` all the
+    /// time and each is kept for `window_ms`: a bucket goes once all of it is older than that, and the last closed one
+    /// is being sealed, in all lanes at the same time. While a folder is opened, up to a fifth more: marks wait to be
+    /// merged.
     #[must_use]
     pub fn memory_for(per_second: u64, window_ms: u64, lanes: u16) -> u64 {
         let lanes = u64::from(lanes.max(1));
@@ -218,13 +222,13 @@ impl LogStore {
             Some(current) if current.table.may_have(id) => current.table.lookup(&current.segment, id)?,
             _ => None,
         };
-        if tags != 0 || self.unsieved().is_some() {
-            for bucket in self.closed.iter().rev() {
-                if found.is_some() {
-                    break;
-                }
-                found = bucket.lookup(id, tags)?;
+        // Of an id that the sieve does not know, only the last closed bucket can have a mark.
+        let from = if tags == 0 { self.closed.len().saturating_sub(1) } else { 0 };
+        for bucket in self.closed.iter().skip(from).rev() {
+            if found.is_some() {
+                break;
             }
+            found = bucket.lookup(id, tags)?;
         }
         Ok(found.map(|entry| Hit { offset: entry.offset, received_at: entry.received_at }))
     }

@@ -34,10 +34,10 @@ impl Recovered {
     }
 }
 
-/// Reads files, in the order of their numbers, up to the first damage. The rest is cut off and later files are deleted:
-/// what is left is the log as it was after some batch, and the position says after which. The last is indexed for
-/// writing, with room for `expected_ids` at least.
-pub(super) fn recover(files: &[(u64, PathBuf)], expected_ids: u64) -> Result<Recovered, StoreError> {
+/// Reads the files of `folder`, in the order of their numbers, up to the first damage. The rest is cut off and later
+/// files are deleted: what is left is the log as it was after some batch, and the position says after which. The last
+/// is indexed for writing, with room for `expected_ids` at least.
+pub(super) fn recover(folder: &Path, files: &[(u64, PathBuf)], expected_ids: u64) -> Result<Recovered, StoreError> {
     // A file that many numbers behind had expired, and was about to be deleted.
     let newest = files.last().map_or(0, |(number, _)| *number);
     let expired = files.iter().take_while(|(number, _)| number + TAGS <= newest).count();
@@ -50,8 +50,10 @@ pub(super) fn recover(files: &[(u64, PathBuf)], expected_ids: u64) -> Result<Rec
     }
     let cells = |bytes: u64| bytes / CELL as u64;
     let mut recovered = Recovered::nothing(0)?;
-    let Some((_, first)) = files.first() else { return Ok(recovered) };
-    let mut filling = Filling::for_marks(expected_ids.max(sizes.iter().copied().map(cells).sum()), first)?;
+    if files.is_empty() {
+        return Ok(recovered);
+    }
+    let mut filling = Filling::for_marks(expected_ids.max(sizes.iter().copied().map(cells).sum()), folder)?;
     let mut damaged = false;
     for (at, ((number, path), &bytes)) in files.iter().zip(&sizes).enumerate() {
         let room = (at + 1 == files.len()).then(|| expected_ids.max(cells(bytes)));

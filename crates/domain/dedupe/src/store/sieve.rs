@@ -27,6 +27,8 @@ pub(super) const SHARDS: usize = 1 << SHARD_BITS;
 const MOST_LOAD: u64 = 2;
 /// A shard with so many times the homes that its marks need gets fewer.
 const MOST_ROOM: u64 = 8;
+/// More marks than so many times those that there are, are not expected: the first bucket may be an import.
+const MOST_EXPECTED: u64 = 4;
 /// A shard with so few homes is left as it is.
 const FEW_HOMES: u64 = 1 << 10;
 /// Marks of the log that are merged into a shard at once: 4 MB.
@@ -57,11 +59,18 @@ struct Slot {
     to: u64,
 }
 
+/// What marks are merged into.
+enum Base {
+    /// The shard as it is.
+    Held(Arc<Shard>),
+    /// An empty one, with homes for so many marks.
+    Anew(u64),
+}
+
 /// What a shard is to be made of.
 pub(super) struct Plan {
     which: usize,
-    /// The shard as it is, or an empty one with other homes.
-    base: Arc<Shard>,
+    base: Base,
     /// Closed files that it has no marks of.
     segments: Vec<Arc<Segment>>,
     /// Tags of files that it has marks of and that are gone.
@@ -129,7 +138,7 @@ impl Sieve {
         closed: impl DoubleEndedIterator<Item = &'a Arc<Segment>> + Clone,
         front: u64,
         expected: u64,
-    ) -> io::Result<Option<Plan>> {
+    ) -> Option<Plan> {
         let end = closed.clone().next_back().map_or(0, |last| last.number + 1);
         for (which, slot) in self.slots.iter_mut().enumerate() {
             if slot.shard.marks_of(tags_of(slot.from..front.min(slot.to))) == 0 {
@@ -138,10 +147,10 @@ impl Sieve {
             }
             let files = front..end.max(slot.to);
             if slot.from < files.start || slot.to < files.end {
-                return slot.plan(which, closed, files, share(expected)).map(Some);
+                return Some(slot.plan(which, closed, files, share(expected)));
             }
         }
-        Ok(None)
+        None
     }
 
     /// Puts a shard that was made in the place of the one that it was made from, and gives that back.
@@ -158,26 +167,32 @@ impl Slot {
         closed: impl Iterator<Item = &'a Arc<Segment>> + Clone,
         files: Range<u64>,
         expected: u64,
-    ) -> io::Result<Plan> {
+    ) -> Plan {
         let dead = tags_of(self.from..files.start.min(self.to));
         let more: Vec<_> = closed.clone().filter(|segment| segment.number >= self.to).cloned().collect();
         // Cells are at least as many as marks.
         let marks =
             self.shard.marks() - self.shard.marks_of(dead) + share(more.iter().map(|segment| segment.end()).sum());
-        let (Homes(homes), wanted) = (self.shard.homes(), marks.max(expected));
-        let (base, segments, dead) = if marks > homes * MOST_LOAD || homes > FEW_HOMES.max(wanted * MOST_ROOM) {
-            (Arc::new(Shard::for_marks(wanted)?), closed.cloned().collect(), 0)
+        let (Homes(homes), wanted) = (self.shard.homes(), marks.max(expected.min(marks * MOST_EXPECTED)));
+        // Without marks it was made for those that are coming.
+        let is_roomy = self.shard.marks() > 0 && homes > FEW_HOMES.max(wanted * MOST_ROOM);
+        let (base, segments, dead) = if marks > homes * MOST_LOAD || is_roomy {
+            (Base::Anew(wanted), closed.cloned().collect(), 0)
         } else {
-            (Arc::clone(&self.shard), more, dead)
+            (Base::Held(Arc::clone(&self.shard)), more, dead)
         };
-        Ok(Plan { which, base, segments, dead, from: files.start, to: files.end })
+        Plan { which, base, segments, dead, from: files.start, to: files.end }
     }
 }
 
 impl Plan {
     /// Makes the shard.
     pub(super) fn build(self, cancel: &Cancel) -> Result<Built, Stop> {
-        let Self { which, base: mut shard, segments, mut dead, from, to } = self;
+        let Self { which, base, segments, mut dead, from, to } = self;
+        let mut shard = match base {
+            Base::Held(shard) => shard,
+            Base::Anew(marks) => Arc::new(Shard::for_marks(marks).map_err(StoreError::Memory)?),
+        };
         // An eighth more than its share, so that it need not grow.
         let cells: u64 = segments.iter().map(|segment| segment.end()).sum();
         let mut marks = Vec::with_capacity(AT_ONCE.min(share(cells + cells / 8) as usize));

@@ -175,8 +175,7 @@ impl LogStore {
         }
         let (front, expected) = (self.front(), self.expected_ids.saturating_mul(self.buckets()));
         let closed = self.closed.iter().map(|bucket| &bucket.segment);
-        let plan = self.sieve.plan(closed, front, expected).map_err(StoreError::Memory)?;
-        if let Some(plan) = plan {
+        if let Some(plan) = self.sieve.plan(closed, front, expected) {
             self.merge = Some(Beside::start("window-merge", &self.folder.path, move |cancel| plan.build(cancel))?);
         } else if let Some(bucket) = self.closed.last_mut() {
             bucket.give_table_up();

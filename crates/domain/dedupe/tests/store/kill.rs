@@ -17,7 +17,7 @@ const A_BUCKET: u64 = 16_500;
 /// Buckets that are kept.
 const KEPT: i64 = 4;
 
-const BUCKET_MS: i64 = 6 * HOUR;
+const BUCKET_MS: i64 = 3 * HOUR;
 
 fn mark(offset: u64) -> Entry {
     Entry { id: id(offset), offset, received_at: received_at(offset) }

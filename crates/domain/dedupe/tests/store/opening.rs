@@ -28,7 +28,7 @@ fn a_store_of_another_lane_incarnation_or_recipe_is_discarded_and_says_so() {
     }
 }
 
-/// The other way round it must not: that version deletes files that are more than 16 numbers behind the last.
+/// The other way round it must not: that version deletes files that are 16 or more numbers behind the last.
 #[test]
 fn a_store_of_the_version_before_is_taken_over_and_refused_by_it_from_then_on() {
     let folder = tempfile::tempdir().unwrap();

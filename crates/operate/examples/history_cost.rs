@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a tool that measures")]
 
-use hookline_operate::history::{columns_of, play_answer};
+use hookline_operate::{columns_of, play_answer};
 use rules::{Per, Rule, Sensitivity, SilenceRule, Spike, Trigger, When};
 
 const MINUTE: i64 = 60_000;

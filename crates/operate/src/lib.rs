@@ -13,7 +13,7 @@ pub mod erase;
 mod error;
 pub mod explain;
 pub mod handbook;
-pub mod history;
+mod history;
 pub mod installation;
 pub mod ledger;
 pub mod lint;
@@ -32,6 +32,8 @@ pub mod switches;
 pub mod train;
 
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use history::{columns_of, play_answer};
 pub use installation::{Endpoints, Installation};
 pub use offsets::OffsetRange;
 

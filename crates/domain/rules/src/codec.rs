@@ -1,5 +1,28 @@
 //! Numbers and texts of a learned state as bytes: little endian, texts with their length in front.
 
+/// Appends a length in memory: seven bits a byte, the lowest first.
+pub(crate) fn put_length(mut length: usize, bytes: &mut Vec<u8>) {
+    while length >= 0x80 {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+}
+
+/// The length at the front, and what is behind it.
+pub(crate) fn length(mut bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (mut length, mut shift) = (0, 0);
+    loop {
+        let (byte, rest) = bytes.split_first()?;
+        bytes = rest;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if *byte < 0x80 || shift > 56 {
+            return Some((length, bytes));
+        }
+    }
+}
+
 /// Writes a state.
 #[derive(Default)]
 pub(crate) struct Writer(pub(crate) Vec<u8>);

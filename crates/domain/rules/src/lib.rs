@@ -77,6 +77,6 @@ pub use rule::{LATE_MS, Rule, is_late};
 pub use shown::{FacetCount, Facets, drifted, least_nowhere, led_nowhere, missing};
 pub use state::{Change, LearnedRecord, UnreadableState};
 pub use trial::Trial;
-pub use trigger::{Spike, Trigger, attributes};
+pub use trigger::{ATTRIBUTES, Spike, Trigger, attributes};
 pub use watermark::EXCLUDED_AFTER_MS;
 pub use when::{Condition, EventPattern, When};

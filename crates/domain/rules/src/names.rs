@@ -1,5 +1,7 @@
 //! Names of keys, one behind the other in one piece of memory: an allocation each would cost more than most names.
 
+use crate::codec::{length, put_length};
+
 /// Where a name begins, and two marks. Names begin at multiples of 4 bytes, so 30 bits reach 4 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name(u32);
@@ -53,12 +55,7 @@ impl Names {
     pub(crate) fn add(&mut self, name: &str) -> Name {
         let begins = self.bytes.len();
         let Some(place) = u32::try_from(begins / UNIT).ok().filter(|place| *place < NONE) else { return Name::NONE };
-        let mut length = name.len();
-        while length >= 0x80 {
-            self.bytes.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        self.bytes.push(length as u8);
+        put_length(name.len(), &mut self.bytes);
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
         Name(place)
@@ -86,16 +83,8 @@ impl Names {
     }
 
     fn long_length(&self, begins: usize) -> (usize, usize) {
-        let (mut length, mut shift, mut at) = (0, 0, begins);
-        while let Some(byte) = self.bytes.get(at) {
-            length |= usize::from(byte & 0x7f) << shift;
-            at += 1;
-            shift += 7;
-            if *byte < 0x80 || shift > 56 {
-                break;
-            }
-        }
-        (length, at)
+        let behind = self.bytes.get(begins..).and_then(length);
+        behind.map_or((0, begins), |(length, rest)| (length, self.bytes.len() - rest.len()))
     }
 
     /// A name that is needed no more.

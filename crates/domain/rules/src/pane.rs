@@ -23,7 +23,7 @@ pub(crate) struct Part {
     sample_bytes: usize,
 }
 
-/// The parts of a minute, in the order of their facets. Rules that only count have one.
+/// The parts of a minute, in the order of their facets.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pane {
     first: Part,

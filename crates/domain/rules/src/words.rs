@@ -21,13 +21,13 @@ impl Clock {
         at.to_zoned_datetime(self.zone.clone())
     }
 
-    /// `Tuesday 14:00`: the hour of a profile that a minute since 1970 is in. Those are hours of UTC, so one may begin
-    /// at 13:30.
+    /// `Tuesday 14:00 CET`: the hour of a profile that a minute since 1970 is in. Those are hours of UTC, so one may
+    /// begin at 13:30.
     pub(crate) fn hour(&self, minute: i64) -> String {
         self.at(minute.div_euclid(60).saturating_mul(60)).strftime("%A %H:%M %Z").to_string()
     }
 
-    /// `14:02`, or `Tuesday 14:02` where that was another day than `now`.
+    /// `14:02 CET`, or `Tuesday 14:02 CET` where that was another day than `now`.
     pub(crate) fn since(&self, minute: i64, now: i64) -> String {
         let (then, now) = (self.at(minute), self.at(now));
         then.strftime(if then.date() == now.date() { "%H:%M %Z" } else { "%A %H:%M %Z" }).to_string()

@@ -1,4 +1,4 @@
-//! The same over an answer that is in memory: what a row costs without ClickHouse.
+//! Stored history that is in memory, for the example `history_cost`: what a row costs without ClickHouse.
 
 use rules::{Expectations, Rule};
 
@@ -13,7 +13,8 @@ pub fn columns_of(rules: &[Rule]) -> Vec<&'static str> {
     columns::asked(&counting)
 }
 
-/// Plays pieces of an answer in `RowBinary` over a span of milliseconds since 1970. How many alerts there are.
+/// Plays pieces of an answer in `RowBinary` over a span of milliseconds since 1970. How many alerts people would be
+/// told.
 ///
 /// # Errors
 /// When the answer is not made of such rows, or names a lane that there is not.
@@ -31,6 +32,7 @@ pub fn play_answer<'p>(
     engine.pass(span.end);
     match engine.failed() {
         Some(why) => Err(why.to_string()),
+        None if decoder.is_within_a_row() => Err("the answer ends within a row".to_owned()),
         None => Ok(engine.told().0.len()),
     }
 }

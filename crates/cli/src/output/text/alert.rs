@@ -235,7 +235,7 @@ mod tests {
             observed: 88,
             threshold: 52,
             test: false,
-            why: "88 clicks in 5 min; usual for Thursday 14:00 is 4 to 21".into(),
+            why: "88 clicks in 5 min; usual for Thursday 14:00 UTC is 4 to 21".into(),
             attributes: BTreeMap::from(
                 [("usual_low", "4"), ("usual_high", "21"), ("level", "1.03")]
                     .map(|(name, value)| (name.into(), value.into())),

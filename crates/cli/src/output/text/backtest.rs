@@ -213,7 +213,7 @@ mod tests {
                     at: 1_795_100_000_000,
                     key: "go.example.com/<b>".into(),
                     is_new: true,
-                    why: "312 clicks in 5 min; usual for Tuesday 14:00 is 20 to 45".into(),
+                    why: "312 clicks in 5 min; usual for Tuesday 14:00 CET is 20 to 45".into(),
                 }],
             }],
             destinations: vec![DestinationReport {

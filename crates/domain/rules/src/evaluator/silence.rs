@@ -59,7 +59,7 @@ pub enum SilenceChange {
     },
 }
 
-/// What is known of one key. 32 bytes and, once it speaks, 1 KB more.
+/// What is known of one key. 24 bytes and, once it speaks, 1 KB more.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SilenceKey {
     /// The last minute with events, and one more; 0: none came.

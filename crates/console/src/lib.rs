@@ -101,7 +101,8 @@ pub fn may_listen(address: SocketAddr, token: Option<&SecretText>) -> Result<(),
     }
 }
 
-/// Serves the console until the stop is given, and the step is over that a redrive was in then.
+/// Serves the console until the stop is given, and the discard or the step of a redrive is over that was under way
+/// then.
 ///
 /// # Errors
 /// When other machines reach the listener and the token is missing, or the listener fails.

@@ -109,7 +109,7 @@ pub(crate) struct Redrives {
     jobs: Mutex<Vec<Arc<Job>>>,
     /// What runs the last one.
     task: Mutex<Option<JoinHandle<()>>>,
-    /// Held while letters are discarded; taken under the lock of `jobs` alone.
+    /// Held while letters are discarded. A discard takes it under the lock of `jobs`; a stop waits for it.
     discard: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -295,6 +295,22 @@ mod tests {
         assert!(matches!(redrives.hold(), Err(Busy::Redrive(running)) if running.number == job.number));
         redrives.finish().await;
         assert!(redrives.hold().is_ok() && redrives.is_free().is_ok(), "what is not held any more is free");
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_a_discard() {
+        let redrives = Arc::new(Redrives::default());
+        let held = redrives.hold().ok().unwrap();
+        let waiting = tokio::spawn({
+            let redrives = Arc::clone(&redrives);
+            async move { redrives.finish().await }
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished());
+        drop(held);
+        waiting.await.unwrap();
     }
 
     #[tokio::test]

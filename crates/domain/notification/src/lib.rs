@@ -40,7 +40,7 @@ pub use calm::{Budget, Held, Live, LiveSilence, Open};
 pub use hours::Hours;
 pub use inhibit::{Inhibit, KEY, SILENT_SOURCE};
 pub use message::{Attachment, Digested, LinkCount, Message, MessageKind, Thread, Window};
-pub use plan::{Due, Planner, ReportText, UnreadableHold, is_acknowledged, is_inhibited, is_inhibitor, is_report};
+pub use plan::{Due, Planner, ReportText, UnreadableRecord, is_acknowledged, is_inhibited, is_inhibitor, is_report};
 pub use preview::{first_write, preview};
 pub use routing::{CAPTURE, Destination, Mute, Routing, Rule, Sending, Silence};
 pub use schedule::{Calendar, Period, Scheduled};

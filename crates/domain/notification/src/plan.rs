@@ -98,17 +98,17 @@ struct HeldGroup {
     gathered: AlertGroup,
 }
 
-/// A held record is not what this version writes.
+/// A held or silenced record is not what this version writes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the alerts held for bundle {bundle_id} cannot be read: {reason}; start the version that wrote them, or a newer one"
+    "the record of bundle {bundle_id} on deliveries cannot be read: {reason}; start the version that wrote them, or a newer one"
 )]
-pub struct UnreadableHold {
+pub struct UnreadableRecord {
     bundle_id: String,
     reason: String,
 }
 
-impl UnreadableHold {
+impl UnreadableRecord {
     fn of(record: &Delivery<'_>, error: &serde_json::Error) -> Self {
         Self { bundle_id: record.bundle_id.clone().into_owned(), reason: error.to_string() }
     }

@@ -3,7 +3,7 @@
 use event::{Delivery, DeliveryStage};
 
 use super::thread::OpenThread;
-use super::{Group, HeldGroup, Planner, State, UnreadableHold, Waiting};
+use super::{Group, HeldGroup, Planner, State, UnreadableRecord, Waiting};
 use crate::group::AlertGroup;
 use crate::message::{Message, MessageKind};
 
@@ -33,12 +33,12 @@ impl Planner {
     ///
     /// # Errors
     /// When a held record is not what this version writes.
-    pub fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableHold> {
+    pub fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableRecord> {
         let group = Group::of(record);
         match record.stage {
             DeliveryStage::Held => {
                 let hold: HeldGroup =
-                    serde_json::from_str(&record.body).map_err(|error| UnreadableHold::of(record, &error))?;
+                    serde_json::from_str(&record.body).map_err(|error| UnreadableRecord::of(record, &error))?;
                 let mut gathered = hold.gathered;
                 gathered.alert_ids = record.alert_ids.iter().map(|id| id.clone().into_owned()).collect();
                 if let Some(kept) = hold.kept {

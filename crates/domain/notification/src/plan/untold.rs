@@ -10,7 +10,7 @@ use event::{Alert, Delivery, DeliveryStage};
 use serde::{Deserialize, Serialize};
 
 use super::thread::OPEN_MS;
-use super::{Group, Planner, State, UnreadableHold};
+use super::{Group, Planner, State, UnreadableRecord};
 use crate::group::{AlertGroup, short};
 use crate::routing::Rule;
 
@@ -89,13 +89,13 @@ impl Untold {
     ///
     /// # Errors
     /// When its body is not what this version writes.
-    pub(super) fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableHold> {
+    pub(super) fn restore(&mut self, record: &Delivery<'_>, offset: i64) -> Result<(), UnreadableRecord> {
         // Earlier versions wrote none, and where nothing ends there is none.
         if record.body.is_empty() {
             return Ok(());
         }
         let keys: SilencedKeys =
-            serde_json::from_str(&record.body).map_err(|error| UnreadableHold::of(record, &error))?;
+            serde_json::from_str(&record.body).map_err(|error| UnreadableRecord::of(record, &error))?;
         let group = Group::of(record);
         for (key, untold) in keys.untold {
             let place = (group.clone(), key);

@@ -6,7 +6,8 @@ use anyhow::Context;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
-use super::{Engine, Fault, Hand};
+use super::{Engine, Hand};
+use crate::oracle::cuts::Fault;
 
 impl Hand<'_> {
     /// kill -9, counted.

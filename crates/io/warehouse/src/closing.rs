@@ -394,6 +394,8 @@ pub(crate) fn closed_days_view(warehouse: &Warehouse, side: Side) -> View {
 pub(crate) fn report_view(warehouse: &Warehouse, side: Side, layout: &Layout, report: &Report) -> View {
     let database = warehouse.database(side);
     let names = report.names();
+    // A day that two closed in the same moment has its rows twice until one of them looks. To leave such days out here
+    // would double what a report over 730 closed days takes (0.2 to 0.4 s on two cores).
     let as_closed = format!(
         "(now.records < closed.records OR now.records = closed.records AND closed.definition >= {})",
         report.definition,

@@ -45,6 +45,7 @@ SETS = {
     "catalogue": ("target/release/examples/catalogue_cost", 1),
     "signals": ("target/release/examples/signals_cost", 1),
     "traces": ("target/release/examples/cost", 1),
+    "analysts": ("target/release/examples/rows 20000000 365", 12),
     "window": ("target/release/examples/window_bench 10_000_000", 3),
 }
 BUILD = "cargo build --release --workspace --bins --examples"

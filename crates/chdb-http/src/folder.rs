@@ -115,9 +115,13 @@ fn config(log: &str, backups: &str, memory_limit: u64) -> String {
 /// What a server of ClickHouse is told, in XML, when everything else runs on its machine too: few threads, small
 /// caches, a few gigabytes of rows, `memory_limit` bytes of memory.
 pub fn shared_machine(memory_limit: u64) -> String {
+    let merges = memory_limit / 2;
     format!(
         "    <!-- Above this, queries fail with code 241 instead of the machine running out. -->
     <max_server_memory_usage>{memory_limit}</max_server_memory_usage>
+    <!-- No further merge begins while merges take half of it. Their default is half of the machine's memory, and they
+         then take what inserts and questions need. -->
+    <merges_mutations_memory_usage_soft_limit>{merges}</merges_mutations_memory_usage_soft_limit>
     <mark_cache_size>67108864</mark_cache_size>
     <index_mark_cache_size>16777216</index_mark_cache_size>
     <compiled_expression_cache_size>16777216</compiled_expression_cache_size>

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::identity;
 use super::switches::{Kind, Switches};
 use crate::cluster::Cluster;
-use crate::lane::{Isolation, LaneReader, ScanError, pause, read_all_committed};
+use crate::lane::{EndIs, Ends, Isolation, LaneReader, ScanError, pause, read_all_committed};
 use crate::topics::Topic;
 
 /// How often the broker is asked whether there is more than was read: a broker that is away is silent, too.
@@ -22,6 +22,9 @@ pub struct Follower {
     /// The switches of other kinds that are followed as well.
     others: Vec<Switches>,
     reader: Option<LaneReader>,
+    /// One past what was read, and what brokers have told of the end since.
+    next: i64,
+    ends: Ends,
     /// The identity of the pipeline that is followed: the record's bytes.
     identity: Option<Vec<u8>>,
     standing: Standing,
@@ -53,7 +56,8 @@ impl Follower {
     pub fn of(cluster: Cluster, kind: Kind, others: &[Kind]) -> Self {
         let (switches, standing) = (Switches::new(kind), Standing::default());
         let others = others.iter().copied().map(Switches::new).collect();
-        Self { cluster, switches, others, reader: None, identity: None, standing, asked: None }
+        let (reader, ends) = (None, Ends::default());
+        Self { cluster, switches, others, reader, next: 0, ends, identity: None, standing, asked: None }
     }
 
     /// What is switched, as far as it is known: look at [`Standing::read`] first.
@@ -79,6 +83,7 @@ impl Follower {
         match read_on(&reader, &mut self.switches, &mut self.others, wait) {
             Ok(changed) => {
                 self.confirm(&reader);
+                self.next = self.next.max(reader.position());
                 self.reader = Some(reader);
                 changed
             }
@@ -125,12 +130,22 @@ impl Follower {
                 Topic::Control
             ));
         }
+        // A broker that is cut off from the others would give back switches of before.
+        if self.ends.judge(scanned.end, self.next, Instant::now()) == EndIs::Doubted {
+            return Err(format!(
+                "a broker says that {} ends at offset {}, and all below {} was read: it may be cut off from the others; what \
+                 was read before holds",
+                Topic::Control,
+                scanned.end,
+                self.next
+            ));
+        }
         let reader = LaneReader::open(&self.cluster, Topic::Control, 0, scanned.end, Isolation::Committed)
             .map_err(|error| error.to_string())?;
         let changed = !self.standing.read || self.switches != switches || self.others != others;
         (self.switches, self.others) = (switches, others);
         self.identity = identity;
-        self.reader = Some(reader);
+        (self.reader, self.next) = (Some(reader), scanned.end);
         let now = Instant::now();
         self.asked = Some(now);
         self.standing = Standing { read: true, records_behind: 0, current_at: Some(now), problem: None };
@@ -172,4 +187,58 @@ fn read_on(
         }
     }
     Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use rdkafka::config::ClientConfig;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+
+    use super::super::switches::{Change, Object, State, Switch};
+    use super::*;
+
+    /// A broker with the identity of a pipeline, and with a source that was paused where it has heard of that.
+    fn broker(paused: bool) -> MockCluster<'static, DefaultProducerContext> {
+        let broker = MockCluster::new(1).unwrap();
+        broker.create_topic(Topic::Control.name(), 1, 1).unwrap();
+        let producer: BaseProducer =
+            ClientConfig::new().set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
+        let mut records = vec![(String::from_utf8_lossy(identity::KEY).into_owned(), b"{}".to_vec())];
+        if paused {
+            let (at, state) = (Timestamp::UNIX_EPOCH, State::Pause);
+            let switch = Switch { state, who: "ana".into(), why: "a test".into(), until: None, at };
+            let change = Change { object: Object::source("dub"), was: State::Accept, switch };
+            records.extend(change.records("1").unwrap());
+        }
+        for (key, value) in &records {
+            producer.send(BaseRecord::to(Topic::Control.name()).partition(0).key(key).payload(value)).unwrap();
+        }
+        producer.flush(Duration::from_secs(60)).unwrap();
+        broker
+    }
+
+    #[test]
+    fn a_broker_that_has_fallen_behind_gives_back_no_switch_of_before() {
+        let (whole, behind) = (broker(true), broker(false));
+        let mut follower = Follower::new(Cluster::new(whole.bootstrap_servers()), Kind::Source);
+        let soon = Duration::from_millis(10);
+        let begun = Instant::now();
+        while !follower.turn(soon) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", follower.standing());
+        }
+        let is_paused = |follower: &Follower| follower.switches().get("dub").map(|switch| switch.state);
+        assert_eq!(is_paused(&follower), Some(State::Pause));
+
+        (follower.cluster, follower.reader) = (Cluster::new(behind.bootstrap_servers()), None);
+        assert!(!follower.turn(soon), "nothing was switched");
+        assert_eq!(is_paused(&follower), Some(State::Pause));
+        let problem = follower.standing().problem.clone().unwrap();
+        assert!(problem.contains("ends at offset 1") && problem.contains("what was read before holds"), "{problem}");
+
+        (follower.cluster, follower.reader) = (Cluster::new(whole.bootstrap_servers()), None);
+        follower.turn(soon);
+        assert_eq!((is_paused(&follower), &follower.standing().problem), (Some(State::Pause), &None));
+    }
 }

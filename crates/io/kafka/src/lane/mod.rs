@@ -1,5 +1,6 @@
 //! One lane of a stage: its fenced, transactional producer and its reader. Blocking, for the thread of that lane.
 
+mod anew;
 mod bounded;
 mod end;
 mod error;
@@ -16,6 +17,7 @@ mod waiting;
 
 use std::time::Duration;
 
+pub use anew::{EndIs, Ends};
 pub use error::TxnError;
 pub use fence::{Fence, Writes};
 pub(crate) use producer::owned_headers;

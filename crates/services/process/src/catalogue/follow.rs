@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use enrich::{Catalogue, Links, ListInForce};
 use event::LinkRecord;
 use event::wire::Ids;
-use kafka::lane::{End, Isolation, LaneReader, ReadError, Record, ScanError, pause, read_all_committed};
+use kafka::lane::{
+    End, EndIs, Ends, Isolation, LaneReader, ReadError, Record, ScanError, Scanned, pause, read_all_committed,
+};
 use kafka::{Cluster, Topic};
 use prometheus::Gauge;
 use runtime::beats::Beat;
@@ -44,6 +46,18 @@ pub enum LinksError {
         offset: i64,
         /// What is wrong with it.
         why: event::DecodeError,
+    },
+    /// A broker says that the topic ends before what was read.
+    #[error(
+        "a broker says that {} ends at offset {end}, and all below {read} was read: it may be cut off from the others; \
+         after 30 s of such answers the topic counts as made anew",
+        Topic::Links
+    )]
+    Behind {
+        /// Where it says that the topic ends.
+        end: i64,
+        /// One past what was read.
+        read: i64,
     },
 }
 
@@ -202,6 +216,7 @@ pub(crate) fn start(
         followed: Arc::clone(followed),
         links: Links::default(),
         reader: None,
+        ends: Ends::default(),
         published: Instant::now(),
         unpublished: false,
         size: size.with_label_values::<&str>(&[]),
@@ -220,6 +235,8 @@ struct Following {
     followed: Arc<Followed>,
     links: Links,
     reader: Option<LaneReader>,
+    /// What brokers have told of its end.
+    ends: Ends,
     published: Instant,
     unpublished: bool,
     size: Gauge,
@@ -278,30 +295,73 @@ impl Following {
     /// Reads on to the end of the topic: all of it at first.
     fn read_whole(&mut self) -> Result<(), LinksError> {
         self.reader = None;
+        let (cluster, ids) = (self.cluster.clone(), self.ids);
+        let end = self.read_on(Instant::now(), |from, links| {
+            read_all_committed(&cluster, Topic::Links, 0, from, None, |record| take(links, &ids, record))
+        })?;
+        self.reader = Some(LaneReader::open(&self.cluster, Topic::Links, 0, end, Isolation::Committed)?);
+        self.publish();
+        Ok(())
+    }
+
+    /// Takes in what `scan` reads from an offset on (`None`: all). Returns where that ends. What was held before is
+    /// given up only for all of a topic that was made anew.
+    fn read_on(
+        &mut self,
+        now: Instant,
+        scan: impl Fn(Option<i64>, &mut Links) -> Result<Scanned, ScanError<LinksError>>,
+    ) -> Result<i64, LinksError> {
         let next = i64::try_from(self.links.next()).unwrap_or(i64::MAX);
-        let Self { links, ids, cluster, followed, .. } = self;
-        let from = (next > 0).then_some(next);
-        let scanned = read_all_committed(cluster, Topic::Links, 0, from, None, |record| take(links, ids, record));
-        let scanned = match scanned {
-            Ok(scanned) if scanned.end >= next => scanned,
-            // The topic ends before what was read: it is another one.
-            Ok(_) | Err(ScanError::Read(ReadError::OutOfRange { .. })) => {
+        let end = match scan((next > 0).then_some(next), &mut self.links) {
+            Ok(scanned) => scanned.end,
+            Err(ScanError::Read(ReadError::OutOfRange { high, .. })) if high < next => high,
+            // It begins after what was read. Whatever became of the records between, all that is there is read again.
+            Err(ScanError::Read(ReadError::OutOfRange { low, high, .. })) if low > next => {
                 tracing::warn!(
                     service = SERVICE,
-                    "{} was made anew: the catalogue is read from its beginning",
+                    "{} begins at offset {low}, and only what is below {next} was read: it is read from its beginning",
                     Topic::Links
                 );
-                *links = Links::default();
-                // What was waited for is in the topic that is gone.
-                followed.wanted.store(0, Ordering::Relaxed);
-                read_all_committed(cluster, Topic::Links, 0, None, None, |record| take(links, ids, record))?
+                return self.read_anew(high, scan);
             }
             Err(error) => return Err(error.into()),
         };
-        links.read_to(u64::try_from(scanned.end).unwrap_or(0));
-        self.reader = Some(LaneReader::open(cluster, Topic::Links, 0, scanned.end, Isolation::Committed)?);
-        self.publish();
-        Ok(())
+        match self.ends.judge(end, next, now) {
+            EndIs::Known => {
+                self.links.read_to(u64::try_from(end).unwrap_or(0));
+                Ok(end)
+            }
+            EndIs::Doubted => Err(LinksError::Behind { end, read: next }),
+            EndIs::OfAnother => {
+                tracing::warn!(
+                    service = SERVICE,
+                    end,
+                    read = next,
+                    "{} was made anew: it ends before what was read, for 30 s, and is read from its beginning; until all \
+                     of it is read, labels go by what was read before",
+                    Topic::Links
+                );
+                self.read_anew(end, scan)
+            }
+        }
+    }
+
+    /// Reads all of it beside what is held, which it then takes the place of.
+    fn read_anew(
+        &mut self,
+        known: i64,
+        scan: impl Fn(Option<i64>, &mut Links) -> Result<Scanned, ScanError<LinksError>>,
+    ) -> Result<i64, LinksError> {
+        let mut links = Links::default();
+        let end = scan(None, &mut links)?.end;
+        if end < known {
+            return Err(LinksError::Behind { end, read: known });
+        }
+        links.read_to(u64::try_from(end).unwrap_or(0));
+        self.links = links;
+        // What was waited for is in the topic that is gone.
+        self.followed.wanted.store(0, Ordering::Relaxed);
+        Ok(end)
     }
 
     fn publish(&mut self) {
@@ -316,5 +376,86 @@ impl Following {
         *self.followed.standing.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
         self.published = Instant::now();
         self.unpublished = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn following() -> Following {
+        Following {
+            cluster: Cluster::new("127.0.0.1:1"),
+            ids: Ids::FIXED,
+            followed: Arc::default(),
+            links: Links::default(),
+            reader: None,
+            ends: Ends::default(),
+            published: Instant::now(),
+            unpublished: false,
+            size: Gauge::new("size", "links").unwrap(),
+            beyond: Gauge::new("beyond", "links").unwrap(),
+            timestamp: Gauge::new("timestamp", "links").unwrap(),
+        }
+    }
+
+    /// A topic of so many links, as a scan gives it.
+    fn topic(end: i64) -> impl Fn(Option<i64>, &mut Links) -> Result<Scanned, ScanError<LinksError>> {
+        move |from, links| {
+            for at in from.unwrap_or(0)..end {
+                let link = format!("go.acme.example/{at}");
+                let record = LinkRecord { link: link.into(), owner: "growth".into(), ..LinkRecord::default() };
+                links.apply(at.unsigned_abs(), at, &record);
+            }
+            Ok(Scanned { records: 0, last: None, end })
+        }
+    }
+
+    /// The links and the version that lanes label by.
+    fn served(following: &Following) -> (usize, u64) {
+        let catalogue = following.followed.standing().unwrap().catalogue;
+        (catalogue.len(), catalogue.version())
+    }
+
+    #[test]
+    fn a_stale_answer_takes_nothing_away_and_a_topic_made_anew_is_taken_once_all_of_it_is_read() {
+        let (mut following, begun) = (following(), Instant::now());
+        let at = |second| begun + Duration::from_secs(second);
+        assert_eq!(following.read_on(begun, topic(10)).unwrap(), 10);
+        following.publish();
+
+        let said = following.read_on(at(1), topic(3)).unwrap_err().to_string();
+        assert!(said.contains("ends at offset 3") && said.contains("below 10"), "{said}");
+        following.publish();
+        assert_eq!(served(&following), (10, 10));
+        assert_eq!(following.read_on(at(2), topic(12)).unwrap(), 12, "the leader answers, and it is read on");
+        following.publish();
+        assert_eq!(served(&following), (12, 12));
+
+        for second in 100..130 {
+            assert!(following.read_on(at(second), topic(3)).is_err());
+        }
+        let wanted = &following.followed.wanted;
+        wanted.store(12, Ordering::Relaxed);
+        // Reading all of it fails halfway at first.
+        let halfway = Cell::new(true);
+        let flawed = |from: Option<i64>, links: &mut Links| match (from, halfway.get()) {
+            (None, true) => {
+                topic(1)(from, links)?;
+                Err(ScanError::Caller(LinksError::Stalled("the broker was killed".into())))
+            }
+            _ => topic(3)(from, links),
+        };
+        assert!(following.read_on(at(130), flawed).is_err());
+        following.publish();
+        assert_eq!(served(&following), (12, 12), "what was held serves until the new one is whole");
+        halfway.set(false);
+        let taken = (131..200).find(|second| following.read_on(at(*second), flawed).is_ok());
+        assert!(taken.is_some());
+        following.publish();
+        assert_eq!(served(&following), (3, 3));
+        assert_eq!(following.followed.wanted.load(Ordering::Relaxed), 0);
     }
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, StoreError, Window, WindowStore, changelog};
 use enrich::Catalogue;
-use kafka::lane::{End, Isolation, LaneReader, PATIENCE, Record, Writes, first_committed, read_all_committed};
+use kafka::lane::{
+    End, EndIs, Ends, Isolation, LaneReader, PATIENCE, Record, Writes, first_committed, pause, read_all_committed,
+};
 use kafka::positions::Positions;
 use kafka::{Cluster, Topic};
 use runtime::clock::now_ms;
@@ -123,18 +125,46 @@ fn wait_for_catalogue(
     needs_list: bool,
     shutdown: &Shutdown,
 ) -> Result<Arc<Catalogue>, End> {
-    let links = Positions::open(&settings.cluster, GROUP, PATIENCE)?.watermarks(Topic::Links, 0)?;
-    let end = u64::try_from(links.end).unwrap_or(0);
-    if carried.links > end {
-        tracing::warn!(
-            service = SERVICE,
-            labelled_by = carried.links,
-            end,
-            "{} is shorter than it was: it was made anew, and the catalogue with it",
-            Topic::Links
-        );
-    }
+    let end = end_of_links(settings, carried.links, shutdown)?;
     settings.links.wait_for(end, needs_list, CATALOGUE_WITHIN, shutdown).map(|standing| standing.catalogue)
+}
+
+/// Where the topic of links ends. A broker that is cut off from the others may say that it ends before what the lane
+/// has labelled by: then it is asked again, by new clients, until another one answers or the topic counts as made anew.
+fn end_of_links(settings: &Settings, labelled_by: u64, shutdown: &Shutdown) -> Result<u64, End> {
+    let (read, mut ends, mut said) = (i64::try_from(labelled_by).unwrap_or(i64::MAX), Ends::default(), false);
+    loop {
+        let end = Positions::open(&settings.cluster, GROUP, PATIENCE)?.watermarks(Topic::Links, 0)?.end;
+        match ends.judge(end, read, Instant::now()) {
+            EndIs::Known => return Ok(u64::try_from(end).unwrap_or(0)),
+            EndIs::Doubted if shutdown.is_stopping() => {
+                return Err(End::Retry(format!("the stop was given before it was known where {} ends", Topic::Links)));
+            }
+            EndIs::Doubted => {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!(
+                        service = SERVICE,
+                        labelled_by,
+                        end,
+                        "a broker says that {} ends before what the lane has labelled by: it may be cut off from the \
+                         others; asking again for 30 s",
+                        Topic::Links
+                    );
+                }
+                pause("another answer to where the topic of links ends", Duration::from_secs(1));
+            }
+            EndIs::OfAnother => {
+                tracing::warn!(
+                    service = SERVICE,
+                    labelled_by,
+                    end,
+                    "{} is shorter than it was, for 30 s: it was made anew, and the catalogue with it",
+                    Topic::Links
+                );
+                return Ok(u64::try_from(end).unwrap_or(0));
+            }
+        }
+    }
 }
 
 /// Every partition that a lane writes to.

@@ -178,3 +178,56 @@ fn the_engines_of_one_machine_are_known_to_the_binary_only() {
         assert!(allowed || !dependencies.contains("local"), "crates/{name} depends on crates/local");
     }
 }
+
+/// What starts a thread or a task, how many times, and how a panic or a stand-still of it is seen.
+const STARTED: [(&str, usize, &str); 27] = [
+    ("cli/src/commands/console.rs", 1, "the listener of metrics has a beat"),
+    ("cli/src/reload.rs", 3, "loading and requests have beats; a hangup is handed on by two lines that wait for it"),
+    ("cli/src/services.rs", 1, "the listener of metrics has a beat"),
+    ("cli/src/up.rs", 3, "the canary has a beat; the console and the demo are waited for"),
+    ("console/src/pages/discard.rs", 1, "it is waited for"),
+    ("console/src/redrives.rs", 2, "a redrive is waited for, and its panic is its outcome"),
+    ("domain/dedupe/src/store/beside.rs", 2, "its lane joins it, and panics with it; the other only frees memory"),
+    ("io/kafka/src/edge/mod.rs", 1, "the threads of the edge producer have beats"),
+    ("io/kafka/src/lane/bounded.rs", 1, "its lane waits for each call, with a bound"),
+    ("io/kafka/src/watch/mod.rs", 1, "the watch over lanes has a beat"),
+    ("io/runtime/src/beats.rs", 1, "the watchdog: /livez looks whether it has ended"),
+    ("io/runtime/src/disposal.rs", 1, "what does not end is counted"),
+    ("io/runtime/src/lanes.rs", 1, "each lane has a beat"),
+    ("io/runtime/src/shutdown.rs", 1, "a signal is handed on by two lines that wait for it"),
+    ("io/traces/src/lib.rs", 1, "the sender of traces has a beat"),
+    (
+        "local/src/supervise.rs",
+        3,
+        "an engine whose task ends is given up, and `up` with it; what reads its log ends with it",
+    ),
+    ("operate/src/status/services.rs", 1, "it is waited for"),
+    ("services/ingest/src/body.rs", 1, "it ends after a bounded time"),
+    ("services/ingest/src/lib.rs", 2, "readiness and the certificate have beats"),
+    ("services/ingest/src/switches.rs", 1, "the switches have a beat"),
+    ("services/notify/src/live.rs", 1, "the switches have a beat"),
+    ("services/notify/src/scheduled.rs", 1, "the lane waits for its answer, and asks again without one"),
+    ("services/notify/src/worker.rs", 1, "the lane ends with a worker that has ended; what it waits for is bounded"),
+    ("services/process/src/catalogue/follow.rs", 1, "it has a beat"),
+    ("services/process/src/catalogue/keeper.rs", 1, "it has a beat"),
+    ("services/process/src/references.rs", 1, "it has a beat"),
+    ("services/report/src/lib.rs", 1, "the keeper has a beat, which outlives its panic"),
+];
+
+/// A new thread or task that lives long registers a beat (`runtime::beats`), or its owner looks at its handle.
+#[test]
+fn each_thread_and_task_has_its_watch() {
+    let starts = ["thread::Builder::new()", "thread::spawn(", "tokio::spawn(", "handle.spawn(", ".spawn_on("];
+    let is_for_tests = |name: &str| {
+        name.contains("tests") || ["testkit/", "measure/", "chdb-http/"].iter().any(|folder| name.starts_with(folder))
+    };
+    let mut found = Vec::new();
+    for (name, text) in shipped("").into_iter().filter(|(name, _)| name.contains("/src/") && !is_for_tests(name)) {
+        let count: usize = starts.iter().map(|start| text.matches(start).count()).sum();
+        if count > 0 {
+            found.push((name, count));
+        }
+    }
+    let known: Vec<(String, usize)> = STARTED.iter().map(|(name, count, _)| ((*name).to_owned(), *count)).collect();
+    assert_eq!(found, known, "say in STARTED how each is watched");
+}

@@ -61,8 +61,9 @@ impl Reload {
         let Hangups { tell, told } = hangups;
         follow_requests(platform, tell)?;
         let (platform, started) = (platform.clone(), Arc::clone(&platform.written));
+        let beat = platform.telemetry.beats.register("reload", "the loading of configurations");
         let this = Self { file: file.to_owned(), platform, started, parts, metrics };
-        tokio::spawn(this.run(told));
+        tokio::spawn(beat.alongside(this.run(told)));
         Ok(())
     }
 

@@ -306,11 +306,12 @@ impl House {
 /// Sends the canary of the configuration, now or once it has one.
 fn send_canary(settings: canary::Settings, platform: &Platform, shutdown: &Shutdown) {
     let (telemetry, shutdown) = (platform.telemetry.clone(), shutdown.clone());
-    tokio::spawn(async move {
+    let beat = telemetry.beats.register("canary", "the canary");
+    tokio::spawn(beat.alongside(async move {
         if let Err(error) = canary::run(settings, &telemetry, &shutdown).await {
             tracing::error!(%error, "the canary is not sent");
         }
-    });
+    }));
 }
 
 /// The console's listener. Where nothing was said about it on the command line, a port that is in use does not keep

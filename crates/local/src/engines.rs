@@ -266,11 +266,14 @@ async fn until_ready(mut state: watch::Receiver<State>) -> anyhow::Result<watch:
 }
 
 async fn given_up(mut state: watch::Receiver<State>) -> String {
-    match state.wait_for(|state| matches!(state, State::GivenUp(_))).await.as_deref() {
-        Ok(State::GivenUp(reason)) => reason.clone(),
-        // The engine was stopped as asked, and can fail no more.
-        _ => std::future::pending().await,
+    if let Ok(State::GivenUp(reason)) = state.wait_for(|state| matches!(state, State::GivenUp(_))).await.as_deref() {
+        return reason.clone();
     }
+    if matches!(*state.borrow(), State::Starting { .. } | State::Ready { .. }) {
+        return "the task that keeps an engine running has panicked: its last words are in the log above".to_owned();
+    }
+    // The engine was stopped as asked, and can fail no more.
+    std::future::pending().await
 }
 
 fn pid(state: &watch::Receiver<State>) -> Option<u32> {

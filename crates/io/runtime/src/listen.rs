@@ -67,7 +67,10 @@ async fn bind_within(
 /// # Errors
 /// When the listener fails.
 pub async fn serve_metrics(listener: TcpListener, telemetry: Telemetry, shutdown: Shutdown) -> std::io::Result<()> {
-    axum::serve(listener, routes(telemetry)).with_graceful_shutdown(async move { shutdown.given().await }).await
+    let beat = telemetry.beats.register("listener", "the listener of metrics");
+    let serving =
+        axum::serve(listener, routes(telemetry)).with_graceful_shutdown(async move { shutdown.given().await });
+    beat.alongside(serving.into_future()).await
 }
 
 /// `/metrics`, `/healthz`, `/readyz` and `/livez`: for listeners that strangers cannot reach.
@@ -98,7 +101,7 @@ async fn alive(State(telemetry): State<Telemetry>) -> Response {
 
 /// 503: a thread or task shows no sign of life, and a restart helps. Everything else is the business of the other two.
 async fn live(State(telemetry): State<Telemetry>) -> Response {
-    let names: Vec<_> = telemetry.beats.stuck().into_iter().map(|(_, name, _)| name).collect();
+    let names: Vec<_> = telemetry.beats.stuck().into_iter().map(|stuck| stuck.name).collect();
     let status = if names.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(serde_json::json!({ "ok": names.is_empty(), "stuck": names }))).into_response()
 }

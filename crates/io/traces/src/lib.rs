@@ -121,7 +121,8 @@ impl Traces {
         let queue = Arc::new(Queue { waiting: Mutex::default(), news: Notify::new() });
         let head = Head::new(settings.one_in, settings.max_per_second);
         let export = export::Export::new(settings, Arc::clone(&queue), metrics.clone())?;
-        let sender = Mutex::new(Some(handle.spawn(export.run())));
+        let beat = telemetry.beats.register("traces", "the sender of traces");
+        let sender = Mutex::new(Some(handle.spawn(beat.alongside(export.run()))));
         Ok(Self(Some(Arc::new(Inner { head, queue, metrics, sender }))))
     }
 

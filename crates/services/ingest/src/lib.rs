@@ -166,16 +166,20 @@ impl Ingest {
         let Self { edge, cluster, certificates, component } = self;
         let tls = certificates.as_ref().map(Certificates::acceptor).transpose()?;
         switches::follow(cluster, Arc::clone(&edge), &telemetry, shutdown.clone()).map_err(StartError::Thread)?;
-        let watch = tokio::spawn(watch(Arc::clone(&edge), component, shutdown.clone()));
+        let beat = |name| telemetry.beats.register("ingest", name);
+        let watched = watch(Arc::clone(&edge), component, shutdown.clone());
+        let watch = tokio::spawn(beat("ingest readiness").alongside(watched));
         if let Some(certificates) = certificates {
-            tokio::spawn(certificates.keep_current(shutdown.clone()));
+            let kept = certificates.keep_current(shutdown.clone());
+            tokio::spawn(beat("ingest certificate").alongside(kept));
         }
+        let listens = beat("the listener of webhooks");
         let router = Router::new()
             .merge(runtime::listen::health_routes(telemetry))
             .route("/openapi.json", get(openapi::description))
             .method_not_allowed_fallback(answer::wrong_method)
             .fallback(answer::not_found);
-        Server { edge: Arc::clone(&edge), router, tls }.run(listener, shutdown.clone()).await;
+        listens.alongside(Server { edge: Arc::clone(&edge), router, tls }.run(listener, shutdown.clone())).await;
         shutdown.stop();
         let left = edge.producer.flush(ACKNOWLEDGE_WITHIN).await;
         if left > 0 {

@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use runtime::clock::now_ms;
 use runtime::disposal::Aside;
 use runtime::progress::{Input, LaneId, LaneProgress, Seen};
-use runtime::{Component, Lag, Shutdown, Telemetry, WaitReason};
+use runtime::{Beat, Component, Lag, Shutdown, Telemetry, WaitReason};
 
 use self::answers::{Answers, Came};
 use self::judge::{Advice, Judge, Look};
@@ -73,8 +73,9 @@ pub fn start(
         looked: Instant::now(),
     };
     watch.component.ready();
-    let shutdown = shutdown.clone();
-    Ok(std::thread::Builder::new().name("lane-watch".into()).spawn(move || watch.run(&shutdown))?)
+    // A panic of the thread is seen by its beat, so the handle may be dropped.
+    let (beat, shutdown) = (telemetry.beats.register("lane watch", "lane watch"), shutdown.clone());
+    Ok(std::thread::Builder::new().name("lane-watch".into()).spawn(move || watch.run(&beat, &shutdown))?)
 }
 
 /// Why lanes are not watched.
@@ -115,8 +116,7 @@ struct Judged {
 }
 
 impl Watch {
-    fn run(mut self, shutdown: &Shutdown) {
-        let beat = self.telemetry.beats.register("lane watch", "lane watch");
+    fn run(mut self, beat: &Beat, shutdown: &Shutdown) {
         while !shutdown.is_stopping() {
             // A look at partitions that do not answer waits for each of them.
             beat.allow(LOOK_WITHIN);
@@ -409,4 +409,20 @@ fn record_between(cluster: &Cluster, input: Input, from: i64, to: i64) -> Option
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watch_over_lanes_is_itself_watched() {
+        let (telemetry, shutdown) = (Telemetry::new("").unwrap(), Shutdown::default());
+        let watched = || telemetry.beats.names().contains(&"lane watch".to_owned());
+        let watch = start(&Cluster::new("127.0.0.1:1"), &Plan::new(1, 1), &telemetry, &shutdown).unwrap();
+        assert!(watched(), "from its start on: its first turn may panic");
+        shutdown.stop();
+        watch.join().unwrap();
+        assert!(!watched());
+    }
 }

@@ -108,6 +108,11 @@ impl Door {
         request.send().await.unwrap()
     }
 
+    /// The threads and tasks that are watched.
+    pub(super) fn watched(&self) -> Vec<String> {
+        self.telemetry.beats.names()
+    }
+
     /// The value of a sample in the metrics.
     pub(super) fn metric(&self, sample: &str) -> Option<f64> {
         let text = self.telemetry.metrics.render().unwrap();

@@ -61,6 +61,19 @@ async fn tls_is_spoken_and_a_replaced_certificate_is_taken_up_without_a_restart(
     let base = format!("https://localhost:{}", door.address.port());
     assert_eq!(dry_run(&who_trusts(&first), &base).await.unwrap(), Version::HTTP_2);
 
+    let mut watched = door.watched();
+    watched.sort_unstable();
+    let all = [
+        "edge-probe",
+        "edge-reports",
+        "edge-send",
+        "ingest certificate",
+        "ingest readiness",
+        "ingest switches",
+        "the listener of webhooks",
+    ];
+    assert_eq!(watched, all, "each thread and task that lives as long as ingest shows signs of life");
+
     let ends = |door: &Door| door.metric("hookline_certificate_expires_timestamp_seconds").unwrap();
     assert_eq!(ends(&door), "2090-12-31T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second() as f64);
 

@@ -326,3 +326,26 @@ pub fn passed_accounts() -> anyhow::Result<Vec<Account>> {
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_engine_whose_task_panicked_is_given_up_and_one_that_was_stopped_is_not() {
+        let (running, watched) = watch::channel(State::Ready { pid: 7 });
+        let task = tokio::spawn(async move {
+            let _held = running;
+            panic!("a defect");
+        });
+        let reason = tokio::time::timeout(Duration::from_secs(20), given_up(watched)).await.unwrap();
+        assert!(reason.contains("panicked"), "{reason}");
+        assert!(task.await.is_err());
+
+        let (stopped, watched) = watch::channel(State::Stopped);
+        drop(stopped);
+        assert!(tokio::time::timeout(Duration::from_millis(50), given_up(watched)).await.is_err());
+    }
+}

@@ -121,6 +121,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn livez_is_503_from_a_panic_on_and_the_listener_is_itself_watched() {
+        let (telemetry, shutdown) = (Telemetry::new("").unwrap(), Shutdown::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serving = tokio::spawn(serve_metrics(listener, telemetry.clone(), shutdown.clone()));
+        while telemetry.beats.names() != ["the listener of metrics"] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let status = async || live(State(telemetry.clone())).await.status();
+        assert_eq!(status().await, StatusCode::OK);
+        let beat = telemetry.beats.register("lane watch", "lane watch");
+        let thread = std::thread::spawn(move || {
+            beat.tick();
+            panic!("a defect");
+        });
+        assert!(thread.join().is_err());
+        assert_eq!(status().await, StatusCode::SERVICE_UNAVAILABLE);
+        shutdown.stop();
+        serving.await.unwrap().unwrap();
+        assert_eq!(telemetry.beats.names(), ["lane watch"]);
+    }
+
+    #[tokio::test]
     async fn a_port_that_is_given_back_soon_is_waited_for_and_one_that_is_not_is_named() {
         let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = holder.local_addr().unwrap();

@@ -70,6 +70,7 @@ fn some(count: usize) -> Vec<Span> {
 async fn what_is_published_arrives_with_parent_attributes_and_resource_before_the_stop() {
     let (collector, url) = Collector::listen(200, Duration::ZERO).await;
     let (traces, telemetry) = started(&url);
+    assert_eq!(telemetry.beats.names(), ["the sender of traces"]);
     let mut all = some(1_000);
     let insert = conventions::insert(3, "records", 9, all.iter().take(200).map(Span::context));
     all.push(insert);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use dedupe::store::{Identity, LogStore, Opened};
 use dedupe::{Restore, StoreError, Window, WindowStore, changelog};
-use enrich::Catalogue;
 use kafka::lane::{
     End, EndIs, Ends, Isolation, LaneReader, PATIENCE, Record, Writes, first_committed, pause, read_all_committed,
 };
@@ -70,7 +69,8 @@ impl<'s> OpenLane<'s> {
             settings.links.claim();
         }
         let needs_list = decisions.list.is_some();
-        let catalogue = wait_for_catalogue(settings, &carried, needs_list, shutdown)?;
+        let end = end_of_links(settings, lane, carried.links, shutdown)?;
+        let catalogue = settings.links.wait_for(end, needs_list, CATALOGUE_WITHIN, shutdown)?.catalogue;
         let next = carried.seen.raw_hi as i64;
         let reader = LaneReader::open(&settings.cluster, Topic::Raw, lane, next, Isolation::Uncommitted)?;
         tracing::info!(service = SERVICE, lane, raw = next, marks = store.ids_held(), "the lane is open");
@@ -117,21 +117,12 @@ impl<'s> OpenLane<'s> {
     }
 }
 
-/// Waits until the catalogue was read to the end that it had when the lane was fenced, so that a lane never goes back
-/// to an older one, and knows what its predecessor wrote.
-fn wait_for_catalogue(
-    settings: &Settings,
-    carried: &Carried,
-    needs_list: bool,
-    shutdown: &Shutdown,
-) -> Result<Arc<Catalogue>, End> {
-    let end = end_of_links(settings, carried.links, shutdown)?;
-    settings.links.wait_for(end, needs_list, CATALOGUE_WITHIN, shutdown).map(|standing| standing.catalogue)
-}
-
-/// Where the topic of links ends. A broker that is cut off from the others may say that it ends before what the lane
-/// has labelled by: then it is asked again, by new clients, until another one answers or the topic counts as made anew.
-fn end_of_links(settings: &Settings, labelled_by: u64, shutdown: &Shutdown) -> Result<u64, End> {
+/// Where the topic of links ends when the lane was fenced: the catalogue is to be read up to there, so that a lane
+/// never goes back to an older one, and knows what its predecessor wrote.
+///
+/// A broker that is cut off from the others may say that it ends before what the lane has labelled by: then it is asked
+/// again, by new clients, until another one answers or the topic counts as made anew.
+fn end_of_links(settings: &Settings, lane: u16, labelled_by: u64, shutdown: &Shutdown) -> Result<u64, End> {
     let (read, mut ends, mut said) = (i64::try_from(labelled_by).unwrap_or(i64::MAX), Ends::default(), false);
     loop {
         let end = Positions::open(&settings.cluster, GROUP, PATIENCE)?.watermarks(Topic::Links, 0)?.end;
@@ -144,6 +135,7 @@ fn end_of_links(settings: &Settings, labelled_by: u64, shutdown: &Shutdown) -> R
                 if !std::mem::replace(&mut said, true) {
                     tracing::warn!(
                         service = SERVICE,
+                        lane,
                         labelled_by,
                         end,
                         "a broker says that {} ends before what the lane has labelled by: it may be cut off from the \
@@ -151,11 +143,16 @@ fn end_of_links(settings: &Settings, labelled_by: u64, shutdown: &Shutdown) -> R
                         Topic::Links
                     );
                 }
+                if lane == 0 {
+                    // The list may have to be written anew, which the keeper does while the lane says that it is here.
+                    settings.links.claim();
+                }
                 pause("another answer to where the topic of links ends", Duration::from_secs(1));
             }
             EndIs::OfAnother => {
                 tracing::warn!(
                     service = SERVICE,
+                    lane,
                     labelled_by,
                     end,
                     "{} is shorter than it was, for 30 s: it was made anew, and the catalogue with it",

@@ -5,8 +5,8 @@ use event::{Alert, AlertId, Millis, Signal};
 use crate::codec::{Reader, Writer};
 use crate::counted_minute::Counted;
 use crate::evaluator::threshold::{KeyState, KeyTransition, Threshold, window};
-use crate::key_table::{KeyTable, Likely};
-use crate::learned::Added;
+use crate::key_table::{KeyLimit, KeyTable, Likely};
+use crate::learned::{Added, NoRoom};
 use crate::open_counts::OpenCounts;
 use crate::state::{Change, StateKey, StatePart};
 
@@ -68,6 +68,17 @@ impl CountedRule {
         self.keys.iter().map(|keys| keys.table.unsaved()).sum()
     }
 
+    /// Knows so many keys at most.
+    pub(crate) fn limit(&mut self, limit: KeyLimit) {
+        self.keys.iter_mut().for_each(|keys| keys.table.limit(limit));
+    }
+
+    /// What was passed over since the last call, because there is no room for it.
+    pub(crate) fn take_passed_over(&mut self) -> NoRoom {
+        let keys = self.keys.iter_mut().map(|keys| keys.table.take_passed_over()).sum();
+        NoRoom { keys, values: 0 }
+    }
+
     /// What has passed, in milliseconds, after a restart.
     pub(crate) fn closed_at(&mut self, passed: Option<i64>) {
         self.closed = passed.map(|passed| self.threshold.closed_at(passed));
@@ -84,12 +95,12 @@ impl CountedRule {
         let pane = self.threshold.closed_at(signal.pane.0.max(0));
         let Keys { table, open } = &mut self.keys[usize::from(signal.test)];
         let Some(closed) = self.closed.filter(|closed| pane < *closed) else {
-            open.add(table, likely, pane, lane, signal);
-            return Added::InTime;
+            let has_room = open.add(table, likely, pane, lane, signal);
+            return if has_room { Added::InTime } else { Added::NoRoom };
         };
         // What came late changes the windows that are to be evaluated next.
         let next = closed.saturating_add(self.threshold.pane_ms);
-        let id = table.found(likely, signal.key.as_ref(), KeyState::default).id;
+        let Some(id) = table.found(likely, signal.key.as_ref()).map(|found| found.id) else { return Added::NoRoom };
         if let Some(state) = table.get_mut(id) {
             state.add_late(&self.threshold, closed, pane, lane, signal);
         }
@@ -132,6 +143,9 @@ impl CountedRule {
                 }
             }
             self.walk_due(keys, test, from, to, &mut tell);
+            if let Some(ids) = keys.table.pack() {
+                keys.open.renumber(&ids);
+            }
         }
         self.keys = keys;
     }
@@ -222,7 +236,7 @@ impl CountedRule {
         }
         let mut state = KeyState::read(&mut Reader(value.get(HEAD.len()..)?))?;
         let Keys { table, open } = &mut self.keys[usize::from(key.test)];
-        let id = table.id(key.key, KeyState::default);
+        let id = table.id(key.key)?;
         for (pane, count, sample) in state.take_open(self.closed.unwrap_or(i64::MIN)) {
             // Events that came late are told apart by rules that learn alone.
             open.restore(pane, id, &Counted { count, late: 0, sample: sample.by_ref() });

@@ -7,7 +7,7 @@
 use event::Signal;
 use hashbrown::HashTable;
 
-use crate::key_table::spread;
+use crate::key_table::{GONE, spread};
 use crate::sample::{self, SampleRef};
 
 /// Keys by id, and what came of each.
@@ -110,6 +110,15 @@ impl CountedMinute {
         self.places.clear();
         self.samples.clear();
         self
+    }
+
+    /// Keys have new ids, which `ids` says by the old ones.
+    pub(crate) fn renumber(&mut self, ids: &[u32]) {
+        self.places.clear();
+        for (at, one) in (0..).zip(&mut self.counts) {
+            one.id = ids.get(one.id as usize).copied().unwrap_or(GONE);
+            self.places.insert_unique(spread(u64::from(one.id)), at, |_| 0);
+        }
     }
 
     fn shown<'m>(&'m self, one: &KeyCount) -> Counted<'m> {

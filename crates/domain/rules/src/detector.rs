@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 
 use crate::Glob;
 use crate::counted::CountedRule;
-use crate::key_table::Likely;
-use crate::learned::{Added, LearnedRule};
+use crate::key_table::{KeyLimit, Likely};
+use crate::learned::{Added, LearnedRule, NoRoom};
 use crate::names::same;
 use crate::state::{Change, StateKey, UnreadableState};
 use crate::watermark::WatermarkTracker;
@@ -30,6 +30,18 @@ pub struct BatchResult {
     pub late: u64,
     /// Signals whose facet is not told apart: their key has no room for another one. What they say of it is left out.
     pub crowded: u64,
+    /// What rules passed over because they know as much as they may, by rule.
+    pub full: BTreeMap<String, FullRule>,
+}
+
+/// What a rule that knows as much as it may passed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FullRule {
+    /// Signals of keys that were not known, beyond [`KeyLimit`]: they count for nothing. A link whose counter a rule on
+    /// delivery gaps compares is a key; its events have arrived all the same.
+    pub keys: u64,
+    /// Events with values that may be new, beyond 10,000 values of a rule on what is first seen: they are not told.
+    pub values: u64,
 }
 
 impl BatchResult {
@@ -38,6 +50,22 @@ impl BatchResult {
             Added::InTime => {}
             Added::Late => self.late += 1,
             Added::NotToldApart => self.crowded += 1,
+            // The rule has counted it.
+            Added::NoRoom => {}
+        }
+    }
+
+    fn passed_over(&mut self, rule: &str, more: NoRoom) {
+        if more == NoRoom::default() {
+            return;
+        }
+        // Mostly it is there.
+        if !self.full.contains_key(rule) {
+            self.full.insert(rule.to_owned(), FullRule::default());
+        }
+        if let Some(full) = self.full.get_mut(rule) {
+            full.keys = full.keys.saturating_add(more.keys);
+            full.values = full.values.saturating_add(more.values);
         }
     }
 }
@@ -118,6 +146,14 @@ impl Detector {
         Self { counted, learned, by_name, lanes: WatermarkTracker::new(lanes), orphans: Vec::new() }
     }
 
+    /// The same, whose rules know so many keys at most. What was restored stays, however much that is.
+    #[must_use]
+    pub fn knowing_at_most(mut self, limit: KeyLimit) -> Self {
+        self.counted.iter_mut().for_each(|rule| rule.limit(limit));
+        self.learned.iter_mut().for_each(|rule| rule.limit(limit));
+        self
+    }
+
     /// Takes the next batch of the partition, and evaluates what it closes.
     ///
     /// # Errors
@@ -130,7 +166,7 @@ impl Detector {
             self.lanes.hear(batch.lane, batch.watermark.0);
         }
         if let Some(passed) = self.lanes.passed() {
-            self.close(passed, &mut taken.findings);
+            self.close(passed, &mut taken);
         }
         Ok(taken)
     }
@@ -182,6 +218,8 @@ impl Detector {
                 for (likely, signal) in likely.into_iter().zip(signals) {
                     taken.note(rule.add(likely, lane, signal));
                 }
+                let passed_over = rule.take_passed_over();
+                taken.passed_over(&rule.name, passed_over);
             }
             Place::Learned(at) => {
                 let Some(rule) = self.learned.get_mut(at) else { return };
@@ -189,12 +227,15 @@ impl Detector {
                 for (likely, signal) in likely.into_iter().zip(signals) {
                     taken.note(rule.add(likely, lane, signal));
                 }
+                let passed_over = rule.take_passed_over();
+                taken.passed_over(&rule.name, passed_over);
             }
         }
     }
 
     /// Evaluates every pane that ends by `passed` and was not evaluated yet.
-    fn close(&mut self, passed: i64, findings: &mut Vec<Finding>) {
+    fn close(&mut self, passed: i64, taken: &mut BatchResult) {
+        let findings = &mut taken.findings;
         let before = findings.len();
         for rule in &mut self.counted {
             let shadow = rule.shadow;
@@ -206,6 +247,10 @@ impl Detector {
         }
         // Keys stand in no order; their alerts are told in one.
         findings[before..].sort_by(|left, right| order(&left.alert).cmp(&order(&right.alert)));
+        for rule in &mut self.learned {
+            let passed_over = rule.take_passed_over();
+            taken.passed_over(&rule.name, passed_over);
+        }
     }
 
     /// What every lane that is waited for has passed, in milliseconds since 1970; none until all have spoken.

@@ -119,8 +119,22 @@ impl KeyIndex {
 
     /// Half as many places more.
     fn grow(&mut self) {
-        let larger = (self.places.len() + self.places.len() / 2).max(8);
-        let before = std::mem::replace(&mut self.places, vec![EMPTY; larger]);
+        self.resize((self.places.len() + self.places.len() / 2).max(8));
+    }
+
+    /// As many places as the keys that are there need, with as much room for more as a growing index has.
+    pub(crate) fn shrink(&mut self) {
+        self.resize((self.used * OF / FULL * 5 / 4 + 1).max(8));
+    }
+
+    /// What it takes in memory.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.places.capacity() * size_of::<Place>()
+    }
+
+    fn resize(&mut self, places: usize) {
+        let before = std::mem::replace(&mut self.places, vec![EMPTY; places]);
         for place in before.into_iter().filter(|place| !place.is_empty()) {
             self.put(place);
         }

@@ -13,7 +13,7 @@ use event::Signal;
 use crate::evaluator::Evaluator;
 use crate::evaluator::kept::{Kept, States};
 use crate::evaluator::profile::Profile;
-use crate::key_table::{KeyTable, Likely, Spread};
+use crate::key_table::{GONE, KeyLimit, KeyTable, Likely, Spread};
 use crate::observation::FACET;
 use crate::open_counts::OpenCounts;
 use crate::open_minute::OpenMinute;
@@ -37,6 +37,17 @@ pub(crate) enum Added {
     Late,
     /// Its key has no room for another facet: it counts with the rest, or is left out.
     NotToldApart,
+    /// Its key is not known, and its rule has no room for another one: it counts for nothing.
+    NoRoom,
+}
+
+/// What a rule has passed over, because there is no room for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct NoRoom {
+    /// Signals of keys, or of links whose counters are compared.
+    pub(crate) keys: u64,
+    /// Events with values that may be new.
+    pub(crate) values: u64,
 }
 
 /// The keys of production data, or of test data.
@@ -54,6 +65,8 @@ struct Keys {
     open: BTreeMap<i64, OpenMinute>,
     /// The same of rules that only count.
     counted: OpenCounts,
+    /// Events with values that may be new, for which there was no room, since the last question.
+    values_passed_over: u64,
 }
 
 /// A rule whose panes are minutes.
@@ -105,6 +118,21 @@ impl LearnedRule {
         self.keys.iter().map(|keys| keys.table.unsaved()).sum()
     }
 
+    /// Knows so many keys at most.
+    pub(crate) fn limit(&mut self, limit: KeyLimit) {
+        self.keys.iter_mut().for_each(|keys| keys.table.limit(limit));
+    }
+
+    /// What was passed over since the last call, because there is no room for it.
+    pub(crate) fn take_passed_over(&mut self) -> NoRoom {
+        let mut all = NoRoom::default();
+        for keys in &mut self.keys {
+            all.keys = all.keys.saturating_add(keys.table.take_passed_over());
+            all.values = all.values.saturating_add(std::mem::take(&mut keys.values_passed_over));
+        }
+        all
+    }
+
     /// What has passed, in milliseconds, after a restart.
     pub(crate) fn closed_at(&mut self, passed: Option<i64>) {
         self.closed = passed.map(|passed| passed.div_euclid(PANE_MS));
@@ -127,35 +155,35 @@ impl LearnedRule {
         };
         let Keys { table, counted, .. } = &mut self.keys[usize::from(signal.test)];
         let told_apart = if self.evaluator.only_counts() {
-            counted.add(table, likely, minute, lane, signal);
-            true
+            counted.add(table, likely, minute, lane, signal).then_some(true)
         } else {
             self.add_apart(likely, minute, lane, signal)
         };
         match (told_apart, in_time) {
-            (false, _) => Added::NotToldApart,
-            (true, true) => Added::InTime,
-            (true, false) => Added::Late,
+            (None, _) => Added::NoRoom,
+            (Some(false), _) => Added::NotToldApart,
+            (Some(true), true) => Added::InTime,
+            (Some(true), false) => Added::Late,
         }
     }
 
-    /// Adds a signal to a minute whose events are told apart. Whether it was.
-    fn add_apart(&mut self, likely: Likely, minute: i64, lane: u16, signal: &Signal<'_>) -> bool {
+    /// Adds a signal to a minute whose events are told apart. Whether it was; none if there is no room for its key.
+    fn add_apart(&mut self, likely: Likely, minute: i64, lane: u16, signal: &Signal<'_>) -> Option<bool> {
         let keys = &mut self.keys[usize::from(signal.test)];
-        let id = keys.table.found(likely, signal.key.as_ref(), Kept::default).id;
+        let id = keys.table.found(likely, signal.key.as_ref())?.id;
         keys.table.touch(id);
         let room = MOST_BYTES.saturating_sub(keys.open_bytes(id));
         let rest = self.evaluator.rest(signal.attributes.get(FACET));
         let of_minute = keys.open.entry(minute).or_default();
         if let Some(pane) = of_minute.get_mut(id) {
-            return pane.add(lane, signal, room, rest);
+            return Some(pane.add(lane, signal, room, rest));
         }
         let pane = Some(Pane::new(Part::of(lane, signal))).filter(|pane| pane.bytes() <= room);
         let fits = pane.is_some();
         if let Some(pane) = pane.or_else(|| Pane::of_rest(lane, signal, rest)) {
             of_minute.insert(id, pane);
         }
-        fits
+        Some(fits)
     }
 }
 
@@ -172,6 +200,17 @@ impl Keys {
         }
         self.samples.remove(&id);
         self.table.remove(id);
+    }
+
+    /// Gives the memory of keys that are gone back, once there are many.
+    fn pack(&mut self) {
+        let Some(ids) = self.table.pack() else { return };
+        let new = |id: &u32| ids.get(*id as usize).copied().filter(|id| *id != GONE);
+        self.samples = self.samples.drain().filter_map(|(id, sample)| Some((new(&id)?, sample))).collect();
+        self.forgotten = self.forgotten.iter().filter_map(new).collect();
+        self.open.values_mut().for_each(|minute| minute.renumber(&ids));
+        self.counted.renumber(&ids);
+        self.states.pack(self.table.states_mut());
     }
 
     /// What the minutes of a key that have not closed take in its record, in bytes.

@@ -60,7 +60,7 @@ mod watermark;
 mod when;
 mod words;
 
-pub use detector::{BatchResult, Detector, Expectations, Finding, ForeignLane, Launch};
+pub use detector::{BatchResult, Detector, Expectations, Finding, ForeignLane, FullRule, Launch};
 pub use evaluator::broken::BrokenRule;
 pub use evaluator::drift::{DriftRule, site};
 pub use evaluator::first_seen::{FirstSeenRule, Subject};
@@ -70,6 +70,7 @@ pub use evaluator::spike::{Band, Sensitivity, SpikeChange, SpikeKey, SpikeRule};
 pub use field::Field;
 pub use glob::Glob;
 pub use index::{RuleIndex, Verdict};
+pub use key_table::KeyLimit;
 pub use observation::{Observation, SignalSum};
 pub use panes::{MAX_WINDOW_MS, MIN_WINDOW_MS, PANE_LENGTHS_MS, WindowError, pane_ms, pane_start};
 pub use per::Per;

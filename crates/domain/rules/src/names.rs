@@ -51,14 +51,19 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Adds a name. Beyond 4 GiB of names there is nowhere to put it: it is never found again.
-    pub(crate) fn add(&mut self, name: &str) -> Name {
+    /// Adds a name; none beyond 4 GiB of names, where no place could be said.
+    pub(crate) fn add(&mut self, name: &str) -> Option<Name> {
         let begins = self.bytes.len();
-        let Some(place) = u32::try_from(begins / UNIT).ok().filter(|place| *place < NONE) else { return Name::NONE };
+        let place = u32::try_from(begins / UNIT).ok().filter(|place| *place < NONE)?;
         put_length(name.len(), &mut self.bytes);
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.resize(self.bytes.len().next_multiple_of(UNIT), 0);
-        Name(place)
+        Some(Name(place))
+    }
+
+    /// What the names that are not gone take, in bytes: by the names alone, however they came and went.
+    pub(crate) fn in_use(&self) -> usize {
+        self.bytes.len().saturating_sub(self.gone)
     }
 
     pub(crate) fn get(&self, name: Name) -> &str {
@@ -98,9 +103,10 @@ impl Names {
         self.gone > 65_536 && self.gone > self.bytes.len() / 2
     }
 
+    /// What it takes in memory.
     #[cfg(test)]
-    pub(crate) fn bytes_in_use(&self) -> usize {
-        self.bytes.len()
+    pub(crate) fn memory(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Moves the names that are left together.
@@ -108,7 +114,8 @@ impl Names {
         let mut packed = Self::default();
         packed.bytes.reserve_exact(self.bytes.len().saturating_sub(self.gone));
         for name in left.filter(|name| !name.is_none()) {
-            *name = name.moved(packed.add(self.get(*name)));
+            // They fitted with more between them.
+            *name = name.moved(packed.add(self.get(*name)).unwrap_or(Name::NONE));
         }
         *self = packed;
     }
@@ -132,6 +139,7 @@ pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -157,7 +165,7 @@ mod tests {
             .map(|length| "ä".repeat(*length))
             .chain(["a\0b".to_owned()])
             .collect();
-        let mut placed: Vec<Name> = texts.iter().map(|text| names.add(text)).collect();
+        let mut placed: Vec<Name> = texts.iter().map(|text| names.add(text).unwrap()).collect();
         placed[3].set(Name::CHANGED, true);
         for (name, text) in placed.iter().zip(&texts) {
             assert!(names.is(*name, text) && names.get(*name) == text && !names.is(*name, "another"));

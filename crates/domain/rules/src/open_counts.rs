@@ -14,7 +14,7 @@ pub(crate) struct OpenCounts {
 }
 
 impl OpenCounts {
-    /// Adds a signal to a pane; `likely` is where its key was looked up.
+    /// Adds a signal to a pane; `likely` is where its key was looked up. Whether there is room for its key.
     pub(crate) fn add<S: Default>(
         &mut self,
         keys: &mut KeyTable<S>,
@@ -22,18 +22,24 @@ impl OpenCounts {
         pane: i64,
         lane: u16,
         signal: &Signal<'_>,
-    ) {
-        let found = keys.found(likely, signal.key.as_ref(), S::default);
+    ) -> bool {
+        let Some(found) = keys.found(likely, signal.key.as_ref()) else { return false };
         let added = self.pane(pane).add(found.id, found.counted, lane, signal);
         keys.set_counted(found, added.at);
         if added.was_saved {
             keys.touch(found.id);
         }
+        true
     }
 
     /// Adds what was stored of a key.
     pub(crate) fn restore(&mut self, pane: i64, id: u32, counted: &Counted<'_>) {
         self.pane(pane).restore(id, counted);
+    }
+
+    /// Keys have new ids, which `ids` says by the old ones.
+    pub(crate) fn renumber(&mut self, ids: &[u32]) {
+        self.panes.iter_mut().for_each(|(_, keys)| keys.renumber(ids));
     }
 
     /// What open panes have of a key, in the order of time.

@@ -2,6 +2,7 @@
 
 use hashbrown::HashTable;
 
+use crate::key_table::GONE;
 use crate::pane::Pane;
 
 /// Keys by id, and what came of each.
@@ -29,6 +30,13 @@ impl OpenMinute {
         let panes = &self.panes;
         let of = |place: &u32| panes.get(*place as usize).map_or(0, |(id, _)| hash(*id));
         self.places.insert_unique(hash(id), place, of);
+    }
+
+    /// Keys have new ids, which `ids` says by the old ones.
+    pub(crate) fn renumber(&mut self, ids: &[u32]) {
+        for (id, pane) in std::mem::take(self).into_panes() {
+            self.insert(ids.get(id as usize).copied().unwrap_or(GONE), pane);
+        }
     }
 
     pub(crate) fn into_panes(self) -> impl Iterator<Item = (u32, Pane)> {

@@ -61,6 +61,30 @@ impl Timers {
     }
 }
 
+impl Timers {
+    /// Keys have new ids, which `ids` says by the old ones; [`u32::MAX`]: it is gone. Only what is set is kept.
+    pub(crate) fn renumber(&mut self, ids: &[u32]) {
+        let mut renumbered = Self::default();
+        for (id, at) in ids.iter().zip(&self.set).filter(|(id, at)| **id != u32::MAX && **at != 0) {
+            renumbered.wake(*id, Some(*at));
+        }
+        *self = renumbered;
+    }
+
+    /// What it takes in memory, but for the nodes of the queue.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        let queued: usize = self.queue.values().map(Vec::capacity).sum();
+        (self.set.capacity() + queued) * size_of::<u32>()
+    }
+
+    /// How many keys wait in the queue, those among them whose time has changed since.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.values().map(Vec::len).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

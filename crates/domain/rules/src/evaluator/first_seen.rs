@@ -10,7 +10,8 @@ use siphasher::sip::SipHasher13;
 use crate::codec::{Reader, Writer};
 use crate::{Field, Glob};
 
-/// Values that are remembered. Beyond them nothing new is told: so many are not a list that people keep.
+/// Values that are remembered. Beyond them nothing new is told, and that is counted: so many are not a list that people
+/// keep.
 const MOST: usize = 10_000;
 
 /// What is looked at.
@@ -100,6 +101,17 @@ pub struct FirstSeenRule {
     pub known: Vec<Glob>,
 }
 
+/// What a value is to a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It came before, is known from the start, or is learned.
+    Known,
+    /// To be told of.
+    New,
+    /// It may be new: no more values are remembered.
+    NoRoom,
+}
+
 /// The values of a rule: 8 bytes each.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct SeenKey {
@@ -109,15 +121,20 @@ pub(crate) struct SeenKey {
 }
 
 impl SeenKey {
-    /// Takes a value of a closed minute, which ends at `end`: whether it is one to tell of.
-    pub(crate) fn take(&mut self, rule: &FirstSeenRule, end: i64, value: &str) -> bool {
+    /// Takes a value of a closed minute, which ends at `end`.
+    pub(crate) fn take(&mut self, rule: &FirstSeenRule, end: i64, value: &str) -> Seen {
         if self.born == 0 {
             self.born = end;
         }
-        if rule.known.iter().any(|known| known.matches(value)) || self.values.len() >= MOST {
-            return false;
+        let value_hash = hash(value);
+        if rule.known.iter().any(|known| known.matches(value)) || self.values.contains(&value_hash) {
+            return Seen::Known;
         }
-        self.values.insert(hash(value)) && end - self.born >= rule.learn_minutes
+        if self.values.len() >= MOST {
+            return Seen::NoRoom;
+        }
+        self.values.insert(value_hash);
+        if end - self.born >= rule.learn_minutes { Seen::New } else { Seen::Known }
     }
 
     pub(crate) fn write(&self, to: &mut Writer) {

@@ -79,6 +79,17 @@ impl States {
         *kept = Kept { born: 0, last: 0, rest: BESIDE | u32::try_from(place).unwrap_or(u32::MAX) };
     }
 
+    /// Gives the memory of states that are gone back. `kept` are all keys.
+    pub(crate) fn pack<'k>(&mut self, kept: impl Iterator<Item = &'k mut Kept>) {
+        let mut packed = Vec::with_capacity(self.whole.len() - self.free.len());
+        for kept in kept {
+            let Some(state) = kept.place().and_then(|place| self.whole.get_mut(place)?.take()) else { continue };
+            kept.rest = BESIDE | u32::try_from(packed.len()).unwrap_or(u32::MAX);
+            packed.push(Some(state));
+        }
+        *self = Self { whole: packed, free: Vec::new() };
+    }
+
     /// The key is gone, or is in the table itself from now on.
     pub(crate) fn forget(&mut self, kept: Kept) {
         let Some(place) = kept.place() else { return };

@@ -266,7 +266,8 @@ impl Speaking {
     fn add(&mut self, minute: i64, count: u32) {
         self.ring.add(minute.rem_euclid(60) as usize, count);
         self.sum += u64::from(count);
-        self.events += u64::from(count);
+        // A record holds 32 bits of it. So does memory: what goes on from a record must not learn another number.
+        self.events = self.events.saturating_add(u64::from(count)).min(u64::from(u32::MAX));
     }
 
     /// Makes the minutes after `from` up to `to` part of the ring, empty, and ends the hours that pass.

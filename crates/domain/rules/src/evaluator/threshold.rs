@@ -84,7 +84,7 @@ impl KeyState {
         match place(&self.panes, pane) {
             Ok(at) => {
                 if let Some((_, count)) = self.panes.get_mut(at) {
-                    *count += signal.count;
+                    *count = count.saturating_add(signal.count);
                 }
             }
             Err(at) => self.panes.insert(at, (pane, signal.count)),
@@ -128,7 +128,7 @@ impl KeyState {
             }
             let from = end.saturating_sub(within_ms);
             let of_window = self.panes.iter().filter(|(pane, _)| (from..end).contains(pane));
-            let observed = of_window.map(|(_, count)| count).sum::<u64>();
+            let observed = of_window.fold(0_u64, |sum, (_, count)| sum.saturating_add(*count));
             let quiet = self.fired_at.is_some_and(|fired| end - fired < quiet_for_ms);
             if observed >= count && !self.firing && !quiet {
                 (self.firing, self.fired_at) = (true, Some(end));

@@ -8,6 +8,7 @@ use super::{Keys, LearnedRule, PANE_MS, timer};
 use crate::counted_minute::Counted;
 use crate::evaluator::broken::{BrokenChange, BrokenMinute};
 use crate::evaluator::drift::DriftMinute;
+use crate::evaluator::first_seen::Seen;
 use crate::evaluator::silence::SilenceChange;
 use crate::evaluator::spike::SpikeChange;
 use crate::evaluator::{Evaluator, KeyState, gap};
@@ -36,14 +37,16 @@ impl LearnedRule {
                 }
             }
             while let Some(id) = keys.table.timers.due(timer(to).unwrap_or(u32::MAX)) {
+                if self.is_put_off(keys, id, to) {
+                    continue;
+                }
                 if self.evaluator.only_counts() {
-                    if !self.is_put_off(keys, id, to) {
-                        self.walk_counted(keys, id, test, to, None, &mut tell);
-                    }
+                    self.walk_counted(keys, id, test, to, None, &mut tell);
                 } else {
                     self.walk(keys, id, test, to, None, &mut tell);
                 }
             }
+            keys.pack();
         }
         self.keys = keys;
     }
@@ -154,12 +157,13 @@ impl LearnedRule {
         pane: Option<Pane>,
         tell: &mut impl FnMut(Alert<'static>),
     ) {
+        let walked = minute + i64::from(pane.is_some());
         // What is counted for the key's links has its own records.
         let counted = match (&self.evaluator, &pane) {
             (Evaluator::Gap(rule), Some(pane)) => self.count(keys, rule, id, minute, pane),
             _ => (0, 0),
         };
-        let Keys { table, states, samples, .. } = keys;
+        let Keys { table, states, samples, values_passed_over, .. } = keys;
         let Some((key, kept)) = table.named_mut(id) else { return };
         let Some(mut state) = states.take(&self.evaluator, key, *kept) else { return };
         match (&self.evaluator, &mut state) {
@@ -207,8 +211,10 @@ impl LearnedRule {
             }
             (Evaluator::FirstSeen(rule), KeyState::FirstSeen(state)) => {
                 for part in pane.iter().flat_map(Pane::parts) {
-                    if state.take(rule, minute + 1, &part.facet) {
-                        tell(self.teller.first_seen(rule, test, minute, part));
+                    match state.take(rule, minute + 1, &part.facet) {
+                        Seen::New => tell(self.teller.first_seen(rule, test, minute, part)),
+                        Seen::NoRoom => *values_passed_over = values_passed_over.saturating_add(u64::from(part.count)),
+                        Seen::Known => {}
                     }
                 }
             }
@@ -220,7 +226,8 @@ impl LearnedRule {
             return keys.remove(id);
         }
         keys.table.touch(id);
-        keys.table.timers.wake(id, wakes.and_then(timer));
+        // What comes mostly puts the time off, each minute anew: the timer stays, as where a rule only counts.
+        keys.table.timers.walked(id, timer(walked).unwrap_or(u32::MAX), wakes.and_then(timer));
     }
 
     /// What a minute adds to a key on delivery gaps: by how much the counters of its links grew, and what arrived.
@@ -233,13 +240,16 @@ impl LearnedRule {
         states.put(kept, state);
         let mut sum = (0_u64, 0_u64);
         for part in pane.parts() {
-            if part.facet.is_empty() {
-                // Its key had no room to tell it apart: it has arrived.
+            let name = gap::counter_key(&key, &part.facet);
+            // Without a facet its key had no room to tell it apart.
+            let is_told_apart = !part.facet.is_empty();
+            let likely = table.likely(&name);
+            let found = if is_told_apart { table.found(likely, &name) } else { None };
+            let Some(counter) = found.map(|found| found.id) else {
+                // It has arrived, whatever its counter says.
                 sum.1 = sum.1.saturating_add(u64::from(part.count));
                 continue;
-            }
-            let name = gap::counter_key(&key, &part.facet);
-            let counter = table.id(&name, Default::default);
+            };
             let Some(kept) = table.get_mut(counter) else { continue };
             let Some(mut state) = states.take(&self.evaluator, &name, *kept) else { continue };
             if let KeyState::Counter(state) = &mut state {

@@ -119,7 +119,7 @@ impl LearnedRule {
         let wakes = self.evaluator.wakes(key, &state, &self.expectations);
         let names_events = self.evaluator.names_events(key, &state, &self.expectations);
         let keys = &mut self.keys[usize::from(test)];
-        let id = keys.table.id(key, Default::default);
+        let id = keys.table.id(key)?;
         keys.table.is_stored(id);
         keys.states.put(keys.table.get_mut(id)?, state);
         if let Some(sample) = sample.filter(|_| names_events) {

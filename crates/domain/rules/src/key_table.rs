@@ -223,6 +223,20 @@ impl<S: Default> KeyTable<S> {
         Some((self.names.get(slot.name), &mut slot.state))
     }
 
+    /// A key's name.
+    pub(crate) fn name(&self, id: u32) -> &str {
+        let name = self.slots.get(id as usize).map(|slot| slot.name).filter(|name| !name.is_none());
+        name.map(|name| self.names.get(name)).unwrap_or_default()
+    }
+
+    /// Whether there is room for so many more keys, whose names have so many bytes together.
+    pub(crate) fn has_room(&self, keys: usize, bytes: usize) -> bool {
+        // A name takes its length and what fills it up to a multiple of 4 bytes besides; a counter's has a separator.
+        let bytes = bytes.saturating_add(keys.saturating_mul(16));
+        self.len().saturating_add(keys) <= self.limit.keys
+            && self.names.in_use().saturating_add(bytes) <= self.limit.name_bytes
+    }
+
     /// Marks a key as one that some snapshot has.
     pub(crate) fn is_stored(&mut self, id: u32) {
         if let Some(slot) = self.slots.get_mut(id as usize) {
@@ -463,7 +477,7 @@ mod tests {
                 prop_assert_eq!(keys.get_mut(*id).copied(), Some(*n));
             }
             let mut changed = std::collections::BTreeSet::new();
-            keys.take_changed(|id, name, _| drop(changed.insert((id, name.to_owned()))));
+            keys.take_changed(|id, name, _| changed.extend([(id, name.to_owned())]));
             prop_assert!(changed.iter().all(|(id, name)| known.get(&name.parse().unwrap_or(9_999)) == Some(id)));
             while let Some(id) = keys.timers.due(10_000) {
                 prop_assert!(keys.get_mut(id).is_some_and(|n| *n % 3 > 0));

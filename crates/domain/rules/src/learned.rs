@@ -213,6 +213,19 @@ impl Keys {
         self.states.pack(self.table.states_mut());
     }
 
+    /// Whether each part of these minutes may be the counter of a link that is not known yet.
+    fn has_room_for_counters(&self, panes: &[(u32, Pane)]) -> bool {
+        let (mut counters, mut bytes) = (0_usize, 0_usize);
+        for (id, pane) in panes {
+            let key = self.table.name(*id).len();
+            for part in pane.parts() {
+                counters += 1;
+                bytes = bytes.saturating_add(key + part.facet.len());
+            }
+        }
+        self.table.has_room(counters, bytes)
+    }
+
     /// What the minutes of a key that have not closed take in its record, in bytes.
     fn open_bytes(&self, id: u32) -> usize {
         self.open.values().filter_map(|panes| panes.get(id)).map(Pane::bytes).sum()

@@ -90,6 +90,12 @@ impl States {
         *self = Self { whole: packed, free: Vec::new() };
     }
 
+    /// What it takes in memory, beside what states point to.
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> usize {
+        self.whole.capacity() * size_of::<Option<KeyState>>() + self.free.capacity() * size_of::<u32>()
+    }
+
     /// The key is gone, or is in the table itself from now on.
     pub(crate) fn forget(&mut self, kept: Kept) {
         let Some(place) = kept.place() else { return };

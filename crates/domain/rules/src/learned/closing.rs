@@ -32,7 +32,13 @@ impl LearnedRule {
                 keys.counted.put_back(closed);
             }
             while let Some((minute, closed)) = first_before(&mut keys.open, to) {
-                for (id, pane) in closed.into_panes() {
+                let mut panes: Vec<(u32, Pane)> = closed.into_panes().collect();
+                if matches!(self.evaluator, Evaluator::Gap(_)) && !keys.has_room_for_counters(&panes) {
+                    // Which counters get the last places must not depend on the order in which keys came: a restored
+                    // detector does not know it.
+                    panes.sort_by(|left, right| keys.table.name(left.0).cmp(keys.table.name(right.0)));
+                }
+                for (id, pane) in panes {
                     self.walk(keys, id, test, minute, Some(pane), &mut tell);
                 }
             }
@@ -271,4 +277,77 @@ fn events(counted: &Counted<'_>) -> u32 {
 /// Takes the first minute out if it is before `to`.
 fn first_before<M>(minutes: &mut BTreeMap<i64, M>, to: i64) -> Option<(i64, M)> {
     Some(minutes.first_entry().filter(|first| *first.key() < to)?.remove_entry())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking, in its setup too")]
+mod tests {
+    use std::sync::Arc;
+
+    use event::{EventType, LinkEvent, Millis};
+
+    use super::*;
+    use crate::{BrokenRule, Expectations, Per, Rule, SignalSum, SilenceRule, Trigger, When};
+
+    const MINUTE: i64 = 29_459_520;
+
+    fn rules() -> [(Rule, LearnedRule); 2] {
+        let broken =
+            BrokenRule { at_least: 3, percent: 10, within_minutes: 60, over_after_minutes: 600, quiet_for_minutes: 60 };
+        let silence = SilenceRule { quiet_after_minutes: Some(300), least_minutes: 10 };
+        [Trigger::Broken { broken, per: Per::Link }, Trigger::Silence { silence, per: Per::Link }].map(|trigger| {
+            let rule = Rule::new("watch", "growth", When::new(vec![], vec![]), Some(trigger));
+            let learned = LearnedRule::of(&rule, &Arc::new(Expectations::default())).unwrap();
+            (rule, learned)
+        })
+    }
+
+    fn add(rule: &Rule, learned: &mut LearnedRule, minute: i64, slug: &str) {
+        let at = Millis((MINUTE + minute) * 60_000);
+        let event = LinkEvent {
+            r#type: EventType::Error,
+            received_at: at,
+            event_time: at,
+            domain: "go.example.com".into(),
+            slug: slug.to_owned().into(),
+            ..LinkEvent::default()
+        };
+        let signal = SignalSum::new(rule, &rule.observe(&event, at.0).unwrap(), 1, &event).signal();
+        learned.add(learned.likely(&signal), 0, &signal);
+    }
+
+    #[test]
+    fn a_key_with_events_in_each_minute_waits_for_one_time_and_not_for_one_of_each_minute() {
+        for (rule, mut learned) in rules() {
+            for minute in 0..240 {
+                add(&rule, &mut learned, minute, "s");
+                learned.close((MINUTE + minute + 1) * 60_000, drop);
+                let queued = learned.keys[0].table.timers.queued();
+                assert!(queued <= 4, "{:?}: {queued} in minute {minute}", learned.evaluator);
+            }
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_burst_is_given_back_once_its_keys_are_forgotten() {
+        let [(rule, mut learned), _] = rules();
+        let memory = |learned: &LearnedRule| {
+            let keys = &learned.keys[0];
+            keys.table.memory() + keys.states.memory() + keys.samples.capacity() * size_of::<crate::sample::Sample>()
+        };
+        let mut before = 0;
+        for minute in 0..400 {
+            if minute % 50 == 0 {
+                (0..500).for_each(|link| add(&rule, &mut learned, minute, &format!("s{link}")));
+            }
+            if minute == 100 {
+                before = memory(&learned);
+                (0..60_000).for_each(|link| add(&rule, &mut learned, minute, &format!("burst{link}")));
+            }
+            learned.close((MINUTE + minute + 1) * 60_000, drop);
+        }
+        let after = memory(&learned);
+        assert_eq!(learned.len(), 500);
+        assert!(after < before * 2, "{after} bytes, {before} before");
+    }
 }

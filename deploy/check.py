@@ -131,7 +131,7 @@ def main():
         late = {
             "hookline_alerts_total", "hookline_canary_failures_total", "hookline_canary_last_success_timestamp_seconds", "hookline_canary_measured_since_timestamp_seconds", "hookline_canary_seconds", "hookline_certificate_expires_timestamp_seconds", "hookline_clickhouse_shard_reached", "hookline_dead_letters_open", "hookline_group_member", "hookline_inhibited_starts", "hookline_lane_reopened_total", "hookline_messages_paused",
             "hookline_naming_issues_total", "hookline_over_quota_events_total", "hookline_position_disagreements_total", "hookline_quota_events_per_second",
-            "hookline_reference_refused", "hookline_reference_timestamp_seconds", "hookline_registry_reached", "hookline_secret_expires_timestamp_seconds",
+            "hookline_reference_refused", "hookline_reference_timestamp_seconds", "hookline_registry_reached", "hookline_rule_passed_over_total", "hookline_secret_expires_timestamp_seconds",
             "hookline_shadow_alerts_total", "hookline_signals_passed_over_total", "hookline_spans_total", "hookline_stalled", "hookline_threads_stuck", "hookline_traced_events_total",
         }
         for name in documented - served - late:

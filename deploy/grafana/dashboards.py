@@ -199,6 +199,7 @@ DETECTION = [
     lines("How far rules are behind", "s", "Rules are evaluated when every lane has passed their window.", seconds="max(hookline_watermark_delay_seconds)"),
     lines("Lanes left out", "short", "Ten minutes behind: rules do not wait for them.", lanes="max(hookline_lanes_left_out)"),
     lines("Signals passed over", "short", "An hour: too late, or for no rule.", by_reason="sum by (reason) (increase(hookline_signals_passed_over_total[1h]))"),
+    lines("Rules that know as much as they may", "short", "Signals an hour that they passed over.", by_rule_and_reason="sum by (rule, reason) (increase(hookline_rule_passed_over_total[1h]))"),
     lines("What shadow rules would have raised", "short", "An hour.", by_rule="sum by (rule) (increase(hookline_shadow_alerts_total[1h]))"),
     lines("Noise by rule", "short", "Messages a day.", by_rule_and_outcome="sum by (rule, outcome) (increase(hookline_rule_messages_total[1d]))"),
     row("Messages"),

@@ -73,7 +73,7 @@ impl CountedRule {
         self.keys.iter_mut().for_each(|keys| keys.table.limit(limit));
     }
 
-    /// What was passed over since the last call, because there is no room for it.
+    /// What was passed over since the last call, for want of room.
     pub(crate) fn take_passed_over(&mut self) -> NoRoom {
         let keys = self.keys.iter_mut().map(|keys| keys.table.take_passed_over()).sum();
         NoRoom { keys, values: 0 }

@@ -131,7 +131,7 @@ impl<S: Default> KeyTable<S> {
         self.limit = limit;
     }
 
-    /// How often a key was passed over since the last call, because there is no room for it.
+    /// How often a key was passed over since the last call, for want of room.
     pub(crate) fn take_passed_over(&mut self) -> u64 {
         std::mem::take(&mut self.passed_over)
     }
@@ -154,7 +154,7 @@ impl<S: Default> KeyTable<S> {
         Likely { tag, at: self.index.likely(tag).and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX) }
     }
 
-    /// The key of a signal, which is made if it is not known; none if there is no room for another one.
+    /// The key of a signal, which is made if it is not known; none if another one has no room.
     pub(crate) fn found(&mut self, likely: Likely, key: &str) -> Option<Found> {
         let (tag, at) = (likely.tag, likely.at as usize);
         // Another key may have come in between, and moved it.

@@ -41,7 +41,7 @@ pub(crate) enum Added {
     NoRoom,
 }
 
-/// What a rule has passed over, because there is no room for it.
+/// What a rule has passed over, for want of room.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct NoRoom {
     /// Signals of keys, or of links whose counters are compared.
@@ -123,7 +123,7 @@ impl LearnedRule {
         self.keys.iter_mut().for_each(|keys| keys.table.limit(limit));
     }
 
-    /// What was passed over since the last call, because there is no room for it.
+    /// What was passed over since the last call, for want of room.
     pub(crate) fn take_passed_over(&mut self) -> NoRoom {
         let mut all = NoRoom::default();
         for keys in &mut self.keys {
@@ -167,7 +167,7 @@ impl LearnedRule {
         }
     }
 
-    /// Adds a signal to a minute whose events are told apart. Whether it was; none if there is no room for its key.
+    /// Adds a signal to a minute whose events are told apart. Whether it was; none if its key has no room.
     fn add_apart(&mut self, likely: Likely, minute: i64, lane: u16, signal: &Signal<'_>) -> Option<bool> {
         let keys = &mut self.keys[usize::from(signal.test)];
         let id = keys.table.found(likely, signal.key.as_ref())?.id;

@@ -23,6 +23,8 @@
 //! - A lane that is [`EXCLUDED_AFTER_MS`] behind the foremost is left out, so that one dead lane does not silence every
 //!   rule. Only then does the interleaving matter: what such a lane sends later counts in the windows that are still
 //!   open, and is reported as [`BatchResult::late`].
+//! - A rule knows as many keys as [`KeyLimit`] says. Beyond it the first ones in the order of the partition are known,
+//!   so there the interleaving matters too; a restart changes nothing.
 //! - All but rules that count in a window have panes of a minute. What comes late ([`is_late`]) makes no spike and no
 //!   drift, and ends a silence.
 //! - Closing a pane walks keys that were touched, that fire, or whose time has come, never all.

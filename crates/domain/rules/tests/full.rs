@@ -53,13 +53,13 @@ fn event(minute: i64, link: usize, number: usize, test: bool) -> LinkEvent<'stat
     let mut extra = Map::default();
     extra.add(COUNTER, (100 + number * 2).to_string());
     LinkEvent {
-        r#type: if number % 3 == 0 { EventType::Error } else { EventType::Click },
+        r#type: if number.is_multiple_of(3) { EventType::Error } else { EventType::Click },
         received_at: at,
         event_time: at,
         event_key: format!("e-{number}").into(),
         domain: "go.example.com".into(),
         slug: format!("s{link}").into(),
-        source: if link % 4 == 0 { "bitly" } else { "dub" }.into(),
+        source: if link.is_multiple_of(4) { "bitly" } else { "dub" }.into(),
         destination_host: format!("h{}.example", number % 2).into(),
         extra,
         test,

@@ -2,15 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use event::Alert;
 use prometheus::{GaugeVec, IntCounterVec};
-use runtime::{LaneMetrics, Telemetry};
+use rules::FullRule;
+use runtime::{LaneMetrics, LogLimits, Telemetry};
+
+use crate::SERVICE;
+
+/// How often the log says of a rule that it knows as much as it may.
+const FULL_EVERY: Duration = Duration::from_secs(600);
 
 #[derive(Clone)]
 pub(crate) struct DetectMetrics {
     alerts: IntCounterVec,
     passed_over: IntCounterVec,
+    full: IntCounterVec,
+    full_lines: Arc<LogLimits>,
     watermark_delay: GaugeVec,
     left_out: GaugeVec,
     by_partition: Arc<Mutex<BTreeMap<u16, (f64, usize)>>>,
@@ -28,6 +37,12 @@ impl DetectMetrics {
                  were left out, of keys with too many facets",
                 &["reason"],
             )?,
+            full: metrics.counter(
+                "rule_passed_over_total",
+                "Signals that a rule passed over, because it knows as much as it may: of new keys, or of values that may be new",
+                &["rule", "reason"],
+            )?,
+            full_lines: Arc::new(LogLimits::every(FULL_EVERY)),
             watermark_delay: metrics.gauge(
                 "watermark_delay_seconds",
                 "How far the received time up to which rules are evaluated is behind the clock",
@@ -46,6 +61,26 @@ impl DetectMetrics {
     pub(crate) fn passed_over(&self, reason: &str, signals: u64) {
         if signals > 0 {
             self.passed_over.with_label_values(&[reason]).inc_by(signals);
+        }
+    }
+
+    /// Counts and tells what rules passed over that know as much as they may.
+    pub(crate) fn full_rules(&self, partition: u16, full: &BTreeMap<String, FullRule>) {
+        for (rule, FullRule { keys, values }) in full {
+            for (reason, signals) in [("keys", *keys), ("values", *values)].into_iter().filter(|one| one.1 > 0) {
+                self.full.with_label_values(&[rule.as_str(), reason]).inc_by(signals);
+            }
+            if self.full_lines.due(rule).is_some() {
+                tracing::warn!(
+                    service = SERVICE,
+                    partition,
+                    rule,
+                    keys,
+                    values,
+                    "the rule knows as much as it may: it passes signals of further keys, or values that may be new, over. What it knows \
+                     is evaluated as before; give it a narrower `when` or a coarser `per` (docs/runbooks/rule-full.md)"
+                );
+            }
         }
     }
 
@@ -72,6 +107,25 @@ impl DetectMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_full_rule_passes_over_is_counted_by_rule_and_reason() {
+        let telemetry = Telemetry::new("").expect("metrics");
+        let metrics = DetectMetrics::new(&telemetry).expect("metrics");
+        let full = |name: &str, keys, values| (name.to_owned(), FullRule { keys, values });
+        metrics.full_rules(0, &[full("links", 7, 0), full("news", 0, 3)].into());
+        metrics.full_rules(1, &[full("links", 2, 0)].into());
+        let text = telemetry.metrics.render().expect("metrics");
+        let lines: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("hookline_rule_passed_over_total{")).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"hookline_rule_passed_over_total{reason="keys",rule="links"} 9"#,
+                r#"hookline_rule_passed_over_total{reason="values",rule="news"} 3"#
+            ]
+        );
+    }
 
     #[test]
     fn what_a_partition_was_behind_by_goes_with_it() {

@@ -70,6 +70,7 @@ impl<'s> OpenLane<'s> {
             metrics.passed_over("unknown_version", taken.unknown);
             metrics.passed_over("late", taken.late);
             metrics.passed_over("crowded", taken.crowded);
+            metrics.full_rules(*partition, &taken.full);
             findings.extend(taken.findings);
         }
         self.tell_left_out();

@@ -248,6 +248,13 @@ pub async fn backtest(installation: &Installation, options: &Options) -> Result<
             partly.join(", ")
         ));
     }
+    for (rule, full) in engine.full() {
+        notes.push(format!(
+            "{rule} knows as much as a rule may: {} signals of further keys and {} events with values that may be new were \
+             passed over (docs/runbooks/rule-full.md)",
+            full.keys, full.values
+        ));
+    }
     Ok(BacktestReport {
         ok: events > 0,
         config: config.version_hash().to_owned(),

@@ -1,20 +1,27 @@
 //! Rows into the detector of production.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
 
 use event::{Alert, Millis, Signal, SignalBatch};
 use hashbrown::HashMap;
 use rules::{
-    BatchResult, COUNTER, Detector, EXCLUDED_AFTER_MS, Expectations, Finding, ForeignLane, Rule, RuleIndex, SignalSum,
-    Trigger,
+    BatchResult, COUNTER, Detector, EXCLUDED_AFTER_MS, Expectations, Finding, ForeignLane, FullRule, KeyLimit, Rule,
+    RuleIndex, SignalSum, Trigger,
 };
 
 use super::columns;
 use super::rows::Row;
 
-/// Kinds of events whose matches are remembered; beyond that they are matched again.
+/// Kinds of events whose matches are remembered, and how many bytes those take; beyond that they are matched again.
 const REMEMBERED: usize = 500_000;
+const REMEMBERED_BYTES: usize = 1 << 30;
+
+/// What a rule may know here: as much as in eight partitions of `signals`, which is all of them.
+fn key_limit() -> KeyLimit {
+    KeyLimit { keys: KeyLimit::default().keys * 8, name_bytes: 1 << 30 }
+}
 
 /// Where an event is: what stands in the place of its key until its row is looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -71,6 +78,8 @@ pub(crate) struct Engine {
     names: Vec<&'static str>,
     /// By the texts of a row.
     matches: HashMap<Box<[u8]>, Matches>,
+    /// What `matches` takes, in bytes.
+    remembered: usize,
     pane: i64,
     lane: u16,
     places: Places,
@@ -82,13 +91,15 @@ pub(crate) struct Engine {
     names_events: bool,
     /// Why it has passed rows over.
     failed: Option<ForeignLane>,
+    /// Rules that passed signals over, because they know as much as they may.
+    full: BTreeMap<String, FullRule>,
 }
 
 impl Engine {
     /// The rules among `rules` that count, from a time on (milliseconds since 1970), over rows of so many lanes.
     pub(crate) fn new(rules: &[Rule], expectations: Expectations, lanes: u16, from_ms: i64) -> Self {
         let counting: Vec<Rule> = { rules.iter().filter(|rule| rule.is_evaluated_over_time()).cloned().collect() };
-        let mut detector = Detector::expecting(&counting, lanes, expectations);
+        let mut detector = Detector::expecting(&counting, lanes, expectations).knowing_at_most(key_limit());
         // One lane tells the time of all: the others have never spoken, and are not waited for.
         for watermark in [from_ms - 2 * EXCLUDED_AFTER_MS, from_ms] {
             let tick = SignalBatch { lane: 0, watermark: Millis(watermark.max(1)), signals: Vec::new() };
@@ -104,6 +115,7 @@ impl Engine {
             pane_ms: pane_ms.max(1),
             names,
             matches,
+            remembered: 0,
             pane: i64::MIN,
             lane: 0,
             places,
@@ -112,6 +124,7 @@ impl Engine {
             shadow,
             names_events: true,
             failed: None,
+            full: BTreeMap::new(),
         }
     }
 
@@ -149,20 +162,36 @@ impl Engine {
         if self.names_events {
             self.places.write(row.first & ((1 << 48) - 1), &mut self.place);
         }
+        let mut taken = BatchResult::default();
         let counted = match self.matches.get_mut(row.bytes) {
-            Some(known) => count(&mut self.detector, row, &self.place, known),
+            Some(known) => count(&mut self.detector, row, &self.place, known, &mut taken),
             None => {
                 let (mut matches, is_remembered) = self.matches_of(row);
-                let counted = count(&mut self.detector, row, &self.place, &mut matches);
+                let counted = count(&mut self.detector, row, &self.place, &mut matches, &mut taken);
                 if is_remembered {
+                    self.remembered += size_of_kind(row.bytes, &matches);
                     self.matches.insert(row.bytes.into(), matches);
                 }
                 counted
             }
         };
+        self.note(taken.full);
         if let Err(foreign) = counted {
             self.failed.get_or_insert(foreign);
         }
+    }
+
+    fn note(&mut self, full: BTreeMap<String, FullRule>) {
+        for (rule, more) in full {
+            let full = self.full.entry(rule).or_default();
+            full.keys = full.keys.saturating_add(more.keys);
+            full.values = full.values.saturating_add(more.values);
+        }
+    }
+
+    /// What rules passed over, because they know as much as they may.
+    pub(crate) fn full(&self) -> &BTreeMap<String, FullRule> {
+        &self.full
     }
 
     /// Everything before this time has been taken, in milliseconds since 1970.
@@ -191,13 +220,15 @@ impl Engine {
             Some((pane_ms, SignalSum::new(rule, &seen, 0, &event).signal()))
         };
         // What a counter says is hardly ever the same twice.
-        let is_remembered = self.matches.len() < REMEMBERED && event.extra.get(COUNTER).is_empty();
+        let has_room = self.matches.len() < REMEMBERED && self.remembered < REMEMBERED_BYTES;
+        let is_remembered = has_room && event.extra.get(COUNTER).is_empty();
         (self.index.matching_indexes(&event).filter_map(signal).collect(), is_remembered)
     }
 
     fn tick(&mut self, until_ms: i64) {
         match self.detector.take(&SignalBatch { lane: 0, watermark: Millis(until_ms), signals: Vec::new() }) {
             Ok(taken) => {
+                self.note(taken.full);
                 for Finding { alert, shadow } in taken.findings {
                     if shadow { self.shadow.push(alert) } else { self.told.push(alert) }
                 }
@@ -209,17 +240,34 @@ impl Engine {
 
 /// Tells the detector what a row adds to its pane, as `process` does with a transaction: the lane says no time, others
 /// may add to the pane as well. Signals are used again, so a row makes no allocation.
-fn count(detector: &mut Detector, row: &Row<'_>, place: &str, matches: &mut Matches) -> Result<(), ForeignLane> {
-    let mut taken = BatchResult::default();
+fn count(
+    detector: &mut Detector,
+    row: &Row<'_>,
+    place: &str,
+    matches: &mut Matches,
+    taken: &mut BatchResult,
+) -> Result<(), ForeignLane> {
     for (pane_ms, signal) in matches {
         signal.pane = Millis(rules::pane_start(row.pane, *pane_ms));
         (signal.count, signal.late) = (row.count, row.late);
         let sample = signal.sample.to_mut();
         sample.clear();
         sample.push_str(place);
-        detector.count((row.first >> 48) as u16, std::slice::from_ref(signal), &mut taken)?;
+        detector.count((row.first >> 48) as u16, std::slice::from_ref(signal), taken)?;
     }
     Ok(())
+}
+
+/// What a kind of events takes in memory while its matches are remembered, in bytes, about.
+fn size_of_kind(texts: &[u8], matches: &Matches) -> usize {
+    let of_signal = |signal: &Signal<'_>| {
+        let attributes =
+            signal.attributes.0.iter().map(|(name, value)| name.len() + value.len() + size_of::<[String; 2]>());
+        // The place of an event stands in its sample.
+        signal.rule.len() + signal.rule_version.len() + signal.key.len() + 64 + attributes.sum::<usize>()
+    };
+    let signals: usize = matches.iter().map(|(_, signal)| of_signal(signal)).sum();
+    size_of::<(Box<[u8]>, Matches)>() + texts.len() + size_of_val(&**matches) + signals
 }
 
 /// The largest number that divides both.
@@ -235,6 +283,27 @@ mod tests {
 
     /// A full minute of November 2026.
     const FROM_MS: i64 = 1_795_428_000_000;
+
+    #[test]
+    fn kinds_of_events_are_remembered_up_to_so_many_bytes_and_count_beyond_them() {
+        let trigger = Trigger::Count { count: 3, per: Per::All, within_ms: 60_000, pane_ms: 6_000, quiet_for_ms: 0 };
+        let rule = Rule::new("busy", "growth", When::new(EventPattern::parse("visit"), []), Some(trigger));
+        let mut engine = Engine::new(&[rule], Expectations::default(), 1, FROM_MS);
+        let take = |engine: &mut Engine, text: &[u8; 6]| {
+            let texts = text.repeat(64);
+            engine.take(&Row { pane: FROM_MS, count: 1, late: 0, first: 7, bytes: &texts });
+            (engine.matches.len(), engine.remembered)
+        };
+        let (kinds, first) = take(&mut engine, b"\x05click");
+        assert!(kinds == 1 && first > 6 * 64 + size_of::<Signal<'_>>(), "{first} bytes");
+        assert_eq!(take(&mut engine, b"\x05click"), (1, first));
+        assert_eq!(take(&mut engine, b"\x05other").0, 2);
+        engine.remembered = REMEMBERED_BYTES;
+        engine.matches.clear();
+        assert_eq!(take(&mut engine, b"\x05click"), (0, REMEMBERED_BYTES));
+        engine.pass(FROM_MS + 60_000);
+        assert_eq!(engine.told().0.len(), 1, "three clicks");
+    }
 
     #[test]
     fn rows_of_a_lane_that_there_is_not_are_said_and_not_passed_over() {

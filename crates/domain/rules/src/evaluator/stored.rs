@@ -154,6 +154,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_hour_of_more_events_than_a_record_can_say_goes_on_from_it_as_without_a_restart() {
+        let rule = spike::SpikeRule {
+            times: 3.0,
+            within_minutes: 5,
+            at_least: 50,
+            quiet_for_minutes: 60,
+            sensitivity: spike::Sensitivity::Normal,
+        };
+        let mut key = SpikeKey::default();
+        for minute in 0..3 {
+            key.take(&rule, 30_000_000 + minute, u32::MAX, &[], &mut |_| ());
+        }
+        let (mut record, mut profile) = (Writer::default(), Writer::default());
+        key.write(&mut record);
+        key.profile_mut().expect("it speaks").write(&mut profile);
+        let profile = Profile::read(&mut Reader(&profile.0)).expect("what was written");
+        let mut restored = SpikeKey::read(&mut Reader(&record.0), Some(profile)).expect("what was written");
+        // The next hour has learned from this one.
+        for key in [&mut key, &mut restored] {
+            key.take(&rule, 30_000_000 + 70, 1, &[], &mut |_| ());
+        }
+        let [learned, again] = [&mut key, &mut restored].map(|key| {
+            let mut profile = Writer::default();
+            key.profile_mut().expect("it speaks").write(&mut profile);
+            profile.0
+        });
+        assert!(learned == again, "the profiles differ");
+    }
+
+    #[test]
     fn a_record_says_whether_its_rule_fires() {
         let record = |kind: u8, state: &dyn Fn(&mut Writer)| {
             let mut to = Writer(vec![kind, 1]);

@@ -246,6 +246,8 @@ impl Warehouse {
         // The count first, then the rows: an event that arrives in between makes the day live again, and is never left out.
         self.home().execute(what, closing_row).await?;
         self.home().execute(what, fill).await?;
+        // One part in place of two: each question to a report opens a part of each closed day.
+        self.home().execute(what, format!("OPTIMIZE TABLE {staging} FINAL")).await?;
         #[derive(Row, Deserialize)]
         struct Counted {
             records: u64,

@@ -1,13 +1,23 @@
 //! Where messages go: a folder a kind, with its settings, its renderer and its tests.
 //!
 //! A destination is pure. [`Destination::step`] says what to do next, given the answers so far: a request to make, a row to
-//! append, or the verdict. The service `notify` does it. To add a kind: write its folder, and add its name to the list below.
+//! append, or the verdict. The service `notify` does it. To add a kind: write its folder, its `mod` line, and
+//! its line in [`KINDS`].
 
+mod csv;
 mod exchange;
+mod github_issues;
+mod hubspot;
+mod jira;
+mod pagerduty;
 mod settings;
+mod slack;
+mod smtp;
+mod teams;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod webhook;
 
 pub use exchange::{Answer, Mail, MailServer, MailTls, Outgoing, People, Person, Request, Row, Step, Verdict};
 pub use settings::{Fault, Form, SecretText, Setting, Value, Values};
@@ -51,16 +61,18 @@ pub trait Destination: Send + Sync {
     }
 }
 
-macro_rules! kinds {
-    ($($module:ident),* $(,)?) => {
-        $(mod $module;)*
-
-        /// Every kind of destination that this version has.
-        pub static KINDS: &[Kind] = &[$($module::KIND),*];
-    };
-}
-
-kinds! { webhook, csv, slack, teams, pagerduty, github_issues, hubspot, smtp, jira }
+/// Every kind of destination that this version has.
+pub static KINDS: &[Kind] = &[
+    webhook::KIND,
+    csv::KIND,
+    slack::KIND,
+    teams::KIND,
+    pagerduty::KIND,
+    github_issues::KIND,
+    hubspot::KIND,
+    smtp::KIND,
+    jira::KIND,
+];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static Kind> {

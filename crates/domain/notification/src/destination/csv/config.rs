@@ -5,7 +5,14 @@ use crate::destination::{Destination, Fault, Form, Kind, Reach, Setting, Values}
 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "csv",
-    settings: &[Setting { key: "path", about: "The file that rows are appended to.", left_out: "", form: Form::Path, required: Some("name the file to append to"), example: "alerts.csv" }],
+    settings: &[Setting {
+        key: "path",
+        about: "The file that rows are appended to.",
+        left_out: "",
+        form: Form::Path,
+        required: Some("name the file to append to"),
+        example: "alerts.csv",
+    }],
     keyed: false,
     acknowledges: false,
     reach: Reach::File,

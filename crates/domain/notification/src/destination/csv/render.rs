@@ -8,7 +8,18 @@ use crate::destination::{Answer, Destination, Outgoing, Row, Step, Verdict};
 use crate::spreadsheet::harmless;
 
 const HEADER: [&str; 12] = [
-    "bundle_id", "sent_at", "type", "rule", "owner", "do", "title", "count", "links", "window_start", "window_end", "alert_ids",
+    "bundle_id",
+    "sent_at",
+    "type",
+    "rule",
+    "owner",
+    "do",
+    "title",
+    "count",
+    "links",
+    "window_start",
+    "window_end",
+    "alert_ids",
 ];
 
 pub(super) struct Csv {

@@ -36,7 +36,8 @@ impl Destination for GitHub {
 impl GitHub {
     /// Brings a message to its issue, and returns the number of that: empty where none is needed.
     fn write(&self, outgoing: &Outgoing<'_>, exchange: &mut Exchange<'_>) -> Result<String, Step> {
-        let (opens, ends) = outgoing.message.thread.as_ref().map_or((true, false), |thread| (thread.opens, thread.ends));
+        let (opens, ends) =
+            outgoing.message.thread.as_ref().map_or((true, false), |thread| (thread.opens, thread.ends));
         let found = self.find(outgoing, exchange)?;
         let number = match &found {
             // What ends and was never opened needs no issue.

@@ -7,7 +7,8 @@ use super::super::{Answer, Destination, Values, Verdict, kind};
 use crate::message::MessageKind::{Alert, Resolved, Summary};
 
 fn github() -> Box<dyn Destination> {
-    let values = Values::default().with("repo.name", "example/web").with("repo.token", "t").with("api", "http://127.0.0.1:1");
+    let values =
+        Values::default().with("repo.name", "example/web").with("repo.token", "t").with("api", "http://127.0.0.1:1");
     built("github-issues", &values)
 }
 
@@ -27,7 +28,9 @@ fn comments(message: &str) -> Answer {
 
 fn ours(state: &str, message: &str) -> Answer {
     let body = format!("x\r\n<!-- hookline-message:{message} -->\r\n<!-- hookline:k1 -->\r\n");
-    list(&json!([{ "number": 4, "state": "open", "body": "`<!-- hookline:k1 -->`" }, { "number": 7, "state": state, "body": body }]))
+    list(
+        &json!([{ "number": 4, "state": "open", "body": "`<!-- hookline:k1 -->`" }, { "number": 7, "state": state, "body": body }]),
+    )
 }
 
 #[test]
@@ -107,7 +110,9 @@ fn a_comment_whose_outcome_was_lost_is_not_written_again() {
 fn an_issue_without_its_label_is_said_and_found_all_the_same() {
     let dropped = answer(201, r#"{"number":7,"labels":[{"name":"bug"}]}"#);
     for created in [dropped, answer(201, r#"{"number":7,"labels":[]}"#)] {
-        let Verdict::Refused { error, .. } = verdict(step(&*github(), &message(Alert), "", &[&none()[..], &[created]].concat())) else {
+        let Verdict::Refused { error, .. } =
+            verdict(step(&*github(), &message(Alert), "", &[&none()[..], &[created]].concat()))
+        else {
             panic!("it is taken for delivered")
         };
         assert!(error.contains("issue 7") && error.contains("repo.token") && error.lines().count() == 1, "{error}");
@@ -132,7 +137,10 @@ fn an_issue_that_was_deleted_is_opened_anew_and_stops_nothing() {
         let [labelled, all] = none();
         let opens = request(step(&*github(), &message(Summary), "7", &[gone.clone(), labelled.clone(), all.clone()]));
         assert_eq!((opens.method, opens.url.ends_with("/issues")), ("POST", true));
-        assert_eq!(name(&verdict(step(&*github(), &message(Resolved), "7", &[gone.clone(), labelled, all]))), "delivered");
+        assert_eq!(
+            name(&verdict(step(&*github(), &message(Resolved), "7", &[gone.clone(), labelled, all]))),
+            "delivered"
+        );
         // Nothing of the repository is there.
         assert_eq!(name(&verdict(step(&*github(), &message(Summary), "7", &[gone.clone(), gone]))), "refused");
     }
@@ -142,8 +150,14 @@ fn an_issue_that_was_deleted_is_opened_anew_and_stops_nothing() {
 fn each_refusal_has_its_verdict_and_rate_limits_their_time() {
     let of = |answer: Answer| verdict(step(&*github(), &message(Resolved), "", &[answer]));
     for (status, body, expected) in [
-        (401, "", "refused"), (403, r#"{"message":"Resource not accessible"}"#, "refused"), (404, "", "refused"),
-        (410, "", "refused"), (422, "", "rejected"), (301, "", "refused"), (429, "", "retry"), (500, "", "retry"),
+        (401, "", "refused"),
+        (403, r#"{"message":"Resource not accessible"}"#, "refused"),
+        (404, "", "refused"),
+        (410, "", "refused"),
+        (422, "", "rejected"),
+        (301, "", "refused"),
+        (429, "", "retry"),
+        (500, "", "retry"),
         (403, r#"{"message":"You have exceeded a secondary rate limit."}"#, "retry"),
     ] {
         assert_eq!(name(&of(answer(status, body))), expected, "{status} {body}");

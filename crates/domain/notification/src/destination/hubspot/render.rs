@@ -18,7 +18,8 @@ pub(super) struct HubSpot {
 impl Destination for HubSpot {
     fn step(&self, outgoing: &Outgoing<'_>, answers: &[Answer]) -> Step {
         // The contact's record, where the link names it.
-        let contact = outgoing.message.attributes.get("contact").filter(|id| id.chars().all(|one| one.is_ascii_digit()));
+        let contact =
+            outgoing.message.attributes.get("contact").filter(|id| id.chars().all(|one| one.is_ascii_digit()));
         match answers {
             [] => Step::Http(self.request("POST", "/crm/v3/objects/notes/batch/upsert", Some(self.note(outgoing)))),
             [written] => match (judge(written), note_id(written), contact) {
@@ -33,7 +34,13 @@ impl Destination for HubSpot {
             [written, .., associated] => match (judge(associated), associated.status) {
                 (None, _) => Verdict::delivered(associated, note_id(written).unwrap_or_default()),
                 // The contact is gone or has been merged into another; the note stands.
-                (Some(_), 400 | 404) => Verdict::written_in_part(associated, format!("the note is written, and HubSpot does not know its contact {}", contact.map_or("", String::as_str))),
+                (Some(_), 400 | 404) => Verdict::written_in_part(
+                    associated,
+                    format!(
+                        "the note is written, and HubSpot does not know its contact {}",
+                        contact.map_or("", String::as_str)
+                    ),
+                ),
                 (Some(end), _) => end,
             },
         }
@@ -90,7 +97,8 @@ fn judge(answer: &Answer) -> Option<Step> {
         return Some(Step::End(Verdict::Retry { status: 429, error, after }));
     }
     if answer.status == 400 && answer.body.contains("PROPERTY_DOESNT_EXIST") {
-        let error = "notes have no property for our ids: make one in HubSpot, with unique values, and name it in id_property";
+        let error =
+            "notes have no property for our ids: make one in HubSpot, with unique values, and name it in id_property";
         return Some(Verdict::refused(answer, error));
     }
     Some(Verdict::by_status(answer, message))

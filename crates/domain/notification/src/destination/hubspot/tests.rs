@@ -39,16 +39,28 @@ fn a_note_is_tied_to_the_contact_that_its_link_names() {
 #[test]
 fn each_answer_has_its_verdict() {
     for (status, body, expected) in [
-        (400, "{}", "rejected"), (400, r#"{"category":"PROPERTY_DOESNT_EXIST"}"#, "refused"), (401, "", "refused"),
-        (403, "", "refused"), (207, r#"{"errors":[{"message":"bad"}]}"#, "rejected"), (429, "{}", "retry"), (502, "", "retry"),
+        (400, "{}", "rejected"),
+        (400, r#"{"category":"PROPERTY_DOESNT_EXIST"}"#, "refused"),
+        (401, "", "refused"),
+        (403, "", "refused"),
+        (207, r#"{"errors":[{"message":"bad"}]}"#, "rejected"),
+        (429, "{}", "retry"),
+        (502, "", "retry"),
     ] {
-        assert_eq!(name(&verdict(step(&*hubspot(), &message(Alert), "", &[answer(status, body)]))), expected, "{status} {body}");
+        assert_eq!(
+            name(&verdict(step(&*hubspot(), &message(Alert), "", &[answer(status, body)]))),
+            expected,
+            "{status} {body}"
+        );
     }
-    let after = |policy: &str| {
-        match verdict(step(&*hubspot(), &message(Alert), "", &[answer(429, &format!(r#"{{"policyName":"{policy}"}}"#))])) {
-            Verdict::Retry { after, .. } => after,
-            other => panic!("{other:?}"),
-        }
+    let after = |policy: &str| match verdict(step(
+        &*hubspot(),
+        &message(Alert),
+        "",
+        &[answer(429, &format!(r#"{{"policyName":"{policy}"}}"#))],
+    )) {
+        Verdict::Retry { after, .. } => after,
+        other => panic!("{other:?}"),
     };
     assert_eq!(after("TEN_SECONDLY_ROLLING"), Some(Duration::from_secs(10)));
     assert_eq!(after("DAILY"), Some(Duration::from_secs(3_600)));

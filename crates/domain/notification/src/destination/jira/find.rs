@@ -41,7 +41,11 @@ impl Jira {
         if is_key(known) {
             // How it stands now: a person may have moved or closed it.
             let Some(answer) = answers.first() else {
-                return Search::Ask(self.request("GET", &format!("/issue/{known}?fields=status&properties=hookline"), None));
+                return Search::Ask(self.request(
+                    "GET",
+                    &format!("/issue/{known}?fields=status&properties=hookline"),
+                    None,
+                ));
             };
             return match (answer.is_success(), answer.status) {
                 (true, _) => Search::Done { found: found(&answer.json(), outgoing), answers: 1 },
@@ -77,7 +81,9 @@ impl Jira {
             Err(end) => Search::Failed(end),
             Ok(issues) => {
                 let ours = |issue: &&Value| {
-                    issue["fields"]["labels"].as_array().is_some_and(|labels| labels.iter().any(|one| *one == label.as_str()))
+                    issue["fields"]["labels"]
+                        .as_array()
+                        .is_some_and(|labels| labels.iter().any(|one| *one == label.as_str()))
                 };
                 let found = issues.iter().rev().find(ours).and_then(|issue| found(issue, outgoing));
                 Search::Done { found, answers: 3 }

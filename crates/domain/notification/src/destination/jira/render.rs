@@ -50,12 +50,16 @@ impl Destination for Jira {
             Search::Done { found, answers } => (found, answers),
         };
         let mut done = answers[used..].iter();
-        let (opens, ends) = outgoing.message.thread.as_ref().map_or((true, false), |thread| (thread.opens, thread.ends));
+        let (opens, ends) =
+            outgoing.message.thread.as_ref().map_or((true, false), |thread| (thread.opens, thread.ends));
         let found = match found {
             Some(found) => found,
             // What ends and was never opened needs no issue.
             None if ends && !opens => {
-                return Step::End(Verdict::Delivered { status: answers.last().map_or(0, |last| last.status), receipt: String::new() });
+                return Step::End(Verdict::Delivered {
+                    status: answers.last().map_or(0, |last| last.status),
+                    receipt: String::new(),
+                });
             }
             None => match done.next() {
                 None => return Step::Http(self.request("POST", "/issue", Some(self.issue(outgoing)))),
@@ -129,7 +133,8 @@ impl Jira {
         }
         let said = possible.json();
         let fits = |one: &&Value| (one["to"]["statusCategory"]["key"] == "done") == (to == Move::ToDone);
-        let id = said["transitions"].as_array().and_then(|all| all.iter().find(fits)).and_then(|one| one["id"].as_str());
+        let id =
+            said["transitions"].as_array().and_then(|all| all.iter().find(fits)).and_then(|one| one["id"].as_str());
         let Some(id) = id else {
             let whereto = if to == Move::ToDone { "to a status of the category done" } else { "back from done" };
             let error = format!("{key} is written; its workflow has no transition {whereto} for this user");
@@ -207,7 +212,8 @@ pub(super) fn judge(answer: &Answer, asked: Asked) -> Step {
         let short = cut(&words, 200);
         // These are the same in every message.
         let fields = answer.json()["errors"].take();
-        let configured = fields.as_object().is_some_and(|all| all.keys().any(|one| !OF_MESSAGE.contains(&one.as_str())));
+        let configured =
+            fields.as_object().is_some_and(|all| all.keys().any(|one| !OF_MESSAGE.contains(&one.as_str())));
         match asked {
             Asked::Search => {
                 return Verdict::refused(answer, format!("it answers 400 to a search: {short}; see project and user"));

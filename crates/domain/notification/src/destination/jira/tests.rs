@@ -65,7 +65,10 @@ fn a_start_reads_the_newest_issues_and_opens_one_where_there_is_none() {
     assert!(asked[2].2.contains("\"WEB-1\"") && asked[2].2.contains("\"WEB-76\""), "{}", asked[2].2);
     let body: Value = serde_json::from_str(&asked[3].2).unwrap();
     assert_eq!(body["fields"]["labels"], json!(["hookline", "hookline-k1"]));
-    assert_eq!((&body["fields"]["project"]["key"], &body["fields"]["issuetype"]["name"]), (&json!("WEB"), &json!("Bug")));
+    assert_eq!(
+        (&body["fields"]["project"]["key"], &body["fields"]["issuetype"]["name"]),
+        (&json!("WEB"), &json!("Bug"))
+    );
     let document = &body["fields"]["description"];
     assert_eq!((&document["type"], &document["version"]), (&json!("doc"), &json!(1)));
     assert_eq!(document["content"][0]["content"][0]["attrs"]["id"], "5b10a2844c20165700ede21g");
@@ -86,9 +89,16 @@ fn an_issue_that_the_search_does_not_know_yet_is_found_and_gets_no_twin() {
 #[test]
 fn a_new_start_moves_a_closed_issue_back_and_comments() {
     let old = list(&[issue(7, "done", "b0")]);
-    let answers = [old, answer(200, r#"{"comments":[]}"#), answer(201, "{}"), transitions(&["done", "new"]), answer(204, "")];
+    let answers =
+        [old, answer(200, r#"{"comments":[]}"#), answer(201, "{}"), transitions(&["done", "new"]), answer(204, "")];
     let (asked, end) = play(&message(Alert), "", &answers);
-    let expected = ["POST /search/jql", "GET /issue/WEB-7/comment", "POST /issue/WEB-7/comment", "GET /issue/WEB-7/transitions", "POST /issue/WEB-7/transitions"];
+    let expected = [
+        "POST /search/jql",
+        "GET /issue/WEB-7/comment",
+        "POST /issue/WEB-7/comment",
+        "GET /issue/WEB-7/transitions",
+        "POST /issue/WEB-7/transitions",
+    ];
     assert_eq!(paths(&asked), expected);
     assert_eq!(asked[4].2, r#"{"transition":{"id":"11"}}"#);
     assert!(matches!(end, Verdict::Delivered { receipt, .. } if receipt == "WEB-7"));
@@ -100,17 +110,25 @@ fn a_new_start_moves_a_closed_issue_back_and_comments() {
 #[test]
 fn the_end_comments_once_and_moves_the_issue_to_done() {
     let known = answer(200, &issue(7, "indeterminate", "b0").to_string());
-    let answers = [known.clone(), answer(200, r#"{"comments":[]}"#), answer(201, "{}"), transitions(&["new", "done"]), answer(204, "")];
+    let answers = [
+        known.clone(),
+        answer(200, r#"{"comments":[]}"#),
+        answer(201, "{}"),
+        transitions(&["new", "done"]),
+        answer(204, ""),
+    ];
     let (asked, end) = play(&message(Resolved), "WEB-7", &answers);
     assert_eq!(paths(&asked)[0], "GET /issue/WEB-7");
     assert_eq!(asked[4].2, r#"{"transition":{"id":"11"}}"#);
     assert!(!asked[2].2.contains("mention") && matches!(end, Verdict::Delivered { receipt, .. } if receipt == "WEB-7"));
     // The comment was written by an attempt of which the outcome was lost.
     let written = answer(200, r#"{"comments":[{"body":{"text":"hookline b1"}}]}"#);
-    let (asked, _) = play(&message(Resolved), "WEB-7", &[known.clone(), written, transitions(&["done"]), answer(204, "")]);
+    let (asked, _) =
+        play(&message(Resolved), "WEB-7", &[known.clone(), written, transitions(&["done"]), answer(204, "")]);
     assert!(!paths(&asked).contains(&"POST /issue/WEB-7/comment".to_owned()));
     // A workflow that does not allow it.
-    let (_, end) = play(&message(Resolved), "WEB-7", &[known, answer(200, "{}"), answer(201, "{}"), transitions(&["new"])]);
+    let (_, end) =
+        play(&message(Resolved), "WEB-7", &[known, answer(200, "{}"), answer(201, "{}"), transitions(&["new"])]);
     assert_eq!(name(&end), "written in part");
     let (_, nothing) = play(&message(Resolved), "", &[list(&[]), list(&[]), list(&[])]);
     assert_eq!(name(&nothing), "delivered", "what was never opened needs no closing");
@@ -120,8 +138,13 @@ fn the_end_comments_once_and_moves_the_issue_to_done() {
 fn each_refusal_has_its_verdict() {
     let of = |status, body: &str| play(&message(Resolved), "WEB-7", &[answer(status, body)]).1;
     for (status, body, expected) in [
-        (400, "{}", "rejected"), (401, "", "refused"), (403, "", "refused"), (404, "", "refused"), (410, "", "refused"),
-        (413, "", "rejected"), (500, "", "retry"),
+        (400, "{}", "rejected"),
+        (401, "", "refused"),
+        (403, "", "refused"),
+        (404, "", "refused"),
+        (410, "", "refused"),
+        (413, "", "rejected"),
+        (500, "", "retry"),
     ] {
         assert_eq!(name(&of(status, body)), expected, "{status} {body}");
     }
@@ -155,7 +178,8 @@ fn jira_is_asked_for_a_hundred_issues_at_most() {
         assert!(newest == u64::MAX || (1..=69).all(|more| asked.contains(&(newest + more))), "{newest}");
     }
     assert_eq!([0, 30, 31, 12_345].map(|newest| around(newest).count()), [69, 99, 100, 100]);
-    let (asked, _) = play(&message(Alert), "", &[list(&[]), list(&[issue(400, "new", "x")]), list(&[]), answer(500, "")]);
+    let (asked, _) =
+        play(&message(Alert), "", &[list(&[]), list(&[issue(400, "new", "x")]), list(&[]), answer(500, "")]);
     let body: Value = serde_json::from_str(&asked[2].2).unwrap();
     assert_eq!(body["issueIdsOrKeys"].as_array().unwrap().len(), 100);
 }
@@ -170,7 +194,10 @@ fn a_project_that_is_set_up_otherwise_refuses_and_loses_no_message() {
     for (body, expected) in [
         (r#"{"errors":{"issuetype":"Specify a valid issue type"}}"#, "refused"),
         (r#"{"errorMessages":[],"errors":{"customfield_10020":"Team is required."}}"#, "refused"),
-        (r#"{"errors":{"labels":"Field 'labels' cannot be set. It is not on the appropriate screen, or unknown."}}"#, "refused"),
+        (
+            r#"{"errors":{"labels":"Field 'labels' cannot be set. It is not on the appropriate screen, or unknown."}}"#,
+            "refused",
+        ),
         (r#"{"errors":{"summary":"too long","customfield_10020":"Team is required."}}"#, "refused"),
         (r#"{"errors":{"summary":"too long"}}"#, "rejected"),
         (r#"{"errors":{"description":"Operation value must be an Atlassian Document"}}"#, "rejected"),
@@ -182,7 +209,9 @@ fn a_project_that_is_set_up_otherwise_refuses_and_loses_no_message() {
             assert!(error.contains("issue_type") && error.lines().count() == 1, "{error}");
         }
     }
-    let Verdict::Refused { error, .. } = opening(answer(400, r#"{"errors":{"customfield_10020":"Team is required."}}"#)) else {
+    let Verdict::Refused { error, .. } =
+        opening(answer(400, r#"{"errors":{"customfield_10020":"Team is required."}}"#))
+    else {
         panic!("it is lost")
     };
     assert!(error.contains("customfield_10020: Team is required."), "{error}");
@@ -199,6 +228,9 @@ fn an_issue_that_cannot_be_moved_is_written_all_the_same() {
     let asks = answer(400, r#"{"errorMessages":[],"errors":{"resolution":"Resolution is required."}}"#);
     for more in [vec![transitions(&["new"])], vec![transitions(&["done"]), asks]] {
         let (_, end) = play(&message(Resolved), "WEB-7", &[&written[..], &more].concat());
-        assert!(matches!(&end, Verdict::WrittenInPart { error, .. } if error.starts_with("WEB-7 is written")), "{end:?}");
+        assert!(
+            matches!(&end, Verdict::WrittenInPart { error, .. } if error.starts_with("WEB-7 is written")),
+            "{end:?}"
+        );
     }
 }

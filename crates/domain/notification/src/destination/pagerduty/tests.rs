@@ -16,10 +16,16 @@ fn body(step: Step) -> Value {
 
 #[test]
 fn a_start_triggers_and_its_end_resolves_by_the_same_key() {
-    let (start, more) = (body(step(&*pagerduty(), &message(Alert), "", &[])), body(step(&*pagerduty(), &message(Summary), "", &[])));
+    let (start, more) =
+        (body(step(&*pagerduty(), &message(Alert), "", &[])), body(step(&*pagerduty(), &message(Summary), "", &[])));
     let end = body(step(&*pagerduty(), &message(Resolved), "", &[]));
-    assert_eq!((&start["event_action"], &more["event_action"], &end["event_action"]), (&"trigger".into(), &"trigger".into(), &"resolve".into()));
-    assert!([&start, &more, &end].iter().all(|event| event["dedup_key"] == "k1" && event["routing_key"] == "k".repeat(32)));
+    assert_eq!(
+        (&start["event_action"], &more["event_action"], &end["event_action"]),
+        (&"trigger".into(), &"trigger".into(), &"resolve".into())
+    );
+    assert!(
+        [&start, &more, &end].iter().all(|event| event["dedup_key"] == "k1" && event["routing_key"] == "k".repeat(32))
+    );
     assert_eq!(start["payload"]["severity"], "error");
     assert!(start["payload"]["summary"].as_str().unwrap().chars().all(|one| !one.is_control()));
 }
@@ -39,7 +45,10 @@ fn what_began_and_ended_in_one_message_is_triggered_and_resolved() {
 fn an_acknowledgement_acknowledges_by_the_same_key() {
     let ok = answer(202, r#"{"status":"success"}"#);
     let said = body(step(&*pagerduty(), &message(Acknowledged), "", &[]));
-    assert_eq!((&said["event_action"], &said["dedup_key"], &said["payload"]), (&"acknowledge".into(), &"k1".into(), &Value::Null));
+    assert_eq!(
+        (&said["event_action"], &said["dedup_key"], &said["payload"]),
+        (&"acknowledge".into(), &"k1".into(), &Value::Null)
+    );
     let end = verdict(step(&*pagerduty(), &message(Acknowledged), "", &[ok]));
     assert_eq!(end, Verdict::Delivered { status: 202, receipt: "k1".to_owned() });
 }
@@ -47,10 +56,18 @@ fn an_acknowledgement_acknowledges_by_the_same_key() {
 #[test]
 fn each_answer_has_its_verdict() {
     for (status, body, expected) in [
-        (202, "", "delivered"), (400, r#"{"message":"Event object is invalid","errors":["'payload.severity' is invalid"]}"#, "rejected"),
-        (400, r#"{"errors":["Invalid routing key"]}"#, "refused"), (403, "", "refused"), (429, "", "retry"), (503, "", "retry"),
+        (202, "", "delivered"),
+        (400, r#"{"message":"Event object is invalid","errors":["'payload.severity' is invalid"]}"#, "rejected"),
+        (400, r#"{"errors":["Invalid routing key"]}"#, "refused"),
+        (403, "", "refused"),
+        (429, "", "retry"),
+        (503, "", "retry"),
     ] {
-        assert_eq!(name(&verdict(step(&*pagerduty(), &message(Alert), "", &[answer(status, body)]))), expected, "{body}");
+        assert_eq!(
+            name(&verdict(step(&*pagerduty(), &message(Alert), "", &[answer(status, body)]))),
+            expected,
+            "{body}"
+        );
     }
     let busy = verdict(step(&*pagerduty(), &message(Alert), "", &[answer(429, "")]));
     assert!(matches!(busy, Verdict::Retry { after: Some(after), .. } if after == Duration::from_secs(120)));

@@ -127,13 +127,21 @@ fn judge(answer: &Answer) -> Result<(), Step> {
     }
     let error = format!("Slack says {}", cut(&code, 100));
     Err(match code.as_str() {
-        "ratelimited" | "rate_limited" | "internal_error" | "fatal_error" | "service_unavailable" | "request_timeout" => {
-            Verdict::retry(answer, error)
-        }
-        "msg_too_long" | "msg_blocks_too_long" | "invalid_blocks" | "invalid_blocks_format" | "no_text"
-        | "message_not_found" | "edit_window_closed" | "cant_update_message" | "invalid_arguments" => {
-            Verdict::rejected(answer, error)
-        }
+        "ratelimited"
+        | "rate_limited"
+        | "internal_error"
+        | "fatal_error"
+        | "service_unavailable"
+        | "request_timeout" => Verdict::retry(answer, error),
+        "msg_too_long"
+        | "msg_blocks_too_long"
+        | "invalid_blocks"
+        | "invalid_blocks_format"
+        | "no_text"
+        | "message_not_found"
+        | "edit_window_closed"
+        | "cant_update_message"
+        | "invalid_arguments" => Verdict::rejected(answer, error),
         // invalid_auth, token_revoked, missing_scope, not_in_channel, channel_not_found, is_archived and others of their kind.
         _ => Verdict::refused(answer, error),
     })

@@ -55,9 +55,14 @@ fn limits_of_slack_hold_for_endless_texts() {
 #[test]
 fn a_webhook_answers_in_plain_text() {
     for (status, body, expected) in [
-        (200, "ok", "delivered"), (400, "invalid_payload", "rejected"), (400, "user_not_found", "rejected"),
-        (403, "action_prohibited", "refused"), (404, "no_service", "refused"), (410, "channel_is_archived", "refused"),
-        (429, r#"{"retry_after":1,"ok":false,"error":"rate_limited"}"#, "retry"), (500, "rollup_error", "retry"),
+        (200, "ok", "delivered"),
+        (400, "invalid_payload", "rejected"),
+        (400, "user_not_found", "rejected"),
+        (403, "action_prohibited", "refused"),
+        (404, "no_service", "refused"),
+        (410, "channel_is_archived", "refused"),
+        (429, r#"{"retry_after":1,"ok":false,"error":"rate_limited"}"#, "retry"),
+        (500, "rollup_error", "retry"),
     ] {
         assert_eq!(name(&verdict(step(&*webhook(), &message(Alert), "", &[answer(status, body)]))), expected, "{body}");
     }
@@ -66,10 +71,20 @@ fn a_webhook_answers_in_plain_text() {
 #[test]
 fn an_answer_of_200_is_judged_by_its_body() {
     for (error, expected) in [
-        ("ratelimited", "retry"), ("internal_error", "retry"), ("fatal_error", "retry"), ("msg_too_long", "rejected"),
-        ("msg_blocks_too_long", "rejected"), ("invalid_blocks", "rejected"), ("no_text", "rejected"),
-        ("invalid_auth", "refused"), ("account_inactive", "refused"), ("token_revoked", "refused"),
-        ("missing_scope", "refused"), ("not_in_channel", "refused"), ("channel_not_found", "refused"), ("is_archived", "refused"),
+        ("ratelimited", "retry"),
+        ("internal_error", "retry"),
+        ("fatal_error", "retry"),
+        ("msg_too_long", "rejected"),
+        ("msg_blocks_too_long", "rejected"),
+        ("invalid_blocks", "rejected"),
+        ("no_text", "rejected"),
+        ("invalid_auth", "refused"),
+        ("account_inactive", "refused"),
+        ("token_revoked", "refused"),
+        ("missing_scope", "refused"),
+        ("not_in_channel", "refused"),
+        ("channel_not_found", "refused"),
+        ("is_archived", "refused"),
     ] {
         let said = answer(200, &format!(r#"{{"ok":false,"error":"{error}"}}"#));
         assert_eq!(name(&verdict(step(&*token(), &message(Alert), "", &[said]))), expected, "{error}");
@@ -104,7 +119,11 @@ fn what_is_gone_is_posted_anew_and_what_cannot_be_edited_is_answered() {
     let closed = answer(200, r#"{"ok":false,"error":"edit_window_closed"}"#);
     assert!(request(step(&*token(), &message(Resolved), RECEIPT, &[closed])).body.contains("thread_ts"));
     let slow = answer(200, r#"{"ok":false,"error":"ratelimited"}"#);
-    assert_eq!(name(&verdict(step(&*token(), &message(Resolved), RECEIPT, &[slow]))), "retry", "nothing was posted yet");
+    assert_eq!(
+        name(&verdict(step(&*token(), &message(Resolved), RECEIPT, &[slow]))),
+        "retry",
+        "nothing was posted yet"
+    );
 }
 
 #[test]

@@ -8,23 +8,62 @@ const HOW: &str = "write url = \"smtps://HOST:465\" (TLS from the beginning) or 
 pub(in crate::destination) const KIND: Kind = Kind {
     name: "smtp",
     settings: &[
-        Setting { key: "url", about: "The server: `smtps://` is TLS from the beginning, `smtp://` is STARTTLS.", left_out: "", form: Form::SecretOrText, required: Some(HOW), example: "smtps://smtp.example.com:465" },
         Setting {
-            key: "from", about: "The address that mails come from.", left_out: "",
+            key: "url",
+            about: "The server: `smtps://` is TLS from the beginning, `smtp://` is STARTTLS.",
+            left_out: "",
+            form: Form::SecretOrText,
+            required: Some(HOW),
+            example: "smtps://smtp.example.com:465",
+        },
+        Setting {
+            key: "from",
+            about: "The address that mails come from.",
+            left_out: "",
             form: Form::Text,
             required: Some("name the address that mails come from"),
             example: "hookline@example.com",
         },
         Setting {
-            key: "to", about: "The addresses that mails go to.", left_out: "",
+            key: "to",
+            about: "The addresses that mails go to.",
+            left_out: "",
             form: Form::Texts,
             required: Some("list the addresses: to = [\"growth@example.com\"]"),
             example: "growth@example.com",
         },
-        Setting { key: "user", about: "The user, with `password`.", left_out: "none", form: Form::Text, required: None, example: "hookline" },
-        Setting { key: "password", about: "That user's password.", left_out: "none", form: Form::Secret, required: None, example: "x" },
-        Setting { key: "tls", about: "With `smtp://`: whether STARTTLS is used. `none` is for a relay in your own network, and never with a password.", left_out: "`starttls`", form: Form::Choice(&["starttls", "none"]), required: None, example: "starttls" },
-        Setting { key: "ca", about: "A PEM file of certificates that are trusted beside those of the system.", left_out: "those of the system", form: Form::Path, required: None, example: "ca.pem" },
+        Setting {
+            key: "user",
+            about: "The user, with `password`.",
+            left_out: "none",
+            form: Form::Text,
+            required: None,
+            example: "hookline",
+        },
+        Setting {
+            key: "password",
+            about: "That user's password.",
+            left_out: "none",
+            form: Form::Secret,
+            required: None,
+            example: "x",
+        },
+        Setting {
+            key: "tls",
+            about: "With `smtp://`: whether STARTTLS is used. `none` is for a relay in your own network, and never with a password.",
+            left_out: "`starttls`",
+            form: Form::Choice(&["starttls", "none"]),
+            required: None,
+            example: "starttls",
+        },
+        Setting {
+            key: "ca",
+            about: "A PEM file of certificates that are trusted beside those of the system.",
+            left_out: "those of the system",
+            form: Form::Path,
+            required: None,
+            example: "ca.pem",
+        },
     ],
     keyed: false,
     acknowledges: false,
@@ -42,7 +81,11 @@ fn build(values: &Values) -> Result<Box<dyn Destination>, Fault> {
     let tls = match (implicit, values.text("tls")) {
         (true, "") => MailTls::Implicit,
         (true, _) => {
-            return Err(Fault::new("tls", "smtps:// is TLS from the beginning, and tls says otherwise", "leave tls out, or write smtp://"));
+            return Err(Fault::new(
+                "tls",
+                "smtps:// is TLS from the beginning, and tls says otherwise",
+                "leave tls out, or write smtp://",
+            ));
         }
         (false, "none") => MailTls::None,
         (false, _) => MailTls::StartTls,
@@ -50,8 +93,16 @@ fn build(values: &Values) -> Result<Box<dyn Destination>, Fault> {
     let login = match (values.has("user"), values.has("password")) {
         (true, true) => Some((values.text("user").to_owned(), SecretText::new(values.text("password")))),
         (false, false) => None,
-        (true, false) => return Err(Fault::new("user", "there is a user without a password", "add password = { env = \"VARIABLE\" }")),
-        (false, true) => return Err(Fault::new("password", "there is a password without a user", "add user = \"NAME\"")),
+        (true, false) => {
+            return Err(Fault::new(
+                "user",
+                "there is a user without a password",
+                "add password = { env = \"VARIABLE\" }",
+            ));
+        }
+        (false, true) => {
+            return Err(Fault::new("password", "there is a password without a user", "add user = \"NAME\""));
+        }
     };
     if login.is_some() && tls == MailTls::None && !is_this_machine(&host) {
         let hint = "leave tls = \"none\" out, or user and password";
@@ -67,7 +118,11 @@ fn build(values: &Values) -> Result<Box<dyn Destination>, Fault> {
 fn host_and_port(address: &str, usual: u16) -> Result<(String, u16), Fault> {
     let wrong = |message: &str| Fault::new("url", message, HOW);
     if address.contains('@') {
-        return Err(Fault::new("url", "the url holds a user", "write user = \"NAME\" and password = { env = \"VARIABLE\" }"));
+        return Err(Fault::new(
+            "url",
+            "the url holds a user",
+            "write user = \"NAME\" and password = { env = \"VARIABLE\" }",
+        ));
     }
     let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),

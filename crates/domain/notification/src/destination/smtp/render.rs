@@ -69,10 +69,13 @@ impl Smtp {
             200..300 => {
                 let id = self.id(&outgoing.message.id);
                 // The others have it: sending it again would give it to them twice.
-                Verdict::delivered(answer, match answer.header(REFUSED) {
-                    Some(refused) => format!("<{id}>, not taken for {refused}"),
-                    None => format!("<{id}>"),
-                })
+                Verdict::delivered(
+                    answer,
+                    match answer.header(REFUSED) {
+                        Some(refused) => format!("<{id}>, not taken for {refused}"),
+                        None => format!("<{id}>"),
+                    },
+                )
             }
             530 | 534 | 535 | 538 => Verdict::refused(answer, format!("{}; see user and password", error())),
             500.. => Verdict::rejected(answer, error()),

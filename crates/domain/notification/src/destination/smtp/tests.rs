@@ -38,7 +38,6 @@ fn a_mail_keeps_its_id_and_what_follows_answers_the_first_under_its_subject() {
     assert!(mail(step(&*smtp(), &more, "", &[])).html.contains(">Going on<"));
 }
 
-
 #[test]
 fn texts_of_senders_end_no_header_and_are_no_html() {
     let mut hostile = message(Alert);
@@ -55,15 +54,27 @@ fn texts_of_senders_end_no_header_and_are_no_html() {
 fn each_code_has_its_verdict() {
     let of = |status| verdict(step(&*smtp(), &message(Alert), "", &[answer(status, "said")]));
     for (status, expected) in [
-        (250, "delivered"), (421, "retry"), (450, "retry"), (451, "retry"), (452, "retry"), (454, "retry"),
-        (550, "rejected"), (552, "rejected"), (554, "rejected"), (530, "refused"), (534, "refused"), (535, "refused"),
+        (250, "delivered"),
+        (421, "retry"),
+        (450, "retry"),
+        (451, "retry"),
+        (452, "retry"),
+        (454, "retry"),
+        (550, "rejected"),
+        (552, "rejected"),
+        (554, "rejected"),
+        (530, "refused"),
+        (534, "refused"),
+        (535, "refused"),
     ] {
         assert_eq!(name(&of(status)), expected, "{status}");
     }
     let mut some = answer(250, "ok");
     some.headers = vec![("refused-recipients".to_owned(), "1 of 2: 550".to_owned())];
     let end = verdict(step(&*smtp(), &message(Alert), "", &[some]));
-    assert!(matches!(end, Verdict::Delivered { receipt, .. } if receipt == "<b1@example.com>, not taken for 1 of 2: 550"));
+    assert!(
+        matches!(end, Verdict::Delivered { receipt, .. } if receipt == "<b1@example.com>, not taken for 1 of 2: 550")
+    );
 }
 
 #[test]

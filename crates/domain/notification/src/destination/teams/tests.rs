@@ -41,8 +41,16 @@ fn a_card_of_endless_texts_is_one_that_teams_takes() {
 #[test]
 fn each_answer_has_its_verdict() {
     for (status, expected) in [
-        (202, "delivered"), (200, "delivered"), (400, "rejected"), (413, "rejected"), (401, "refused"), (403, "refused"),
-        (404, "refused"), (410, "refused"), (429, "retry"), (500, "retry"),
+        (202, "delivered"),
+        (200, "delivered"),
+        (400, "rejected"),
+        (413, "rejected"),
+        (401, "refused"),
+        (403, "refused"),
+        (404, "refused"),
+        (410, "refused"),
+        (429, "retry"),
+        (500, "retry"),
     ] {
         assert_eq!(name(&verdict(step(&*teams(), &message(Alert), "", &[answer(status, "")]))), expected, "{status}");
     }

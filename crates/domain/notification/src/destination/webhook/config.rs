@@ -9,13 +9,17 @@ pub(in crate::destination) const KIND: Kind = Kind {
     name: "webhook",
     settings: &[
         Setting {
-            key: "url", about: "Where messages are posted.", left_out: "",
+            key: "url",
+            about: "Where messages are posted.",
+            left_out: "",
             form: Form::SecretOrText,
             required: Some("say where to post"),
             example: "https://hooks.example.com/hookline",
         },
         Setting {
-            key: "secret", about: "The secret that they are signed with, as Standard Webhooks.", left_out: "",
+            key: "secret",
+            about: "The secret that they are signed with, as Standard Webhooks.",
+            left_out: "",
             form: Form::Secret,
             required: Some("messages are signed: write secret = { env = \"VARIABLE\" }"),
             example: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",

@@ -14,7 +14,9 @@ fn the_thread_of_a_message_does_not_change_the_bytes_that_are_signed() {
     let (with, without) = (step(&*destination, &with, "", &[]), step(&*destination, &without, "", &[]));
     let sent = request(with);
     assert_eq!(sent, request(without));
-    assert!(sent.body.starts_with(r#"{"id":"b1","type":"alert","rule":"broken-destination","owner":"web-ops","mention":"ann","do":"#));
+    assert!(sent.body.starts_with(
+        r#"{"id":"b1","type":"alert","rule":"broken-destination","owner":"web-ops","mention":"ann","do":"#
+    ));
     assert!(sent.body.ends_with(r#""alert_ids":["a1"],"test":false}"#), "{}", sent.body);
     assert_eq!(sent.url, "http://127.0.0.1:1/hook/");
 }
@@ -24,9 +26,24 @@ fn each_answer_has_its_verdict() {
     let destination = built("webhook", &values());
     let message = message(MessageKind::Alert);
     for (status, expected) in [
-        (200, "delivered"), (204, "delivered"), (307, "retry"), (400, "rejected"), (401, "refused"), (403, "refused"),
-        (404, "rejected"), (405, "rejected"), (408, "retry"), (410, "refused"), (413, "rejected"), (415, "rejected"),
-        (422, "rejected"), (429, "retry"), (500, "retry"), (502, "retry"), (503, "retry"), (504, "retry"),
+        (200, "delivered"),
+        (204, "delivered"),
+        (307, "retry"),
+        (400, "rejected"),
+        (401, "refused"),
+        (403, "refused"),
+        (404, "rejected"),
+        (405, "rejected"),
+        (408, "retry"),
+        (410, "refused"),
+        (413, "rejected"),
+        (415, "rejected"),
+        (422, "rejected"),
+        (429, "retry"),
+        (500, "retry"),
+        (502, "retry"),
+        (503, "retry"),
+        (504, "retry"),
     ] {
         assert_eq!(name(&verdict(step(&*destination, &message, "", &[answer(status, "")]))), expected, "{status}");
     }

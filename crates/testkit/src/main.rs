@@ -19,8 +19,7 @@ const USAGE: &str = "usage:
   hookline-testkit world SEED KEYS WEEKS COUNTS.csv TRUTH.csv [PLANNED.csv]
   hookline-testkit score TRUTH.csv ALERTS.csv
   hookline-testkit quiet SEED KEYS WEEKS [COUNTS.csv]
-  hookline-testkit receiver slack|teams|pagerduty|github|jira|hubspot|webhook|smtp [--listen HOST:PORT]
-      [--answers well|busy|refuses|rejects|broken|gone|redirects|hangs|resets|strips]";
+  hookline-testkit receiver PLATFORM [--listen HOST:PORT] [--answers ANSWER]";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,21 +49,27 @@ fn main() -> Result<()> {
             Ok(())
         }
         ["receiver", platform, rest @ ..] => receive(platform, rest),
-        _ => bail!("{USAGE}"),
+        _ => bail!("{}", usage()),
     }
 }
 
+fn usage() -> String {
+    let platforms = Platform::ALL.map(|(name, _)| name).join(", ");
+    let answers = Behaviour::ALL.map(|(name, _)| name).join(", ");
+    format!("{USAGE}\nPLATFORM is one of: {platforms}\nANSWER is one of: {answers}")
+}
+
 fn receive(platform: &str, words: &[&str]) -> Result<()> {
-    let Some(platform) = Platform::parse(platform) else { bail!("unknown platform {platform}\n{USAGE}") };
+    let Some(platform) = Platform::parse(platform) else { bail!("unknown platform {platform}\n{}", usage()) };
     let (mut listen, mut behaviour) = ("127.0.0.1:9900", Behaviour::Well);
     for pair in words.chunks(2) {
         match pair {
             ["--listen", address] => listen = address,
             ["--answers", name] => match Behaviour::parse(name) {
                 Some(known) => behaviour = known,
-                None => bail!("unknown answer {name}\n{USAGE}"),
+                None => bail!("unknown answer {name}\n{}", usage()),
             },
-            _ => bail!("{USAGE}"),
+            _ => bail!("{}", usage()),
         }
     }
     let receiver = Receiver::listen(platform, listen, |request, status, faults| {
@@ -91,11 +96,11 @@ fn detect(words: &[&str]) -> Result<()> {
         match *word {
             "--rules" => rules = words.next().map(PathBuf::from),
             "--planned" => planned = words.next().map(PathBuf::from),
-            flag if flag.starts_with("--") => bail!("unknown option {flag}\n{USAGE}"),
+            flag if flag.starts_with("--") => bail!("unknown option {flag}\n{}", usage()),
             file => counts = Some(PathBuf::from(file)),
         }
     }
-    let (Some(rules), Some(counts)) = (rules, counts) else { bail!("{USAGE}") };
+    let (Some(rules), Some(counts)) = (rules, counts) else { bail!("{}", usage()) };
     let rules = detection::read_rules(&text(&rules)?).with_context(|| format!("in {}", rules.display()))?;
     let planned = planned.map(|file| text(&file)).transpose()?.unwrap_or_default();
     let planned = detection::read_planned(&planned).context("in the planned launches")?;

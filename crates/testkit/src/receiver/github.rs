@@ -30,6 +30,13 @@ impl Issue {
 }
 
 impl Double for GitHub {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!(
+            "api = \"http://{address}\"\nrepo = {{ name = \"example/web\", token = {{ env = \"GITHUB_TOKEN\" }} }}    # any"
+        );
+        ("github-issues", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let (mut faults, body, parts) = (Vec::new(), request.json(), request.parts());
         for header in ["user-agent", "authorization"] {

@@ -20,6 +20,11 @@ struct Note {
 }
 
 impl Double for HubSpot {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!("api = \"http://{address}\"\ntoken = {{ env = \"HUBSPOT_TOKEN\" }}    # any");
+        ("hubspot", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let (mut faults, body) = (Vec::new(), request.json());
         if !request.header("authorization").is_some_and(|value| value.starts_with("Bearer ")) {

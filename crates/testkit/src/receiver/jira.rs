@@ -29,6 +29,13 @@ const AT_ONCE: usize = 100;
 const LAG: u64 = 6;
 
 impl Double for Jira {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!(
+            "site = \"http://{address}\"\nproject = \"WEB\"\nuser = \"me@example.com\"\ntoken = {{ env = \"JIRA_TOKEN\" }}    # any"
+        );
+        ("jira", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let (mut faults, body, parts) = (Vec::new(), request.json(), request.parts());
         if !request.header("authorization").is_some_and(|value| value.starts_with("Basic ")) {

@@ -22,98 +22,57 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// What a receiver stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Platform {
+/// Each platform in one line: what it is, its name, and the double of its module.
+macro_rules! platforms {
+    ($($(#[$doc:meta])* $platform:ident = $name:literal in $module:ident,)*) => {
+        /// What a receiver stands for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Platform {
+            $($(#[$doc])* $platform,)*
+        }
+
+        impl Platform {
+            /// All of them, by their names.
+            pub const ALL: [(&'static str, Self); [$($name),*].len()] = [$(($name, Self::$platform)),*];
+
+            fn double(self) -> Box<dyn Double> {
+                match self {
+                    $(Self::$platform => Box::<$module::$platform>::default(),)*
+                }
+            }
+        }
+    };
+}
+
+platforms! {
     /// Incoming webhooks, and `chat.postMessage` and `chat.update`.
-    Slack,
+    Slack = "slack" in slack,
     /// The address of a workflow.
-    Teams,
+    Teams = "teams" in teams,
     /// Events, version 2.
-    PagerDuty,
+    PagerDuty = "pagerduty" in pagerduty,
     /// Issues and comments.
-    GitHub,
+    GitHub = "github" in github,
     /// Issues, comments and transitions.
-    Jira,
+    Jira = "jira" in jira,
     /// Notes.
-    HubSpot,
+    HubSpot = "hubspot" in hubspot,
     /// Anything that takes a POST.
-    Webhook,
+    Webhook = "webhook" in webhook,
     /// A mail server, without TLS.
-    Smtp,
+    Smtp = "smtp" in smtp,
 }
 
 impl Platform {
-    /// All of them, by their names.
-    pub const ALL: [(&'static str, Self); 8] = [
-        ("slack", Self::Slack),
-        ("teams", Self::Teams),
-        ("pagerduty", Self::PagerDuty),
-        ("github", Self::GitHub),
-        ("jira", Self::Jira),
-        ("hubspot", Self::HubSpot),
-        ("webhook", Self::Webhook),
-        ("smtp", Self::Smtp),
-    ];
-
     /// The one of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, platform)| *platform)
     }
 
-    fn double(self) -> Box<dyn Double> {
-        match self {
-            Self::Slack => Box::<slack::Slack>::default(),
-            Self::Teams => Box::<teams::Teams>::default(),
-            Self::PagerDuty => Box::<pagerduty::PagerDuty>::default(),
-            Self::GitHub => Box::<github::GitHub>::default(),
-            Self::Jira => Box::<jira::Jira>::default(),
-            Self::HubSpot => Box::<hubspot::HubSpot>::default(),
-            Self::Webhook => Box::<webhook::Webhook>::default(),
-            Self::Smtp => Box::<smtp::Mails>::default(),
-        }
-    }
-
     /// What to write into a configuration to send here.
     pub fn section(self, address: SocketAddr) -> String {
-        let of = |kind: &str, more: &str| format!("kind = \"{kind}\"\nallow_private = true\n{more}");
-        match self {
-            Self::Slack => of(
-                "slack",
-                &format!(
-                    "api = \"http://{address}/api\"\ntoken = {{ env = \"SLACK_TOKEN\" }}    # any\nchannel = \"C0123ABCD\""
-                ),
-            ),
-            Self::Teams => of("teams", &format!("url = \"http://{address}/workflows/1\"")),
-            Self::PagerDuty => {
-                of("pagerduty", &format!("api = \"http://{address}\"\nkey = {{ env = \"PAGERDUTY_KEY\" }}    # any"))
-            }
-            Self::GitHub => of(
-                "github-issues",
-                &format!(
-                    "api = \"http://{address}\"\nrepo = {{ name = \"example/web\", token = {{ env = \"GITHUB_TOKEN\" }} }}    # any"
-                ),
-            ),
-            Self::Jira => of(
-                "jira",
-                &format!(
-                    "site = \"http://{address}\"\nproject = \"WEB\"\nuser = \"me@example.com\"\ntoken = {{ env = \"JIRA_TOKEN\" }}    # any"
-                ),
-            ),
-            Self::HubSpot => {
-                of("hubspot", &format!("api = \"http://{address}\"\ntoken = {{ env = \"HUBSPOT_TOKEN\" }}    # any"))
-            }
-            Self::Webhook => of(
-                "webhook",
-                &format!("url = \"http://{address}/hook\"\nsecret = {{ env = \"HOOK_SECRET\" }}    # whsec_..."),
-            ),
-            Self::Smtp => of(
-                "smtp",
-                &format!(
-                    "url = \"smtp://{address}\"\ntls = \"none\"\nfrom = \"hookline@example.com\"\nto = [\"me@example.com\"]"
-                ),
-            ),
-        }
+        let (kind, keys) = self.double().section(address);
+        format!("kind = \"{kind}\"\nallow_private = true\n{keys}")
     }
 }
 
@@ -224,6 +183,8 @@ impl Response {
 
 /// One platform.
 pub(crate) trait Double: Send {
+    /// The kind of the destination that sends here, and the keys of its section beside those that each has.
+    fn section(&self, address: SocketAddr) -> (&'static str, String);
     /// What it breaks of the platform's limits; the platform refuses such a request, or drops it without a word.
     fn faults(&self, request: &Request) -> Vec<String>;
     /// Takes a request and answers it.

@@ -23,6 +23,11 @@ struct Incident {
 const BODY: usize = 512 * 1024;
 
 impl Double for PagerDuty {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!("api = \"http://{address}\"\nkey = {{ env = \"PAGERDUTY_KEY\" }}    # any");
+        ("pagerduty", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let (mut faults, body) = (Vec::new(), request.json());
         if request.parts() != ["v2", "enqueue"] {

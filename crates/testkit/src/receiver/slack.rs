@@ -24,6 +24,13 @@ struct Posted {
 const ALL_BLOCKS: usize = 13_200;
 
 impl Double for Slack {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!(
+            "api = \"http://{address}/api\"\ntoken = {{ env = \"SLACK_TOKEN\" }}    # any\nchannel = \"C0123ABCD\""
+        );
+        ("slack", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let (mut faults, body) = (Vec::new(), request.json());
         if !request.header("content-type").unwrap_or_default().starts_with("application/json") {

@@ -10,11 +10,18 @@ use super::page::escaped;
 use super::{Behaviour, Double, Request, Response, Shared};
 
 #[derive(Default)]
-pub(super) struct Mails {
+pub(super) struct Smtp {
     mails: Vec<Request>,
 }
 
-impl Double for Mails {
+impl Double for Smtp {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!(
+            "url = \"smtp://{address}\"\ntls = \"none\"\nfrom = \"hookline@example.com\"\nto = [\"me@example.com\"]"
+        );
+        ("smtp", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let mut faults = Vec::new();
         for header in ["message-id", "date", "from", "to", "subject"] {
@@ -46,7 +53,7 @@ impl Double for Mails {
     }
 
     fn show(&self) -> String {
-        let mut out = "<section class=list><h1>Mails</h1>".to_owned();
+        let mut out = "<section class=list><h1>Smtp</h1>".to_owned();
         for mail in self.mails.iter().rev() {
             let header = |name: &str| escaped(mail.header(name).unwrap_or_default());
             // Writing to a String cannot fail.

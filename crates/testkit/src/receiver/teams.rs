@@ -18,6 +18,11 @@ const SIZES: [&str; 5] = ["default", "small", "medium", "large", "extraLarge"];
 const WEIGHTS: [&str; 3] = ["default", "lighter", "bolder"];
 
 impl Double for Teams {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!("url = \"http://{address}/workflows/1\"");
+        ("teams", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let (mut faults, body) = (Vec::new(), request.json());
         if request.body.len() > BODY {

@@ -11,6 +11,11 @@ pub(super) struct Webhook {
 }
 
 impl Double for Webhook {
+    fn section(&self, address: std::net::SocketAddr) -> (&'static str, String) {
+        let keys = format!("url = \"http://{address}/hook\"\nsecret = {{ env = \"HOOK_SECRET\" }}    # whsec_...");
+        ("webhook", keys)
+    }
+
     fn faults(&self, request: &Request) -> Vec<String> {
         let mut faults = Vec::new();
         for header in ["webhook-id", "webhook-timestamp", "webhook-signature"] {

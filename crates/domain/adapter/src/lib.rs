@@ -92,61 +92,54 @@ impl Undecodable {
     }
 }
 
-/// Who speaks: which payloads are read, and how events are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Adapter {
+/// Each adapter in one line: what it reads, and its name.
+macro_rules! adapters {
+    ($($(#[$doc:meta])* $adapter:ident = $name:literal,)*) => {
+        /// Who speaks: which payloads are read, and how events are known.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Adapter {
+            $($(#[$doc])* $adapter,)*
+        }
+
+        impl Adapter {
+            /// Every adapter.
+            pub const ALL: &'static [Adapter] = &[$(Adapter::$adapter),*];
+
+            /// Its name in the configuration and on records of `raw`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Adapter::$adapter => $name,)*
+                }
+            }
+        }
+    };
+}
+
+adapters! {
     /// Dub's webhooks: one event a request.
-    Dub,
+    Dub = "dub",
     /// Our own format: one event, an array or NDJSON.
-    Canonical,
+    Canonical = "canonical",
     /// Our own format as the data of CloudEvents 1.0: structured, batched or binary.
-    CloudEvents,
+    CloudEvents = "cloudevents",
     /// Bitly's engagement webhooks: one event a request.
-    Bitly,
+    Bitly = "bitly",
     /// Rebrandly's webhooks and Clickstream: batches of clicks.
-    Rebrandly,
+    Rebrandly = "rebrandly",
     /// Short.io's click webhooks: one event a request, JSON or a form.
-    ShortIo,
+    ShortIo = "shortio",
     /// Shlink's real-time updates as a bridge relays them: one event or an array.
-    Shlink,
+    Shlink = "shlink",
     /// The link shortening events of Twilio's Event Streams: CloudEvents 1.0, structured or batched.
-    Twilio,
+    Twilio = "twilio",
     /// Any platform, by the [`mapping::Mapping`] of its source: one event, an array, NDJSON or a form.
-    Mapping,
+    Mapping = "mapping",
 }
 
 impl Adapter {
-    /// Every adapter.
-    pub const ALL: &'static [Adapter] = &[
-        Adapter::Dub,
-        Adapter::Canonical,
-        Adapter::CloudEvents,
-        Adapter::Bitly,
-        Adapter::Rebrandly,
-        Adapter::ShortIo,
-        Adapter::Shlink,
-        Adapter::Twilio,
-        Adapter::Mapping,
-    ];
-
     /// The adapter with this name in the configuration.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|adapter| adapter.name() == name)
-    }
-
-    /// Its name in the configuration and on records of `raw`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Adapter::Dub => "dub",
-            Adapter::Canonical => "canonical",
-            Adapter::CloudEvents => "cloudevents",
-            Adapter::Bitly => "bitly",
-            Adapter::Rebrandly => "rebrandly",
-            Adapter::ShortIo => "shortio",
-            Adapter::Shlink => "shlink",
-            Adapter::Twilio => "twilio",
-            Adapter::Mapping => "mapping",
-        }
     }
 
     /// Whether a body of this content type can be read; parameters and case do not matter, and no type is fine. JSON that is

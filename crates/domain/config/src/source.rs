@@ -16,7 +16,7 @@ use crate::{availability, mapping, privacy, scheme, window};
 
 const ADAPTER: Opt<Listed> = Opt::new(
     "adapter",
-    Listed(|| availability::ADAPTERS.to_vec()),
+    Listed(availability::adapters),
     "What reads its payloads: the platform that sends, `canonical` (our own format), `cloudevents`, or `mapping`.",
     "\"dub\"",
 )
@@ -221,8 +221,7 @@ fn read_one(name: String, section: Section<'_>, owners: &Declared, ingest: &Inge
     };
     let owner = section.owner(&OWNER, owners);
     // Of an adapter that does not exist, a missing scheme is not the problem.
-    let language_has = |name: &&str| availability::ADAPTERS.contains(name);
-    let scheme = scheme::read_scheme(&section, asked_for.as_ref().map(|(name, _)| name.as_str()).filter(language_has));
+    let scheme = scheme::read_scheme(&section, adapter.map(Adapter::name));
     let secrets = scheme::read_secrets(&section, scheme.as_ref());
     let quota = section.section(&QUOTA).and_then(read_quota);
     let remember_for = section.duration(&REMEMBER_FOR);

@@ -247,7 +247,7 @@ fn key_of(rules: &[Rule], name: &str) -> Option<String> {
 
 /// Whether the alerts of a rule have an end.
 fn ends(rule: &Rule) -> bool {
-    !matches!(rule.rule.trigger(), None | Some(Trigger::Each | Trigger::FirstSeen(_)))
+    rule.rule.trigger().is_some_and(Trigger::ends)
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -24,17 +24,21 @@ const OWNER: Opt<Reference> = owned("owner", "Who owns it.");
 const WHEN: Opt<Table> =
     Opt::new("when", Table(&WHEN_GROUP), "Which events.", "{ event = \"visit\", link_kind = \"proposal\" }")
         .required("say which events: when = { event = \"visit\" }");
-static ALERTS: [&Group; 8] = [
-    &EACH_GROUP,
-    &COUNT_GROUP,
-    &alert::SPIKE_GROUP,
-    &alert::SILENCE_GROUP,
-    &alert::BROKEN_GROUP,
-    &alert::DRIFT_GROUP,
-    &alert::GAP_GROUP,
-    &alert::FIRST_SEEN_GROUP,
+type ReadAlert = fn(&Section<'_>) -> Option<Trigger>;
+
+/// What makes a rule speak: the key that asks for it, its table and its reader. Of several keys the one that is last
+/// here is meant, so that the others are named as unknown; of none, the first.
+static ALERTS: &[(&str, &Group, ReadAlert)] = &[
+    (EACH.key, &EACH_GROUP, read_each),
+    (COUNT.key, &COUNT_GROUP, read_count),
+    ("spike", &alert::SPIKE_GROUP, alert::read_spike),
+    ("silence", &alert::SILENCE_GROUP, alert::read_silence),
+    ("broken", &alert::BROKEN_GROUP, alert::read_broken),
+    ("drift", &alert::DRIFT_GROUP, alert::read_drift),
+    ("gap", &alert::GAP_GROUP, alert::read_gap),
+    ("first_seen", &alert::FIRST_SEEN_GROUP, alert::read_first_seen),
 ];
-const ALERT: Opt<Variants> = Opt::new("alert", Variants(&ALERTS), "What makes it speak.", "{ each = true }");
+const ALERT: Opt<Variants> = Opt::new("alert", Variants(alerts), "What makes it speak.", "{ each = true }");
 const SEND: Opt<Table> = Opt::new("send", Table(&SEND_GROUP), "What is sent where.", "{ to = [\"sales-chat\"] }");
 const REPORT: Opt<Table> = report::REPORT;
 const DO: Opt<Text> = Opt::new(
@@ -47,6 +51,10 @@ const TEMPLATE: Opt<Table> = template::TEMPLATE;
 const SHADOW: Opt<Flag> =
     Opt::new("shadow", Flag, "Whether it is only tried out: evaluated and counted, and nothing is sent.", "true")
         .or(false);
+
+fn alerts() -> Vec<&'static Group> {
+    ALERTS.iter().map(|(_, group, _)| *group).collect()
+}
 
 /// `[rule.NAME]`.
 pub(crate) static RULE: Group = Group {
@@ -354,40 +362,11 @@ fn patterns(section: &Section<'_>, key: &str, node: &Node) -> Option<Vec<String>
 
 fn read_alert(section: Section<'_>) -> Option<Trigger> {
     // What is asked for first decides which keys are known.
-    let given = |key: &'static str| section.node_of(key).is_some();
-    let (section, alert) = if given("spike") {
-        let section = section.declared_as(&alert::SPIKE_GROUP);
-        let alert = alert::read_spike(&section);
-        (section, alert)
-    } else if given("silence") {
-        let section = section.declared_as(&alert::SILENCE_GROUP);
-        let alert = alert::read_silence(&section);
-        (section, alert)
-    } else if given("broken") {
-        let section = section.declared_as(&alert::BROKEN_GROUP);
-        let alert = alert::read_broken(&section);
-        (section, alert)
-    } else if given("drift") {
-        let section = section.declared_as(&alert::DRIFT_GROUP);
-        let alert = alert::read_drift(&section);
-        (section, alert)
-    } else if given("gap") {
-        let section = section.declared_as(&alert::GAP_GROUP);
-        let alert = alert::read_gap(&section);
-        (section, alert)
-    } else if given("first_seen") {
-        let section = section.declared_as(&alert::FIRST_SEEN_GROUP);
-        let alert = alert::read_first_seen(&section);
-        (section, alert)
-    } else if given(COUNT.key) {
-        let section = section.declared_as(&COUNT_GROUP);
-        let alert = read_count(&section);
-        (section, alert)
-    } else {
-        let section = section.declared_as(&EACH_GROUP);
-        let alert = read_each(&section);
-        (section, alert)
-    };
+    let asked_for = ALERTS.iter().rev().find(|(key, ..)| section.node_of(key).is_some());
+    let (key, group, read) = asked_for.unwrap_or(&ALERTS[0]);
+    let section = section.declared_as(group);
+    let alert = read(&section);
+    debug_assert!(alert.as_ref().is_none_or(|alert| alert.name() == *key), "{key} asks for another trigger");
     section.finish();
     alert
 }

@@ -124,13 +124,13 @@ impl Form for TableList {
 
 /// A table that is one of several.
 #[derive(Clone, Copy)]
-pub(crate) struct Variants(pub &'static [&'static Group]);
+pub(crate) struct Variants(pub fn() -> Vec<&'static Group>);
 
 impl Form for Variants {
     type Plain = Never;
 
     fn schema(&self) -> Json {
-        schema::any_of(self.0.iter().map(|group| group.schema(true)))
+        schema::any_of((self.0)().into_iter().map(|group| group.schema(true)))
     }
 
     fn words(&self) -> String {
@@ -142,6 +142,6 @@ impl Form for Variants {
     }
 
     fn groups(&self) -> Vec<&'static Group> {
-        self.0.to_vec()
+        (self.0)()
     }
 }

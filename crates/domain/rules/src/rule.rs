@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use event::{AlertId, LinkEvent, Transition, keyed_hash_hex};
 
-use crate::evaluator::{broken, drift};
+use crate::evaluator::{Evaluator, broken, drift};
 use crate::observation::Observation;
 use crate::{Per, Trigger, When, attributes, pane_start};
 
@@ -114,8 +114,8 @@ impl Rule {
     /// Whether it tells events of a key apart, by more than how many they are: broken destinations, drift, delivery
     /// gaps and what is first seen.
     pub fn tells_apart(&self) -> bool {
-        use Trigger::{Broken, Drift, FirstSeen, Gap};
-        matches!(self.trigger, Some(Broken { .. } | Drift { .. } | Gap { .. } | FirstSeen(_)))
+        let evaluator = self.trigger.as_ref().and_then(Evaluator::of);
+        evaluator.is_some_and(|evaluator| !evaluator.only_counts())
     }
 
     /// What one event adds to a rule that counts; none for rules that do not count, and for events without the key.
@@ -131,7 +131,10 @@ impl Rule {
             Trigger::Broken { per, .. } => seen(per.key(event)?, broken::facet(event, *per == Per::Link)?),
             Trigger::Drift { per, .. } => seen(per.key(event)?, drift::facet(event)?),
             Trigger::Gap { per, .. } => Observation::of_counter(per.key(event)?, pane, event)?,
-            _ => seen(trigger.per()?.key(event)?, Cow::Borrowed("")),
+            Trigger::Each => return None,
+            Trigger::Count { per, .. } | Trigger::Spike { per, .. } | Trigger::Silence { per, .. } => {
+                seen(per.key(event)?, Cow::Borrowed(""))
+            }
         })
     }
 

@@ -126,6 +126,33 @@ impl Trigger {
         }
     }
 
+    /// Its kind: the key that asks for it in a configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Each => "each",
+            Self::Count { .. } => "count",
+            Self::Spike { .. } => "spike",
+            Self::Silence { .. } => "silence",
+            Self::Broken { .. } => "broken",
+            Self::Drift { .. } => "drift",
+            Self::Gap { .. } => "gap",
+            Self::FirstSeen(_) => "first_seen",
+        }
+    }
+
+    /// Whether what it tells begins and ends; else it is told once.
+    pub fn ends(&self) -> bool {
+        match self {
+            Self::Each | Self::FirstSeen(_) => false,
+            Self::Count { .. }
+            | Self::Spike { .. }
+            | Self::Silence { .. }
+            | Self::Broken { .. }
+            | Self::Drift { .. }
+            | Self::Gap { .. } => true,
+        }
+    }
+
     /// Whether bots and internal traffic count too: a platform counts them, and they arrive.
     pub fn is_of_all_traffic(&self) -> bool {
         matches!(self, Self::Gap { .. })

@@ -289,17 +289,7 @@ fn needs_before(rule: &Rule) -> i64 {
 }
 
 fn kind(rule: &Rule) -> &'static str {
-    match rule.trigger() {
-        None => "none",
-        Some(Trigger::Each) => "each",
-        Some(Trigger::Count { .. }) => "count",
-        Some(Trigger::Spike { .. }) => "spike",
-        Some(Trigger::Silence { .. }) => "silence",
-        Some(Trigger::Broken { .. }) => "broken",
-        Some(Trigger::Drift { .. }) => "drift",
-        Some(Trigger::Gap { .. }) => "gap",
-        Some(Trigger::FirstSeen(_)) => "first_seen",
-    }
+    rule.trigger().map_or("none", Trigger::name)
 }
 
 fn notes(rules: &[Rule], options: &Options, oldest: Option<i64>, learned_from: i64) -> Vec<String> {

@@ -64,12 +64,18 @@ impl Evaluator {
     /// Whether what comes after its minute has closed counts in the minute that is open. A spike it cannot prove any
     /// more, and where a link led it shows of a time that is over.
     pub(crate) fn takes_late_minutes(&self) -> bool {
-        !matches!(self, Self::Spike { .. } | Self::Drift(_))
+        match self {
+            Self::Spike { .. } | Self::Drift(_) => false,
+            Self::Silence { .. } | Self::Broken { .. } | Self::Gap(_) | Self::FirstSeen(_) => true,
+        }
     }
 
     /// Whether its panes have one part: it tells nothing apart within a key.
     pub(crate) fn only_counts(&self) -> bool {
-        matches!(self, Self::Spike { .. } | Self::Silence { .. })
+        match self {
+            Self::Spike { .. } | Self::Silence { .. } => true,
+            Self::Broken { .. } | Self::Drift(_) | Self::Gap(_) | Self::FirstSeen(_) => false,
+        }
     }
 
     /// What an event counts under where its key has no room for another facet; none: it is left out.

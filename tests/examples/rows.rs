@@ -1,12 +1,16 @@
 //! How long analysts wait: the reports and the views over many rows, beside the same rows in a plain table.
 //!
-//! `cargo build --release -p hookline && cargo run --release -p hookline-tests --example rows -- [ROWS] [DAYS] [FOLDER]`
+//! ```text
+//! cargo build --release -p hookline
+//! cargo run --release -p hookline-tests --example rows -- [ROWS] [DAYS] [FOLDER]
+//! ```
 //!
-//! Made-up events of 100,000 links (100 million over 365 days unless told) go into a ClickHouse of their own as `report`
-//! lays them out; the days but for the last two are closed as `report` closes them; then each question is asked as the
-//! analyst's user: once cold (ClickHouse's caches dropped, and the machine's cache of files where this may), and seven
-//! times warm, of which the median counts. The plain table has the same rows, ordered by time, without projections,
-//! indexes and chosen codecs, and is asked the same. A folder that is named is kept, and one that has rows is only asked.
+//! Made-up events of 100,000 links (100 million over 365 days unless told) go into a ClickHouse of their own as
+//! `report` lays them out; the days but for the last two are closed as `report` closes them; then each question is
+//! asked as the analyst's user: once cold (ClickHouse's caches dropped, and the machine's cache of files where this
+//! may), and seven times warm, of which the median counts. The plain table has the same rows, ordered by time, without
+//! projections, indexes and chosen codecs, and is asked the same. A folder that is named is kept, and one that has rows
+//! is only asked.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
 
@@ -72,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
 /// Rows, their copy and the closed days.
 async fn make(warehouse: &Warehouse, layout: &Layout, client: &Client, rows: u64, days: u64) -> anyhow::Result<()> {
     let database = warehouse.database(Side::Production);
-    // Identifiers of old rows have gone when they come: to clear them again would hold all columns of a merge in memory.
+    // Old rows come without identifiers: to clear them again would hold all columns of a merge in memory.
     client.query_raw(&format!("SYSTEM STOP TTL MERGES {database}.records")).execute().await?;
     let begun = Instant::now();
     let a_day = rows / days;

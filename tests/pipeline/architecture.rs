@@ -211,7 +211,7 @@ const STARTED: [(&str, usize, &str); 27] = [
     ("services/process/src/catalogue/follow.rs", 1, "it has a beat"),
     ("services/process/src/catalogue/keeper.rs", 1, "it has a beat"),
     ("services/process/src/references.rs", 1, "it has a beat"),
-    ("services/report/src/lib.rs", 1, "the keeper has a beat, which outlives its panic"),
+    ("services/report/src/lib.rs", 1, "the keeper has a beat"),
 ];
 
 /// A new thread or task that lives long registers a beat (`runtime::beats`), or its owner looks at its handle.

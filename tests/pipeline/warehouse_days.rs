@@ -20,7 +20,14 @@ async fn a_day_that_is_thinned_stays_as_it_was_closed_and_outlives_its_events() 
     for days in -4..=0 {
         warehouse.close_day(Side::Production, layout, report, day(days)).await.unwrap();
     }
-    let table = format!("{}.records", warehouse.database(Side::Production));
+    // Each question to a report opens the parts of every closed day.
+    let database = warehouse.database(Side::Production);
+    let parts = format!(
+        "SELECT count() FROM system.parts WHERE active AND database = '{database}' AND table = '{}_closed'",
+        report.name
+    );
+    assert_eq!(databases.number(Side::Production, &parts).await, 5, "a day is one part");
+    let table = format!("{database}.records");
     databases.execute(&format!("ALTER TABLE {table} DELETE WHERE link_id = 'l_3' SETTINGS mutations_sync = 2")).await;
     assert_eq!(shown(&databases, &keys, &["clicks"], report.name).await, before);
     let frozen = warehouse.rebuild(Side::Production, layout, report, day(-1)).await.unwrap();

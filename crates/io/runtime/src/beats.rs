@@ -181,7 +181,7 @@ fn watchdog(beats: &Weak<Inner>, gauge: &GaugeVec) {
         named.values_mut().for_each(|count| *count = 0.0);
         for Stuck { kind, name, late, panicked } in &stuck {
             *named.entry(kind).or_default() += 1.0;
-            if said.insert(name.clone(), ()).is_none() {
+            if said.insert((name.clone(), *panicked), ()).is_none() {
                 let seconds = (*late + STUCK_AFTER).as_secs();
                 match panicked {
                     true => tracing::error!(kind, name, "has panicked: /livez answers 503, a restart helps"),
@@ -195,9 +195,10 @@ fn watchdog(beats: &Weak<Inner>, gauge: &GaugeVec) {
                 std::process::exit(EXIT);
             }
         }
-        said.retain(|name, ()| {
-            let still = stuck.iter().any(|stuck| stuck.name == *name);
-            if !still {
+        said.retain(|(name, panicked), ()| {
+            let now = stuck.iter().find(|stuck| stuck.name == *name);
+            let still = now.is_some_and(|stuck| stuck.panicked == *panicked);
+            if now.is_none() {
                 tracing::info!(name, "there is a sign of life again");
             }
             still

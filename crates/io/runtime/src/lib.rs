@@ -52,7 +52,7 @@ impl Telemetry {
     /// When a metric cannot be registered, which is a defect of this build.
     pub fn new(config_hash: &str) -> Result<Self, prometheus::Error> {
         let (metrics, beats) = (Metrics::new(config_hash)?, Beats::default());
-        let help = "Threads and tasks without a sign of life for 30 seconds, by what they do";
+        let help = "Threads and tasks without a sign of life for 30 seconds, or that have panicked, by what they do";
         beats.watch(metrics.gauge("threads_stuck", help, &["kind"])?);
         Ok(Self { metrics, health: Health::default(), board: progress::Board::default(), beats })
     }

@@ -16,8 +16,9 @@ mod swap;
 use clickhouse::Row;
 use serde::Deserialize;
 
+use crate::connect::quote;
 use crate::layout::Layout;
-use crate::reports::{REPORTS, Report};
+use crate::reports::{REPORTS, Report, ReportColumn};
 use crate::tables::closed_table;
 use crate::views::{Columns, View, columns, create};
 use crate::{Side, Warehouse, WarehouseError};
@@ -232,30 +233,28 @@ impl Warehouse {
     ) -> Result<u64, WarehouseError> {
         let database = self.database(side);
         let names = report.names();
-        let fill = format!(
-            "INSERT INTO {staging} ({names}, closed_records, closed_at) \
-             SELECT {names}, 0, toDateTime64(0, 3, 'UTC') FROM ({}) WHERE day = '{day}'",
-            live(database, layout, report),
-        );
-        let closing_row = format!(
-            "INSERT INTO {staging} (day, closed_records, closed_at, closed_definition) \
-             SELECT day, records, now64(3), {} FROM ({}) WHERE day = '{day}'",
-            report.definition,
-            day_counts(database),
-        );
-        // The count first, then the rows: an event that arrives in between makes the day live again, and is never left out.
-        self.home().execute(what, closing_row).await?;
-        self.home().execute(what, fill).await?;
-        // One part in place of two: each question to a report opens a part of each closed day.
-        self.home().execute(what, format!("OPTIMIZE TABLE {staging} FINAL")).await?;
         #[derive(Row, Deserialize)]
         struct Counted {
             records: u64,
         }
-        let rows: Vec<Counted> =
-            self.home().rows(what, format!("SELECT max(closed_records) AS records FROM {staging}")).await?;
+        // The count first, then the rows: an event that arrives in between makes the day live again, and is never left out.
+        let count = format!("SELECT records FROM ({}) WHERE day = '{day}'", day_counts(database));
+        let rows: Vec<Counted> = self.home().rows(what, count).await?;
         let records = rows.first().map_or(0, |row| row.records);
+        // In one statement, so that a day is one part as a rule: each question to a report opens those of all days.
+        let (rows, nothing): (Vec<_>, Vec<_>) = report.columns.iter().map(|column| of_union(column, day)).unzip();
+        let fill = format!(
+            "INSERT INTO {staging} ({names}, closed_records, closed_at, closed_definition) \
+             SELECT {}, toUInt64(0), toDateTime64(0, 3, 'UTC'), toUInt16(0) \
+             FROM (SELECT {names} FROM ({}) WHERE day = '{day}') \
+             UNION ALL SELECT {}, toUInt64({records}), now64(3, 'UTC'), toUInt16({})",
+            rows.join(", "),
+            live(database, layout, report),
+            nothing.join(", "),
+            report.definition,
+        );
         if records > 0 {
+            self.home().execute(what, fill).await?;
             self.swap(table, staging, day, what).await?;
         }
         Ok(records)
@@ -361,6 +360,16 @@ fn live(database: &str, layout: &Layout, report: &Report) -> String {
         .live
         .replace("{records}", &format!("{database}.records"))
         .replace("{smallest_group}", &layout.smallest_group.to_string())
+}
+
+/// A column of the report's rows, and what the closing row has there: of one type, since both are of one union.
+fn of_union(column: &ReportColumn, day: Day) -> (String, String) {
+    let type_name = quote(column.type_name);
+    let nothing = match column.name {
+        "day" => format!("toDate('{day}')"),
+        _ => format!("defaultValueOfTypeName({type_name})"),
+    };
+    (format!("CAST({}, {type_name})", column.name), nothing)
 }
 
 /// The first day that can still be computed, for reports that need columns which are cleared.

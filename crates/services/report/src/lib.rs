@@ -148,8 +148,9 @@ impl Beside {
             )?);
         }
         let beat = telemetry.beats.register("keeper", "report keeper");
-        let component = telemetry.health.component("report keeper").beating(beat);
-        let keeping = keeper::keep(settings.clone(), metrics.clone(), component.clone(), stop.clone());
+        let component = telemetry.health.component("report keeper");
+        // The beat is the task's alone, so that it is dropped by a panic.
+        let keeping = keeper::keep(settings.clone(), metrics.clone(), component.clone().beating(beat), stop.clone());
         self.running = Some(Running { stop, logs, keeper: handle.spawn(keeping), component });
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Double for Smtp {
     }
 
     fn show(&self) -> String {
-        let mut out = "<section class=list><h1>Smtp</h1>".to_owned();
+        let mut out = "<section class=list><h1>Mails</h1>".to_owned();
         for mail in self.mails.iter().rev() {
             let header = |name: &str| escaped(mail.header(name).unwrap_or_default());
             // Writing to a String cannot fail.

@@ -217,6 +217,7 @@ pub(crate) fn start(
         links: Links::default(),
         reader: None,
         ends: Ends::default(),
+        read_whole: false,
         published: Instant::now(),
         unpublished: false,
         size: size.with_label_values::<&str>(&[]),
@@ -237,6 +238,8 @@ struct Following {
     reader: Option<LaneReader>,
     /// What brokers have told of its end.
     ends: Ends,
+    /// An answer told an end before what was read: the topic may have been made anew, and have grown past that since.
+    read_whole: bool,
     published: Instant,
     unpublished: bool,
     size: Gauge,
@@ -327,11 +330,15 @@ impl Following {
             Err(error) => return Err(error.into()),
         };
         match self.ends.judge(end, next, now) {
+            EndIs::Known if self.read_whole => self.read_anew(end, scan),
             EndIs::Known => {
                 self.links.read_to(u64::try_from(end).unwrap_or(0));
                 Ok(end)
             }
-            EndIs::Doubted => Err(LinksError::Behind { end, read: next }),
+            EndIs::Doubted => {
+                self.read_whole = true;
+                Err(LinksError::Behind { end, read: next })
+            }
             EndIs::OfAnother => {
                 tracing::warn!(
                     service = SERVICE,
@@ -358,7 +365,7 @@ impl Following {
             return Err(LinksError::Behind { end, read: known });
         }
         links.read_to(u64::try_from(end).unwrap_or(0));
-        self.links = links;
+        (self.links, self.read_whole, self.ends) = (links, false, Ends::default());
         // What was waited for is in the topic that is gone.
         self.followed.wanted.store(0, Ordering::Relaxed);
         Ok(end)
@@ -393,6 +400,7 @@ mod tests {
             links: Links::default(),
             reader: None,
             ends: Ends::default(),
+            read_whole: false,
             published: Instant::now(),
             unpublished: false,
             size: Gauge::new("size", "links").unwrap(),
@@ -430,7 +438,13 @@ mod tests {
         assert!(said.contains("ends at offset 3") && said.contains("below 10"), "{said}");
         following.publish();
         assert_eq!(served(&following), (10, 10));
-        assert_eq!(following.read_on(at(2), topic(12)).unwrap(), 12, "the leader answers, and it is read on");
+        let asked = Cell::new(Some(0));
+        let regrown = |from: Option<i64>, links: &mut Links| {
+            asked.set(from);
+            topic(12)(from, links)
+        };
+        assert_eq!(following.read_on(at(2), regrown).unwrap(), 12, "the leader answers");
+        assert_eq!(asked.get(), None, "it may have been made anew and have grown since, so all of it is read");
         following.publish();
         assert_eq!(served(&following), (12, 12));
 

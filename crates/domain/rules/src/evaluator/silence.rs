@@ -108,10 +108,11 @@ impl SilenceKey {
         self.walk(rule, minute, tell);
         let last = i64::from(self.last) - 1;
         self.last = u32::try_from(minute + 1).unwrap_or(u32::MAX);
+        // Also of a rule that learns: the time may have been fixed when it fired.
+        if std::mem::take(&mut self.quiet) {
+            tell(SilenceChange::Resolved { at: minute + 1, observed: u64::from(count), forgotten: false });
+        }
         if rule.quiet_after_minutes.is_some() {
-            if std::mem::take(&mut self.quiet) {
-                tell(SilenceChange::Resolved { at: minute + 1, observed: u64::from(count), forgotten: false });
-            }
             return;
         }
         match &mut self.speaking {
@@ -141,6 +142,12 @@ impl SilenceKey {
 
     /// Walks the key up to the end `to` of a minute: nothing came after its last event.
     pub fn walk(&mut self, rule: &SilenceRule, to: i64, tell: &mut impl FnMut(SilenceChange)) {
+        if rule.quiet_after_minutes.is_some()
+            && let Some(known) = self.speaking.take()
+        {
+            // The rule has learned before, and has a fixed time now: a profile says nothing any more.
+            (self.quiet, self.in_hour) = (self.quiet || known.firing, 0);
+        }
         while let Some(at) = self.wakes(rule).filter(|at| *at <= to) {
             let since = i64::from(self.last);
             let Some(known) = &mut self.speaking else {
@@ -360,5 +367,38 @@ impl Speaking {
     pub(super) fn look(&mut self) {
         self.usual = self.profile.usual(self.hour);
         self.low = self.usual.least * self.level() * self.tide;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEARNED: SilenceRule = SilenceRule { quiet_after_minutes: None, least_minutes: 10 };
+    const FIXED: SilenceRule = SilenceRule { quiet_after_minutes: Some(30), least_minutes: 10 };
+    const MINUTE: i64 = 29_459_520;
+
+    fn spoken() -> SilenceKey {
+        let mut key = SilenceKey::default();
+        (0..600).for_each(|minute| key.take(&LEARNED, MINUTE + minute, 5, &mut drop));
+        assert!(key.speaks());
+        key
+    }
+
+    #[test]
+    fn a_key_that_has_learned_is_quiet_after_the_time_that_its_rule_has_fixed_since() {
+        let (mut key, mut told) = (spoken(), Vec::new());
+        key.walk(&FIXED, MINUTE + 2_000, &mut |change| told.push(change));
+        assert!(matches!(told[..], [SilenceChange::Fired { at, .. }] if at == MINUTE + 630), "{told:?}");
+        assert_eq!(key.wakes(&FIXED), None);
+    }
+
+    #[test]
+    fn what_fired_after_a_fixed_time_is_over_with_the_next_event_though_its_rule_learns_now() {
+        let (mut key, mut told) = (spoken(), Vec::new());
+        key.walk(&FIXED, MINUTE + 2_000, &mut drop);
+        key.take(&LEARNED, MINUTE + 2_000, 5, &mut |change| told.push(change));
+        assert!(matches!(told[..], [SilenceChange::Resolved { observed: 5, .. }]), "{told:?}");
+        assert!(!key.is_firing());
     }
 }

@@ -97,7 +97,7 @@ fn example_alerts(rule: &Rule, zone: &TimeZone, now: Millis) -> (Vec<Alert<'stat
             observed: threshold.max(1),
             threshold,
             sample: event.event_key.clone(),
-            attributes: rules::attributes(&event),
+            attributes: event::attributes(&event),
             ..Alert::default()
         });
     }

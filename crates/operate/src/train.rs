@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use event::{Alert, Transition, lane};
-use rules::{Change, LearnedRecord, Rule, Trigger};
+use rules::{Change, FullRule, LearnedRecord, Rule, Trigger};
 use serde::Serialize;
 use warehouse::{Side, Warehouse};
 
@@ -70,6 +70,8 @@ pub struct RuleTraining {
     /// Keys for which the rule fires, at the end of the history or in the state of `detect`: they are left out. A start
     /// was not told, or its end would not be.
     pub firing: u64,
+    /// Events of keys beyond what a rule may know: of them nothing was learned.
+    pub passed_over: u64,
     /// Since when the key has learned that has learned for longest, in milliseconds since 1970; 0: there is none.
     pub since: i64,
 }
@@ -132,10 +134,11 @@ pub async fn train(installation: &Installation, options: &Options) -> Result<Tra
         at = until;
         (known, until) = self::known(&settings).await?;
     }
+    let full = engine.full().clone();
     let keys = by_key(engine.into_detector().snapshot());
     let partitions = settings.plan.signal_partitions;
     let mut reports: BTreeMap<String, RuleTraining> =
-        rules.iter().map(|rule| (rule.name().to_owned(), fresh(rule))).collect();
+        rules.iter().map(|rule| (rule.name().to_owned(), fresh(rule, &full))).collect();
     let mut records: BTreeMap<u16, Vec<Change>> = BTreeMap::new();
     let before = since_hours(&known);
     let fires: HashSet<Key> = known.iter().flat_map(detect::Known::firing).collect();
@@ -220,8 +223,9 @@ fn learns(rule: &Rule) -> bool {
     }
 }
 
-fn fresh(rule: &Rule) -> RuleTraining {
-    RuleTraining { rule: rule.name().to_owned(), taught: 0, replaced: 0, kept: 0, firing: 0, since: 0 }
+fn fresh(rule: &Rule, full: &BTreeMap<String, FullRule>) -> RuleTraining {
+    let passed_over = full.get(rule.name()).map_or(0, |full| full.keys);
+    RuleTraining { rule: rule.name().to_owned(), taught: 0, replaced: 0, kept: 0, firing: 0, passed_over, since: 0 }
 }
 
 /// What each partition has in its state, and up to which minute all of them have evaluated.

@@ -156,7 +156,7 @@ fn read_one(name: String, section: Section<'_>, names: &Declared, rules: &[Rule]
     let same = section.texts(&SAME);
     for (attribute, at) in same.iter().flatten() {
         if attribute != KEY && !ATTRIBUTES.contains(&attribute.as_str()) {
-            let hint = did_you_mean(attribute, ATTRIBUTES.into_iter().chain([KEY]));
+            let hint = did_you_mean(attribute, ATTRIBUTES.iter().copied().chain([KEY]));
             section.error(at, format!("no alert says {attribute:?}"), hint);
         }
     }

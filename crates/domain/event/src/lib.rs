@@ -6,6 +6,7 @@
 //! come from that one list. Bytes on Kafka carry the Confluent wire format ([`wire`]).
 
 mod alert;
+mod attributes;
 pub mod avro;
 pub mod country;
 mod cut;
@@ -25,6 +26,7 @@ pub mod trace;
 pub mod wire;
 
 pub use alert::{Alert, Transition};
+pub use attributes::{ATTRIBUTES, attributes};
 pub use avro::{Column, DecodeError, Kind, Map, Millis, Value};
 pub use cut::Cut;
 pub use dead_letter::DeadLetter;

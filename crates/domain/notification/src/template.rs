@@ -42,32 +42,11 @@ pub const VARIABLES: [&str; 18] = [
     "test",
 ];
 
-/// What `event` has, each of it where the event says so.
-pub const ATTRIBUTES: [&str; 23] = [
-    "event",
-    "subtype",
-    "link_id",
-    "link_kind",
-    "domain",
-    "slug",
-    "destination_host",
-    "campaign",
-    "channel",
-    "programme",
-    "qr_id",
-    "placement",
-    "partner",
-    "launch",
-    "country",
-    "error_kind",
-    "source",
-    "owner",
-    "why",
-    "usual_low",
-    "usual_high",
-    "missed",
-    "contact",
-];
+/// What `event` has besides [`event::ATTRIBUTES`], where the rule says so.
+const OF_RULES: [&str; 5] = ["why", "usual_low", "usual_high", "missed", "contact"];
+
+/// What `event` has, each of it where the event or its rule says so.
+pub static ATTRIBUTES: LazyLock<Vec<&str>> = LazyLock::new(|| [&event::ATTRIBUTES[..], &OF_RULES].concat());
 
 /// What a message says instead of our own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::codec::{Reader, Writer};
 use crate::counted_minute::Counted;
 use crate::evaluator::threshold::{KeyState, KeyTransition, Threshold, window};
 use crate::key_table::{KeyLimit, KeyTable, Likely};
-use crate::learned::{Added, NoRoom};
+use crate::learned::{Added, FullRule};
 use crate::open_counts::OpenCounts;
 use crate::state::{Change, StateKey, StatePart};
 
@@ -74,9 +74,12 @@ impl CountedRule {
     }
 
     /// What was passed over since the last call, for want of room.
-    pub(crate) fn take_passed_over(&mut self) -> NoRoom {
-        let keys = self.keys.iter_mut().map(|keys| keys.table.take_passed_over()).sum();
-        NoRoom { keys, values: 0 }
+    pub(crate) fn take_passed_over(&mut self) -> FullRule {
+        let mut all = FullRule::default();
+        for keys in &mut self.keys {
+            all.add(FullRule { keys: keys.table.take_passed_over(), values: 0 });
+        }
+        all
     }
 
     /// What has passed, in milliseconds, after a restart.

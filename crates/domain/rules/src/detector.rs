@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::Glob;
 use crate::counted::CountedRule;
 use crate::key_table::{KeyLimit, Likely};
-use crate::learned::{Added, LearnedRule, NoRoom};
+use crate::learned::{Added, FullRule, LearnedRule};
 use crate::names::same;
 use crate::state::{Change, StateKey, UnreadableState};
 use crate::watermark::WatermarkTracker;
@@ -34,16 +34,6 @@ pub struct BatchResult {
     pub full: BTreeMap<String, FullRule>,
 }
 
-/// What a rule that knows as much as it may passed over.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FullRule {
-    /// Signals of keys that were not known, beyond [`KeyLimit`]: they count for nothing. A link whose counter a rule on
-    /// delivery gaps compares is a key; its events have arrived all the same.
-    pub keys: u64,
-    /// Events with values that may be new, beyond 10,000 values of a rule on what is first seen: they are not told.
-    pub values: u64,
-}
-
 impl BatchResult {
     fn note(&mut self, added: Added) {
         match added {
@@ -55,17 +45,9 @@ impl BatchResult {
         }
     }
 
-    fn passed_over(&mut self, rule: &str, more: NoRoom) {
-        if more == NoRoom::default() {
-            return;
-        }
-        // Mostly it is there.
-        if !self.full.contains_key(rule) {
-            self.full.insert(rule.to_owned(), FullRule::default());
-        }
-        if let Some(full) = self.full.get_mut(rule) {
-            full.keys = full.keys.saturating_add(more.keys);
-            full.values = full.values.saturating_add(more.values);
+    fn passed_over(&mut self, rule: &str, more: FullRule) {
+        if more != FullRule::default() {
+            self.full.entry(rule.to_owned()).or_default().add(more);
         }
     }
 }

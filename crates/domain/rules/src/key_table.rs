@@ -21,8 +21,8 @@ pub(crate) const GONE: u32 = u32::MAX;
 /// detector that was restored passes the same ones over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyLimit {
-    /// So many keys. 4 million: a million links over one partition, with their counters and their growth of years.
-    /// Keys that do not speak take 0.4 GB then.
+    /// So many keys. 4 million: a million links over one partition, with their counters and their growth of years. They
+    /// take 0.4 GB where keys are known and do not speak, and up to 7 GB where all of them do.
     pub keys: usize,
     /// And so many bytes of names, at most 1 GiB. 512 MiB: 128 bytes a key.
     pub name_bytes: usize,
@@ -173,6 +173,19 @@ impl<S: Default> KeyTable<S> {
         self.add(tag, key)
     }
 
+    /// The id of a key that a rule keeps besides those of signals, which is made if it is not known; none if it has no
+    /// room.
+    pub(crate) fn beside(&mut self, key: &str) -> Option<u32> {
+        if let Some(id) = self.find(key) {
+            return Some(id);
+        }
+        if !self.has_room_beside(1, key.len()) {
+            self.passed_over = self.passed_over.saturating_add(1);
+            return None;
+        }
+        self.add(self.tag(key.as_bytes()), key).map(|found| found.id)
+    }
+
     /// Notes where a key is counted now.
     pub(crate) fn set_counted(&mut self, found: Found, counted: u32) {
         if found.counted != counted {
@@ -229,12 +242,14 @@ impl<S: Default> KeyTable<S> {
         name.map(|name| self.names.get(name)).unwrap_or_default()
     }
 
-    /// Whether there is room for so many more keys, whose names have so many bytes together.
-    pub(crate) fn has_room(&self, keys: usize, bytes: usize) -> bool {
+    /// Whether there is room for so many more keys besides those of signals, whose names have so many bytes together.
+    /// They are never forgotten, so a sixteenth of all room is left to keys of signals, which come and go.
+    pub(crate) fn has_room_beside(&self, keys: usize, bytes: usize) -> bool {
+        let limit = self.limit;
         // A name takes its length and what fills it up to a multiple of 4 bytes besides; a counter's has a separator.
         let bytes = bytes.saturating_add(keys.saturating_mul(16));
-        self.len().saturating_add(keys) <= self.limit.keys
-            && self.names.in_use().saturating_add(bytes) <= self.limit.name_bytes
+        self.len().saturating_add(keys) <= limit.keys - limit.keys / 16
+            && self.names.in_use().saturating_add(bytes) <= limit.name_bytes - limit.name_bytes / 16
     }
 
     /// Marks a key as one that some snapshot has.
@@ -336,6 +351,8 @@ impl<S: Default> KeyTable<S> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking, in its setup too")]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use proptest::prelude::*;
 
     use super::*;
@@ -445,7 +462,7 @@ mod tests {
             steps in prop::collection::vec((0..4_000u32, any::<bool>()), 0..50),
         ) {
             let mut keys: KeyTable<u32> = KeyTable::default();
-            let mut known = std::collections::BTreeMap::new();
+            let mut known = BTreeMap::new();
             for n in 0..3_000 {
                 let id = add(&mut keys, &n.to_string(), n);
                 keys.timers.wake(id, (n % 3 > 0).then_some(n + 1));
@@ -461,11 +478,14 @@ mod tests {
             prop_assert!(ids.is_some());
             let ids = ids.unwrap_or_default();
             known.values_mut().for_each(|id| *id = ids[*id as usize]);
+            // All of them have a timer. One that goes and comes back has none, and has not changed.
+            let mut originals: BTreeSet<u32> = known.keys().copied().collect();
             for (n, adds) in steps {
                 match known.get(&n) {
                     Some(id) if !adds => {
                         keys.remove(*id);
                         known.remove(&n);
+                        originals.remove(&n);
                     }
                     None if adds => drop(known.insert(n, add(&mut keys, &n.to_string(), n))),
                     _ => {}
@@ -476,12 +496,17 @@ mod tests {
                 prop_assert_eq!(keys.find(&n.to_string()), Some(*id));
                 prop_assert_eq!(keys.get_mut(*id).copied(), Some(*n));
             }
-            let mut changed = std::collections::BTreeSet::new();
-            keys.take_changed(|id, name, _| changed.extend([(id, name.to_owned())]));
-            prop_assert!(changed.iter().all(|(id, name)| known.get(&name.parse().unwrap_or(9_999)) == Some(id)));
-            while let Some(id) = keys.timers.due(10_000) {
-                prop_assert!(keys.get_mut(id).is_some_and(|n| *n % 3 > 0));
+            let of = |wanted: &dyn Fn(u32) -> bool| -> BTreeSet<u32> {
+                originals.iter().filter(|n| wanted(**n)).map(|n| known[n]).collect()
+            };
+            let mut changed = BTreeSet::new();
+            keys.take_changed(|id, _, _| changed.extend([id]));
+            prop_assert_eq!(changed, of(&|n| n % 5 == 0));
+            for n in &originals {
+                prop_assert_eq!(keys.timers.due(*n), None);
+                prop_assert_eq!(keys.timers.due(*n + 1), Some(known[n]));
             }
+            prop_assert_eq!(keys.timers.due(10_000), None);
         }
     }
 }

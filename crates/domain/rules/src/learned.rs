@@ -41,13 +41,22 @@ pub(crate) enum Added {
     NoRoom,
 }
 
-/// What a rule has passed over, for want of room.
+/// What a rule that knows as much as it may has passed over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct NoRoom {
-    /// Signals of keys, or of links whose counters are compared.
-    pub(crate) keys: u64,
-    /// Events with values that may be new.
-    pub(crate) values: u64,
+pub struct FullRule {
+    /// Signals of keys that were not known, beyond [`KeyLimit`]: they count for nothing. Of a rule on delivery gaps also
+    /// links without room for their counter, one for each minute in which they came: nothing is compared with those.
+    pub keys: u64,
+    /// Events with values that may be new, beyond 10,000 values of a rule on what is first seen: they are not told.
+    pub values: u64,
+}
+
+impl FullRule {
+    /// Adds what was passed over besides.
+    pub fn add(&mut self, more: Self) {
+        self.keys = self.keys.saturating_add(more.keys);
+        self.values = self.values.saturating_add(more.values);
+    }
 }
 
 /// The keys of production data, or of test data.
@@ -124,11 +133,11 @@ impl LearnedRule {
     }
 
     /// What was passed over since the last call, for want of room.
-    pub(crate) fn take_passed_over(&mut self) -> NoRoom {
-        let mut all = NoRoom::default();
+    pub(crate) fn take_passed_over(&mut self) -> FullRule {
+        let mut all = FullRule::default();
         for keys in &mut self.keys {
-            all.keys = all.keys.saturating_add(keys.table.take_passed_over());
-            all.values = all.values.saturating_add(std::mem::take(&mut keys.values_passed_over));
+            let values = std::mem::take(&mut keys.values_passed_over);
+            all.add(FullRule { keys: keys.table.take_passed_over(), values });
         }
         all
     }
@@ -223,7 +232,7 @@ impl Keys {
                 bytes = bytes.saturating_add(key + part.facet.len());
             }
         }
-        self.table.has_room(counters, bytes)
+        self.table.has_room_beside(counters, bytes)
     }
 
     /// What the minutes of a key that have not closed take in its record, in bytes.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use event::{LinkEvent, Millis, Signal};
 
-use crate::{Rule, attributes, is_late};
+use crate::{Rule, is_late};
 
 /// What is told apart within a key, among the attributes of a signal.
 pub(crate) const FACET: &str = "facet";
@@ -35,7 +35,7 @@ impl SignalSum {
     /// `count` events that all look like this one.
     #[must_use]
     pub fn new(rule: &Rule, seen: &Observation<'_>, count: u64, event: &LinkEvent<'_>) -> Self {
-        let mut attributes = attributes(event);
+        let mut attributes = event::attributes(event);
         attributes.add(FACET, seen.facet.clone().into_owned());
         let signal = Signal {
             rule: rule.name().to_owned().into(),

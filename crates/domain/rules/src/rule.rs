@@ -6,7 +6,7 @@ use event::{AlertId, LinkEvent, Transition, keyed_hash_hex};
 
 use crate::evaluator::{Evaluator, broken, drift};
 use crate::observation::Observation;
-use crate::{Per, Trigger, When, attributes, pane_start};
+use crate::{Per, Trigger, When, pane_start};
 
 /// An event that was received so long after it happened came late.
 pub const LATE_MS: i64 = 15 * 60_000;
@@ -102,7 +102,7 @@ impl Rule {
             received_at: received,
             sample: event.event_key.clone().into_owned().into(),
             test: event.test,
-            attributes: attributes(event),
+            attributes: event::attributes(event),
         })
     }
 

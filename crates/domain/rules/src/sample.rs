@@ -7,7 +7,7 @@ use crate::codec::{Reader, Writer, length, put_length};
 use crate::observation::{COUNTERS, FACET};
 
 /// Names that are kept as their number, from 1 on. Numbers are in memory alone.
-const NAMES: [&str; crate::ATTRIBUTES.len()] = crate::ATTRIBUTES;
+const NAMES: [&str; event::ATTRIBUTES.len()] = event::ATTRIBUTES;
 
 /// One event of a pane. Of several lanes, the smallest one's first: so it does not depend on how lanes interleave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

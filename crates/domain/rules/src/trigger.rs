@@ -1,7 +1,5 @@
 //! What makes a rule speak, and what it tells.
 
-use event::{LinkEvent, Map};
-
 use crate::learned::PANE_MS;
 use crate::{
     BrokenRule, DriftRule, FirstSeenRule, GapRule, Glob, Per, Sensitivity, SilenceRule, SpikeRule, WindowError, pane_ms,
@@ -221,53 +219,4 @@ impl Trigger {
             }
         }
     }
-}
-
-/// The names of [`attributes`], in its order.
-pub const ATTRIBUTES: [&str; 18] = [
-    "event",
-    "subtype",
-    "link_id",
-    "link_kind",
-    "domain",
-    "slug",
-    "destination_host",
-    "campaign",
-    "channel",
-    "programme",
-    "qr_id",
-    "placement",
-    "partner",
-    "launch",
-    "country",
-    "error_kind",
-    "source",
-    "owner",
-];
-
-/// What a message about an event needs: names that people know, no personal data. The same list on signals and alerts.
-pub fn attributes(event: &LinkEvent<'_>) -> Map<'static> {
-    let values: [&str; ATTRIBUTES.len()] = [
-        event.r#type.as_str(),
-        &event.subtype,
-        &event.link_id,
-        &event.link_kind,
-        &event.domain,
-        &event.slug,
-        &event.destination_host,
-        &event.campaign,
-        &event.channel,
-        &event.programme,
-        &event.qr_id,
-        &event.placement,
-        &event.partner,
-        &event.launch,
-        &event.country,
-        &event.error_kind,
-        &event.source,
-        &event.owner,
-    ];
-    let mut map = Map::default();
-    ATTRIBUTES.into_iter().zip(values).for_each(|(name, value)| map.add(name, value.to_owned()));
-    map
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says what broke")]
 
 use event::{Counted, EventType, LinkEvent, Millis, Outcome, Transition};
-use hookline_rules::{Condition, EventPattern, Field, Per, Rule, RuleIndex, SignalSum, Trigger, When, attributes};
+use hookline_rules::{Condition, EventPattern, Field, Per, Rule, RuleIndex, SignalSum, Trigger, When};
 use proptest::prelude::*;
 
 fn click() -> LinkEvent<'static> {
@@ -193,11 +193,11 @@ fn an_each_alert_has_one_id_per_event_and_rule_version() {
 #[test]
 fn attributes_hold_no_personal_data() {
     let event = LinkEvent { visitor: 42, region: "DE-BE".into(), destination_path: "/p?mail=a@b".into(), ..click() };
-    let text = format!("{:?}", attributes(&event));
+    let text = format!("{:?}", event::attributes(&event));
     for absent in ["42", "DE-BE", "mail"] {
         assert!(!text.contains(absent), "{text}");
     }
-    assert_eq!(attributes(&event).get("slug"), "spring");
+    assert_eq!(event::attributes(&event).get("slug"), "spring");
 }
 
 fn condition() -> impl Strategy<Value = Condition> {

@@ -180,8 +180,11 @@ fn what_earlier_versions_have_stored_is_read_and_what_is_written_is_the_same() {
     }
     let stored = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stored/version-1.txt")).unwrap();
     let stored: Vec<&str> = stored.lines().collect();
-    assert_eq!(written.len(), stored.len());
-    for (written, stored) in written.iter().zip(&stored) {
+    // Counters of links that never told a number were kept, too.
+    let says_something = |line: &&&str| !(line.starts_with(&hex(b"gap\0")) && line.ends_with(&"0".repeat(40)));
+    assert_eq!(written.len(), stored.iter().filter(says_something).count());
+    assert_eq!(stored.len() - written.len(), 2);
+    for (written, stored) in written.iter().zip(stored.iter().filter(says_something)) {
         assert_eq!(written, stored, "a record is written as before");
     }
     let mut restored = restore(&rules, &stored);

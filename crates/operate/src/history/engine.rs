@@ -18,7 +18,8 @@ use super::rows::Row;
 const REMEMBERED: usize = 500_000;
 const REMEMBERED_BYTES: usize = 1 << 30;
 
-/// What a rule may know here: as much as in eight partitions of `signals`, which is all of them.
+/// What a rule may know here, of all partitions of `signals` together: as many keys as in eight of them, and as many bytes
+/// of names as a table holds, which is as much as in two.
 fn key_limit() -> KeyLimit {
     KeyLimit { keys: KeyLimit::default().keys * 8, name_bytes: 1 << 30 }
 }
@@ -183,9 +184,7 @@ impl Engine {
 
     fn note(&mut self, full: BTreeMap<String, FullRule>) {
         for (rule, more) in full {
-            let full = self.full.entry(rule).or_default();
-            full.keys = full.keys.saturating_add(more.keys);
-            full.values = full.values.saturating_add(more.values);
+            self.full.entry(rule).or_default().add(more);
         }
     }
 

@@ -223,7 +223,7 @@ impl<'w> Reading<'w> {
             let place = Place::parse(&alert.sample).map(|place| (u64::from(place.lane), place.offset));
             let Some(event) = place.and_then(|place| known.get(&place)) else { continue };
             alert.sample = event.event_key.clone();
-            let mut attributes = rules::attributes(event);
+            let mut attributes = event::attributes(event);
             for (name, value) in std::mem::take(&mut alert.attributes.0) {
                 if attributes.get(&name).is_empty() {
                     attributes.add(name, value);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use event::Alert;
 use prometheus::{GaugeVec, IntCounterVec};
-use rules::FullRule;
+use rules::{FullRule, Rule, Trigger};
 use runtime::{LaneMetrics, LogLimits, Telemetry};
 
 use crate::SERVICE;
@@ -39,7 +39,7 @@ impl DetectMetrics {
             )?,
             full: metrics.counter(
                 "rule_passed_over_total",
-                "Signals that a rule passed over, because it knows as much as it may: of new keys, or of values that may be new",
+                "What a rule passed over, because it knows as much as it may: signals of new keys, or events with values that may be new",
                 &["rule", "reason"],
             )?,
             full_lines: Arc::new(LogLimits::every(FULL_EVERY)),
@@ -64,21 +64,33 @@ impl DetectMetrics {
         }
     }
 
+    /// Begins the series of these rules at 0: how much one grew by cannot be seen of one that begins with a burst.
+    pub(crate) fn know(&self, rules: &[Rule]) {
+        for rule in rules {
+            let reasons: &[&str] = match rule.trigger() {
+                None | Some(Trigger::Each) => &[],
+                Some(Trigger::FirstSeen(_)) => &["keys", "values"],
+                Some(_) => &["keys"],
+            };
+            reasons.iter().for_each(|reason| self.full.with_label_values(&[rule.name(), *reason]).inc_by(0));
+        }
+    }
+
     /// Counts and tells what rules passed over that know as much as they may.
     pub(crate) fn full_rules(&self, partition: u16, full: &BTreeMap<String, FullRule>) {
         for (rule, FullRule { keys, values }) in full {
             for (reason, signals) in [("keys", *keys), ("values", *values)].into_iter().filter(|one| one.1 > 0) {
                 self.full.with_label_values(&[rule.as_str(), reason]).inc_by(signals);
             }
-            if self.full_lines.due(rule).is_some() {
+            if self.full_lines.due(&format!("{rule}/{partition}")).is_some() {
                 tracing::warn!(
                     service = SERVICE,
                     partition,
                     rule,
-                    keys,
-                    values,
-                    "the rule knows as much as it may: it passes signals of further keys, or values that may be new, over. What it knows \
-                     is evaluated as before; give it a narrower `when` or a coarser `per` (docs/runbooks/rule-full.md)"
+                    keys_of_this_batch = keys,
+                    values_of_this_batch = values,
+                    "the rule knows as much as it may: it passes over what comes of new keys, or values that may be new. What it knows is \
+                     evaluated as before; what to do stands in docs/runbooks/rule-full.md"
                 );
             }
         }
@@ -106,6 +118,8 @@ impl DetectMetrics {
 
 #[cfg(test)]
 mod tests {
+    use rules::{Per, When};
+
     use super::*;
 
     #[test]
@@ -113,6 +127,12 @@ mod tests {
         let telemetry = Telemetry::new("").expect("metrics");
         let metrics = DetectMetrics::new(&telemetry).expect("metrics");
         let full = |name: &str, keys, values| (name.to_owned(), FullRule { keys, values });
+        let rule = |name: &str, trigger| Rule::new(name, "growth", When::new(vec![], vec![]), Some(trigger));
+        metrics.know(&[
+            rule("links", Trigger::count(2, Per::Link, 300_000, 600_000).expect("a trigger")),
+            rule("quiet", Trigger::count(2, Per::Link, 300_000, 600_000).expect("a trigger")),
+            rule("each", Trigger::Each),
+        ]);
         metrics.full_rules(0, &[full("links", 7, 0), full("news", 0, 3)].into());
         metrics.full_rules(1, &[full("links", 2, 0)].into());
         let text = telemetry.metrics.render().expect("metrics");
@@ -122,6 +142,7 @@ mod tests {
             lines,
             [
                 r#"hookline_rule_passed_over_total{reason="keys",rule="links"} 9"#,
+                r#"hookline_rule_passed_over_total{reason="keys",rule="quiet"} 0"#,
                 r#"hookline_rule_passed_over_total{reason="values",rule="news"} 3"#
             ]
         );

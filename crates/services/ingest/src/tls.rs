@@ -21,6 +21,8 @@ use crate::SERVICE;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a look may take until it is said that they do not answer, again and again.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why TLS does not start, or why replaced files are not used. Shows no part of the key.
 #[derive(Debug, thiserror::Error)]
@@ -102,12 +104,35 @@ impl Certificates {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = shutdown.given() => return,
             }
-            let found = self.stamp();
-            if found != read {
-                read = found;
-                self.reload();
-            }
+            // On a thread of its own: a folder that does not answer must not take a thread from requests.
+            let this = Arc::clone(&self);
+            let mut looking = tokio::task::spawn_blocking(move || this.look(read));
+            read = loop {
+                tokio::select! {
+                    looked = &mut looking => match looked {
+                        Ok(found) => break found,
+                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                        // The process ends.
+                        Err(_cancelled) => return,
+                    },
+                    () = tokio::time::sleep(ANSWERS_WITHIN) => tracing::error!(
+                        service = SERVICE,
+                        cert = %self.files.cert.display(),
+                        "the folder of the certificate does not answer; the certificate that is in use stays, replaced or not"
+                    ),
+                    () = shutdown.given() => return,
+                }
+            };
         }
+    }
+
+    /// Takes up files that were replaced since `read`. As what they are known now.
+    fn look(&self, read: Stamp) -> Stamp {
+        let found = self.stamp();
+        if found != read {
+            self.reload();
+        }
+        found
     }
 
     fn reload(&self) {

@@ -15,7 +15,7 @@ impl Text for TrainReport {
             self.seconds
         );
         line!(page, "{:<26} {:>9} {:>9} {:>9} {:>9}  {}", "rule", "taught", "replaced", "kept", "firing", "since");
-        for RuleTraining { rule, taught, replaced, kept, firing, since } in &self.rules {
+        for RuleTraining { rule, taught, replaced, kept, firing, since, .. } in &self.rules {
             line!(page, "{rule:<26} {taught:>9} {replaced:>9} {kept:>9} {firing:>9}  {}", time::shown(*since));
         }
         if !self.ok {
@@ -25,6 +25,14 @@ impl Text for TrainReport {
             line!(
                 page,
                 "Firing are keys whose rule fires, at the end of the history or in detect: they learn as they come."
+            );
+        }
+        for rule in self.rules.iter().filter(|rule| rule.passed_over > 0) {
+            line!(
+                page,
+                "{} knows as much as a rule may: of {} events of further keys nothing was learned.",
+                rule.rule,
+                rule.passed_over
             );
         }
         if !self.applied {
@@ -45,6 +53,7 @@ mod tests {
             replaced: 3,
             kept: 7,
             firing: 1,
+            passed_over: 12,
             since: 1_764_072_000_000,
         };
         let report = TrainReport {

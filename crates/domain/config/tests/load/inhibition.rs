@@ -154,8 +154,3 @@ fn what_makes_no_sense_is_refused() {
     one("[inhibit.a]\nwhile = [\"link-quiet\"]\nhold = [\"each\"]\nsame = [\"sorce\"]\n", "did you mean \"source\"?");
     assert_eq!(refused("[inhibit.a]\n").len(), 2, "both rules are missing");
 }
-
-#[test]
-fn what_a_template_or_inhibition_may_name_begins_with_what_each_alert_has() {
-    assert_eq!(notification::ATTRIBUTES[..rules::ATTRIBUTES.len()], rules::ATTRIBUTES);
-}

@@ -246,16 +246,15 @@ impl LearnedRule {
         states.put(kept, state);
         let mut sum = (0_u64, 0_u64);
         for part in pane.parts() {
-            let name = gap::counter_key(&key, &part.facet);
-            // Without a facet its key had no room to tell it apart.
-            let is_told_apart = !part.facet.is_empty();
-            let likely = table.likely(&name);
-            let found = if is_told_apart { table.found(likely, &name) } else { None };
-            let Some(counter) = found.map(|found| found.id) else {
-                // It has arrived, whatever its counter says.
+            if part.facet.is_empty() {
+                // Its key had no room to tell it apart: it has arrived.
                 sum.1 = sum.1.saturating_add(u64::from(part.count));
                 continue;
-            };
+            }
+            let name = gap::counter_key(&key, &part.facet);
+            // What has never said a number has nothing to be held against.
+            let counter = if part.counters.is_some() { table.beside(&name) } else { table.find(&name) };
+            let Some(counter) = counter else { continue };
             let Some(kept) = table.get_mut(counter) else { continue };
             let Some(mut state) = states.take(&self.evaluator, &name, *kept) else { continue };
             if let KeyState::Counter(state) = &mut state {

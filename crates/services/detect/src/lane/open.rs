@@ -44,6 +44,7 @@ impl<'s> OpenLane<'s> {
     pub(super) fn open(settings: &'s Settings, partition: u16, metrics: &'s DetectMetrics) -> Result<Self, End> {
         let cluster = &settings.cluster;
         let expectations = settings.expectations.clone();
+        metrics.know(&settings.rules);
         let mut detector = Detector::expecting(&settings.rules, settings.plan.lanes, expectations);
         let start = resume(settings, partition, &mut detector, metrics)?;
         let reader = LaneReader::open(cluster, Topic::Signals, partition, start, Isolation::Committed)?;

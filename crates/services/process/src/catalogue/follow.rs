@@ -210,20 +210,8 @@ pub(crate) fn start(
         "Records about links that were passed over, since the catalogue is full",
         &[],
     )?;
-    let mut following = Following {
-        cluster: cluster.clone(),
-        ids,
-        followed: Arc::clone(followed),
-        links: Links::default(),
-        reader: None,
-        ends: Ends::default(),
-        read_whole: false,
-        published: Instant::now(),
-        unpublished: false,
-        size: size.with_label_values::<&str>(&[]),
-        beyond: beyond.with_label_values::<&str>(&[]),
-        timestamp,
-    };
+    let [size, beyond] = [size, beyond].map(|gauge| gauge.with_label_values::<&str>(&[]));
+    let mut following = Following::new(cluster.clone(), ids, Arc::clone(followed), [size, beyond, timestamp]);
     let beat = telemetry.beats.register("links", "the catalogue of links");
     let shutdown = shutdown.clone();
     std::thread::Builder::new().name("links".into()).spawn(move || following.run(&beat, &shutdown))?;
@@ -248,6 +236,23 @@ struct Following {
 }
 
 impl Following {
+    fn new(cluster: Cluster, ids: Ids, followed: Arc<Followed>, [size, beyond, timestamp]: [Gauge; 3]) -> Self {
+        Self {
+            cluster,
+            ids,
+            followed,
+            links: Links::default(),
+            reader: None,
+            ends: Ends::default(),
+            read_whole: false,
+            published: Instant::now(),
+            unpublished: false,
+            size,
+            beyond,
+            timestamp,
+        }
+    }
+
     fn run(&mut self, beat: &Beat, shutdown: &Shutdown) {
         while !shutdown.is_stopping() {
             beat.tick();
@@ -393,20 +398,9 @@ mod tests {
     use super::*;
 
     fn following() -> Following {
-        Following {
-            cluster: Cluster::new("127.0.0.1:1"),
-            ids: Ids::FIXED,
-            followed: Arc::default(),
-            links: Links::default(),
-            reader: None,
-            ends: Ends::default(),
-            read_whole: false,
-            published: Instant::now(),
-            unpublished: false,
-            size: Gauge::new("size", "links").unwrap(),
-            beyond: Gauge::new("beyond", "links").unwrap(),
-            timestamp: Gauge::new("timestamp", "links").unwrap(),
-        }
+        let gauge = |name: &str| Gauge::new(name, "links").unwrap();
+        let gauges = ["size", "beyond", "timestamp"].map(gauge);
+        Following::new(Cluster::new("127.0.0.1:1"), Ids::FIXED, Arc::default(), gauges)
     }
 
     /// A topic of so many links, as a scan gives it.

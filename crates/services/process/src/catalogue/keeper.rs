@@ -78,6 +78,7 @@ pub(crate) fn start(settings: Settings, telemetry: &Telemetry, shutdown: &Shutdo
         settings,
         place: None,
         list: None,
+        had_list: false,
         writer: None,
         clock: Clock::opened(),
         heard_ms: None,
@@ -97,6 +98,8 @@ struct Keeper {
     /// Where the list is that is looked at.
     place: Option<ListPlace>,
     list: Option<List>,
+    /// A list was in force at the last look.
+    had_list: bool,
     writer: Option<LaneProducer>,
     clock: Clock,
     /// When the broker's clock was heard, by the monotonic clock.
@@ -173,6 +176,13 @@ impl Keeper {
         // What cannot be told keeps no list back that is the first one.
         let told = self.tell_expiries();
         let has_list = self.settings.links.standing().is_some_and(|standing| standing.in_force.is_some());
+        if std::mem::replace(&mut self.had_list, has_list)
+            && !has_list
+            && let Some(list) = &mut self.list
+        {
+            // The topic was made anew: the list is written to it again, whether it has changed or not.
+            list.look_again();
+        }
         match self.list.as_mut().map(|list| list.look(has_list)) {
             Some(Look::Nothing) => {}
             Some(Look::List(list)) => {

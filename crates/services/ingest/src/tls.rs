@@ -104,7 +104,7 @@ impl Certificates {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = shutdown.given() => return,
             }
-            // On a thread of its own: a folder that does not answer must not take a thread from requests.
+            // Beside requests: a folder that does not answer must not take a thread from them.
             let this = Arc::clone(&self);
             let mut looking = tokio::task::spawn_blocking(move || this.look(read));
             read = loop {

@@ -44,8 +44,8 @@ pub(crate) enum Added {
 /// What a rule that knows as much as it may has passed over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FullRule {
-    /// Signals of keys that were not known, beyond [`KeyLimit`]: they count for nothing. Of a rule on delivery gaps also
-    /// links without room for their counter, one for each minute in which they came: nothing is compared with those.
+    /// Signals of keys that were not known, beyond [`KeyLimit`]: they count for nothing. Of a rule on delivery gaps
+    /// also links without room for their counter, one for each minute in which they came: nothing is compared there.
     pub keys: u64,
     /// Events with values that may be new, beyond 10,000 values of a rule on what is first seen: they are not told.
     pub values: u64,

@@ -18,8 +18,8 @@ use super::rows::Row;
 const REMEMBERED: usize = 500_000;
 const REMEMBERED_BYTES: usize = 1 << 30;
 
-/// What a rule may know here, of all partitions of `signals` together: as many keys as in eight of them, and as many bytes
-/// of names as a table holds, which is as much as in two.
+/// What a rule may know here, of all partitions of `signals` together: as many keys as in eight of them, and as many
+/// bytes of names as a table holds, which is as much as in two.
 fn key_limit() -> KeyLimit {
     KeyLimit { keys: KeyLimit::default().keys * 8, name_bytes: 1 << 30 }
 }
